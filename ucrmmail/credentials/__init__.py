@@ -1,0 +1,1 @@
+"""Where a secret comes from: one module a source, the same functions in each."""

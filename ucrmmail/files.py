@@ -1,0 +1,154 @@
+"""Files that survive a crash, locks that leave nothing stale, and distrust of what others may have put there.
+
+Used by every submission, so it imports only what the interpreter has loaded already, and fcntl.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+
+class DistrustError(OSError):
+    """A file is not what it should be: a link, a device, somebody else's, or open to others."""
+
+
+def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> int:
+    """Return a descriptor for reading a regular file in a place that others may write to.
+
+    No symbolic link is followed and no FIFO or device is waited for; a second hard link means that someone could
+    have us send, or remove, a file of ours that they cannot read. ``owner`` asks for this uid.
+
+    Raises DistrustError with the reason, or OSError.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        fd = os.open(name, flags, dir_fd=dir_fd)
+    except OSError as error:
+        if stat.S_ISLNK(_mode_of(name, dir_fd)):
+            raise DistrustError(f"{name} is a symbolic link") from error
+        raise
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise DistrustError(f"{name} is not a regular file")
+        if found.st_nlink > 1:
+            raise DistrustError(f"{name} has {found.st_nlink} hard links")
+        if owner is not None and found.st_uid != owner:
+            raise DistrustError(f"{name} belongs to uid {found.st_uid}, not to {owner}")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _mode_of(name: str, dir_fd: int | None) -> int:
+    try:
+        return os.lstat(name, dir_fd=dir_fd).st_mode
+    except OSError:
+        return 0
+
+
+def read_all(fd: int, limit: int) -> bytes:
+    """Return the whole file behind ``fd``; raises DistrustError when it holds more than ``limit`` bytes."""
+    parts = []
+    left = limit + 1
+    while left > 0:
+        part = os.read(fd, min(left, 1 << 20))
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        left -= len(part)
+    raise DistrustError(f"the file is larger than {limit} bytes")
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write everything: a short write (a full disk, a signal) is continued or raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
+    """Make the names in a directory durable: without it a power cut can take back a rename."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Replace a file in one step: a reader, or a crash, sees the old content or the new, never a part.
+
+    A symbolic link is followed, so that a config kept elsewhere stays there. The mode and owner of a file that
+    exists are kept; a new one gets ``mode``. Without ``durable`` a power cut may take it back.
+
+    Raises OSError.
+    """
+    target = os.path.realpath(path)
+    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    try:
+        before: os.stat_result | None = os.stat(target)
+    except FileNotFoundError:
+        before = None
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            write_all(fd, data)
+            if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                _keep_owner(fd, before)
+            os.fchmod(fd, mode if before is None else stat.S_IMODE(before.st_mode))
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, target)
+    except BaseException:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+    if durable:
+        fsync_directory(os.path.dirname(target))
+
+
+def _keep_owner(fd: int, before: os.stat_result) -> None:
+    """Give the new file the old one's owner, where the system lets us: only root can keep a foreign one."""
+    try:
+        os.fchown(fd, before.st_uid, before.st_gid)
+    except PermissionError:
+        pass
+
+
+class Locked:
+    """A kernel lock on ``path`` (made when missing), held for the length of a ``with`` block.
+
+    The kernel drops it with the process, so that nothing is ever stale; the file itself is never removed, since
+    a second process may hold the old one. ``with Locked(path, wait=False) as obtained`` tells at once whether the
+    lock was free.
+    """
+
+    def __init__(self, path: str, *, wait: bool = True) -> None:
+        self._path = path
+        self._wait = wait
+        self._fd = -1
+
+    def __enter__(self) -> bool:
+        """Take the lock; returns whether it was obtained. Raises OSError."""
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return try_lock(self._fd, wait=self._wait)
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+
+def try_lock(fd: int, *, wait: bool = False) -> bool:
+    """Take the exclusive kernel lock on an open file; False when another process has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True

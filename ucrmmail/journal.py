@@ -1,0 +1,114 @@
+"""An append-only file of small records: written before something happens, read back after a crash.
+
+    crc32 SP payload LF        8 hex digits over the payload; a payload has no LF and no NUL
+
+The file is extended with zeros ahead of use, so that a record needs no new block of a disk that filled up
+meanwhile: ``ensure_room`` fails before the message leaves, not after. Reading stops at the first record that
+is torn or damaged: what follows it was never confirmed to anyone.
+
+A record is in the kernel when ``append`` returns (a killed process loses nothing) and on the disk when
+``sync`` returns (a power cut loses nothing).
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from ucrmmail.files import DistrustError, open_untrusted, read_all
+
+_CHUNK_BYTES = 1 << 18
+_LIMIT_BYTES = 1 << 30
+
+
+def read_journal(path: str) -> tuple[list[bytes], int]:
+    """Return the payloads of all whole records, in order, and the offset behind the last one.
+
+    A missing file is an empty journal. Raises DistrustError or OSError.
+    """
+    try:
+        fd = open_untrusted(path, owner=os.geteuid())
+    except FileNotFoundError:
+        return [], 0
+    try:
+        data = read_all(fd, _LIMIT_BYTES)
+    finally:
+        os.close(fd)
+    return _whole_records(data)
+
+
+def _whole_records(data: bytes) -> tuple[list[bytes], int]:
+    payloads = []
+    offset = 0
+    while True:
+        end = data.find(b"\n", offset)
+        if end < offset + 9 or data[offset + 8 : offset + 9] != b" ":
+            return payloads, offset
+        payload = data[offset + 9 : end]
+        if data[offset : offset + 8] != b"%08x" % zlib.crc32(payload):
+            return payloads, offset
+        payloads.append(payload)
+        offset = end + 1
+
+
+class Journal:
+    """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
+
+    def __init__(self, path: str) -> None:
+        """Open, or make, the journal at ``path``; ``replayed`` holds what was in it.
+
+        Raises DistrustError when the file is a link, hard-linked or somebody else's; OSError.
+        """
+        self._path = path
+        self.replayed, self._offset = read_journal(path)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o600)
+        found = os.fstat(self._fd)
+        if found.st_nlink > 1 or found.st_uid != os.geteuid():
+            os.close(self._fd)
+            raise DistrustError(f"{path} has hard links or belongs to another user")
+        # What stands behind the last whole record is torn: a shorter record written over it must not
+        # leave a tail that could be read as one.
+        os.ftruncate(self._fd, self._offset)
+        self._allocated = self._offset
+        self._dirty = False
+
+    @property
+    def offset(self) -> int:
+        """Bytes of records in the file."""
+        return self._offset
+
+    def ensure_room(self, size_bytes: int) -> None:
+        """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not."""
+        if self._offset + size_bytes > self._allocated:
+            more = max(_CHUNK_BYTES, size_bytes)
+            os.posix_fallocate(self._fd, self._allocated, more)
+            self._allocated += more
+
+    def append(self, payload: bytes) -> None:
+        """Add a record; it survives the death of this process. Raises OSError."""
+        record = b"%08x %b\n" % (zlib.crc32(payload), payload)
+        self.ensure_room(len(record))
+        written = os.pwrite(self._fd, record, self._offset)
+        while written < len(record):
+            written += os.pwrite(self._fd, record[written:], self._offset + written)
+        self._offset += len(record)
+        self._dirty = True
+
+    def sync(self) -> None:
+        """Bring all records to the disk. Raises OSError; then nothing since the last sync may be relied upon."""
+        if self._dirty:
+            os.fdatasync(self._fd)
+            self._dirty = False
+
+    def clear(self) -> None:
+        """Empty the journal, once all it says is durable elsewhere. Raises OSError."""
+        os.ftruncate(self._fd, 0)
+        os.fsync(self._fd)
+        self._offset = self._allocated = 0
+        self._dirty = False
+
+    def close(self) -> None:
+        """Close the file; zeros ahead of use are given back."""
+        os.ftruncate(self._fd, self._offset)
+        os.close(self._fd)

@@ -1,0 +1,1 @@
+"""Throttler and AntiFlood: how many messages may leave, and when. Pure arithmetic, and one ledger that lasts."""
