@@ -52,7 +52,7 @@ def _mode_of(name: str, dir_fd: int | None) -> int:
 
 def read_all(fd: int, limit: int) -> bytes:
     """Return the whole file behind ``fd``; raises DistrustError when it holds more than ``limit`` bytes."""
-    parts = []
+    parts: list[bytes] = []
     left = limit + 1
     while left > 0:
         part = os.read(fd, min(left, 1 << 20))

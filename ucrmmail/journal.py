@@ -38,7 +38,7 @@ def read_journal(path: str) -> tuple[list[bytes], int]:
 
 
 def _whole_records(data: bytes) -> tuple[list[bytes], int]:
-    payloads = []
+    payloads: list[bytes] = []
     offset = 0
     while True:
         end = data.find(b"\n", offset)
