@@ -1,0 +1,76 @@
+"""Results for people: plain lines, and tables with boxes and colour where there is a terminal to show them.
+
+Results go to standard output, everything else to standard error. Through a pipe a table is lines of
+tab-separated values, so that ``cut`` and ``awk`` work. Every text passes through ``escape.visible``; rich markup is
+never interpreted. NO_COLOR and TERM=dumb are respected (by rich).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from ucrmmail.output.escape import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from ucrmmail.errors import UcrmmailError
+
+
+def say(text: str = "") -> None:
+    """Print a result line on standard output."""
+    sys.stdout.write(visible(text) + "\n")
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error: what a person should know, and no program reads."""
+    sys.stdout.flush()
+    sys.stderr.write(visible(text) + "\n")
+
+
+def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:
+    """Print what happened, why, and what to do, on standard error."""
+    note(f"{program}: {error.what}")
+    if error.why:
+        note(f"  why:    {error.why}")
+    if error.remedy:
+        note(f"  remedy: {error.remedy}")
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a rich console that interprets no markup, emoji codes or highlights in what it prints."""
+    from rich.console import Console  # noqa: PLC0415 # 90 ms that only a terminal needs
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def on_terminal(*, stderr: bool = False) -> bool:
+    """Return whether a person looks at the stream."""
+    stream = sys.stderr if stderr else sys.stdout
+    return stream.isatty()
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print a table on standard output: with a frame on a terminal, as tab-separated lines through a pipe."""
+    if not on_terminal():
+        say_fields(columns)
+        for row in rows:
+            say_fields(row)
+        return
+    from rich.table import Table  # noqa: PLC0415 # 95 ms that only a terminal needs
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(title=Text(visible(title)) if title else None, title_justify="left")
+    for column in columns:
+        table.add_column(Text(visible(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    console().print(table)
+
+
+def say_fields(fields: Sequence[str]) -> None:
+    """Print one line of tab-separated values."""
+    sys.stdout.write("\t".join(visible(field) for field in fields) + "\n")

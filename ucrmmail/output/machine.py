@@ -1,0 +1,25 @@
+"""Results for programs: one JSON document, or JSON lines where it streams; plain ASCII whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SCHEMA_VERSION = 1
+
+
+def print_document(fields: Mapping[str, object]) -> None:
+    """Print one JSON document on standard output; ``schema_version`` comes first. Fields are only ever added."""
+    document = {"schema_version": SCHEMA_VERSION, **fields}
+    sys.stdout.write(json.dumps(document, ensure_ascii=True, indent=2, allow_nan=False) + "\n")
+
+
+def print_line(fields: Mapping[str, object]) -> None:
+    """Print one JSON document on one line, for a command that streams."""
+    document = {"schema_version": SCHEMA_VERSION, **fields}
+    sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
+    sys.stdout.flush()
