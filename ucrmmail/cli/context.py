@@ -23,13 +23,13 @@ class Invocation:
 
     def location(self) -> Location:
         """Return which config file applies, and why."""
-        from ucrmmail.config.location import locate  # noqa: PLC0415 # only what a command uses is loaded
+        from ucrmmail.config.location import locate
 
         return locate(self.config_option, os.environ, os.geteuid())
 
     def config(self) -> Config:
         """Return the checked configuration. Raises ConfigError with all that is wrong in the file."""
-        from ucrmmail.config.load import load  # noqa: PLC0415
+        from ucrmmail.config.load import load
 
         return load(self.location())
 
