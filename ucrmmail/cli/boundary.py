@@ -1,0 +1,75 @@
+"""Where a command's errors become words on standard error and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+from typer import exceptions
+
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
+from ucrmmail.output.human import note, print_error
+
+_TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
+
+
+def run_command(arguments: list[str]) -> int:
+    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback."""
+    from ucrmmail.cli.main import app
+
+    try:
+        code = app(arguments, prog_name="ucrmmail", standalone_mode=False)
+        sys.stdout.flush()
+    except UcrmmailError as error:
+        print_error(error)
+        return error.exit_code
+    except exceptions.TyperException as error:
+        return _tell_usage(error)
+    except typer.Abort:
+        note("ucrmmail: stopped; nothing was changed")
+        return 130
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        told = _from_os_error(error)
+        print_error(told)
+        return told.exit_code
+    except Exception as error:  # noqa: BLE001 # the boundary: a fault of ours must not look like a verdict (1)
+        return _tell_fault(error)
+    return code if isinstance(code, int) else 0
+
+
+def _tell_usage(error: exceptions.TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    message = getattr(error, "message", "") or str(error)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        sys.stdout.write(message + "\n")
+        return UsageError.exit_code
+    note(f"ucrmmail: {message}")
+    if context is not None:
+        note(f"  remedy: see `{context.command_path} --help`")
+    return int(getattr(error, "exit_code", UsageError.exit_code))
+
+
+def _from_os_error(error: OSError) -> UcrmmailError:
+    import errno
+
+    name = errno.errorcode.get(error.errno or 0, "")
+    kind = TemporaryError if name in _TEMPORARY_ERRNOS else InputOutputError
+    where = f"{error.filename}: " if error.filename else ""
+    return kind(f"{where}{error.strerror or error}", remedy="mend this, then run the same command again")
+
+
+def _tell_fault(error: Exception) -> int:
+    """Say in one line that we are at fault and where; the whole trace only for one who asks (no locals are shown)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "unknown place"
+    note(f"ucrmmail: internal error: {type(error).__name__} at {where}")
+    note("  remedy: please report this with the output of the same command under UCRMMAIL_DEBUG=1")
+    if os.environ.get("UCRMMAIL_DEBUG"):
+        for line in traceback.format_tb(error.__traceback__):
+            for part in line.rstrip().split("\n"):
+                note(part)
+    return UcrmmailError.exit_code

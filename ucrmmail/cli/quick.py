@@ -1,0 +1,103 @@
+"""The cron job on an empty queue, before anything large is imported.
+
+``ucrmmail flush`` runs every minute and mostly finds nothing. Typer alone would cost five times the interpreter's own
+start. So the plain forms of the command line are read here, and when the configuration is one that a full run has
+checked and the spool holds nothing that is due, the run is over. In every other case, a doubtful one too, the real
+command runs and repeats all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ucrmmail.config.location import locate
+from ucrmmail.config.submission import read_submission_settings
+from ucrmmail.errors import UcrmmailError
+from ucrmmail.units import parse_duration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+CHECKED_CONFIG = "checked-config"
+LAST_FLUSH = "last-flush.json"
+
+
+def config_stamp(path: str) -> str:
+    """Return what changes when a config file is changed; "missing" for none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "missing"
+    return f"{path} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_mode} {found.st_uid}"
+
+
+def nothing_to_flush(arguments: Sequence[str]) -> bool:
+    """Return whether this is a plain ``flush``, with a checked configuration, and nothing is due."""
+    if "flush" not in arguments[:3]:
+        return False
+    recognised, config_option = _read_arguments(arguments)
+    if not recognised:
+        return False
+    location = locate(config_option, os.environ, os.geteuid())
+    try:
+        settings = read_submission_settings(location.path, os.environ, os.geteuid())
+        return _nothing_due(settings.spool_directory, config_stamp(location.path), time.time())
+    except (UcrmmailError, OSError):
+        # The real command will find the same, and knows how to say it.
+        return False
+
+
+def _read_arguments(arguments: Sequence[str]) -> tuple[bool, str | None]:
+    """Return whether all arguments are understood here, and the value of ``--config``."""
+    config_option = None
+    command_seen = False
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        if not command_seen and argument == "flush":
+            command_seen = True
+        elif command_seen and argument in ("--wait", "--no-wait"):
+            continue
+        elif name in ("--config", "--time-limit", "--message-limit") and (name == "--config") is not command_seen:
+            if not equals:
+                if not rest:
+                    return False, None
+                value = rest.pop(0)
+            if name == "--config":
+                config_option = value
+            elif not _is_valid(name, value):
+                return False, None
+        else:
+            return False, None
+    return command_seen, config_option
+
+
+def _is_valid(name: str, value: str) -> bool:
+    if name == "--message-limit":
+        return value.isascii() and value.isdigit() and int(value) > 0
+    try:
+        return parse_duration(value) > 0
+    except ValueError:
+        return False
+
+
+def _nothing_due(spool: str, stamp: str, now: float) -> bool:
+    """Look at the names in the spool only. Raises OSError."""
+    with open(f"{spool}/{CHECKED_CONFIG}", encoding="utf-8", errors="surrogateescape") as file:
+        if file.read() != stamp:
+            return False
+    if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
+        return False
+    if os.path.exists(f"{spool}/journal") and os.stat(f"{spool}/journal").st_size > 0:
+        return False
+    minute = time.strftime("%Y%m%dT%H%M", time.gmtime(now))
+    # A name far ahead means that the clock was set back: the real run decides. A day is longer than any delay.
+    tomorrow = time.strftime("%Y%m%dT%H%M", time.gmtime(now + 86400))
+    if any(not minute < due < tomorrow for due in os.listdir(f"{spool}/deferred")):
+        return False
+    # `status` reports when the last run was; this was one.
+    os.utime(f"{spool}/{LAST_FLUSH}")
+    return True

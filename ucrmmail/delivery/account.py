@@ -1,0 +1,138 @@
+"""The account between runs: while the smarthost refuses us, when may the next run try again?
+
+A refused login, a "too many", or a smarthost that is down concerns the account, not a message: no message loses an
+attempt, and cron, which starts a run every minute, must not hammer. So a trouble of the account is written down with
+the time before which no run connects, and the pause doubles from ``first_delay_s`` up to ``max_delay_s`` until
+something is sent again.
+
+A smarthost that was just not reached is most often one that restarts: the next run may try at once, and only from the
+second time on there is a pause. A login that was refused is not tried again before its pause is over, since providers
+lock accounts; but when the settings or the secret have changed since, there is no reason to wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.files import open_untrusted, read_all, replace_file
+
+if TYPE_CHECKING:
+    from ucrmmail.message.outcome import Trouble
+
+_UNREACHED = 69
+_LARGEST_FILE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What the last runs learnt of the account; all of it is empty while it works.
+
+    ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
+    the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
+    """
+
+    failures: int = 0
+    not_before: float = 0.0
+    failed_at: float = 0.0
+    what: str = ""
+    why: str = ""
+    remedy: str = ""
+    exit_code: int = 0
+    settings_mark: str = ""
+    secret_mark: str = ""
+
+    @property
+    def deferred(self) -> bool:
+        """Whether the last run ended in a trouble of the account."""
+        return self.failures > 0
+
+
+def after_trouble(
+    state: AccountState,
+    trouble: Trouble,
+    *,
+    now: float,
+    first_delay_s: float,
+    max_delay_s: float,
+    settings_mark: str,
+    secret_mark: str,
+) -> AccountState:
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
+    failures = state.failures + 1
+    doublings = failures - 1
+    if trouble.exit_code == _UNREACHED:
+        doublings -= 1
+    # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
+    delay_s = 0.0 if doublings < 0 else min(first_delay_s * 2 ** min(doublings, 40), max_delay_s)
+    return AccountState(
+        failures=failures,
+        not_before=now + delay_s,
+        failed_at=now,
+        what=trouble.what if trouble.reply is None else f"{trouble.what}: {trouble.reply}",
+        why=trouble.why,
+        remedy=trouble.remedy,
+        exit_code=trouble.exit_code,
+        settings_mark=settings_mark,
+        secret_mark=secret_mark,
+    )
+
+
+def may_connect_at(state: AccountState, *, now: float, max_delay_s: float, settings_mark: str) -> float:
+    """Return the earliest time at which a run may connect; ``now`` or earlier means at once.
+
+    Changed settings end the pause. So does a clock that was set back: a pause is never longer than ``max_delay_s``.
+    """
+    if not state.deferred or state.settings_mark != settings_mark:
+        return now
+    if state.not_before - now > max_delay_s or state.failed_at > now:
+        return now
+    return state.not_before
+
+
+def secret_mark(salt: str, secret: str) -> str:
+    """Return four hexadecimal digits that change when the secret changes.
+
+    Enough to notice a new password, far too little to find one: of all candidates, one in 65,536 fits.
+    """
+    return hmac.new(salt.encode(), secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:4]
+
+
+def settings_mark(*settings: object) -> str:
+    """Return a short text that changes when one of the settings of the smarthost changes. It holds no secret."""
+    return hashlib.sha256(repr(settings).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def load_account(path: str, *, owner: int) -> AccountState:
+    """Return the state that is kept at ``path``; a missing or damaged file is an account without troubles.
+
+    What is lost with it is a pause, not mail. Raises DistrustError for a file that another user made.
+    """
+    try:
+        fd = open_untrusted(path, owner=owner)
+    except FileNotFoundError:
+        return AccountState()
+    with open(fd, "rb") as file:
+        raw = read_all(file.fileno(), _LARGEST_FILE)
+    try:
+        fields = json.loads(raw)
+        return _checked(replace(AccountState(), **fields))
+    except (ValueError, TypeError):
+        return AccountState()
+
+
+def _checked(state: AccountState) -> AccountState:
+    """Return the state if each field has its type. Raises TypeError: JSON can hold anything."""
+    for name, kept in asdict(AccountState()).items():
+        value = getattr(state, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(kept, float) else type(kept)):
+            raise TypeError(name)
+    return state
+
+
+def save_account(path: str, state: AccountState) -> None:
+    """Keep the state for the next run. Raises OSError."""
+    replace_file(path, json.dumps(asdict(state)).encode() + b"\n")

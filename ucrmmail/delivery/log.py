@@ -1,0 +1,69 @@
+"""The delivery log: a line for each recipient of each attempt, as a postmaster expects to grep it.
+
+    2026-11-23T11:05:59.123Z 1-20261123T110559.123456-k3x9qa from=<a@x> to=<b@y> relayed final-dot "250 2.0.0 Ok"
+
+Foreign text is escaped, so that no reply can forge a line. Lines are gathered and written together with the queue's
+own batches; a log that cannot be written is told once and never stops the mail.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from ucrmmail.clock import rfc3339
+from ucrmmail.files import DistrustError, write_all
+
+if TYPE_CHECKING:
+    from ucrmmail.message.outcome import Outcome
+
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> str:
+    """Return the line for one outcome, without its line end."""
+    doubt = " may-be-delivered-twice" if outcome.uncertain else ""
+    text = (
+        f"{rfc3339(at)} {queue_id} from=<{reverse_path}> to=<{outcome.recipient}> "
+        f'{outcome.result.value} {outcome.stage.value}{doubt} "{outcome.reply}"'
+    )
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in [*range(0x20), 0x7F]}
+
+
+class DeliveryLog:
+    """Appends to the log file at ``path``. A rotated file (moved by logrotate) is noticed at the next run."""
+
+    def __init__(self, path: str) -> None:
+        """Open the log, making it (0600) and its directory (0700) when missing.
+
+        Raises OSError, DistrustError when it is not a regular file.
+        """
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        self._fd = os.open(path, _FLAGS, 0o600)
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise DistrustError(f"{path} is not a regular file")
+        self._lines: list[str] = []
+
+    def add(self, at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> None:
+        """Keep a line for the next ``write``."""
+        self._lines.append(log_line(at, queue_id, reverse_path, outcome))
+
+    def write(self) -> None:
+        """Write what was gathered, in one append. Raises OSError."""
+        if self._lines:
+            lines, self._lines = self._lines, []
+            write_all(self._fd, ("\n".join(lines) + "\n").encode())
+
+    def close(self) -> None:
+        """Write the rest and close the file. Raises OSError."""
+        try:
+            self.write()
+        finally:
+            os.close(self._fd)

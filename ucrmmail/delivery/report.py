@@ -1,0 +1,45 @@
+"""What a run did: counts of messages, why it stopped, when it may go on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ucrmmail.message.outcome import Outcome, Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReport:
+    """What a run made of one message.
+
+    ``result`` is "relayed" when nothing is left to do for any recipient and none failed, "deferred" when some are
+    tried again, "failed" when the message ended with a failure.
+    """
+
+    queue_id: str
+    reverse_path: str
+    result: str
+    outcomes: tuple[Outcome, ...]
+    next_attempt_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A whole run. Counts are of messages; ``next_at`` (seconds since the epoch, 0.0 when nothing is known to come)
+    is when the next one may leave.
+
+    ``reason`` says why messages were held back: "throttler", "antiflood", "time limit", "message limit", "account",
+    "another flush is running", "stopped", or "" when nothing was. ``needs_person`` are the lines that cron should mail.
+    """
+
+    relayed: int = 0
+    deferred: int = 0
+    failed: int = 0
+    held_back: int = 0
+    reason: str = ""
+    next_at: float = 0.0
+    trouble: Trouble | None = None
+    exit_code: int = 0
+    needs_person: tuple[str, ...] = ()
+    messages: tuple[MessageReport, ...] = ()

@@ -1,0 +1,242 @@
+"""``ucrmmail-sendmail``: the sendmail-compatible way in, for cron, PHP, and whatever pipes mail to ``sendmail -t``.
+
+Its start-up is its cost, paid for each message, so it reads its options by hand and imports neither typer nor rich
+nor smtplib, ssl, email, keyring, dnspython, nor dataclasses, typing or re. It accepts the message into the spool and
+says yes (exit 0) only when it is durable; everything else is for ``ucrmmail flush``.
+
+Options are those that callers of sendmail, Postfix and Exim use. What only tunes a daemon is taken and ignored, as all
+of them do; what would ask for another program (a daemon, an SMTP server on standard input) is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from ucrmmail.config.location import locate
+from ucrmmail.config.submission import read_submission_settings
+from ucrmmail.errors import (
+    DataError,
+    InputOutputError,
+    TemporaryError,
+    UcrmmailError,
+    UsageError,
+)
+from ucrmmail.message.prepare import Addresses, prepare
+from ucrmmail.output.escape import visible
+from ucrmmail.spool.accept import accept
+from ucrmmail.units import format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EX_USAGE = 64
+
+# Options that take a value, either joined (-fjoe@example.com) or as the next argument.
+_WITH_VALUE = "BCDFLNOQRVXfhopr"
+_IGNORED_MODES = ("m",)
+_POINTERS = {
+    "p": "see the queue with `ucrmmail queue list`",
+    "i": "ucrmmail has no alias database; set addresses.notification for local names",
+    "d": "ucrmmail has no daemon; run `ucrmmail flush` from cron",
+    "s": "ucrmmail does not speak SMTP on standard input; pipe the message itself",
+}
+
+USAGE = """\
+usage: ucrmmail-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [--] [RECIPIENT...] < message
+
+Accepts a message from standard input into the spool; `ucrmmail flush` sends it.
+
+  -t          take the recipients from To, Cc and Bcc too (Bcc is removed)
+  -i, -oi     a line with a single dot does not end the message
+  -f ADDRESS  the reverse-path, where bounces go ("<>" for none); -r is the same
+  -F NAME     the full name, for a From header that has to be added
+  --          what follows are recipients
+
+The configuration is that of ucrmmail (UCRMMAIL_CONFIG, or see `ucrmmail config path`).
+
+example:
+  printf 'Subject: backup done\\n\\nAll is well.\\n' | ucrmmail-sendmail -t root
+"""
+
+
+class Options:
+    """What the command line asks for."""
+
+    __slots__ = ("dot_ends", "extract_recipients", "full_name", "help", "recipients", "reverse_path")
+
+    def __init__(self) -> None:
+        self.extract_recipients = False
+        self.dot_ends = True
+        self.reverse_path: str | None = None
+        self.full_name = ""
+        self.recipients: list[str] = []
+        self.help = False
+
+
+def parse_arguments(arguments: Sequence[str]) -> Options:
+    """Return what the arguments say, the way sendmail reads them. Raises UsageError."""
+    options = Options()
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            options.recipients += rest
+            break
+        if argument == "--help":
+            options.help = True
+        elif argument.startswith("-") and argument != "-":
+            _read_flags(argument[1:], rest, options)
+        else:
+            options.recipients.append(argument)
+    return options
+
+
+def _read_flags(flags: str, rest: list[str], options: Options) -> None:
+    """Read one argument of joined flags, such as ``ti`` or ``fjoe@example.com``."""
+    while flags:
+        flag, flags = flags[0], flags[1:]
+        if flag in _WITH_VALUE:
+            if not flags and not rest:
+                raise UsageError(f"-{flag} needs a value", remedy="see `ucrmmail-sendmail --help`")
+            _set_value(flag, flags or rest.pop(0), options)
+            return
+        if flag == "b":
+            _check_mode(flags)
+            return
+        if flag in "eA":  # -em, -Ac: the rest of the argument is the value
+            return
+        if flag == "q":
+            raise UsageError("the queue is not run by sendmail", remedy="run `ucrmmail flush`")
+        if flag == "t":
+            options.extract_recipients = True
+        elif flag == "i":
+            options.dot_ends = False
+        elif flag not in "GUmnv":
+            raise UsageError(f"unknown option -{flag}", remedy="see `ucrmmail-sendmail --help`")
+
+
+def _set_value(flag: str, value: str, options: Options) -> None:
+    if flag in "fr":
+        # "<>" is how callers write the null reverse-path.
+        options.reverse_path = value[1:-1] if value.startswith("<") and value.endswith(">") else value
+    elif flag == "F":
+        options.full_name = value
+    elif flag == "o" and value == "i":
+        options.dot_ends = False
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in _IGNORED_MODES:
+        raise UsageError(f"-b{mode} is not for this program", remedy=_POINTERS.get(mode, "leave it out"))
+
+
+def read_message(fd: int, limit: int, *, dot_ends: bool) -> bytes:
+    """Return the message from a descriptor, up to its end or, with ``dot_ends``, to a line that is a single dot.
+
+    Raises DataError when it has more than ``limit`` bytes, InputOutputError when reading fails.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            part = os.read(fd, 1 << 18)
+        except OSError as error:
+            raise InputOutputError(f"standard input: {error.strerror}") from error
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            raise DataError(
+                f"the message is larger than {format_size(limit)}",
+                remedy="send less, or raise spool.max_message_size with `ucrmmail config set`",
+            )
+    raw = b"".join(parts)
+    return _up_to_dot(raw) if dot_ends else raw
+
+
+def _up_to_dot(raw: bytes) -> bytes:
+    if raw.startswith((b".\n", b".\r\n")):
+        return b""
+    ends = [end for end in (raw.find(b"\n.\n"), raw.find(b"\n.\r\n")) if end >= 0]
+    if ends:
+        return raw[: min(ends) + 1]
+    return raw[:-1] if raw.endswith(b"\n.") else raw
+
+
+def submit(options: Options, fd: int) -> str:
+    """Accept the message on ``fd`` into the spool and return its queue id. Raises UcrmmailError."""
+    location = locate(None, os.environ, os.geteuid())
+    settings = read_submission_settings(location.path, os.environ, os.geteuid())
+    if not options.recipients and not options.extract_recipients:
+        raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
+    now = time.time()
+    prepared = prepare(
+        read_message(fd, settings.max_message_size, dot_ends=options.dot_ends),
+        reverse_path=options.reverse_path,
+        recipients=options.recipients,
+        extract_recipients=options.extract_recipients,
+        addresses=Addresses(
+            sender=settings.sender,
+            organization=settings.organization,
+            support=settings.support,
+            notification=settings.notification,
+        ),
+        priority=None,
+        now=now,
+        hostname=os.uname().nodename,
+        unique=os.urandom(12).hex(),
+        full_name=options.full_name,
+        max_size=settings.max_message_size,
+    )
+    return accept(
+        settings.spool_directory,
+        reverse_path=prepared.reverse_path,
+        recipients=prepared.recipients,
+        message=prepared.message,
+        priority=prepared.priority,
+        eight_bit=prepared.eight_bit,
+        utf8=prepared.utf8,
+        now=now,
+        min_free_bytes=settings.min_free_space,
+    )
+
+
+def main() -> int:
+    """Accept a message from standard input; return 0 when it is durable, else the code of sysexits."""
+    os.umask(0o077)
+    try:
+        options = parse_arguments(sys.argv[1:])
+        if options.help:
+            sys.stdout.write(USAGE)
+            return 0
+        submit(options, 0)
+    except UsageError as error:
+        _tell(error)
+        return EX_USAGE
+    except UcrmmailError as error:
+        _tell(error)
+        return error.exit_code
+    except (OSError, MemoryError) as error:
+        # Nothing was acknowledged, so the caller may try again.
+        _tell(TemporaryError(f"the message was not accepted: {error or 'out of memory'}"))
+        return TemporaryError.exit_code
+    except KeyboardInterrupt:
+        return TemporaryError.exit_code
+    except Exception as error:  # noqa: BLE001 # the boundary: the caller keeps its message and sees no traceback
+        _tell(UcrmmailError(f"internal error: {type(error).__name__}: {error}"))
+        return UcrmmailError.exit_code
+    return 0
+
+
+def _tell(error: UcrmmailError) -> None:
+    remedy = f" ({error.remedy})" if error.remedy else ""
+    why = f": {error.why}" if error.why else ""
+    sys.stderr.write(visible(f"ucrmmail-sendmail: {error.what}{why}{remedy}") + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
