@@ -1,4 +1,4 @@
-"""The account between runs: while the smarthost refuses us, when may the next run try again?
+"""The account between runs: when may the next one try again, while the smarthost refuses us.
 
 A refused login, a "too many", or a smarthost that is down concerns the account, not a message: no message loses an
 attempt, and cron, which starts a run every minute, must not hammer. So a trouble of the account is written down with

@@ -26,9 +26,9 @@ class MessageReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A whole run. Counts are of messages; ``next_at`` (seconds since the epoch, 0.0 when nothing is known to come)
-    is when the next one may leave.
+    """A whole run; its counts are of messages.
 
+    ``next_at`` is when the next one may leave, in seconds since the epoch, 0.0 when nothing is known to come.
     ``reason`` says why messages were held back: "throttler", "antiflood", "time limit", "message limit", "account",
     "another flush is running", "stopped", or "" when nothing was. ``needs_person`` are the lines that cron should mail.
     """

@@ -1,0 +1,86 @@
+"""Start-up time is architecture: what a command must not have imported when it is done, never how long it took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"typer", "rich", "keyring", "dns", "smtplib", "email", "ssl", "tomlkit", "cryptography", "pydantic"}
+NOT_FOR_A_SUBMISSION = HEAVY | {
+    "dataclasses", "typing", "re", "json", "enum", "inspect", "datetime", "contextlib", "pathlib", "collections",
+    "hashlib", "secrets", "tomllib", "socket", "threading", "subprocess", "tempfile", "logging",
+}  # fmt: skip
+
+CONFIG = """\
+[smtp]
+transport = "smtp"
+host = "127.0.0.1"
+
+[addresses]
+sender = "billing@isp.example"
+
+[spool]
+directory = "{spool}"
+"""
+
+
+def modules_after(code: str, tmp_path: Path, stdin: bytes = b"") -> set[str]:
+    """Run code in a new interpreter and return the top-level names of what it has imported beyond the bare start."""
+    (tmp_path / "config.toml").write_text(CONFIG.format(spool=tmp_path / "spool"))
+    (tmp_path / "config.toml").chmod(0o600)
+    script = (
+        "import sys; before = set(sys.modules)\n"
+        f"{code}\n"
+        "sys.stderr.write('MODULES ' + ' '.join({m.split('.')[0] for m in set(sys.modules) - before}) + '\\n')"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        input=stdin,
+        capture_output=True,
+        env={"UCRMMAIL_CONFIG": str(tmp_path / "config.toml"), "HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.decode()
+    lines = run.stderr.decode().splitlines()
+    return set(next(line for line in lines if line.startswith("MODULES ")).split()[1:])
+
+
+def call(module: str, *arguments: str) -> str:
+    return f"sys.argv = ['x', *{list(arguments)!r}]\nfrom {module} import main\ncode = main()\nassert code == 0, code"
+
+
+def test_a_submission_imports_nothing_heavy(tmp_path: Path) -> None:
+    loaded = modules_after(
+        call("ucrmmail.sendmail", "-t", "-i"),
+        tmp_path,
+        b"From: Billing <billing@isp.example>\nTo: joe@example.com\nSubject: hello\n\nHi.\n",
+    )
+    assert loaded & NOT_FOR_A_SUBMISSION == set()
+    assert len(list((tmp_path / "spool" / "queue").glob("*/*"))) == 1
+
+
+def test_flush_of_an_empty_queue_imports_nothing_heavy(tmp_path: Path) -> None:
+    modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
+    loaded = modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
+    assert loaded & NOT_FOR_A_SUBMISSION == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("flush", "--help"),
+        ("status",),
+        ("config", "get", "smtp.host"),
+        ("config", "path"),
+        ("queue", "list"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_only_what_it_uses(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    loaded = modules_after(call("ucrmmail.__main__", *arguments), tmp_path)
+    assert loaded & (HEAVY - {"typer"}) == set()
