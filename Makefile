@@ -2,9 +2,30 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the tests run against: a real Secret Service, a real smarthost, a system call trace.
+TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix strace
+DEMO_PACKAGES := dbus gnome-keyring
 
-.PHONY: venv
-venv: $(VENV)/.installed
+.PHONY: demo test lint unit bench docs clean
+demo: $(VENV)/.installed
+	@sh tests/tools/apt-install $(DEMO_PACKAGES)
+	$(BIN)/python -m tests.demo
+
+test: $(VENV)/.installed
+	@sh tests/tools/apt-install $(TEST_PACKAGES)
+	@$(MAKE) --no-print-directory lint unit
+
+lint:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+unit:
+	$(BIN)/pytest -q -n 2 --cov --cov-report=term
+
+bench: $(VENV)/.installed
+	@sh tests/tools/apt-install postfix
+	$(BIN)/python -m tests.bench
 
 # pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
 $(VENV)/.installed: pyproject.toml
@@ -12,3 +33,6 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable . --group test
 	touch $@
+
+clean:
+	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,67 @@
+"""Who is told of a failure, and how: a DSN to the reverse-path, else to the system notification address.
+
+A message that fails for good must reach a person. Its reverse-path is told with a delivery status notification
+(RFC 3464) under the null reverse-path, so that a DSN never causes another. When the message had the null reverse-path
+itself (it was a DSN, or a notice), the system notification address is told instead; without one, the run prints a line,
+which cron mails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.dsn import FailedRecipient, build_dsn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.spool.state import RecipientState
+
+# Marks our own reports, so that one which fails in its turn is told on the screen, not by another message.
+REPORT_HEADER = b"X-Ucrmmail-Report:"
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Turns failures into messages in the spool.
+
+    ``accept(reverse_path, recipient, message)`` puts a message into the spool durably and may raise UcrmmailError.
+    ``notification`` is the system notification address, "" when unset.
+    """
+
+    accept: Callable[[str, str, bytes], str]
+    notification: str
+    hostname: str
+
+    def report(
+        self,
+        *,
+        queue_id: str,
+        reverse_path: str,
+        accepted_at: float,
+        failed: tuple[RecipientState, ...],
+        original: bytes,
+        now: float,
+    ) -> str:
+        """Accept a DSN about the failed recipients and return the address that is told.
+
+        Returns "" when nobody could be told by mail; the caller then has to tell a person by other means.
+        """
+        to = reverse_path
+        if not to and REPORT_HEADER not in original:
+            to = self.notification
+        if not to:
+            return ""
+        message = build_dsn(
+            to=to,
+            queue_id=queue_id,
+            reverse_path=reverse_path,
+            accepted_at=accepted_at,
+            failed=tuple(FailedRecipient(f.recipient, f.enhanced, f.reply, f.stage) for f in failed),
+            original=original,
+            hostname=self.hostname,
+            now=now,
+        )
+        self.accept("", to, message)
+        return to

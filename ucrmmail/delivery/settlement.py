@@ -1,0 +1,110 @@
+"""What an attempt makes of a message's state: pure, from outcomes to the state that the spool keeps.
+
+Outcomes are for each recipient: one who was relayed is never tried again, one who was refused is reported, and only
+those deferred decide when the message comes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.schedule import next_attempt
+from ucrmmail.message.outcome import Result
+from ucrmmail.spool.state import RecipientState
+from ucrmmail.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.message.outcome import Outcome
+    from ucrmmail.spool.state import MessageState
+
+# RFC 3463 section 3.5: X.4.7, delivery time expired.
+_EXPIRED = "4.4.7"
+
+
+def after_attempt(
+    state: MessageState,
+    outcomes: Iterable[Outcome],
+    *,
+    queue_id: str,
+    accepted_at: float,
+    now: float,
+    retry: Retry,
+) -> MessageState:
+    """Return the state after one more attempt at ``now``.
+
+    A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
+    week, expires nothing by itself.
+    """
+    attempts = state.attempts + 1
+    changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
+    recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
+    deferred = [recipient for recipient in recipients if recipient.result == Result.DEFERRED]
+    next_at = 0.0
+    if deferred:
+        again = next_attempt(attempts, accepted_at=accepted_at, now=now, retry=retry, seed=queue_id)
+        if again is None:
+            recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
+        else:
+            next_at = again
+    return replace(
+        state,
+        attempts=attempts,
+        first_attempt_at=state.first_attempt_at or now,
+        next_attempt_at=next_at,
+        reason=deferred[-1].reply if deferred else "",
+        recipients=recipients,
+    )
+
+
+def _recipient_after(outcome: Outcome, now: float) -> RecipientState:
+    return RecipientState(
+        recipient=outcome.recipient,
+        result=outcome.result.value,
+        reply=outcome.reply,
+        stage=outcome.stage.value,
+        enhanced=outcome.enhanced,
+        at=now,
+        uncertain=outcome.uncertain,
+        reported=False,
+    )
+
+
+def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:
+    if recipient.result != Result.DEFERRED:
+        return recipient
+    return replace(
+        recipient,
+        result=Result.FAILED.value,
+        reply=f"given up after {format_duration(give_up_after_s)}; the last answer was: {recipient.reply}",
+        enhanced=_EXPIRED,
+    )
+
+
+def unreported(state: MessageState) -> tuple[RecipientState, ...]:
+    """Return the recipients that failed for good and whose failure no person has been told yet."""
+    return tuple(
+        recipient for recipient in state.recipients if recipient.result == Result.FAILED and not recipient.reported
+    )
+
+
+def all_reported(state: MessageState) -> MessageState:
+    """Return the state in which every failure has been reported."""
+    return replace(
+        state,
+        recipients=tuple(
+            replace(recipient, reported=True) if recipient.result == Result.FAILED else recipient
+            for recipient in state.recipients
+        ),
+    )
+
+
+def result_of(state: MessageState) -> Result:
+    """Return what became of the message as a whole: deferred while a recipient is, else failed if one failed."""
+    results = {recipient.result for recipient in state.recipients}
+    if Result.DEFERRED in results or "" in results:
+        return Result.DEFERRED
+    return Result.FAILED if Result.FAILED in results else Result.RELAYED
