@@ -1,0 +1,462 @@
+"""The main job through its front door: applications submit, cron flushes, the smarthost gets each message once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import PLAIN, Program
+from tests.support.sink import Received, Sink, SinkController
+
+
+def parsed(received: Received) -> EmailMessage:
+    message = message_from_bytes(received.content, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def numbered(number: int, to: str = "joe@example.com", headers: str = "") -> bytes:
+    return f"From: a@isp.example\nTo: {to}\nSubject: number {number}\n{headers}\nBody {number}.\n".encode()
+
+
+def subjects(sink: Sink) -> list[str]:
+    return [str(parsed(received)["Subject"]) for received in sink.messages]
+
+
+# --- accepting and sending ------------------------------------------------------------------------------------
+
+
+def test_a_submitted_message_is_flushed_in_silence(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t", "-i")
+    run = program.run("flush")
+    assert (run.stdout, run.stderr) == ("", "")
+    assert len(sink.messages) == 1
+    received = sink.messages[0]
+    assert received.reverse_path == "billing@isp.example"
+    assert received.recipients == ["joe@example.com"]
+    assert received.content.endswith(b"\r\n\r\nPlease pay.\r\n")
+    assert program.queue() == []
+
+
+def test_missing_headers_are_added_and_the_rest_is_untouched(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t", message=PLAIN)
+    program.run("flush")
+    content = sink.messages[0].content
+    message = parsed(sink.messages[0])
+    assert message["Sender"] == "billing@isp.example"
+    assert message["Date"]
+    assert message["Message-ID"]
+    for line in PLAIN.split(b"\r\n")[:3]:
+        assert line + b"\r\n" in content
+
+
+def test_bcc_is_used_and_never_sent(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail(
+        "-t",
+        message=b"From: a@isp.example\nTo: b@example.com\nBcc: secret@example.com,\n second@example.com\nSubject: x\n\nhi\n",
+    )
+    program.run("flush")
+    assert sorted(sink.messages[0].recipients) == ["b@example.com", "second@example.com", "secret@example.com"]
+    assert b"secret" not in sink.messages[0].content
+    assert b"second" not in sink.messages[0].content
+
+
+def test_enqueue_prints_one_queue_id_a_message(program: Program, sink: Sink, tmp_path: Path) -> None:
+    program.configure(sink.port)
+    files = []
+    for number in range(3):
+        path = tmp_path / f"{number}.eml"
+        path.write_bytes(numbered(number))
+        files.append(str(path))
+    run = program.run("enqueue", *files)
+    assert len(run.lines) == 3
+    assert len(set(run.lines)) == 3
+    assert [message["queue_id"] for message in program.queue()] == run.lines
+    program.run("flush")
+    assert subjects(sink) == ["number 0", "number 1", "number 2"]
+
+
+def test_enqueue_takes_envelope_from_its_options(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    document = program.run(
+        "enqueue",
+        "--from",
+        "x@isp.example",
+        "--to",
+        "y@example.com",
+        "--to",
+        "z@example.com",
+        "--json",
+        "-",
+        stdin=PLAIN,
+    ).json
+    assert document["schema_version"] == 1
+    assert list(document["queued"][0]) >= ["queue_id", "file"]
+    program.run("flush")
+    assert sink.messages[0].reverse_path == "x@isp.example"
+    assert sink.messages[0].recipients == ["y@example.com", "z@example.com"]
+
+
+def test_a_file_in_the_drop_directory_is_sent_and_removed(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    drop = program.spool / "drop"
+    (drop / "one.eml").write_bytes(numbered(1))
+    (drop / "not-a-message.txt").write_bytes(numbered(2))
+    program.run("flush")
+    assert subjects(sink) == ["number 1"]
+    assert sorted(path.name for path in drop.iterdir()) == ["not-a-message.txt"]
+
+
+def test_hostile_drop_files_are_not_followed(program: Program, sink: Sink, tmp_path: Path) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"To: thief@example.com\n\ntop secret\n")
+    drop = program.spool / "drop"
+    (drop / "link.eml").symlink_to(secret)
+    os.link(secret, drop / "hard.eml")
+    os.mkfifo(drop / "fifo.eml")
+    (drop / "broken.eml").write_bytes(b"From: a@isp.example\nSubject: nobody to send it to\n\nhi\n")
+    (drop / "good.eml").write_bytes(numbered(7))
+    run = program.run("flush", timeout=20)
+    assert "broken.eml" in run.stderr or any("broken.eml" in subject for subject in subjects(sink))
+    assert "number 7" in subjects(sink)
+    assert not any(b"top secret" in received.content for received in sink.messages)
+    assert secret.read_bytes() == b"To: thief@example.com\n\ntop secret\n"
+    assert (program.spool / "rejected" / "broken.eml").exists()
+
+
+def test_large_messages_and_many_recipients(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    body = b"".join(b"%064d\r\n" % number for number in range(80_000))
+    program.sendmail("-t", message=PLAIN + body)
+    many = ", ".join(f"user{number}@example.com" for number in range(200))
+    program.sendmail("-t", message=numbered(1, to=many))
+    program.run("flush")
+    assert sink.messages[0].content.endswith(body)
+    assert len(sink.messages[1].recipients) == 200
+
+
+# --- order and limits -----------------------------------------------------------------------------------------
+
+
+def test_urgent_mail_goes_first_and_bulk_last(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1, headers="Precedence: bulk\n"))
+    program.sendmail("-t", message=numbered(2))
+    program.sendmail("-t", message=numbered(3, headers="X-Priority: 1\n"))
+    program.sendmail("-t", message=numbered(4))
+    program.run("flush")
+    assert subjects(sink) == ["number 3", "number 2", "number 4", "number 1"]
+
+
+def test_throttler_holds_back_the_rest_across_runs(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 3\nduration = "1h"')
+    for number in range(5):
+        program.sendmail("-t", message=numbered(number))
+    report = program.run("flush", "--json").json
+    assert (report["relayed"], report["held_back"], report["reason"]) == (3, 2, "throttler")
+    assert report["next_at"] is not None
+    again = program.run("flush", "--json").json
+    assert (again["relayed"], again["held_back"]) == (0, 2)
+    assert len(sink.messages) == 3
+    status = program.run("status", "--json").json
+    assert status["waiting"] == 2
+    throttle = status["throttler"][0]
+    assert (throttle["limit"], throttle["used"], throttle["duration_s"]) == (3, 3, 3600)
+    assert throttle["resets_at"]
+
+
+def test_a_new_window_opens_when_the_duration_has_passed(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 2\nduration = "2s"')
+    for number in range(5):
+        program.sendmail("-t", message=numbered(number))
+    program.run("flush", "--time-limit", "20s", timeout=40)
+    times = [received.at for received in sink.messages]
+    assert len(times) == 5
+    assert times[2] - times[0] >= 1.95
+    assert times[4] - times[2] >= 1.95
+
+
+def test_antiflood_pauses_after_the_threshold(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
+    for number in range(5):
+        program.sendmail("-t", message=numbered(number))
+    program.run("flush", "--time-limit", "30s", timeout=40)
+    times = [received.at for received in sink.messages]
+    assert len(times) == 5
+    assert times[2] - times[1] >= 0.95
+    assert times[4] - times[3] >= 0.95
+
+
+def test_no_wait_leaves_at_once(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, antiflood='activation_threshold = 1\npause_time = "5s"')
+    for number in range(2):
+        program.sendmail("-t", message=numbered(number))
+    report = program.run("flush", "--no-wait", "--json").json
+    assert (report["relayed"], report["held_back"], report["reason"]) == (1, 1, "antiflood")
+
+
+def test_a_refused_message_gives_its_reservation_back(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address.startswith("nobody") else None
+    program.configure(
+        sink.port, throttler='message_limit = 2\nduration = "1h"', addresses='organization = "o@isp.example"'
+    )
+    program.sendmail("-f", "<>", "nobody@example.com", message=numbered(0))
+    for number in (1, 2):
+        program.sendmail("-t", message=numbered(number))
+    program.run("flush")
+    assert {"number 1", "number 2"} <= set(subjects(sink)) or len(sink.messages) == 2
+
+
+def test_message_limit_and_dry_run(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    for number in range(3):
+        program.sendmail("-t", message=numbered(number))
+    plan = program.run("flush", "--dry-run")
+    assert len(sink.messages) == 0
+    ids = [message["queue_id"] for message in program.queue()]
+    assert all(queue_id in plan.stdout for queue_id in ids)
+    report = program.run("flush", "--message-limit", "2", "--json").json
+    assert (report["relayed"], report["held_back"], report["reason"]) == (2, 1, "message limit")
+
+
+# --- refusals: outcomes are for each recipient ---------------------------------------------------------------------
+
+
+def test_each_recipient_has_an_outcome_of_its_own(program: Program, sink: Sink) -> None:
+    replies = {"bad@example.com": "550 5.1.1 no such user", "later@example.com": "450 4.2.1 greylisted"}
+    sink.on_rcpt = replies.get
+    program.configure(sink.port)
+    program.sendmail(
+        "-f", "app@isp.example", "good@example.com", "bad@example.com", "later@example.com", message=numbered(1)
+    )
+    report = program.run("flush", "--json").json
+    outcomes = next(m["recipients"] for m in report["messages"] if len(m["recipients"]) == 3)
+    assert outcomes["good@example.com"]["outcome"] == "relayed"
+    assert outcomes["bad@example.com"]["outcome"] == "failed"
+    assert outcomes["bad@example.com"]["reply"].startswith("550")
+    assert outcomes["later@example.com"]["outcome"] == "deferred"
+    assert sink.messages[0].recipients == ["good@example.com"]
+    dsn = next(received for received in sink.messages if received.recipients == ["app@isp.example"])
+    assert dsn.reverse_path == ""
+    assert parsed(dsn).get_content_type() == "multipart/report"
+    assert b"bad@example.com" in dsn.content
+    replies.clear()
+    program.run("queue", "retry", "--all", "--yes")
+    program.run("flush")
+    assert [received.recipients for received in sink.messages[2:]] == [["later@example.com"]]
+    assert [message["state"] for message in program.queue()] in ([], ["failed"])
+
+
+def test_one_refused_message_does_not_stop_the_others(program: Program, sink: Sink) -> None:
+    sink.on_data = lambda envelope: (
+        "554 5.7.1 spam" if b"number 1" in (envelope.original_content or b"")[:400] else None
+    )
+    program.configure(sink.port)
+    for number in range(4):
+        program.sendmail("-t", message=numbered(number))
+    report = program.run("flush", "--json").json
+    assert report["failed"] == 1
+    assert [subject for subject in subjects(sink) if subject.startswith("number")] == [
+        "number 0",
+        "number 2",
+        "number 3",
+    ]
+    failed = program.queue("--state", "failed")
+    assert len(failed) == 1
+    assert "554" in failed[0]["reason"]
+
+
+def test_a_failure_of_a_null_reverse_path_is_told_to_the_notification_address(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address == "gone@example.com" else None
+    program.configure(sink.port)
+    program.sendmail("-f", "<>", "gone@example.com", message=numbered(1))
+    program.run("flush")
+    assert [received.recipients for received in sink.messages] == [["admin@isp.example"]]
+
+
+def test_deferred_mail_waits_for_its_time(program: Program, sink: Sink) -> None:
+    sink.on_data = lambda _envelope: "451 4.3.0 try again"
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    assert program.run("flush", "--json").json["deferred"] == 1
+    message = program.queue()[0]
+    assert (message["state"], message["attempts"]) == ("deferred", 1)
+    assert "451" in message["reason"]
+    assert message["next_attempt_at"]
+    sink.on_data = lambda _envelope: None
+    assert program.run("flush", "--json").json["relayed"] == 0
+    program.run("queue", "retry", message["queue_id"])
+    assert program.run("flush", "--json").json["relayed"] == 1
+
+
+# --- account troubles never cost a message anything ---------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
+    port = free_port()
+    program.configure(port)
+    program.sendmail("-t", message=numbered(1))
+    run = program.run("flush", code=69)
+    assert str(port) in run.stderr
+    assert "remedy" in run.stderr
+    assert [(m["state"], m["attempts"]) for m in program.queue()] == [("waiting", 0)]
+    with SinkController(Sink(), port=port) as controller:
+        program.run("flush")
+        assert subjects(controller.sink) == ["number 1"]
+
+
+def test_a_refused_login_is_told_once_and_costs_no_attempt(program: Program) -> None:
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        program.configure(controller.sink.port, smtp='username = "user"')
+        for number in range(3):
+            program.sendmail("-t", message=numbered(number))
+        run = program.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "wrong-canary"}, code=77)
+        assert "535" in run.stderr
+        assert "wrong-canary" not in run.stdout + run.stderr
+        assert controller.sink.login_attempts == 1
+        assert [m["attempts"] for m in program.queue()] == [0, 0, 0]
+        program.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "wrong-canary"}, code=75)
+        assert controller.sink.login_attempts == 1
+        program.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "right"})
+        assert subjects(controller.sink) == ["number 0", "number 1", "number 2"]
+        assert controller.sink.messages[0].login == "user"
+
+
+def test_too_many_defers_the_account_not_the_message(program: Program, sink: Sink) -> None:
+    sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    report = program.run("flush", "--json", code=75).json
+    assert (report["held_back"], report["deferred"], report["failed"]) == (1, 0, 0)
+    assert report["next_at"] is not None
+    assert program.queue()[0]["attempts"] == 0
+    sessions = sink.sessions
+    program.run("flush", code=75)
+    assert sink.sessions == sessions
+
+
+def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, smtp='username = "user"')
+    program.sendmail("-t", message=numbered(1))
+    run = program.run("flush", code=78)
+    assert "config set smtp.password" in run.stderr
+    assert len(program.queue()) == 1
+    assert sink.sessions <= 1
+
+
+# --- crashes and company --------------------------------------------------------------------------------------------
+
+
+def test_a_killed_flush_loses_nothing(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(0.002)
+    for number in range(60):
+        program.sendmail("-t", message=numbered(number))
+    kills = 0
+    for attempt in range(40):
+        flush = program.start("flush")
+        time.sleep(0.25 + 0.011 * attempt)
+        if flush.poll() is None:
+            flush.send_signal(signal.SIGKILL)
+            kills += 1
+        flush.communicate()
+        if not program.queue():
+            break
+    program.run("flush")
+    got = subjects(sink)
+    assert set(got) == {f"number {number}" for number in range(60)}
+    assert len(got) - 60 <= kills
+    assert program.queue() == []
+
+
+def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(0.005)
+    for number in range(60):
+        program.sendmail("-t", message=numbered(number))
+    for attempt in range(8):
+        flush = program.start("flush")
+        time.sleep(0.2 + 0.02 * attempt)
+        flush.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        flush.communicate(timeout=10)
+        assert time.monotonic() - started < 5
+    program.run("flush")
+    assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
+
+
+def test_a_second_flush_leaves_at_once(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(1.5)
+    program.sendmail("-t", message=numbered(1))
+    first = program.start("flush")
+    try:
+        deadline = time.monotonic() + 10
+        while sink.sessions == 0 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        second = program.run("flush", "--json")
+        assert second.json["reason"] == "another flush is running"
+    finally:
+        first.communicate(timeout=20)
+    assert len(sink.messages) == 1
+
+
+def test_no_window_is_exceeded_over_kills_and_restarts(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 4\nduration = "3s"')
+    for number in range(12):
+        program.sendmail("-t", message=numbered(number))
+    end = time.monotonic() + 40
+    while program.queue() and time.monotonic() < end:
+        flush = program.start("flush", "--time-limit", "1s")
+        time.sleep(0.35)
+        if flush.poll() is None:
+            flush.kill()
+        flush.communicate()
+    times = sorted(received.at for received in sink.messages)
+    assert set(subjects(sink)) == {f"number {number}" for number in range(12)}
+    start = times[0]
+    count = 0
+    for at in times:
+        if at >= start + 3 - 0.05:
+            start, count = at, 0
+        count += 1
+        assert count <= 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[smtp\nhost = 1", "config.toml"),
+        ('[smtp]\nport = "many"\n', "smtp.port"),
+        ("[smtp]\nprot = 25\n", "port"),
+        ('[smtp]\npassword = "in the open"\n', "smtp.password"),
+    ],
+)
+def test_a_wrong_configuration_is_one_clear_error(program: Program, content: str, says: str) -> None:
+    program.config.write_text(content)
+    program.config.chmod(0o600)
+    run = program.run("flush", code=78)
+    assert says in run.stderr
+    assert "in the open" not in run.stderr
+    run = program.run("status", code=78)
+    assert says in run.stderr
