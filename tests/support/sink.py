@@ -108,7 +108,7 @@ class SinkController(Controller):
     """Starts and stops the server in a thread of its own; ``port`` 0 lets the system choose."""
 
     def __init__(
-        self, sink: Sink, *, port: int = 0, tls: ssl.SSLContext | None = None, smtps: bool = False, **options: object
+        self, sink: Sink, *, port: int = 0, tls: ssl.SSLContext | None = None, smtps: bool = False, **options: Any
     ) -> None:
         self.sink = sink
         if sink.logins:

@@ -1,0 +1,150 @@
+"""``make bench``: how fast, as ratios within one run on one machine; absolute figures are only there to make them.
+
+    flush      2,000 messages of 5 KB from the spool to Postfix's smtp-sink, against smtplib with one connection and
+               no records: wall time and CPU time of the sending process
+    start-up   ``--help``, ``status``, ``flush`` on an empty queue, and a durable submission, against
+               ``python -c pass`` of the same interpreter
+
+Commands are run in turn (A B A B ...), and the median is shown. The figures reached are in README.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.program import BIN, Program
+
+BODY = b"".join(b"%078d\r\n" % number for number in range(59))
+MESSAGE = b"From: a@isp.example\r\nTo: b@example.com\r\nSubject: bench\r\n\r\n" + BODY
+
+SMTPLIB = """
+import smtplib, sys
+message = open(sys.argv[2], 'rb').read()
+with smtplib.SMTP('127.0.0.1', int(sys.argv[1])) as server:
+    for _ in range(int(sys.argv[3])):
+        server.sendmail('a@isp.example', ['b@example.com'], message)
+"""
+
+
+@contextlib.contextmanager
+def smtp_sink() -> Iterator[int]:
+    """Run Postfix's smtp-sink on a free port of loopback."""
+    program = shutil.which("smtp-sink", path="/usr/sbin:/usr/lib/postfix/sbin:" + os.environ["PATH"])
+    if program is None:
+        sys.exit("smtp-sink is missing: apt-get install postfix")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    # smtp-sink gives up root's rights only when told to whom.
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    process = subprocess.Popen([program, *user, f"127.0.0.1:{port}", "512"], stdout=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def timed(command: list[str], **options: object) -> tuple[float, float]:
+    """Run a command; return its wall and CPU seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+    wall = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def bench_flush(rounds: int, count: int) -> None:
+    """Compare the flush with smtplib, in turn."""
+    ours: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float]] = []
+    with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root, smtp_sink() as port:
+        program = Program(Path(root) / "home")
+        program.configure(port)
+        mail = Path(root) / "mail.eml"
+        mail.write_bytes(MESSAGE)
+        enqueued: list[float] = []
+        for _ in range(rounds):
+            wall, _cpu = timed(program.command("enqueue", *[str(mail)] * count), env=program.env)
+            enqueued.append(count / wall)
+            ours.append(timed(program.command("flush"), env=program.env))
+            theirs.append(timed([sys.executable, "-c", SMTPLIB, str(port), str(mail), str(count)]))
+            left = len(list((program.spool / "queue").glob("*/*")))
+            if left:
+                sys.exit(f"{left} messages were not sent")
+    wall, cpu = (statistics.median(run[n] for run in ours) for n in (0, 1))
+    wall_peer, cpu_peer = (statistics.median(run[n] for run in theirs) for n in (0, 1))
+    print(f"flush of {count} messages of {len(MESSAGE)} bytes, one connection, {rounds} rounds, medians")
+    print(
+        f"  ucrmmail flush  {count / wall:7.0f} messages/s  {cpu / count * 1e6:5.0f} us CPU a message (start-up included)"
+    )
+    print(f"  smtplib         {count / wall_peer:7.0f} messages/s  {cpu_peer / count * 1e6:5.0f} us CPU a message")
+    print(f"  ratio           {wall_peer / wall:7.2f} x the rate    {cpu / cpu_peer:5.2f} x the CPU")
+    print(f"  enqueue         {statistics.median(enqueued):7.0f} messages/s, durable, one command (start-up included)")
+
+
+def bench_start(rounds: int) -> None:
+    """Compare the start of our commands with the bare interpreter, in turn."""
+    with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root:
+        program = Program(Path(root) / "home")
+        program.configure(25)
+        mail = Path(root) / "mail.eml"
+        mail.write_bytes(MESSAGE)
+        program.run("flush")
+        commands = {
+            "python -c pass": [sys.executable, "-c", "pass"],
+            "python -S -c pass": [sys.executable, "-S", "-c", "pass"],
+            "flush, empty queue": program.command("flush"),
+            "--help": program.command("--help"),
+            "config get smtp.host": program.command("config", "get", "smtp.host"),
+            "status": program.command("status"),
+            "ucrmmail-sendmail -t": [str(BIN / "ucrmmail-sendmail"), "-t", "-i"],
+        }
+        times: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(rounds):
+            for name, command in commands.items():
+                with mail.open("rb") as stdin:
+                    times[name].append(timed(command, env=program.env, stdin=stdin)[0] * 1000)
+                for queued in (program.spool / "queue").glob("*/*"):
+                    queued.unlink()
+                for bucket in (program.spool / "queue").glob("*"):
+                    bucket.rmdir()
+    base = statistics.median(times["python -c pass"])
+    print(f"start-up, {rounds} rounds, medians")
+    for name, values in times.items():
+        median = statistics.median(values)
+        print(f"  {name:22} {median:6.1f} ms  {median / base:5.2f} x pass  {median - base:+6.1f} ms")
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(description="Figures of ucrmmail as ratios in one run.")
+    parser.add_argument("what", nargs="*", default=["flush", "start"], help="flush, start")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=2000)
+    arguments = parser.parse_args()
+    if "flush" in arguments.what:
+        bench_flush(arguments.rounds, arguments.messages)
+    if "start" in arguments.what:
+        bench_start(max(arguments.rounds, 15))
+
+
+if __name__ == "__main__":
+    main()
