@@ -1,0 +1,126 @@
+"""The account between runs: pauses that grow, and what ends them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.delivery.account import (
+    AccountState,
+    after_trouble,
+    load_account,
+    may_connect_at,
+    save_account,
+    secret_mark,
+    settings_mark,
+)
+from ucrmmail.files import DistrustError
+from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.message.reply import Reply
+
+NOW = 1_800_000_000.0
+FIRST_S, MAX_S = 300.0, 14_400.0
+
+
+def trouble(exit_code: int = 75) -> Trouble:
+    return Trouble(
+        scope=Scope.ACCOUNT,
+        kind=Kind.TRANSIENT,
+        stage=Stage.AUTH,
+        what="smarthost refused",
+        reply=Reply(421, "4.7.0", ("slow down",)),
+        exit_code=exit_code,
+    )
+
+
+def failed(state: AccountState, exit_code: int = 75, now: float = NOW) -> AccountState:
+    return after_trouble(
+        state, trouble(exit_code), now=now, first_delay_s=FIRST_S, max_delay_s=MAX_S, settings_mark="s", secret_mark=""
+    )
+
+
+def pause_of(state: AccountState, now: float = NOW, mark: str = "s") -> float:
+    return may_connect_at(state, now=now, max_delay_s=MAX_S, settings_mark=mark) - now
+
+
+def test_an_account_without_troubles_may_connect_at_once() -> None:
+    assert pause_of(AccountState()) == 0
+
+
+def test_each_failure_doubles_the_pause_up_to_the_longest() -> None:
+    state, pauses = AccountState(), []
+    for _ in range(9):
+        state = failed(state)
+        pauses.append(pause_of(state))
+    assert pauses == [300, 600, 1200, 2400, 4800, 9600, 14400, 14400, 14400]
+
+
+def test_a_smarthost_that_was_not_reached_once_may_be_tried_at_once() -> None:
+    state, pauses = AccountState(), []
+    for _ in range(4):
+        state = failed(state, 69)
+        pauses.append(pause_of(state))
+    assert pauses == [0, 300, 600, 1200]
+
+
+def test_a_thousand_failures_are_no_overflow() -> None:
+    state = AccountState(failures=5000)
+    assert pause_of(failed(state)) == MAX_S
+
+
+def test_changed_settings_end_the_pause() -> None:
+    state = failed(AccountState())
+    assert pause_of(state, mark="other") == 0
+
+
+def test_a_clock_that_was_set_back_ends_the_pause() -> None:
+    state = failed(AccountState())
+    assert pause_of(state, now=NOW - 86400) == 0
+
+
+def test_a_pause_survives_until_it_is_over() -> None:
+    state = failed(AccountState())
+    assert pause_of(state, now=NOW + 299) == 1
+    assert may_connect_at(state, now=NOW + 301, max_delay_s=MAX_S, settings_mark="s") <= NOW + 301
+
+
+def test_the_state_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
+    path = str(tmp_path / "account.json")
+    assert load_account(path, owner=os.geteuid()) == AccountState()
+    state = failed(failed(AccountState()))
+    save_account(path, state)
+    assert load_account(path, owner=os.geteuid()) == state
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert "421 4.7.0 slow down" in state.what
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"failures": "many"}', '{"unknown": 1}', '{"failures": true}', '{"not_before": []}', "\0"],
+)
+def test_a_damaged_state_is_an_account_without_troubles(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "account.json"
+    path.write_text(content)
+    assert load_account(str(path), owner=os.geteuid()) == AccountState()
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text(json.dumps({"failures": 3}))
+    (tmp_path / "account.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DistrustError, match="symbolic link"):
+        load_account(str(tmp_path / "account.json"), owner=os.geteuid())
+
+
+def test_the_mark_of_a_secret_changes_with_it_and_tells_next_to_nothing() -> None:
+    assert secret_mark("salt", "old") == secret_mark("salt", "old")
+    assert secret_mark("salt", "old") != secret_mark("salt", "new")
+    assert secret_mark("salt", "old") != secret_mark("other", "old")
+    assert len(secret_mark("salt", "old")) == 4
+
+
+def test_the_mark_of_settings_changes_with_each() -> None:
+    assert settings_mark("host", 587) != settings_mark("host", 465)
+    assert settings_mark("host", 587) == settings_mark("host", 587)

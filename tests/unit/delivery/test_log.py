@@ -1,0 +1,59 @@
+"""The delivery log: one line an outcome, which no reply can forge."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.delivery.log import DeliveryLog, log_line
+from ucrmmail.files import DistrustError
+from ucrmmail.message.outcome import Outcome, Result, Stage
+
+ID = "1-20261123T110559.123456-k3x9qa"
+
+
+def outcome(reply: str = "250 2.0.0 Ok", *, uncertain: bool = False) -> Outcome:
+    return Outcome("b@example.com", Result.RELAYED, Stage.FINAL_DOT, reply, "2.0.0", uncertain)
+
+
+def test_a_line_names_time_id_envelope_outcome_and_reply() -> None:
+    line = log_line(1795431959.123, ID, "a@isp.example", outcome())
+    assert line == (
+        f'2026-11-23T11:05:59.123Z {ID} from=<a@isp.example> to=<b@example.com> relayed final-dot "250 2.0.0 Ok"'
+    )
+
+
+def test_an_uncertain_outcome_is_marked() -> None:
+    assert "may-be-delivered-twice" in log_line(0, ID, "", outcome(uncertain=True))
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\u202e", "\udcff", "\x85", "ü\x7f"])
+def test_no_reply_can_forge_a_line_or_reach_a_terminal_raw(text: str) -> None:
+    line = log_line(0, ID, "a@isp.example", outcome(text))
+    assert line.isascii()
+    assert line.isprintable()
+
+
+def test_lines_are_appended_and_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log" / "delivery.log"
+    for _ in range(2):
+        log = DeliveryLog(str(path))
+        log.add(0, ID, "a@isp.example", outcome())
+        log.close()
+    assert len(path.read_text().splitlines()) == 2
+    assert os.stat(path).st_mode & 0o777 == 0o600
+
+
+def test_a_fifo_in_place_of_the_log_is_refused_without_hanging(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "delivery.log")
+    with pytest.raises((DistrustError, OSError)):
+        DeliveryLog(str(tmp_path / "delivery.log"))
+
+
+def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "delivery.log").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError):  # noqa: PT011 # ELOOP
+        DeliveryLog(str(tmp_path / "delivery.log"))
+    assert not (tmp_path / "elsewhere").exists()

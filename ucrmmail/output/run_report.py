@@ -1,0 +1,150 @@
+"""How a flush looks: silent in cron, a line a message with ``-v``, a progress bar on a terminal, or JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ucrmmail.clock import rfc3339
+from ucrmmail.message.outcome import Result
+from ucrmmail.output import human
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from ucrmmail.delivery.report import MessageReport, RunReport
+
+
+def run_document(report: RunReport) -> dict[str, object]:
+    """Return the JSON fields of a run (ucrmmail-flush(1))."""
+    return {
+        "relayed": report.relayed,
+        "deferred": report.deferred,
+        "failed": report.failed,
+        "held_back": report.held_back,
+        "reason": report.reason,
+        "next_at": rfc3339(report.next_at) if report.next_at else None,
+        "error": trouble_document(report),
+        "needs_person": list(report.needs_person),
+        "messages": [message_document(message) for message in report.messages],
+    }
+
+
+def last_flush_line(report: RunReport) -> str:
+    """Return what ``status`` shows of the last run, as one line of JSON."""
+    fields = {
+        "relayed": report.relayed,
+        "deferred": report.deferred,
+        "failed": report.failed,
+        "held_back": report.held_back,
+        "reason": report.reason,
+        "exit_code": report.exit_code,
+    }
+    return json.dumps(fields) + "\n"
+
+
+def trouble_document(report: RunReport) -> dict[str, object] | None:
+    """Return what is wrong with the account, or None."""
+    trouble = report.trouble
+    if trouble is None:
+        return None
+    return {
+        "stage": trouble.stage.value,
+        "what": trouble.what,
+        "why": trouble.why,
+        "remedy": trouble.remedy,
+        "reply": str(trouble.reply) if trouble.reply is not None else None,
+    }
+
+
+def message_document(message: MessageReport) -> dict[str, object]:
+    """Return the JSON fields of one message of a run."""
+    return {
+        "queue_id": message.queue_id,
+        "reverse_path": message.reverse_path,
+        "result": message.result,
+        "next_attempt_at": rfc3339(message.next_attempt_at) if message.next_attempt_at else None,
+        "recipients": {
+            outcome.recipient: {
+                "outcome": outcome.result.value,
+                "stage": outcome.stage.value,
+                "reply": outcome.reply,
+                "uncertain": outcome.uncertain,
+            }
+            for outcome in message.outcomes
+        },
+    }
+
+
+def say_message(message: MessageReport) -> None:
+    """Print a line for each recipient of one message (``-v``)."""
+    for outcome in message.outcomes:
+        again = f", next attempt {rfc3339(message.next_attempt_at)}" if outcome.result is Result.DEFERRED else ""
+        human.say(f"{message.queue_id} {outcome.recipient} {outcome.result.value}: {outcome.reply}{again}")
+
+
+def summary(report: RunReport) -> str:
+    """Return one line that says what the run did, and why it stopped when messages are left."""
+    counts = [
+        f"{count} {word}"
+        for count, word in (
+            (report.relayed, "relayed"),
+            (report.deferred, "deferred"),
+            (report.failed, "failed"),
+            (report.held_back, "held back"),
+        )
+        if count
+    ]
+    line = ", ".join(counts) or "nothing to send"
+    if report.reason:
+        line += f" ({report.reason}"
+        line += f", next at {rfc3339(report.next_at)})" if report.next_at else ")"
+    return line
+
+
+def tell_person(report: RunReport) -> None:
+    """Print on standard error what needs a person: this is what cron mails."""
+    for line in report.needs_person:
+        human.note(f"ucrmmail: {line}")
+    trouble = report.trouble
+    if trouble is not None:
+        said = f": {trouble.reply}" if trouble.reply is not None else ""
+        human.note(f"ucrmmail: {trouble.what}{said}")
+        if trouble.why:
+            human.note(f"  why:    {trouble.why}")
+        if trouble.remedy:
+            human.note(f"  remedy: {trouble.remedy}")
+
+
+class RunProgress:
+    """A bar on the terminal: how many of the messages that were due have been settled, and what it waits for."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+        self._progress: Progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=human.console(stderr=True),
+            transient=True,
+        )
+        self._task: TaskID = self._progress.add_task("sending", total=total)
+
+    def start(self) -> None:
+        """Show the bar."""
+        self._progress.start()
+
+    def stop(self) -> None:
+        """Take the bar away; the summary remains."""
+        self._progress.stop()
+
+    def settled(self, message: MessageReport) -> None:
+        """Move the bar on by one message."""
+        del message
+        self._progress.update(self._task, advance=1, description="sending")
+
+    def waiting(self, reason: str, until: float) -> None:
+        """Say what the run waits for."""
+        self._progress.update(self._task, description=f"waiting for the {reason} until {rfc3339(until)[11:19]} UTC")
