@@ -1,0 +1,88 @@
+"""The limits as ``status`` and ``flush --dry-run`` show them: read, never written."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.limits.recovery import recover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ucrmmail.limits.rules import Rules, Throttle
+    from ucrmmail.limits.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class ThrottleView:
+    """How far a throttle is used. ``resets_at`` is when its window is over; None when nothing counts.
+
+    In a sliding window it is when the oldest of what counts leaves it.
+    """
+
+    throttle: Throttle
+    used: int
+    resets_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FloodView:
+    """How long the row of AntiFlood is, and until when its pause lasts; None when none is being made."""
+
+    threshold: int
+    pause_s: float
+    count: int
+    paused_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsView:
+    """All limits of the account in their order."""
+
+    throttles: tuple[ThrottleView, ...]
+    flood: FloodView | None
+
+
+def view_limits(tally: Tally, now: float) -> LimitsView:
+    """Return how far each limit is used at ``now``; what is on its way counts."""
+    now = max(now, tally.latest)
+    throttles = []
+    for window in tally.windows:
+        pending = tally.pending_recipients if window.rule.unit == "recipients" else len(tally.pending)
+        throttles.append(ThrottleView(window.rule, window.used(now) + pending, window.resets_at(now)))
+    row = tally.row
+    if row is None:
+        return LimitsView(tuple(throttles), None)
+    count = row.counted(now, len(tally.pending)) + len(tally.pending)
+    flood = FloodView(row.rule.threshold, row.rule.pause_s, count, row.paused_until(now))
+    return LimitsView(tuple(throttles), flood)
+
+
+def read_tally(path: str, rules: Rules, now: float, boot_id: str) -> Tally:
+    """Return the tally that the ledger at ``path`` holds; what a run has on its way counts as sent.
+
+    Raises DistrustError or OSError.
+    """
+    return recover(path, rules, now, boot_id).tally
+
+
+def schedule(tally: Tally, now: float, recipients: Iterable[int]) -> Iterator[float]:
+    """Yield when each of these messages, in their order, could leave, if sending took no time.
+
+    ``recipients`` are those of each message. One with more than a limit lets through at once goes in parts; the time is
+    that of the first. The tally itself is not changed.
+    """
+    tally = deepcopy(tally)
+    now = max(now, tally.latest)
+    largest = tally.rules.largest_transaction
+    for left in recipients:
+        begins_at: float | None = None
+        while begins_at is None or left > 0:
+            part = left if largest is None else min(left, largest)
+            now = tally.opens(now, part)
+            begins_at = now if begins_at is None else begins_at
+            tally.settle(tally.reserve(now, part), now, part, certain=True)
+            left -= part  # noqa: PLW2901 # what is left of this message
+        yield begins_at
