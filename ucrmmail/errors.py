@@ -24,10 +24,12 @@ class UcrmmailError(Exception):
     """A failure that ends the command, told in three parts.
 
     ``what`` happened (with file, key, host or reply), ``why`` (may be ""), and the ``remedy`` (may be "").
-    The texts may hold foreign bytes; ``output.escape`` makes them safe where they are printed.
+    The texts may hold foreign bytes; ``output.escape`` makes them safe where they are printed. ``problems`` are
+    further lines that belong to ``what``, such as each error of a file.
     """
 
     exit_code = 70
+    problems: tuple[str, ...] = ()
 
     def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
         super().__init__(what)
@@ -100,3 +102,7 @@ class ConfigError(UcrmmailError):
     """The configuration or the secret is wrong or missing (EX_CONFIG)."""
 
     exit_code = 78
+
+    def __init__(self, what: str, *, why: str = "", remedy: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(what, why=why, remedy=remedy)
+        self.problems = problems

@@ -34,6 +34,8 @@ def note(text: str) -> None:
 def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:
     """Print what happened, why, and what to do, on standard error."""
     note(f"{program}: {error.what}")
+    for problem in error.problems:
+        note(f"  {problem}")
     if error.why:
         note(f"  why:    {error.why}")
     if error.remedy:

@@ -1,0 +1,108 @@
+"""Which file applies, and why."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.config import location
+from ucrmmail.config.location import locate
+
+USER = 1000
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The system's configuration file, in a place that a test may write to."""
+    path = tmp_path / "etc" / "config.toml"
+    path.parent.mkdir()
+    monkeypatch.setattr(location, "SYSTEM_CONFIG", str(path))
+    return path
+
+
+def own(home: Path) -> Path:
+    path = home / ".config" / "ucrmmail" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    return path
+
+
+def test_the_option_goes_before_everything(tmp_path: Path, system: Path) -> None:
+    system.touch()
+    environ = {"HOME": str(tmp_path), "UCRMMAIL_CONFIG": "/elsewhere.toml"}
+    found = locate("/named.toml", environ, USER)
+    assert (found.path, found.reason, found.exists) == ("/named.toml", "given with --config", False)
+
+
+def test_a_relative_option_becomes_absolute(tmp_path: Path) -> None:
+    assert locate("a.toml", {}, USER).path == f"{os.getcwd()}/a.toml"
+
+
+def test_the_environment_goes_before_the_users_file(tmp_path: Path) -> None:
+    own(tmp_path)
+    found = locate(None, {"HOME": str(tmp_path), "UCRMMAIL_CONFIG": "/named.toml"}, USER)
+    assert found.path == "/named.toml"
+    assert "UCRMMAIL_CONFIG" in found.reason
+
+
+def test_an_empty_environment_variable_is_no_name(tmp_path: Path) -> None:
+    path = own(tmp_path)
+    assert locate(None, {"HOME": str(tmp_path), "UCRMMAIL_CONFIG": ""}, USER).path == str(path)
+
+
+@pytest.mark.parametrize("euid", [0, USER])
+def test_the_users_file_goes_before_the_systems(tmp_path: Path, system: Path, euid: int) -> None:
+    system.touch()
+    path = own(tmp_path)
+    found = locate(None, {"HOME": str(tmp_path)}, euid)
+    assert (found.path, found.exists) == (str(path), True)
+
+
+@pytest.mark.parametrize("euid", [0, USER])
+def test_the_systems_file_applies_when_the_user_has_none(tmp_path: Path, system: Path, euid: int) -> None:
+    system.touch()
+    found = locate(None, {"HOME": str(tmp_path)}, euid)
+    assert (found.path, found.exists) == (str(system), True)
+    assert f"{tmp_path}/.config" in found.reason
+
+
+def test_a_new_file_is_made_in_the_home_of_a_user_and_in_etc_for_root(tmp_path: Path, system: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    assert locate(None, environ, USER).path == f"{tmp_path}/.config/ucrmmail/config.toml"
+    assert locate(None, environ, 0).path == str(system)
+    assert not locate(None, environ, 0).exists
+
+
+def test_xdg_directories_are_respected_and_relative_ones_ignored(tmp_path: Path, system: Path) -> None:
+    environ = {"HOME": "/home/me", "XDG_CONFIG_HOME": f"{tmp_path}/c/", "XDG_STATE_HOME": f"{tmp_path}/s"}
+    found = locate(None, environ, USER)
+    assert found.path == f"{tmp_path}/c/ucrmmail/config.toml"
+    assert found.spool_directory == f"{tmp_path}/s/ucrmmail/spool"
+    assert found.log_directory == f"{tmp_path}/s/ucrmmail/log"
+    assert locate(None, {"HOME": "/home/me", "XDG_CONFIG_HOME": "c"}, USER).path.startswith("/home/me/.config/")
+
+
+def test_root_keeps_mail_and_logs_below_var() -> None:
+    found = locate(None, {"HOME": "/root", "XDG_STATE_HOME": "/x"}, 0)
+    assert (found.spool_directory, found.log_directory) == ("/var/spool/ucrmmail", "/var/log/ucrmmail")
+
+
+def test_without_home_the_user_database_is_asked() -> None:
+    assert locate(None, {}, os.geteuid()).path.startswith("/")
+    assert locate(None, {}, 987654).path == "/.config/ucrmmail/config.toml"
+
+
+def test_a_link_that_leads_nowhere_is_still_the_users_file(tmp_path: Path, system: Path) -> None:
+    system.touch()
+    path = own(tmp_path)
+    path.unlink()
+    path.symlink_to(tmp_path / "nowhere")
+    assert locate(None, {"HOME": str(tmp_path)}, USER).path == str(path)
+
+
+def test_a_file_that_may_not_be_looked_at_is_not_passed_over(tmp_path: Path, system: Path) -> None:
+    loop = tmp_path / ".config"
+    loop.symlink_to(loop)
+    assert locate(None, {"HOME": str(tmp_path)}, USER).path.startswith(str(loop))

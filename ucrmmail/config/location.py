@@ -1,0 +1,113 @@
+"""Which configuration file applies, and why; and where mail and logs are kept when it does not say.
+
+    1  --config FILE
+    2  $UCRMMAIL_CONFIG
+    3  $XDG_CONFIG_HOME/ucrmmail/config.toml    (~/.config when unset)
+    4  /etc/ucrmmail/config.toml
+
+The first that is there applies; 1 and 2 apply even when they are not, so that a typing error is not covered up by
+another file. A new file is made at 4 for root and at 3 for everyone else. Loaded by every submission, so the class
+is a plain one: dataclasses would cost more than all the rest of it.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SYSTEM_CONFIG = "/etc/ucrmmail/config.toml"
+
+
+class Location:
+    """The configuration file that applies: its absolute path, the reason (a sentence), and whether it is there.
+
+    Beside it the directories that apply when the file does not name them, and the user (uid) who asks.
+    """
+
+    __slots__ = ("euid", "exists", "log_directory", "path", "reason", "spool_directory")
+
+    def __init__(
+        self, path: str, reason: str, *, exists: bool, euid: int, spool_directory: str, log_directory: str
+    ) -> None:
+        self.path = path
+        self.reason = reason
+        self.exists = exists
+        self.euid = euid
+        self.spool_directory = spool_directory
+        self.log_directory = log_directory
+
+
+def locate(option: str | None, environ: Mapping[str, str], euid: int) -> Location:
+    """Return which file applies for ``--config`` (None when it was not given), the environment and the user."""
+    path, reason = _choose(option, environ, euid)
+    return Location(
+        path,
+        reason,
+        exists=_is_there(path),
+        euid=euid,
+        spool_directory=spool_directory(environ, euid),
+        log_directory=log_directory(environ, euid),
+    )
+
+
+def spool_directory(environ: Mapping[str, str], euid: int) -> str:
+    """Return where mail is queued when ``spool.directory`` is not set."""
+    return "/var/spool/ucrmmail" if euid == 0 else f"{_state_home(environ, euid)}/ucrmmail/spool"
+
+
+def log_directory(environ: Mapping[str, str], euid: int) -> str:
+    """Return where the delivery log is kept."""
+    return "/var/log/ucrmmail" if euid == 0 else f"{_state_home(environ, euid)}/ucrmmail/log"
+
+
+def _choose(option: str | None, environ: Mapping[str, str], euid: int) -> tuple[str, str]:
+    if option:
+        return os.path.abspath(option), "given with --config"
+    if environ.get("UCRMMAIL_CONFIG"):
+        return os.path.abspath(environ["UCRMMAIL_CONFIG"]), "named by the environment variable UCRMMAIL_CONFIG"
+    own = f"{_xdg('XDG_CONFIG_HOME', '.config', environ, euid)}/ucrmmail/config.toml"
+    if _is_there(own):
+        return own, "the user's own configuration file"
+    if _is_there(SYSTEM_CONFIG):
+        return SYSTEM_CONFIG, f"the system's configuration file, since {own} does not exist"
+    if euid == 0:
+        return SYSTEM_CONFIG, "where a new configuration file is made for root; there is none yet"
+    return own, "where a new configuration file is made; there is none yet"
+
+
+def _state_home(environ: Mapping[str, str], euid: int) -> str:
+    return _xdg("XDG_STATE_HOME", ".local/state", environ, euid)
+
+
+def _xdg(variable: str, below_home: str, environ: Mapping[str, str], euid: int) -> str:
+    """Return a base directory (XDG Base Directory Specification: a relative path is to be ignored)."""
+    named = environ.get(variable, "")
+    return named.rstrip("/") if named.startswith("/") else f"{_home(environ, euid)}/{below_home}"
+
+
+def _home(environ: Mapping[str, str], euid: int) -> str:
+    """Return the home directory; a service may run without HOME, then the user database knows it."""
+    home = environ.get("HOME", "")
+    if home.startswith("/"):
+        return home.rstrip("/")
+    import pwd  # noqa: PLC0415 # rarely needed, and every submission would pay for it
+
+    try:
+        return pwd.getpwuid(euid).pw_dir.rstrip("/")
+    except KeyError:
+        # A container's nameless user: the root directory is where its shell would start too.
+        return ""
+
+
+def _is_there(path: str) -> bool:
+    """Return whether there is such a file. One that we may not look at counts: reading it will say why it fails."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
