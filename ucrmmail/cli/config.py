@@ -1,0 +1,361 @@
+"""``ucrmmail config``: one key at a time, or all of them in an editor; what applies, and whether it is right."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
+from ucrmmail.output import human
+
+if TYPE_CHECKING:
+    from ucrmmail.config.advice import Advice
+    from ucrmmail.config.kinds import Written
+    from ucrmmail.config.load import Config
+    from ucrmmail.config.location import Location
+    from ucrmmail.config.schema import Key
+    from ucrmmail.config.validate import Problem
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Set, show and check the configuration.",
+    epilog="""\b
+Examples:
+  ucrmmail config set smtp.transport gmail
+  ucrmmail config set smtp.username you@gmail.com
+  ucrmmail config set smtp.password          (asks; the secret is never written into the file)
+  ucrmmail config check""",
+)
+
+# A secret is one line; a long value is not longer than the file may be.
+_STDIN_LIMIT = 1 << 20
+
+
+def _complete_key(incomplete: str) -> list[str]:
+    from ucrmmail.config.schema import KEYS
+
+    return [path for path in KEYS if path.startswith(incomplete)]
+
+
+def _complete_value(context: typer.Context, incomplete: str) -> list[str]:
+    from ucrmmail.config.schema import KEYS
+
+    key = KEYS.get(str(context.params.get("key", "")))
+    return [word for word in key.kind.choices if word.startswith(incomplete)] if key is not None else []
+
+
+def _complete_preset(incomplete: str) -> list[str]:
+    from ucrmmail.config.presets import NAMES
+
+    return [name for name in NAMES if name.startswith(incomplete)]
+
+
+KeyArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="Such as smtp.host.", autocompletion=_complete_key, show_default=False)
+]
+
+
+def _key(path: str) -> Key:
+    """Return the declaration of a key. Raises UsageError with the nearest one."""
+    from ucrmmail.config.schema import KEYS, nearest
+
+    key = KEYS.get(path)
+    if key is None:
+        near = nearest(path)
+        remedy = f"did you mean {near}?" if near else "see `ucrmmail config list`"
+        raise UsageError(f"there is no key {path!r}", remedy=remedy)
+    return key
+
+
+@app.command(
+    "set",
+    epilog="""\b
+Examples:
+  ucrmmail config set smtp.host mail.isp.example
+  ucrmmail config set throttler.duration 1h30m
+  ucrmmail config set dns.domains isp.example,shop.example
+  ucrmmail config set smtp.password
+  pass show smtp | ucrmmail config set smtp.password --stdin --store file""",
+)
+def set_key(
+    context: typer.Context,
+    key: KeyArgument,
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[VALUE]...",
+            help="The value; several for a list. Never a secret.",
+            autocompletion=_complete_value,
+            show_default=False,
+        ),
+    ] = None,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the value from standard input (of a secret: the first line).")
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="STORE", help="Where a secret is kept: keyring, file or command."),
+    ] = None,
+) -> None:
+    """Set a key. A secret is asked for, or read with --stdin, and kept in the credential store."""
+    declared = _key(key)
+    given = values or []
+    if given and stdin:
+        raise UsageError("a value was given and --stdin too", remedy="leave out one of the two")
+    if declared.secret:
+        _set_secret(context, declared, given, stdin=stdin, store=store)
+        return
+    if store is not None:
+        raise UsageError("--store is for secrets", remedy=f"leave it out: {key} is kept in the configuration file")
+    _set_plain(invocation(context).location(), declared, _read_value(declared, given, stdin=stdin))
+
+
+def _read_value(key: Key, given: list[str], *, stdin: bool) -> Written:
+    """Return the value as it is written into the file. Raises UsageError."""
+    if stdin:
+        text = _decoded(sys.stdin.buffer.read(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
+        given = [line for line in text.splitlines() if line.strip()] if key.kind.is_list else [text]
+    elif not given:
+        raise UsageError(f"{key.path} needs a value", remedy=f"`ucrmmail config set {key.path} {key.example}`")
+    try:
+        written = key.kind.read(given)
+        key.kind.check(written)
+    except ValueError as error:
+        raise UsageError(
+            f"{key.path}: {error}; allowed: {key.allowed}", remedy=f"`ucrmmail config set {key.path} {key.example}`"
+        ) from None
+    return written
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise UsageError("standard input is not UTF-8 text") from None
+
+
+def _set_plain(location: Location, key: Key, written: Written) -> None:
+    from ucrmmail.config.advice import advice
+    from ucrmmail.config.edit import set_value
+    from ucrmmail.output.settings import remark_transport, shown
+
+    found = set_value(location, key.path, written).found
+    human.say(f"{key.path} = {shown(written)}  ({location.path})")
+    if key.path == "smtp.transport":
+        remark_transport(found.config.preset, found.config)
+    for item in advice(found.config):
+        if item.key == key.path:
+            human.note(f"warning: {item}")
+    _remark_problems(found.problems)
+
+
+def _remark_problems(problems: tuple[Problem, ...]) -> None:
+    if problems:
+        human.note("still wrong in the file:")
+    for problem in problems:
+        human.note(f"  {problem}")
+
+
+def _set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: bool, store: str | None) -> None:
+    ask = f"`ucrmmail config set {key.path}` asks for it; or pipe it in with --stdin"
+    if given:
+        raise UsageError(
+            f"{key.path}: a secret is not taken from the command line",
+            why="every user of this machine can see it there while the command runs, and the shell may keep it;"
+            " take it for known and replace it",
+            remedy=ask,
+        )
+    if store not in (None, "keyring", "file", "command"):
+        raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file, command")
+    if stdin:
+        secret = _decoded(sys.stdin.buffer.readline(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
+    elif store == "command":
+        # The program has it: there is nothing to type.
+        secret = ""
+    elif sys.stdin.isatty():
+        secret = typer.prompt(key.path, hide_input=True, default="", show_default=False, err=True)
+    else:
+        raise UsageError(f"{key.path}: there is no terminal to ask on", remedy="pipe it in with --stdin")
+    if not secret and store != "command":
+        raise UsageError(f"{key.path}: the secret is empty", remedy=ask)
+    from ucrmmail.cli.credentials import save_secret
+
+    save_secret(context, key.path, _without_display_blanks(secret, context), store)
+
+
+def _without_display_blanks(secret: str, context: typer.Context) -> str:
+    """Return an app password as it is meant: Google shows its 16 letters in four groups."""
+    joined = "".join(secret.split())
+    if joined == secret or len(joined) != 16 or not (joined.isascii() and joined.isalpha()):
+        return secret
+    return joined if invocation(context).config().text("smtp.transport") == "gmail" else secret
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail config get smtp.host\n  ucrmmail config get throttler.duration --json")
+def get(context: typer.Context, key: KeyArgument, as_json: JsonOption = False) -> None:
+    """Print the value that applies: of a list one item a line, of an unset key its default."""
+    declared = _key(key)
+    if declared.secret and not as_json:
+        raise UsageError(
+            f"{key} is a secret, and secrets are never shown",
+            remedy="`ucrmmail credentials status` tells whether it is found",
+        )
+    config = invocation(context).config()
+    if as_json:
+        from ucrmmail.output.machine import print_document
+        from ucrmmail.output.settings import key_document
+
+        print_document({"key": key, **key_document(config, key)})
+        return
+    written = config.written(key)
+    for line in written if isinstance(written, list) else [written]:
+        human.say(str(line).lower() if isinstance(line, bool) else str(line))
+
+
+@app.command(epilog="\b\nExample:\n  ucrmmail config unset smtp.port")
+def unset(context: typer.Context, key: KeyArgument) -> None:
+    """Take a key out of the file, so that its default applies again."""
+    from ucrmmail.config.edit import unset_value
+    from ucrmmail.output.settings import shown
+
+    declared = _key(key)
+    location = invocation(context).location()
+    change = unset_value(location, key)
+    if declared.secret:
+        taken = f"{key} was taken out of {location.path}" if change.changed else f"{key} is not in {location.path}"
+        human.say(f"{taken}; `ucrmmail credentials delete` takes it out of the credential store")
+    elif change.changed:
+        config = change.found.config
+        human.say(f"{key} = {shown(config.written(key))}  ({config.origin(key)})")
+    else:
+        human.say(f"{key} was not set in {location.path}")
+    _remark_problems(change.found.problems)
+
+
+@app.command("list", epilog="\b\nExamples:\n  ucrmmail config list\n  ucrmmail config list --json | jq .keys")
+def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show every key with its value, its default, and where the value comes from."""
+    from ucrmmail.output import machine, settings
+
+    config = invocation(context).config()
+    if as_json:
+        machine.print_document(settings.list_document(config))
+    else:
+        settings.show_list(config)
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail config path\n  less $(ucrmmail config path 2>/dev/null)")
+def path(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Print which file applies; on standard error, why."""
+    location = invocation(context).location()
+    if as_json:
+        from ucrmmail.output.machine import print_document
+
+        print_document({"path": location.path, "reason": location.reason, "exists": location.exists})
+        return
+    human.say(location.path)
+    human.note(location.reason + ("" if location.exists else " (it does not exist)"))
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail config check\n  ucrmmail --config draft.toml config check")
+def check(context: typer.Context, as_json: JsonOption = False) -> None:
+    """Show all that is wrong, and what is probably not meant. Exit code 78 when mail could not be sent."""
+    from ucrmmail.config.advice import advice
+    from ucrmmail.output import machine, settings
+
+    location = invocation(context).location()
+    try:
+        config, problems = _examined(location)
+    except (ConfigError, PermissionDeniedError) as error:
+        if as_json:
+            machine.print_document(settings.check_document(location.path, (_as_problem(location, error),), ()))
+        raise
+    remarks: tuple[Advice, ...] = advice(config)
+    if as_json:
+        machine.print_document(settings.check_document(location.path, problems, remarks))
+    else:
+        settings.show_check(location.path, problems, remarks)
+    if problems:
+        raise typer.Exit(ConfigError.exit_code)
+
+
+def _examined(location: Location) -> tuple[Config, tuple[Problem, ...]]:
+    """Return what is in the file and what is wrong with it, an unknown smarthost included."""
+    from ucrmmail.config.load import examine
+
+    found = examine(location)
+    unknown = found.config.smarthost_problem()
+    if found.problems or unknown is None:
+        return found.config, found.problems
+    return found.config, (_as_problem(location, unknown),)
+
+
+def _as_problem(location: Location, error: UcrmmailError) -> Problem:
+    from ucrmmail.config.validate import Problem
+
+    remedy = f"; {error.remedy}" if error.remedy else ""
+    return Problem(location.path, 0, "", error.what.removeprefix(f"{location.path}: ") + remedy)
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail config presets\n  ucrmmail config presets gmail")
+def presets(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Show what to type for this one.", autocompletion=_complete_preset),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the providers that are known by name, and the limits they publish."""
+    from ucrmmail.config.presets import NAMES, PRESETS
+    from ucrmmail.output import machine, settings
+
+    if name is not None and name not in NAMES:
+        raise UsageError(f"there is no preset {name!r}", remedy=f"one of {', '.join(NAMES)}; or smtp.host by hand")
+    chosen = [preset for preset in PRESETS if name in (None, preset.name)]
+    if as_json:
+        machine.print_document({"presets": [settings.preset_document(preset) for preset in chosen]})
+    elif name is None:
+        settings.show_presets(chosen)
+    else:
+        settings.show_preset(chosen[0])
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail config edit\n  EDITOR=nano ucrmmail config edit")
+def edit(context: typer.Context) -> None:
+    """Open the file in $VISUAL or $EDITOR; it replaces the old one only when it is valid."""
+    from ucrmmail.cli.editor import Draft, editor_command
+    from ucrmmail.config.edit import read_text, replace_text
+    from ucrmmail.config.sample import sample
+
+    location = invocation(context).location()
+    command = editor_command(os.environ)
+    before = read_text(location)
+    draft = before if before is not None else sample().encode()
+    with Draft(location.path, draft) as file:
+        while True:
+            after = file.edit(command)
+            if after == draft:
+                human.say("nothing was changed")
+                return
+            try:
+                replace_text(location, after, before)
+            except UcrmmailError as error:
+                if not _edit_again(error):
+                    error.why = f"{location.path} is as it was; the rejected text is kept in {file.keep()}"
+                    raise
+            else:
+                human.say(f"{location.path} was changed")
+                return
+
+
+def _edit_again(error: UcrmmailError) -> bool:
+    """Show what is wrong and ask; without a terminal there is nobody to ask."""
+    if not (sys.stdin.isatty() and isinstance(error, ConfigError)):
+        return False
+    human.print_error(error)
+    return typer.confirm("Edit again?", default=True, err=True)
