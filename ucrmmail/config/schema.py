@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Key:
     """A key: its path (``table.name``), kind, default, help, and an example as it is typed after the key.
 
-    ``unit`` is what an integer counts. A secret never stands in the file and is never shown.
+    ``unit`` is what an integer counts, ``known_as`` what people call the thing. A secret never stands in the file and
+    is never shown.
     """
 
     path: str
@@ -31,6 +32,7 @@ class Key:
     example: str
     unit: str = ""
     default_note: str = ""
+    known_as: str = ""
 
     @property
     def table(self) -> str:
@@ -66,6 +68,7 @@ _SMTP = (
         "Who takes the mail: a provider by name, or smtp for any other smarthost. A name fills in host, port,"
         " encryption and what is known of the login; keys that are set go before it. See `ucrmmail config presets`.",
         "gmail",
+        known_as="transport type",
     ),
     Key(
         "smtp.host",
@@ -200,6 +203,7 @@ _ADDRESSES = (
         "The sender address: the Sender header of each message, and where bounces go when the submitter names"
         " nothing else.",
         "billing@isp.example",
+        known_as="sender address",
     ),
     Key(
         "addresses.organization",
@@ -207,6 +211,7 @@ _ADDRESSES = (
         "",
         "The organization email: takes the place of the sender address when that is not set.",
         "office@isp.example",
+        known_as="organization email",
     ),
     Key(
         "addresses.support",
@@ -214,6 +219,7 @@ _ADDRESSES = (
         "",
         "The support email address: gets mail to the bare local name support.",
         "support@isp.example",
+        known_as="support email address",
     ),
     Key(
         "addresses.notification",
@@ -222,6 +228,7 @@ _ADDRESSES = (
         "The system notification address: gets ucrmmail's own notices, and mail to root, postmaster and other bare"
         " local names.",
         "admin@isp.example",
+        known_as="system notification address",
     ),
 )
 
@@ -396,10 +403,14 @@ TABLES: tuple[str, ...] = tuple(dict.fromkeys(key.table for key in _DECLARED))
 def nearest(name: str) -> str:
     """Return the key that was probably meant by an unknown one, "" when none is near.
 
-    ``host`` finds smtp.host; the seed's words find their keys too: ``sender address``, ``organization email``.
+    ``host`` finds smtp.host, ``sender address`` finds addresses.sender.
     """
-    wanted = name.lower().replace("-", "_").replace(" ", "_")
-    return _nearest(wanted, {path: (path, path.partition(".")[2], path.replace(".", "_")) for path in KEYS})
+    wanted = _underlined(name)
+    return _nearest(wanted, {key.path: (key.path, key.name, _underlined(key.known_as)) for key in KEYS.values()})
+
+
+def _underlined(name: str) -> str:
+    return name.lower().replace("-", "_").replace(" ", "_")
 
 
 def nearest_table(name: str) -> str:

@@ -72,6 +72,8 @@ def host(text: str) -> str:
     """Return a host name, or an IP address without brackets."""
     if "://" in text or "/" in text:
         raise ValueError(f"{shown(text)} is not a host name; leave out everything but the name")
+    # A scope behind an IPv6 address may be any text.
+    plain(text)
     address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
         return str(ipaddress.ip_address(address))
@@ -80,12 +82,13 @@ def host(text: str) -> str:
     name, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and ":" not in name:
         raise ValueError(f"{shown(text)} has a port; it belongs into smtp.port")
-    if all(label.isdecimal() for label in text.split(".")):
-        raise ValueError(f"{shown(text)} is neither a host name nor an IP address")
     try:
-        return domain(text)
+        proper = domain(text)
     except ValueError:
-        raise ValueError(f"{shown(text)} is neither a host name nor an IP address") from None
+        proper = ""
+    if all(label.isdecimal() or not label for label in proper.split(".")):
+        raise ValueError(f"{shown(text)} is neither a host name nor an IP address")
+    return proper
 
 
 def nameserver(text: str) -> str:
