@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ucrmmail import __version__
+from ucrmmail.cli import config as config_commands
 from ucrmmail.cli.context import Invocation
 from ucrmmail.output.human import say
 
@@ -42,3 +43,6 @@ def top(
     """Configure outgoing mail, prove that it works, and send what is queued within the provider's limits."""
     del version
     context.obj = Invocation(config_option=config)
+
+
+app.add_typer(config_commands.app, name="config")

@@ -46,7 +46,7 @@ def read_file(path: str, euid: int, *, any_owner: bool = False) -> bytes | None:
             remedy="run the command as its owner, or name another file with --config or UCRMMAIL_CONFIG",
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be opened: {error.strerror}") from None
+        raise ConfigError(f"{path}: cannot be opened: {error.strerror}", remedy="see `ucrmmail config path`") from None
     try:
         _check_trust(path, os.fstat(fd), euid, any_owner=any_owner)
         return read_all(fd, _LIMIT_BYTES)

@@ -218,6 +218,22 @@ def test_root_edits_what_belongs_to_others_and_leaves_it_theirs(path: Path) -> N
         load(at(path))
 
 
+def test_a_directory_that_may_not_be_written_is_told_with_a_way_out(path: Path) -> None:
+    put(path, "[smtp]\n")
+    path.parent.chmod(0o500)
+    location, me = at(path), os.geteuid()
+    try:
+        # Root may write everywhere.
+        os.seteuid(me or 65534)
+        with pytest.raises(PermissionDeniedError) as caught:
+            set_value(location, "smtp.port", 25)
+    finally:
+        os.seteuid(me)
+        path.parent.chmod(0o700)
+    assert str(path) in caught.value.why
+    assert "--config" in caught.value.remedy
+
+
 def test_line_ends_stay_those_of_windows(path: Path) -> None:
     put(path, "[smtp]\r\nhost = 'a'\r\n\r\n[spool]\r\n")
     set_value(at(path), "smtp.port", 25)
