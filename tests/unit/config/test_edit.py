@@ -288,6 +288,13 @@ def test_a_table_that_is_none_is_left_to_the_user(path: Path, text: str) -> None
     assert path.read_text() == text
 
 
+def test_what_an_editor_of_toml_gets_wrong_does_not_reach_the_file(path: Path) -> None:
+    text = '[smtp]\nhost.x = 2\nport = [\n 1, # c\n]\nsmtp."a b".c = 1'
+    put(path, text)
+    with pytest.raises(ConfigError, match="key by key"):
+        _with_key(text, "smtp", "host", "v")
+
+
 def test_a_secret_is_never_written(path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         set_value(at(path), "smtp.password", "hunter2")
