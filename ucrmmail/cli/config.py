@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.completion import complete_key, complete_preset, complete_value
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
     from ucrmmail.config.advice import Advice
-    from ucrmmail.config.kinds import Written
     from ucrmmail.config.load import Config
     from ucrmmail.config.location import Location
     from ucrmmail.config.schema import Key
@@ -32,31 +32,8 @@ Examples:
   ucrmmail config check""",
 )
 
-# A secret is one line; a long value is not longer than the file may be.
-_STDIN_LIMIT = 1 << 20
-
-
-def _complete_key(incomplete: str) -> list[str]:
-    from ucrmmail.config.schema import KEYS
-
-    return [path for path in KEYS if path.startswith(incomplete)]
-
-
-def _complete_value(context: typer.Context, incomplete: str) -> list[str]:
-    from ucrmmail.config.schema import KEYS
-
-    key = KEYS.get(str(context.params.get("key", "")))
-    return [word for word in key.kind.choices if word.startswith(incomplete)] if key is not None else []
-
-
-def _complete_preset(incomplete: str) -> list[str]:
-    from ucrmmail.config.presets import NAMES
-
-    return [name for name in NAMES if name.startswith(incomplete)]
-
-
 KeyArgument = Annotated[
-    str, typer.Argument(metavar="KEY", help="Such as smtp.host.", autocompletion=_complete_key, show_default=False)
+    str, typer.Argument(metavar="KEY", help="Such as smtp.host.", autocompletion=complete_key, show_default=False)
 ]
 
 
@@ -90,7 +67,7 @@ def set_key(
         typer.Argument(
             metavar="[VALUE]...",
             help="The value; several for a list. Never a secret.",
-            autocompletion=_complete_value,
+            autocompletion=complete_value,
             show_default=False,
         ),
     ] = None,
@@ -103,97 +80,18 @@ def set_key(
     ] = None,
 ) -> None:
     """Set a key. A secret is asked for, or read with --stdin, and kept in the credential store."""
+    from ucrmmail.cli.setting import read_value, set_plain, set_secret
+
     declared = _key(key)
     given = values or []
     if given and stdin:
         raise UsageError("a value was given and --stdin too", remedy="leave out one of the two")
     if declared.secret:
-        _set_secret(context, declared, given, stdin=stdin, store=store)
+        set_secret(context, declared, given, stdin=stdin, store=store)
         return
     if store is not None:
         raise UsageError("--store is for secrets", remedy=f"leave it out: {key} is kept in the configuration file")
-    _set_plain(invocation(context).location(), declared, _read_value(declared, given, stdin=stdin))
-
-
-def _read_value(key: Key, given: list[str], *, stdin: bool) -> Written:
-    """Return the value as it is written into the file. Raises UsageError."""
-    if stdin:
-        text = _decoded(sys.stdin.buffer.read(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
-        given = [line for line in text.splitlines() if line.strip()] if key.kind.is_list else [text]
-    elif not given:
-        raise UsageError(f"{key.path} needs a value", remedy=f"`ucrmmail config set {key.path} {key.example}`")
-    try:
-        written = key.kind.read(given)
-        key.kind.check(written)
-    except ValueError as error:
-        raise UsageError(
-            f"{key.path}: {error}; allowed: {key.allowed}", remedy=f"`ucrmmail config set {key.path} {key.example}`"
-        ) from None
-    return written
-
-
-def _decoded(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise UsageError("standard input is not UTF-8 text") from None
-
-
-def _set_plain(location: Location, key: Key, written: Written) -> None:
-    from ucrmmail.config.advice import advice
-    from ucrmmail.config.edit import set_value
-    from ucrmmail.output.settings import remark_transport, shown
-
-    found = set_value(location, key.path, written).found
-    human.say(f"{key.path} = {shown(written)}  ({location.path})")
-    if key.path == "smtp.transport":
-        remark_transport(found.config.preset, found.config)
-    for item in advice(found.config):
-        if item.key == key.path:
-            human.note(f"warning: {item}")
-    _remark_problems(found.problems)
-
-
-def _remark_problems(problems: tuple[Problem, ...]) -> None:
-    if problems:
-        human.note("still wrong in the file:")
-    for problem in problems:
-        human.note(f"  {problem}")
-
-
-def _set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: bool, store: str | None) -> None:
-    ask = f"`ucrmmail config set {key.path}` asks for it; or pipe it in with --stdin"
-    if given:
-        raise UsageError(
-            f"{key.path}: a secret is not taken from the command line",
-            why="every user of this machine can see it there while the command runs, and the shell may keep it;"
-            " take it for known and replace it",
-            remedy=ask,
-        )
-    if store not in (None, "keyring", "file", "command"):
-        raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file, command")
-    if stdin:
-        secret = _decoded(sys.stdin.buffer.readline(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
-    elif store == "command":
-        # The program has it: there is nothing to type.
-        secret = ""
-    elif sys.stdin.isatty():
-        secret = typer.prompt(key.path, hide_input=True, default="", show_default=False, err=True)
-    else:
-        raise UsageError(f"{key.path}: there is no terminal to ask on", remedy="pipe it in with --stdin")
-    if not secret and store != "command":
-        raise UsageError(f"{key.path}: the secret is empty", remedy=ask)
-    from ucrmmail.cli.credentials import save_secret
-
-    save_secret(context, key.path, _without_display_blanks(secret, context), store)
-
-
-def _without_display_blanks(secret: str, context: typer.Context) -> str:
-    """Return an app password as it is meant: Google shows its 16 letters in four groups."""
-    joined = "".join(secret.split())
-    if joined == secret or len(joined) != 16 or not (joined.isascii() and joined.isalpha()):
-        return secret
-    return joined if invocation(context).config().text("smtp.transport") == "gmail" else secret
+    set_plain(invocation(context).location(), declared, read_value(declared, given, stdin=stdin))
 
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config get smtp.host\n  ucrmmail config get throttler.duration --json")
@@ -221,7 +119,7 @@ def get(context: typer.Context, key: KeyArgument, as_json: JsonOption = False) -
 def unset(context: typer.Context, key: KeyArgument) -> None:
     """Take a key out of the file, so that its default applies again."""
     from ucrmmail.config.edit import unset_value
-    from ucrmmail.output.settings import shown
+    from ucrmmail.output.settings import remark_problems, shown
 
     declared = _key(key)
     location = invocation(context).location()
@@ -234,7 +132,7 @@ def unset(context: typer.Context, key: KeyArgument) -> None:
         human.say(f"{key} = {shown(config.written(key))}  ({config.origin(key)})")
     else:
         human.say(f"{key} was not set in {location.path}")
-    _remark_problems(change.found.problems)
+    remark_problems(change.found.problems)
 
 
 @app.command("list", epilog="\b\nExamples:\n  ucrmmail config list\n  ucrmmail config list --json | jq .keys")
@@ -306,7 +204,7 @@ def _as_problem(location: Location, error: UcrmmailError) -> Problem:
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Show what to type for this one.", autocompletion=_complete_preset),
+        typer.Argument(metavar="[NAME]", help="Show what to type for this one.", autocompletion=complete_preset),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -97,8 +97,9 @@ def replace_text(location: Location, data: bytes, expected: bytes | None) -> Non
 def _change(location: Location, change: Callable[[str], str]) -> Change:
     with _locked(location):
         before = read_text(location)
-        earlier = examine_bytes(before or b"", location)
+        # What is not TOML cannot be changed key by key: this raises.
         parse(before or b"", location.path)
+        earlier = examine_bytes(before or b"", location)
         after = _keeping_line_ends((before or b"").decode(), change).encode()
         if after == (before or b""):
             return Change(changed=False, found=earlier)

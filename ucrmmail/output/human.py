@@ -66,8 +66,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(title=Text(visible(title)) if title else None, title_justify="left")
-    for column in columns:
-        table.add_column(Text(visible(column)), overflow="fold")
+    for place, column in enumerate(columns):
+        # The first column names a thing (a key, a queue id): it is copied, so it must not be broken.
+        table.add_column(Text(visible(column)), overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(Text(visible(cell)) for cell in row))
     console().print(table)

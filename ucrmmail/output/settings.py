@@ -147,3 +147,11 @@ def remark_transport(preset: Preset, config: Config) -> None:
         human.note(f"proposed limits ({preset.limits.plan}):")
         for key, value in preset.limits.settings():
             human.note(f"  ucrmmail config set {key} {value}")
+
+
+def remark_problems(problems: Sequence[Problem]) -> None:
+    """Say what is wrong in the file beside the key that was changed."""
+    if problems:
+        human.note("still wrong in the file:")
+    for problem in problems:
+        human.note(f"  {problem}")
