@@ -1,0 +1,161 @@
+"""A message's header, on bytes: where it ends, its fields, new fields; no other byte is touched (RFC 5322 section 2.2).
+
+A DKIM signature of the application covers bytes, so nothing is parsed and written again. From ``split`` on, lines end
+with CRLF; a *field* is the bytes of its name, value and line ends, folded lines included.
+
+Where the header ends:
+
+- The first line that is empty ends it. It belongs to neither header nor body.
+- A line that is neither a field (``Name:``) nor the continuation of one ends it too, and begins the body. So a message
+  whose first line is no field has no header, and all of it is body: ``echo All is well | sendmail root``.
+- The separators that an mbox file puts before a message (``From joe Mon Nov 23 ...``) are left out, if a field follows.
+
+Line ends: CRLF, LF, or a mixture. A lone CR is a line end in the body, and in a message that has no LF at all. In a
+header it becomes a blank: an application that lets a CR from a web form into a subject must not have made a Bcc.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ucrmmail.errors import DataError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+
+    # (name in lower case, bytes), in the order of the message.
+    Fields = list[tuple[str, bytes]]
+    FieldsByName = dict[str, list[bytes]]
+
+CRLF = b"\r\n"
+_LONGEST_NAME = 998
+# Printable ASCII without the colon (RFC 5322 section 3.6.8).
+_NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def split(raw: bytes) -> tuple[Fields, bytes]:
+    """Return (fields, body) of a message as it was submitted, with CRLF for every line end and one at the end."""
+    if b"\n" not in raw:
+        raw = raw.replace(b"\r", b"\n")
+    raw = _without_separators(raw)
+    returns = raw.count(b"\r")
+    pairs = raw.count(CRLF) if returns else 0
+    if returns != pairs:
+        lines, rest = _header_lines(raw)
+        raw = b"".join(lines) + raw[rest:].replace(CRLF, b"\n").replace(b"\r", b"\n")
+        pairs = 0
+    if pairs != raw.count(b"\n"):
+        raw = raw.replace(CRLF, b"\n").replace(b"\n", CRLF)
+    if raw and not raw.endswith(CRLF):
+        raw += CRLF
+    return split_canonical(raw)
+
+
+def split_canonical(message: bytes) -> tuple[Fields, bytes]:
+    """Return (fields, body) of a message, or of a MIME part, whose lines end with CRLF already."""
+    found: Fields = []
+    at, size = 0, len(message)
+    while at < size and not message.startswith(CRLF, at):
+        end = _next_line(message, at)
+        colon = message.find(b":", at, end)
+        name = message[at:colon].rstrip(b" \t") if colon > at else b""
+        if not name or name.translate(None, _NAME_BYTES):
+            return found, message[at:]
+        while message[end : end + 1] in (b" ", b"\t"):
+            end = _next_line(message, end)
+        found.append((name.decode("ascii").lower(), message[at:end]))
+        at = end
+    return found, message[at + 2 :]
+
+
+def by_name(fields: Fields) -> FieldsByName:
+    """Return the fields under their names; those of one name in their order."""
+    found: FieldsByName = {}
+    for name, field in fields:
+        found.setdefault(name, []).append(field)
+    return found
+
+
+def without(fields: Fields, names: Container[str]) -> Fields:
+    """Return the fields whose names (in lower case) are not among these."""
+    return [field for field in fields if field[0] not in names]
+
+
+def joined(fields: Fields) -> bytes:
+    """Return the bytes of the header, without the empty line that ends it."""
+    return b"".join(field for _name, field in fields)
+
+
+def value_of(field: bytes) -> str:
+    """Return a field's value, unfolded; bytes that are not UTF-8 are kept as surrogate escapes."""
+    value = field.partition(b":")[2].replace(CRLF, b"")
+    return value.decode("utf-8", "surrogateescape").strip(" \t")
+
+
+def new_field(name: str, value: str) -> bytes:
+    """Return a field of our own.
+
+    Raises DataError when the value holds a control character: a line end in it would begin another field, or the body.
+    """
+    for character in value if not value.isprintable() else "":
+        if character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff":
+            raise DataError(
+                f"the value for the {name} header holds the character U+{ord(character):04X}",
+                why="a line end in it would begin another header",
+                remedy="write it on one line, in plain text",
+            )
+    return f"{name}: {value}\r\n".encode()
+
+
+def format_date(now: float) -> str:
+    """Return a time, in seconds since the epoch, as a Date field has it (RFC 5322 section 3.3), in local time."""
+    local = time.localtime(now)
+    sign = "-" if local.tm_gmtoff < 0 else "+"
+    hours, minutes = divmod(abs(local.tm_gmtoff) // 60, 60)
+    return (
+        f"{_DAYS[local.tm_wday]}, {local.tm_mday:02d} {_MONTHS[local.tm_mon - 1]} {local.tm_year:04d} "
+        f"{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d} {sign}{hours:02d}{minutes:02d}"
+    )
+
+
+def _next_line(message: bytes, at: int) -> int:
+    end = message.find(CRLF, at)
+    return len(message) if end < 0 else end + 2
+
+
+def _begins_field(raw: bytes, at: int = 0) -> bool:
+    name = raw[at : max(at, raw.find(b":", at, at + _LONGEST_NAME))].rstrip(b" \t")
+    return bool(name) and not name.translate(None, _NAME_BYTES)
+
+
+def _without_separators(raw: bytes) -> bytes:
+    """Leave out the lines that an mbox, or a relay of old (``>From``), put before the first field."""
+    at = 0
+    while raw.startswith((b"From ", b">From "), at):
+        at = raw.find(b"\n", at) + 1
+        if not at:
+            return raw
+    # A body without a header may begin with the same word: "From now on, backups are kept for a year."
+    return raw[at:] if at and _begins_field(raw, at) else raw
+
+
+def _header_lines(raw: bytes) -> tuple[list[bytes], int]:
+    """Return the lines up to the first empty one, rid of their CRs and ended by LF, and where the rest begins.
+
+    Lines that end with CR CR LF are known from programs that convert line ends twice.
+    """
+    lines: list[bytes] = []
+    at = 0
+    while at < len(raw) and (lines or _begins_field(raw)):
+        end = raw.find(b"\n", at)
+        end = len(raw) if end < 0 else end
+        line = raw[at:end].rstrip(b"\r").replace(b"\r", b" ")
+        if not line:
+            return lines, end
+        lines.append(line + b"\n")
+        at = end + 1
+    return lines, at

@@ -1,0 +1,210 @@
+"""From what an application hands over to what is queued: envelope found, Bcc off, Date, Message-ID, Sender, From.
+
+The bytes that come out are what every attempt sends, so that the copies of an unavoidable duplicate are equal. Only
+what has to change is changed, so that the application's DKIM signature holds:
+
+- Line ends become CRLF: a lone CR or LF could end the DATA early at the next server (SMTP smuggling, VU#302671).
+- Bcc and Resent-Bcc are removed, wherever the recipients come from.
+- ``Sender:`` is the sender address, else the organization email. One that names this mailbox already stays as it is,
+  another is replaced. With neither configured, a Sender that the application wrote stays: it is its own.
+- Date and Message-ID are added when they are missing or empty; so is From (RFC 5322 section 3.6 demands it), which
+  also replaces one that names only local users, as cron's ``From: root (Cron Daemon)`` does.
+- Lines over 998 bytes and NUL cannot be sent (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1): ``reencode`` makes
+  them sendable, and is loaded for such a message only.
+
+New fields go to the top. To may be missing (RFC 5322 asks for none), and a body outside ASCII without MIME fields stays
+as it is: guessing its charset is not ours.
+
+Loaded by every submission: plain classes, and nothing that costs start-up time.
+"""
+
+from __future__ import annotations
+
+from ucrmmail.errors import DataError
+from ucrmmail.message.address import is_bare, same_mailbox
+from ucrmmail.message.envelope import Addresses, mailboxes_of, recipients_in, resolved, reverse_path_for
+from ucrmmail.message.header import CRLF, by_name, format_date, joined, new_field, split, value_of, without
+from ucrmmail.message.phrase import phrase
+from ucrmmail.message.priority import priority_in
+from ucrmmail.units import format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ucrmmail.message.header import Fields, FieldsByName
+
+__all__ = ["LONGEST_LINE", "Addresses", "Prepared", "prepare", "unsendable"]
+
+# RFC 5322 section 2.1.1, without the line end.
+LONGEST_LINE = 998
+
+_BCC = ("bcc", "resent-bcc")
+_HOSTNAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
+
+
+class Prepared:
+    """A message that is ready for the queue, and its envelope.
+
+    ``eight_bit``: some byte is outside ASCII, which asks for 8BITMIME. ``utf8``: the header holds UTF-8 outside ASCII,
+    or an address does, which asks for SMTPUTF8. A header with other bytes (raw Latin-1) is 8-bit only: SMTPUTF8 could
+    not carry it either.
+    """
+
+    __slots__ = ("eight_bit", "message", "message_id", "priority", "recipients", "reverse_path", "utf8")
+
+    def __init__(
+        self,
+        *,
+        reverse_path: str,
+        recipients: tuple[str, ...],
+        message: bytes,
+        priority: str,
+        eight_bit: bool,
+        utf8: bool,
+        message_id: str,
+    ) -> None:
+        self.reverse_path = reverse_path
+        self.recipients = recipients
+        self.message = message
+        self.priority = priority
+        self.eight_bit = eight_bit
+        self.utf8 = utf8
+        self.message_id = message_id
+
+
+def prepare(
+    raw: bytes,
+    *,
+    reverse_path: str | None,
+    recipients: Sequence[str],
+    extract_recipients: bool,
+    addresses: Addresses,
+    priority: str | None,
+    now: float,
+    hostname: str,
+    unique: str,
+    max_size: int,
+    full_name: str = "",
+) -> Prepared:
+    """Return the message ready for the queue.
+
+    ``reverse_path`` None means that the submitter gave none, "" that it asked for the null one. ``recipients`` are
+    mailboxes or local names; with ``extract_recipients`` those in the header are added. ``unique`` is the left side of
+    a new Message-ID; ``hostname`` its right side when the reverse-path has no domain. ``full_name`` is for a From that
+    has to be added. ``max_size`` is in bytes, and holds for the message as it is queued.
+
+    Raises NoUserError for an address that is wrong or leads nowhere, DataError for a message that cannot be sent.
+    """
+    _check_size(len(raw), max_size)
+    fields, body = split(raw)
+    known = by_name(fields)
+    names = [*recipients, *recipients_in(known)] if extract_recipients else recipients
+    envelope_to = resolved(names, addresses)
+    envelope_from = reverse_path_for(reverse_path, addresses, known)
+    message_id = _value(known, "message-id")
+    new: dict[str, str] = {}
+    if not message_id:
+        message_id = new["Message-ID"] = f"<{unique}@{_id_domain(envelope_from, hostname)}>"
+    if not _value(known, "date"):
+        new["Date"] = format_date(now)
+    if _lacks_from(known):
+        new["From"] = _from_value(known, envelope_from or addresses.sending or addresses.notification, full_name)
+    if addresses.sending and not _is_from(known, addresses.sending):
+        new["Sender"] = addresses.sending
+    header = _with_fields(fields, known, new)
+    message = header + CRLF + body
+    if unsendable(message):
+        from ucrmmail.message.reencode import reencoded  # noqa: PLC0415 # loads the email package
+
+        message = reencoded(message)
+    _check_size(len(message), max_size)
+    return Prepared(
+        reverse_path=envelope_from,
+        recipients=envelope_to,
+        message=message,
+        priority=priority or priority_in(known),
+        eight_bit=not message.isascii(),
+        utf8=_is_utf8(header) or not "".join((envelope_from, *envelope_to)).isascii(),
+        message_id=message_id,
+    )
+
+
+def unsendable(data: bytes) -> bool:
+    """Return whether data with CRLF line ends holds a NUL or a line over 998 bytes."""
+    if b"\0" in data:
+        return True
+    # The last line end within reach of the longest line allowed: a large message is crossed in large steps.
+    at = 0
+    while len(data) - at > LONGEST_LINE:
+        end = data.rfind(CRLF, at, at + LONGEST_LINE + 2)
+        if end < 0:
+            return True
+        at = end + 2
+    return False
+
+
+def _check_size(size_bytes: int, max_size: int) -> None:
+    if size_bytes > max_size:
+        raise DataError(
+            f"the message has {format_size(size_bytes)} ({size_bytes} bytes), "
+            f"and the limit is {format_size(max_size)} ({max_size} bytes)",
+            why="spool.max_message_size",
+            remedy="send less, or `ucrmmail config set spool.max_message_size 100MB`",
+        )
+
+
+def _value(known: FieldsByName, name: str) -> str:
+    """Return the first value under a name, "" when it is missing or empty."""
+    return value_of(known[name][0]) if name in known else ""
+
+
+def _lacks_from(known: FieldsByName) -> bool:
+    """Return whether From is missing, empty, or names local users only. One that cannot be read is left as it is."""
+    value = _value(known, "from")
+    if "@" in value:
+        return False
+    mailboxes = mailboxes_of(known, "from")
+    return not value or (bool(mailboxes) and all(is_bare(mailbox) for mailbox in mailboxes))
+
+
+def _from_value(known: FieldsByName, address: str, full_name: str) -> str:
+    if not address:
+        raise DataError(
+            "the message has no From",
+            why="no sender was given and none is configured",
+            remedy="add a From header, or `ucrmmail config set addresses.sender you@example.com`",
+        )
+    name = full_name or next(iter(mailboxes_of(known, "from")), "")
+    return f"{phrase(name)} <{address}>" if name else address
+
+
+def _is_from(known: FieldsByName, sender: str) -> bool:
+    """Return whether the message has one Sender, and it is this mailbox (with a display name or without)."""
+    mailboxes = mailboxes_of(known, "sender") if len(known.get("sender", ())) == 1 else []
+    return len(mailboxes) == 1 and same_mailbox(mailboxes[0], sender)
+
+
+def _with_fields(fields: Fields, known: FieldsByName, new: dict[str, str]) -> bytes:
+    """Return the header with new fields at its top, those that they replace left out, and Bcc too."""
+    replaced = [name for name in (*_BCC, *(name.lower() for name in new)) if name in known]
+    if replaced:
+        fields = without(fields, replaced)
+    return b"".join(new_field(name, value) for name, value in new.items()) + joined(fields)
+
+
+def _id_domain(envelope_from: str, hostname: str) -> str:
+    domain = envelope_from.rpartition("@")[2]
+    if domain and not domain.startswith("["):
+        return domain
+    return hostname if hostname and not hostname.strip(_HOSTNAME_CHARACTERS) else "localhost"
+
+
+def _is_utf8(header: bytes) -> bool:
+    if header.isascii():
+        return False
+    try:
+        header.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
