@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     FieldsByName = dict[str, list[bytes]]
 
 CRLF = b"\r\n"
+# RFC 5322 section 2.1.1, without the line end.
+LONGEST_LINE = 998
 _LONGEST_NAME = 998
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
 _NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
@@ -120,6 +122,20 @@ def format_date(now: float) -> str:
         f"{_DAYS[local.tm_wday]}, {local.tm_mday:02d} {_MONTHS[local.tm_mon - 1]} {local.tm_year:04d} "
         f"{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d} {sign}{hours:02d}{minutes:02d}"
     )
+
+
+def unsendable(data: bytes) -> bool:
+    """Return whether data with CRLF line ends holds a NUL or a line over 998 bytes."""
+    if b"\0" in data:
+        return True
+    # The last line end within reach of the longest line allowed: a large message is crossed in large steps.
+    at = 0
+    while len(data) - at > LONGEST_LINE:
+        end = data.rfind(CRLF, at, at + LONGEST_LINE + 2)
+        if end < 0:
+            return True
+        at = end + 2
+    return False
 
 
 def _next_line(message: bytes, at: int) -> int:

@@ -23,8 +23,17 @@ from __future__ import annotations
 from ucrmmail.errors import DataError
 from ucrmmail.message.address import is_bare, same_mailbox
 from ucrmmail.message.envelope import Addresses, mailboxes_of, recipients_in, resolved, reverse_path_for
-from ucrmmail.message.header import CRLF, by_name, format_date, joined, new_field, split, value_of, without
-from ucrmmail.message.phrase import phrase
+from ucrmmail.message.header import (
+    CRLF,
+    by_name,
+    format_date,
+    joined,
+    new_field,
+    split,
+    unsendable,
+    value_of,
+    without,
+)
 from ucrmmail.message.priority import priority_in
 from ucrmmail.units import format_size
 
@@ -34,10 +43,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.message.header import Fields, FieldsByName
 
-__all__ = ["LONGEST_LINE", "Addresses", "Prepared", "prepare", "unsendable"]
-
-# RFC 5322 section 2.1.1, without the line end.
-LONGEST_LINE = 998
+__all__ = ["Addresses", "Prepared", "prepare"]
 
 _BCC = ("bcc", "resent-bcc")
 _HOSTNAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
@@ -130,20 +136,6 @@ def prepare(
     )
 
 
-def unsendable(data: bytes) -> bool:
-    """Return whether data with CRLF line ends holds a NUL or a line over 998 bytes."""
-    if b"\0" in data:
-        return True
-    # The last line end within reach of the longest line allowed: a large message is crossed in large steps.
-    at = 0
-    while len(data) - at > LONGEST_LINE:
-        end = data.rfind(CRLF, at, at + LONGEST_LINE + 2)
-        if end < 0:
-            return True
-        at = end + 2
-    return False
-
-
 def _check_size(size_bytes: int, max_size: int) -> None:
     if size_bytes > max_size:
         raise DataError(
@@ -176,7 +168,11 @@ def _from_value(known: FieldsByName, address: str, full_name: str) -> str:
             remedy="add a From header, or `ucrmmail config set addresses.sender you@example.com`",
         )
     name = full_name or next(iter(mailboxes_of(known, "from")), "")
-    return f"{phrase(name)} <{address}>" if name else address
+    if not name:
+        return address
+    from ucrmmail.message.phrase import phrase  # noqa: PLC0415 # most messages have a From
+
+    return f"{phrase(name)} <{address}>"
 
 
 def _is_from(known: FieldsByName, sender: str) -> bool:

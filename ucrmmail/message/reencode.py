@@ -9,13 +9,12 @@ A signature over such a message breaks, but it would have broken on its way, or 
 
 from __future__ import annotations
 
-import binascii
 from email import message_from_bytes
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import DataError
-from ucrmmail.message.header import CRLF, by_name, joined, split_canonical, without
-from ucrmmail.message.prepare import LONGEST_LINE, unsendable
+from ucrmmail.message.header import CRLF, LONGEST_LINE, by_name, joined, split_canonical, unsendable, without
+from ucrmmail.message.plain import quoted_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,17 +125,13 @@ def _leaf(fields: Fields, body: bytes, encoding: str) -> tuple[Fields, bytes]:
     if encoding not in _AS_IT_IS:
         return fields, body
     name = b"Content-Transfer-Encoding: quoted-printable\r\n"
-    return [*without(fields, (_ENCODING,)), (_ENCODING, name)], _quoted_printable(body)
+    return [*without(fields, (_ENCODING,)), (_ENCODING, name)], quoted_printable(body)
 
 
 def _wrapped(body: bytes) -> bytes:
     """Return base64 in lines of 76 characters; what is not of its alphabet is skipped by every decoder."""
     text = body.translate(None, b"\r\n\0 \t")
     return b"".join(text[at : at + _BASE64_LINE] + CRLF for at in range(0, len(text), _BASE64_LINE))
-
-
-def _quoted_printable(content: bytes) -> bytes:
-    return binascii.b2a_qp(content, istext=True).replace(CRLF, b"\n").replace(b"\n", CRLF)
 
 
 def _softly_broken(line: bytes) -> bytes:

@@ -1,0 +1,223 @@
+r"""Delivery status notifications: a sender is told of mail that failed or is late (RFC 3464, RFC 6522, RFC 6533).
+
+    multipart/report
+      text/plain                 for the person, in words of ``explain``
+      message/delivery-status    for programs: one block for the message, one for each recipient
+      message/rfc822             the message itself when it is small and plain ASCII, else its header
+
+All of it is 7-bit, so that it goes where the message could not: a message that failed because a server lacks 8BITMIME
+or SMTPUTF8 must not take its report with it. Addresses outside ASCII are written as RFC 6533 section 3 does for 7-bit
+(``utf-8; j\x{F6}rg@example.com``). Only when the one who is told has such an address, the types for UTF-8 are used.
+
+The caller sends it under the null reverse-path, so that a DSN never causes another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.address import needs_smtputf8
+from ucrmmail.message.dsntext import report_text
+from ucrmmail.message.header import CRLF, by_name, format_date, split, unsendable, value_of
+from ucrmmail.message.plain import REPORT_FIELD, folded_field, header, plain_part, quoted_printable, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RETURNED_WHOLE_BYTES = 50_000
+_RETURNED_HEADER_BYTES = 50_000
+_LONGEST_DIAGNOSTIC = 900
+_LONGEST_MESSAGE_ID = 250
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRecipient:
+    """A recipient who did not get the message (or not yet), the status code (RFC 3463, "" when unknown), the reply.
+
+    ``reply`` is the server's, or our own words when it said nothing; ``stage`` is where in the dialogue that was.
+    """
+
+    recipient: str
+    enhanced: str
+    reply: str
+    stage: str = ""
+
+
+def build_dsn(
+    *,
+    to: str,
+    queue_id: str,
+    reverse_path: str,
+    accepted_at: float,
+    failed: Sequence[FailedRecipient],
+    original: bytes,
+    hostname: str,
+    now: float,
+    retry_until: float = 0.0,
+) -> bytes:
+    """Return a report, with CRLF line ends, about recipients that failed; with ``retry_until`` that are only late.
+
+    ``to`` is told: the ``reverse_path``, or somebody else when it is null. ``original`` is the message as it was
+    queued. Times are in seconds since the epoch.
+    """
+    international = needs_smtputf8(to)
+    domain = (reverse_path or to).rpartition("@")[2]
+    fields = by_name(split(original)[0])
+    original_id = visible(value_of(fields["message-id"][0])) if "message-id" in fields else ""
+    text = report_text(
+        to=to,
+        queue_id=queue_id,
+        reverse_path=reverse_path,
+        accepted_at=accepted_at,
+        failed=failed,
+        original=fields,
+        hostname=visible(hostname),
+        retry_until=retry_until,
+    )
+    action = "delayed" if retry_until else "failed"
+    parts = [
+        plain_part(text),
+        _status_part(
+            failed,
+            queue_id=queue_id,
+            accepted_at=accepted_at,
+            hostname=hostname,
+            action=action,
+            retry_until=retry_until,
+            international=international,
+        ),
+        _original_part(original),
+    ]
+    boundary = f"=_{queue_id}"
+    while any(boundary.encode() in part for part in parts):
+        boundary += "="
+    more = [
+        ("Auto-Submitted", "auto-replied"),
+        (REPORT_FIELD, queue_id),
+        ("Content-Type", f'multipart/report; report-type=delivery-status; boundary="{boundary}"'),
+    ]
+    # A foreign id is repeated only when it cannot make this header 8-bit, or too long for a line.
+    if original_id.isascii() and 0 < len(original_id) <= _LONGEST_MESSAGE_ID:
+        more.insert(0, ("References", original_id))
+    if international:
+        more.append(("Content-Transfer-Encoding", "8bit"))
+    delimiter = f"--{boundary}\r\n".encode()
+    return (
+        header(
+            from_=f"Mail Delivery System <MAILER-DAEMON@{domain}>",
+            to=(to,),
+            subject=_subject(failed, action),
+            now=now,
+            message_id=f"<{queue_id}.{action}.{round(now * 1000)}@{domain}>",
+            more=more,
+        )
+        + b"".join((CRLF + delimiter + part) for part in parts)
+        + f"\r\n--{boundary}--\r\n".encode()
+    )
+
+
+def _subject(failed: Sequence[FailedRecipient], action: str) -> str:
+    others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"{'Late' if action == 'delayed' else 'Not delivered'}: your message to {failed[0].recipient}{others}"
+
+
+def _status_part(
+    failed: Sequence[FailedRecipient],
+    *,
+    queue_id: str,
+    accepted_at: float,
+    hostname: str,
+    action: str,
+    retry_until: float,
+    international: bool,
+) -> bytes:
+    """Return the part for programs (RFC 3464 section 2)."""
+    blocks = [
+        [
+            ("Reporting-MTA", f"dns; {_ascii(hostname)}"),
+            ("X-Ucrmmail-Queue-ID", _ascii(queue_id)),
+            ("Arrival-Date", format_date(accepted_at)),
+        ]
+    ]
+    for one in failed:
+        block = [
+            ("Final-Recipient", _typed(one.recipient, international=international)),
+            ("Action", action),
+            ("Status", _status(one, action)),
+            ("Diagnostic-Code", _diagnostic(one.reply)),
+        ]
+        if one.stage:
+            block.append(("X-Ucrmmail-Stage", _ascii(one.stage)))
+        if retry_until:
+            block.append(("Will-Retry-Until", format_date(retry_until)))
+        blocks.append(block)
+    kind = b"message/global-delivery-status" if international else b"message/delivery-status"
+    encoding = b"Content-Transfer-Encoding: 8bit\r\n" if international else b""
+    return (
+        b"Content-Type: "
+        + kind
+        + CRLF
+        + encoding
+        + b"".join(CRLF + b"".join(folded_field(name, value) for name, value in block) for block in blocks)
+    )
+
+
+def _typed(mailbox: str, *, international: bool) -> str:
+    """Return an address with its type (RFC 3464 section 2.3.2, RFC 6533 section 3)."""
+    if not needs_smtputf8(mailbox):
+        return f"rfc822; {mailbox}"
+    if international:
+        return f"utf-8; {mailbox}"
+    return "utf-8; " + "".join(
+        character if "!" <= character <= "~" and character not in "+=\\" else f"\\x{{{ord(character):X}}}"
+        for character in mailbox
+    )
+
+
+def _status(one: FailedRecipient, action: str) -> str:
+    """Return a status code of RFC 3463: the server's, else the one that says no more than the action does."""
+    numbers = one.enhanced.split(".")
+    if (
+        len(numbers) == 3
+        and all(number.isascii() and number.isdigit() and len(number) <= 3 for number in numbers)
+        and numbers[0] in "45"
+    ):
+        return one.enhanced
+    return "4.0.0" if action == "delayed" else "5.0.0"
+
+
+def _diagnostic(reply: str) -> str:
+    """Return a reply with its type: "smtp" is only for what a server said (RFC 3464 section 2.3.6)."""
+    said_by_server = reply[:3].isascii() and reply[:3].isdigit() and reply[3:4] in (" ", "-", "")
+    text = _ascii(reply)[:_LONGEST_DIAGNOSTIC].strip() or "no reply"
+    return f"{'smtp' if said_by_server else 'x-ucrmmail'}; {text}"
+
+
+def _ascii(text: str) -> str:
+    return visible(text).encode("ascii", "backslashreplace").decode("ascii")
+
+
+def _original_part(original: bytes) -> bytes:
+    """Return the message that this is about, or its header, in a form that is 7-bit."""
+    if original.isascii() and len(original) <= _RETURNED_WHOLE_BYTES and not unsendable(original):
+        return b"Content-Type: message/rfc822\r\n\r\n" + original
+    kept = b""
+    for _name, field in split(original)[0]:
+        if len(kept) + len(field) > _RETURNED_HEADER_BYTES:
+            break
+        kept += field
+    if kept.isascii() and not unsendable(kept):
+        return b"Content-Type: text/rfc822-headers\r\n\r\n" + kept
+    kind = b"message/global-headers" if _is_utf8(kept) else b"text/rfc822-headers"
+    return (
+        b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + quoted_printable(kept)
+    )
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

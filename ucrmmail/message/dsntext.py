@@ -1,0 +1,106 @@
+"""The part of a delivery status notification that a person reads: what happened, why, and what to do."""
+
+from __future__ import annotations
+
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.explain import explain
+from ucrmmail.message.header import format_date, value_of
+from ucrmmail.message.homograph import in_unicode, mixed_scripts
+from ucrmmail.message.plain import visible, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ucrmmail.message.dsn import FailedRecipient
+    from ucrmmail.message.header import FieldsByName
+
+_LONGEST_SUBJECT = 200
+_LONGEST_REPLY = 2000
+
+
+def report_text(
+    *,
+    to: str,
+    queue_id: str,
+    reverse_path: str,
+    accepted_at: float,
+    failed: Sequence[FailedRecipient],
+    original: FieldsByName,
+    hostname: str,
+    retry_until: float,
+) -> str:
+    """Return the text, its lines ended by LF; for the parameters see ``dsn.build_dsn``."""
+    few = len(failed) == 1
+    if retry_until:
+        opening = (
+            f"The message below has not reached {'its recipient' if few else 'these recipients'} yet. There is nothing "
+            f"to do: it is tried again until {format_date(retry_until)}. Do not send it again; they would get it twice."
+        )
+    else:
+        opening = (
+            f"The message below was not delivered to {'this recipient' if few else 'these recipients'}, and is not "
+            "tried again for them. Its other recipients, if it has any, are not affected."
+        )
+    lines = [f"This is the mail system on {hostname}.", "", wrapped(opening)]
+    if to != reverse_path:
+        lines += ["", wrapped(_why_you(reverse_path))]
+    lines += ["", *_about(original, accepted_at, queue_id)]
+    for one in failed:
+        lines += ["", *_about_recipient(one)]
+    lines += [
+        "",
+        wrapped(
+            f"If you need help, forward this whole report to the administrator of {hostname}. There, "
+            f"`ucrmmail queue show {queue_id}` tells more, and `ucrmmail check-dns` shows whether others can trust "
+            "mail from there."
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _why_you(reverse_path: str) -> str:
+    if reverse_path:
+        return f"You are told in place of {reverse_path}."
+    return (
+        "The message had no return address, as automatic reports have none, so that you are told: this is the system "
+        "notification address."
+    )
+
+
+def _about(original: FieldsByName, accepted_at: float, queue_id: str) -> Iterator[str]:
+    if "subject" in original:
+        yield f"    Subject:    {_decoded(value_of(original['subject'][0]))}"
+    if "from" in original:
+        yield f"    From:       {_decoded(value_of(original['from'][0]))}"
+    yield f"    Submitted:  {format_date(accepted_at)}"
+    yield f"    Queue id:   {visible(queue_id)}"
+
+
+def _about_recipient(one: FailedRecipient) -> Iterator[str]:
+    domain = one.recipient.rpartition("@")[2]
+    readable = in_unicode(domain)
+    yield f"<{one.recipient}>" + (f"  (in letters: {visible(readable)})" if readable != domain else "")
+    meaning, advice = explain(one.enhanced)
+    yield wrapped(f"Answer: {visible(one.reply)[:_LONGEST_REPLY] or 'none'}", "    ")
+    yield wrapped(f"This means: {meaning}.", "    ")
+    yield wrapped(f"What to do: {advice}.", "    ")
+    scripts = mixed_scripts(domain)
+    if scripts:
+        yield wrapped(
+            f"Look closely: the name mixes {' and '.join(scripts)} letters, which can look the same. Was it typed, or "
+            "copied from somewhere?",
+            "    ",
+        )
+
+
+def _decoded(value: str) -> str:
+    """Return a header value with its encoded words (RFC 2047) in plain letters, as far as they can be read."""
+    try:
+        text = str(make_header(decode_header(value)))
+    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+        text = value
+    text = visible(text)
+    return text if len(text) <= _LONGEST_SUBJECT else text[: _LONGEST_SUBJECT - 3] + "..."
