@@ -26,8 +26,12 @@ def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = 
     try:
         fd = os.open(name, flags, dir_fd=dir_fd)
     except OSError as error:
-        if stat.S_ISLNK(_mode_of(name, dir_fd)):
+        mode = _mode_of(name, dir_fd)
+        if stat.S_ISLNK(mode):
             raise DistrustError(f"{name} is a symbolic link") from error
+        if mode and not stat.S_ISREG(mode):
+            # A socket cannot be opened at all, a device without a driver neither.
+            raise DistrustError(f"{name} is not a regular file") from error
         raise
     try:
         found = os.fstat(fd)

@@ -7,15 +7,21 @@ meanwhile: ``ensure_room`` fails before the message leaves, not after. Reading s
 is torn or damaged: what follows it was never confirmed to anyone.
 
 A record is in the kernel when ``append`` returns (a killed process loses nothing) and on the disk when
-``sync`` returns (a power cut loses nothing).
+``sync`` returns (a power cut loses nothing). A sync that failed is never repeated as if it could heal: the kernel
+may have dropped the pages, so that from then on the journal refuses everything.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import zlib
 
-from ucrmmail.files import DistrustError, open_untrusted, read_all
+from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all, replace_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
@@ -51,6 +57,10 @@ def _whole_records(data: bytes) -> tuple[list[bytes], int]:
         offset = end + 1
 
 
+def _record(payload: bytes) -> bytes:
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
 class Journal:
     """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
 
@@ -61,17 +71,27 @@ class Journal:
         """
         self._path = path
         self.replayed, self._offset = read_journal(path)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(path, flags, 0o600)
-        found = os.fstat(self._fd)
-        if found.st_nlink > 1 or found.st_uid != os.geteuid():
-            os.close(self._fd)
-            raise DistrustError(f"{path} has hard links or belongs to another user")
+        self._fd = self._open()
         # What stands behind the last whole record is torn: a shorter record written over it must not
         # leave a tail that could be read as one.
         os.ftruncate(self._fd, self._offset)
         self._allocated = self._offset
         self._dirty = False
+        self._failed = False
+
+    def _open(self) -> int:
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(self._path, flags)
+        except FileNotFoundError:
+            fd = os.open(self._path, flags | os.O_CREAT, 0o600)
+            # Records that are synced into a file without a durable name are lost with it.
+            fsync_directory(os.path.dirname(self._path) or ".")
+        found = os.fstat(fd)
+        if found.st_nlink > 1 or found.st_uid != os.geteuid():
+            os.close(fd)
+            raise DistrustError(f"{self._path} has hard links or belongs to another user")
+        return fd
 
     @property
     def offset(self) -> int:
@@ -87,7 +107,8 @@ class Journal:
 
     def append(self, payload: bytes) -> None:
         """Add a record; it survives the death of this process. Raises OSError."""
-        record = b"%08x %b\n" % (zlib.crc32(payload), payload)
+        self._refuse_if_failed()
+        record = _record(payload)
         self.ensure_room(len(record))
         written = os.pwrite(self._fd, record, self._offset)
         while written < len(record):
@@ -97,15 +118,36 @@ class Journal:
 
     def sync(self) -> None:
         """Bring all records to the disk. Raises OSError; then nothing since the last sync may be relied upon."""
+        self._refuse_if_failed()
         if self._dirty:
-            os.fdatasync(self._fd)
+            try:
+                os.fdatasync(self._fd)
+            except OSError:
+                self._failed = True
+                raise
             self._dirty = False
+
+    def _refuse_if_failed(self) -> None:
+        if self._failed:
+            raise OSError(errno.EIO, "an earlier sync failed, so its records may be lost", self._path)
 
     def clear(self) -> None:
         """Empty the journal, once all it says is durable elsewhere. Raises OSError."""
         os.ftruncate(self._fd, 0)
-        os.fsync(self._fd)
         self._offset = self._allocated = 0
+        self._dirty = False
+        os.fsync(self._fd)
+
+    def keep_only(self, payloads: Iterable[bytes]) -> None:
+        """Replace all records by these, in one step: a crash, or an OSError, leaves the old journal or the new one."""
+        content = b"".join([_record(payload) for payload in payloads])
+        if not content:
+            self.clear()
+            return
+        replace_file(self._path, content)
+        os.close(self._fd)
+        self._fd = self._open()
+        self._offset = self._allocated = len(content)
         self._dirty = False
 
     def close(self) -> None:

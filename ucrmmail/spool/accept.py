@@ -1,0 +1,179 @@
+"""Accepting a message: it is on the disk before anybody is told yes.
+
+    write tmp/ID -> fsync it -> rename into queue/BUCKET -> fsync BUCKET, fsync queue/ -> yes
+
+The file is synced before the rename, so that a name in the queue never stands for half a message. The directories are
+synced before the yes, so that a power cut does not take the name back. An error at any step is a "not accepted, try
+again": a sync that failed is never repeated as if it could heal, since the kernel may have dropped the pages.
+
+A submission that dies leaves a file in tmp/ that nobody was told yes for; a later flush removes it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ucrmmail.errors import CannotCreateError, TemporaryError
+from ucrmmail.files import fsync_directory, try_lock, write_all
+from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
+from ucrmmail.spool.queuefile import encode_head
+from ucrmmail.units import format_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# How often a flush may remove the empty bucket between our mkdir and our rename before something else must be wrong.
+_ATTEMPTS = 100
+
+
+def accept(
+    directory: str,
+    *,
+    reverse_path: str,
+    recipients: Sequence[str],
+    message: bytes,
+    priority: str,
+    eight_bit: bool,
+    utf8: bool,
+    now: float,
+    min_free_bytes: int,
+    queue_id: str | None = None,
+) -> str:
+    """Put a message into the queue below ``directory`` and return its queue id: it is durable then.
+
+    ``queue_id`` is for a caller that must be able to repeat itself after a crash; else a new one is made.
+    Raises TemporaryError when it cannot be made durable (full, read-only or failing disk): nothing was accepted.
+    Raises PermissionDeniedError when others could change the spool, NoUserError for a wrong address.
+    """
+    queue_id = queue_id or new_queue_id(now, priority)
+    head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
+    try:
+        open_spool(directory)
+        check_free_space(directory, len(message), min_free_bytes)
+        fd = write_arriving(directory, queue_id, head, message)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        enter_queue(directory, (queue_id,))
+    except BaseException as error:
+        forget(directory, (queue_id,))
+        if isinstance(error, OSError):
+            raise refused(directory, error) from error
+        raise
+    return queue_id
+
+
+def open_spool(directory: str) -> None:
+    """Make sure that there is a spool that can be trusted, making it when there is none.
+
+    Raises PermissionDeniedError, TemporaryError, OSError.
+    """
+    try:
+        check_root(directory)
+        if os.path.isdir(f"{directory}/{TMP}"):
+            return
+    except FileNotFoundError:
+        pass
+    try:
+        make_spool(directory)
+    except CannotCreateError as error:
+        raise TemporaryError(error.what, why="the message was not accepted", remedy=error.remedy) from error
+
+
+def check_free_space(directory: str, size_bytes: int, min_free_bytes: int) -> None:
+    """Leave room on the disk for the journal of the flush, and for everything else that lives there.
+
+    Raises TemporaryError, OSError.
+    """
+    found = os.statvfs(directory)
+    free_bytes = found.f_bavail * found.f_frsize
+    if free_bytes - size_bytes < min_free_bytes:
+        raise TemporaryError(
+            f"{directory}: only {format_size(free_bytes)} free",
+            why=f"the message was not accepted: spool.min_free_space keeps {format_size(min_free_bytes)}",
+            remedy="make room on the disk, then submit the message again",
+        )
+
+
+def write_arriving(directory: str, queue_id: str, head: bytes, message: bytes) -> int:
+    """Write a message into tmp/ and return the open descriptor, which the caller syncs and closes. Raises OSError.
+
+    While it is open it is locked: this tells a flush that it is not a leftover.
+    """
+    fd = os.open(f"{directory}/{TMP}/{queue_id}", _NEW, 0o600)
+    try:
+        try_lock(fd)
+        write_all(fd, head)
+        write_all(fd, message)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def enter_queue(directory: str, queue_ids: Iterable[str]) -> None:
+    """Move messages, each synced, from tmp/ into the queue and make their names durable. Raises OSError."""
+    buckets: dict[str, int] = {}
+    try:
+        for queue_id in queue_ids:
+            _enter_bucket(directory, queue_id, buckets)
+        for fd in buckets.values():
+            os.fsync(fd)
+        # A bucket that another process made may not be durable yet either; when it is, this costs nothing.
+        fsync_directory(f"{directory}/{QUEUE}")
+    finally:
+        for fd in buckets.values():
+            os.close(fd)
+
+
+def _enter_bucket(directory: str, queue_id: str, buckets: dict[str, int]) -> None:
+    """Rename a file into its bucket, by a descriptor: its fsync counts even if a flush has emptied and removed it."""
+    source = f"{directory}/{TMP}/{queue_id}"
+    bucket = bucket_of(queue_id)
+    path = f"{directory}/{QUEUE}/{bucket}"
+    for attempt in range(_ATTEMPTS):
+        try:
+            if bucket not in buckets:
+                buckets[bucket] = os.open(path, _DIRECTORY)
+            os.rename(source, queue_id, dst_dir_fd=buckets[bucket])
+        except FileNotFoundError:
+            # No bucket yet, or a flush found it empty and removed it just now.
+            if attempt + 1 == _ATTEMPTS or not os.path.lexists(source):
+                raise
+            if bucket in buckets:
+                os.close(buckets.pop(bucket))
+            make_bucket(path)
+        else:
+            return
+
+
+def make_bucket(path: str) -> None:
+    """Make a directory in queue/ or deferred/, unless somebody was quicker. Raises OSError."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+
+
+def forget(directory: str, queue_ids: Iterable[str]) -> None:
+    """Take back messages that nobody was told yes for."""
+    for queue_id in queue_ids:
+        for path in (f"{directory}/{TMP}/{queue_id}", path_in_queue(directory, queue_id)):
+            try:
+                os.unlink(path)
+            except OSError:
+                # Not there; or the disk is so broken that a later flush has to find it.
+                continue
+
+
+def refused(directory: str, error: OSError) -> TemporaryError:
+    """Return the "not accepted, try again" for an error of the disk."""
+    return TemporaryError(
+        f"{error.filename or directory}: {error.strerror or error}",
+        why="the message was not accepted",
+        remedy="mend this, then submit the message again",
+    )

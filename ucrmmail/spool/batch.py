@@ -1,0 +1,105 @@
+"""Accepting many messages at once: each file is synced, the directories once for all of them.
+
+Syncing waits for the disk, so several threads do it while the caller prepares the next message. Nobody may be told of
+a queue id before ``commit`` has returned it.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+from ucrmmail.spool.accept import check_free_space, enter_queue, forget, open_spool, refused, write_arriving
+from ucrmmail.spool.queuefile import encode_head
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+_SYNCING_THREADS = 4
+
+
+class Batch:
+    """Messages that are accepted together, in the order of ``add``; what is not committed is forgotten at the end.
+
+    with Batch(directory, min_free_bytes=50_000_000) as batch:
+        batch.add(...)
+        for queue_id in batch.commit(): ...
+    """
+
+    def __init__(self, directory: str, *, min_free_bytes: int) -> None:
+        self._directory = directory
+        self._min_free_bytes = min_free_bytes
+        self._arriving: dict[str, Future[None]] = {}
+        self._pool = ThreadPoolExecutor(_SYNCING_THREADS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget_all()
+        self._pool.shutdown()
+
+    def __len__(self) -> int:
+        return len(self._arriving)
+
+    def add(
+        self,
+        queue_id: str,
+        *,
+        reverse_path: str,
+        recipients: Sequence[str],
+        message: bytes,
+        eight_bit: bool,
+        utf8: bool,
+    ) -> None:
+        """Write a message down under an id that the caller made (ids are sending order: none may be made twice).
+
+        Raises TemporaryError, PermissionDeniedError, NoUserError; the messages added before are not concerned.
+        """
+        head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
+        try:
+            if not self._arriving:
+                open_spool(self._directory)
+            check_free_space(self._directory, len(message), self._min_free_bytes)
+            fd = write_arriving(self._directory, queue_id, head, message)
+        except BaseException as error:
+            forget(self._directory, (queue_id,))
+            if isinstance(error, OSError):
+                raise refused(self._directory, error) from error
+            raise
+        self._arriving[queue_id] = self._pool.submit(_sync_and_close, fd)
+
+    def commit(self) -> tuple[str, ...]:
+        """Accept what was added and return the queue ids, in order: all of it is durable then.
+
+        Raises TemporaryError: then nothing of this batch was accepted.
+        """
+        queue_ids = tuple(self._arriving)
+        try:
+            for synced in self._arriving.values():
+                synced.result()
+            if queue_ids:
+                enter_queue(self._directory, queue_ids)
+        except BaseException as error:
+            self._forget_all()
+            if isinstance(error, OSError):
+                raise refused(self._directory, error) from error
+            raise
+        self._arriving.clear()
+        return queue_ids
+
+    def _forget_all(self) -> None:
+        for synced in self._arriving.values():
+            # Waited for: a descriptor must not outlive its batch. Its failure is told by commit.
+            synced.exception()
+        forget(self._directory, self._arriving)
+        self._arriving.clear()
+
+
+def _sync_and_close(fd: int) -> None:
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,146 @@
+"""A message that is worked on: locked by the kernel, checked, open until what became of it is carried out.
+
+The lock is on the queue file itself, so that ``queue hold`` or ``remove`` never touch a message that is on the wire,
+and it ends with the process.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.files import open_untrusted, try_lock
+from ucrmmail.spool.layout import accepted_at, priority_of
+from ucrmmail.spool.moves import find, read_state
+from ucrmmail.spool.queuefile import pieces, read_checked
+from ucrmmail.spool.state import fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ucrmmail.spool.queuefile import QueueFile
+    from ucrmmail.spool.state import MessageState
+
+
+class BusyError(Exception):
+    """Another process works on this message at this moment."""
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A message for this process alone, until it is settled or released.
+
+    Not frozen: it owns the open, locked descriptor. The content of a large message stays on the disk.
+    """
+
+    queue_id: str
+    path: str
+    state: MessageState
+    _file: QueueFile
+    _content: bytes
+    _fd: int
+
+    @property
+    def reverse_path(self) -> str:
+        """Where bounces go; "" is the null reverse-path."""
+        return self._file.reverse_path
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """All recipients of the message."""
+        return self._file.recipients
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The recipients that are still to be tried."""
+        return self.state.pending
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the message as it goes on the wire, without dot-stuffing."""
+        return self._file.size_bytes
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether the message needs 8BITMIME (RFC 6152)."""
+        return self._file.eight_bit
+
+    @property
+    def utf8(self) -> bool:
+        """Whether the message needs SMTPUTF8 (RFC 6531)."""
+        return self._file.utf8
+
+    @property
+    def priority(self) -> str:
+        """One of urgent, normal, bulk."""
+        return priority_of(self.queue_id)
+
+    @property
+    def accepted_at(self) -> float:
+        """When the message was accepted, in seconds since the epoch."""
+        return accepted_at(self.queue_id)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the message in pieces, from its beginning, as often as asked. Raises OSError."""
+        if self._content:
+            return iter((self._content[self._file.offset :],))
+        return pieces(self._fd, self._file.offset)
+
+    def close(self) -> None:
+        """Let go of the message: the lock ends with the last descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
+    """Return the message at ``path``, locked and its content checked; None when it is not there any more.
+
+    Raises BusyError, DamagedError, DistrustError (a link, a FIFO, somebody else's file), OSError.
+    """
+    try:
+        fd = open_untrusted(path, owner=os.geteuid())
+    except FileNotFoundError:
+        return None
+    claimed = None
+    try:
+        if not try_lock(fd):
+            raise BusyError(queue_id)
+        found = os.fstat(fd)
+        if _is_still_at(found, path):
+            file, content = read_checked(fd, found.st_size)
+            state = fitted(read_state(directory, queue_id), file.recipients)
+            claimed = Claimed(queue_id, path, state, file, content, fd)
+    finally:
+        if claimed is None:
+            os.close(fd)
+    return claimed
+
+
+def lock_message(directory: str, queue_id: str, *, wait: bool) -> tuple[str, str, int] | None:
+    """Return place, path and locked descriptor of a message wherever it is; None when it is nowhere.
+
+    Raises BusyError (unless ``wait``), DistrustError, OSError.
+    """
+    while (found := find(directory, queue_id)) is not None:
+        place, path = found
+        try:
+            fd = open_untrusted(path, owner=os.geteuid())
+        except FileNotFoundError:
+            continue
+        if not try_lock(fd, wait=wait):
+            os.close(fd)
+            raise BusyError(queue_id)
+        if _is_still_at(os.fstat(fd), path):
+            return place, path, fd
+        os.close(fd)
+    return None
+
+
+def _is_still_at(found: os.stat_result, path: str) -> bool:
+    """Return whether the file was not moved between open and lock: only while the name is its own, the lock counts."""
+    try:
+        return os.path.samestat(found, os.lstat(path))
+    except FileNotFoundError:
+        return False

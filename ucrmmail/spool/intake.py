@@ -1,0 +1,262 @@
+"""The drop directory: programs put NAME.eml into drop/, and a flush takes what is complete.
+
+    drop/NAME.eml -> tmp/ID.eml -> accepted as ID -> tmp/ID.eml removed
+                  -> rejected/NAME.eml, the reason beside it
+
+Others may write to drop/, so nothing in it is trusted: names are only names in one directory, no link is followed, no
+FIFO or device is opened, and a file that cannot be moved away is not accepted (or it would be sent again and again).
+Once it is in tmp/ the file is ours alone, and has its queue id: after a crash it is taken up again, and is not accepted
+twice. All of it is durable before the first message leaves.
+
+Files whose names begin with a dot, or do not end in .eml, are not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ucrmmail.errors import DataError, NoUserError, UcrmmailError
+from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all
+from ucrmmail.spool.accept import forget
+from ucrmmail.spool.batch import Batch
+from ucrmmail.spool.layout import DROP, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
+from ucrmmail.spool.moves import Moves, find
+from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
+from ucrmmail.spool.recovery import TAKEN_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ucrmmail.message.prepare import Prepared
+
+_MICROSECOND = 1e-6
+_BATCH = 64
+
+
+@dataclass(slots=True)
+class Intake:
+    """What was taken from the drop directory.
+
+    ``accepted`` are (name, queue id), ``rejected`` (name, reason). ``quiet_at`` is when the first file that is not
+    complete yet may be (seconds since the epoch), 0.0 when there is none. ``problems`` are sentences for a person: what
+    could not be taken and stays where it is.
+    """
+
+    accepted: list[tuple[str, str]] = field(default_factory=list)
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    quiet_at: float = 0.0
+
+
+def take_drops(
+    directory: str,
+    *,
+    prepare: Callable[[bytes], Prepared],
+    now: float,
+    max_size_bytes: int,
+    min_free_bytes: int,
+    limit: int = 10_000,
+) -> Intake:
+    """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
+
+    The caller holds the flush lock. ``prepare`` raises DataError or NoUserError for what cannot be sent. Raises OSError
+    when the directories themselves cannot be read.
+    """
+    with Batch(directory, min_free_bytes=min_free_bytes) as batch:
+        taker = _Taker(directory, prepare, max_size_bytes, batch)
+        drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            taker.take_up_again()
+            taker.take_new(drop, now, limit)
+            taker.commit()
+            if taker.touched:
+                os.fsync(drop)
+                for place in (TMP, REJECTED):
+                    fsync_directory(f"{directory}/{place}")
+        finally:
+            os.close(drop)
+    return taker.result
+
+
+class _Taker:
+    """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
+
+    def __init__(self, directory: str, prepare: Callable[[bytes], Prepared], max_size_bytes: int, batch: Batch) -> None:
+        self._directory = directory
+        self._prepare = prepare
+        self._max_size_bytes = max_size_bytes
+        self._batch = batch
+        self._moves = Moves(directory)
+        self._open: list[tuple[str, str, str]] = []
+        self._stopped = False
+        self.result = Intake()
+        self.touched = False
+
+    def take_up_again(self) -> None:
+        """Accept what an earlier run took from the drop directory and did not accept before it died."""
+        for taken in sorted(os.listdir(f"{self._directory}/{TMP}")):
+            queue_id = taken.removesuffix(TAKEN_SUFFIX)
+            if taken != queue_id and is_queue_id(queue_id) and not self._stopped:
+                self._accept_taken(taken, queue_id)
+
+    def take_new(self, drop: int, now: float, limit: int) -> None:
+        """Take what is complete in the drop directory."""
+        at = now
+        for name, found in _candidates(drop)[:limit]:
+            if self._stopped:
+                return
+            reason = _distrusted(found)
+            if reason:
+                if now - found.st_ctime < QUIET_WITHOUT_LEASE_S and stat.S_ISREG(found.st_mode):
+                    self._look_again_at(now + QUIET_WITHOUT_LEASE_S)  # a program that links and then unlinks
+                else:
+                    self._reject(f"{self._directory}/{DROP}/{name}", name, reason)
+                continue
+            at += _MICROSECOND
+            self._take(drop, name, now, new_queue_id(at, "normal"))
+
+    def _take(self, drop: int, name: str, now: float, queue_id: str) -> None:
+        path = f"{self._directory}/{DROP}/{name}"
+        try:
+            fd = open_untrusted(name, dir_fd=drop)
+        except FileNotFoundError:
+            return
+        except PermissionError:
+            self._reject(path, name, "it may not be read by the user who runs the flush")
+            return
+        except DistrustError as error:
+            self._reject(path, name, str(error))
+            return
+        except OSError as error:
+            self.result.problems.append(f"{path}: {error.strerror}")
+            return
+        try:
+            wait_s = quiet_in(fd, now)
+        finally:
+            os.close(fd)
+        if wait_s > 0:
+            self._look_again_at(now + wait_s)
+            return
+        taken = queue_id + TAKEN_SUFFIX
+        try:
+            os.rename(name, f"{self._directory}/{TMP}/{taken}", src_dir_fd=drop)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.result.problems.append(f"{path}: it cannot be taken: {error.strerror}")
+            return
+        self.touched = True
+        self._accept_taken(taken, queue_id, name)
+
+    def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:
+        """Prepare and accept a file that is ours by now."""
+        path = f"{self._directory}/{TMP}/{taken}"
+        name = name or taken
+        try:
+            prepared = self._prepare(self._content(path))
+        except (DataError, NoUserError) as error:
+            self._reject(path, name, error.what)
+            return
+        except DistrustError as error:
+            self._reject(path, name, str(error))
+            return
+        except OSError as error:
+            self.result.problems.append(f"{path}: {error.strerror}")
+            return
+        except Exception as error:  # noqa: BLE001 # one message that we cannot handle must not stop all others for ever
+            self._reject(path, name, f"internal error: {type(error).__name__}: {error}")
+            return
+        queue_id = f"{PRIORITIES.index(prepared.priority)}{queue_id[1:]}"
+        if find(self._directory, queue_id) is None:
+            try:
+                self._add(prepared, queue_id)
+            except NoUserError as error:
+                self._reject(path, name, error.what)
+                return
+            except UcrmmailError as error:
+                self._stop(error)
+                return
+        self._open.append((path, name, queue_id))
+        if len(self._open) >= _BATCH:
+            self.commit()
+
+    def _content(self, path: str) -> bytes:
+        fd = open_untrusted(path)
+        try:
+            return read_all(fd, self._max_size_bytes)
+        finally:
+            os.close(fd)
+
+    def _add(self, prepared: Prepared, queue_id: str) -> None:
+        # What a run that died was writing under this id was not accepted.
+        forget(self._directory, (queue_id,))
+        self._batch.add(
+            queue_id,
+            reverse_path=prepared.reverse_path,
+            recipients=prepared.recipients,
+            message=prepared.message,
+            eight_bit=prepared.eight_bit,
+            utf8=prepared.utf8,
+        )
+
+    def commit(self) -> None:
+        """Accept the batch, then remove the files it was made of."""
+        taken, self._open = self._open, []
+        try:
+            self._batch.commit()
+        except UcrmmailError as error:
+            self._stop(error)
+            return
+        for path, name, queue_id in taken:
+            self._moves.remove(path)
+            self.touched = True
+            self.result.accepted.append((name, queue_id))
+
+    def _stop(self, error: UcrmmailError) -> None:
+        """Stop taking: the disk is full, or fails; what was taken stays in tmp/ for a later run."""
+        self._stopped = True
+        self.result.problems.append(f"the drop directory waits: {error.what}")
+
+    def _reject(self, path: str, name: str, reason: str) -> None:
+        try:
+            kept = self._moves.set_aside(path, REJECTED, name, reason)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.result.problems.append(f"{path}: {reason}, and cannot be moved away: {error.strerror}")
+            return
+        self.touched = True
+        self.result.rejected.append((kept, reason))
+
+    def _look_again_at(self, at: float) -> None:
+        self.result.quiet_at = min(self.result.quiet_at or at, at)
+
+
+def _candidates(drop: int) -> list[tuple[str, os.stat_result]]:
+    """Return the names to look at, in the order of their last changes."""
+    found = list(_looked_at(drop))
+    found.sort(key=lambda each: (each[1].st_mtime_ns, each[0]))
+    return found
+
+
+def _looked_at(drop: int) -> Iterator[tuple[str, os.stat_result]]:
+    with os.scandir(drop) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or not entry.name.endswith(".eml"):
+                continue
+            try:
+                yield entry.name, entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+
+
+def _distrusted(found: os.stat_result) -> str:
+    """Return why a file cannot be taken, "" when it can."""
+    if stat.S_ISLNK(found.st_mode):
+        return "it is a symbolic link"
+    if not stat.S_ISREG(found.st_mode):
+        return "it is not a regular file"
+    return f"it has {found.st_nlink} hard links" if found.st_nlink > 1 else ""

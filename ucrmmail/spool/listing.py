@@ -1,0 +1,265 @@
+"""What is in the queue, for people: read only, while a flush may be at work.
+
+What the flush has settled and not moved yet is taken from its journal, so that a message that was relayed is not shown
+as waiting. Counts need the names only; a million of them are counted in less than a second.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING
+
+from ucrmmail.files import DistrustError, open_untrusted
+from ucrmmail.journal import read_journal
+from ucrmmail.message.header import split_canonical, value_of
+from ucrmmail.spool.layout import (
+    CORRUPT,
+    DEFERRED,
+    FAILED,
+    HELD,
+    QUEUE,
+    REJECTED,
+    accepted_at,
+    check_root,
+    is_bucket,
+    is_minute,
+    is_queue_id,
+    path_in_queue,
+    priority_of,
+)
+from ucrmmail.spool.moves import find, read_state
+from ucrmmail.spool.queuefile import DamagedError, read_unchecked
+from ucrmmail.spool.records import newest
+from ucrmmail.spool.state import MessageState, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+WAITING = "waiting"
+STATES = {WAITING: QUEUE, "deferred": DEFERRED, "held": HELD, "failed": FAILED}
+"""The states that people see, in the order of lists, and the place of each."""
+
+_STATE_OF_PLACE = {place: state for state, place in STATES.items()}
+_REASON = ".reason"
+_WITHOUT_PRIORITY = itemgetter(slice(2, None))
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedMessage:
+    """A message in the queue and what became of it so far. ``next_attempt_at`` is 0.0 when nothing is scheduled."""
+
+    queue_id: str
+    state: str
+    path: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    size_bytes: int
+    message_id: str
+    delivery: MessageState
+    beginning: bytes
+
+    @property
+    def priority(self) -> str:
+        """One of urgent, normal, bulk."""
+        return priority_of(self.queue_id)
+
+    @property
+    def accepted_at(self) -> float:
+        """When it was accepted, in seconds since the epoch."""
+        return accepted_at(self.queue_id)
+
+    @property
+    def next_attempt_at(self) -> float:
+        """When a deferred message comes back, in seconds since the epoch."""
+        return self.delivery.next_attempt_at if self.state == "deferred" else 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why it is still here: what the server said last; "" before the first attempt."""
+        if self.delivery.reason:
+            return self.delivery.reason
+        failed = [recipient.reply for recipient in self.delivery.recipients if recipient.result == "failed"]
+        return failed[-1] if failed else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages are in each state; ``oldest_accepted_at`` is of those not failed, 0.0 when there are none."""
+
+    waiting: int = 0
+    deferred: int = 0
+    held: int = 0
+    failed: int = 0
+    corrupt: int = 0
+    rejected: int = 0
+    oldest_accepted_at: float = 0.0
+
+
+def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iterator[QueuedMessage]:
+    """Yield the messages in these states; within a state in sending order, deferred ones as they come back.
+
+    A file that is damaged is left out: the flush sets it aside and reports it. Raises PermissionDeniedError, OSError.
+    """
+    if not _is_there(directory):
+        return
+    settled = newest(read_journal(f"{directory}/journal")[0])
+    for state, place in STATES.items():
+        # What is settled may still stand in the queue, and belong elsewhere.
+        if state not in states and not (state == WAITING and settled):
+            continue
+        for queue_id, path in _names(directory, place):
+            message = _read(directory, queue_id, path, state, settled)
+            if message is not None and message.state in states:
+                yield message
+
+
+def message(directory: str, queue_id: str) -> QueuedMessage | None:
+    """Return one message, or None when it is not in the queue. Raises PermissionDeniedError, OSError."""
+    if not _is_there(directory) or not is_queue_id(queue_id):
+        return None
+    found = find(directory, queue_id)
+    if found is None:
+        return None
+    place, path = found
+    settled = newest(read_journal(f"{directory}/journal")[0])
+    return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled)
+
+
+def queue_ids(directory: str, state: str) -> Iterator[str]:
+    """Yield the ids of all messages in a state, by their names only. Raises PermissionDeniedError, OSError."""
+    if _is_there(directory):
+        for queue_id, _ in _names(directory, STATES[state]):
+            yield queue_id
+
+
+def counts(directory: str) -> Counts:
+    """Count the messages, by their names only. Raises PermissionDeniedError, OSError."""
+    if not _is_there(directory):
+        return Counts()
+    oldest = _Oldest()
+    waiting = 0
+    for bucket in sorted(filter(is_bucket, _listed(f"{directory}/{QUEUE}")), key=lambda bucket: bucket[2:]):
+        names = _listed(f"{directory}/{QUEUE}/{bucket}")
+        waiting += len(names)
+        if not oldest.stamp or bucket[2:] <= oldest.stamp[:13]:
+            oldest.look(names)
+    deferred = 0
+    for minute in _listed(f"{directory}/{DEFERRED}"):
+        names = _listed(f"{directory}/{DEFERRED}/{minute}")
+        deferred += len(names)
+        oldest.look(names)
+    held = _listed(f"{directory}/{HELD}")
+    oldest.look(held)
+    failed = len(_listed(f"{directory}/{FAILED}"))
+    for queue_id, state in newest(read_journal(f"{directory}/journal")[0]).items():
+        if os.path.lexists(path_in_queue(directory, queue_id)):
+            waiting -= 1
+            deferred += state is not None and bool(state.pending)
+            failed += state is not None and not state.pending and not state.relayed
+    return Counts(
+        waiting=waiting,
+        deferred=deferred,
+        held=len(held),
+        failed=failed,
+        corrupt=_without_reasons(f"{directory}/{CORRUPT}"),
+        rejected=_without_reasons(f"{directory}/{REJECTED}"),
+        oldest_accepted_at=oldest.accepted_at,
+    )
+
+
+class _Oldest:
+    """The earliest time of acceptance among the names seen so far."""
+
+    def __init__(self) -> None:
+        self.stamp = ""
+        self.accepted_at = 0.0
+
+    def look(self, names: list[str]) -> None:
+        """Look at the names of one directory, which may hold a million, and others than ours."""
+        first = min(names, key=_WITHOUT_PRIORITY, default="")
+        if not is_queue_id(first):
+            first = min(filter(is_queue_id, names), key=_WITHOUT_PRIORITY, default="")
+        if first and (not self.stamp or first[2:] < self.stamp):
+            self.stamp = first[2:]
+            self.accepted_at = accepted_at(first)
+
+
+def _is_there(directory: str) -> bool:
+    try:
+        check_root(directory)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _listed(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _without_reasons(path: str) -> int:
+    return sum(not name.endswith(_REASON) for name in _listed(path))
+
+
+def _names(directory: str, place: str) -> Iterator[tuple[str, str]]:
+    """Yield id and path of each message in a place, in order."""
+    top = f"{directory}/{place}"
+    if place in (HELD, FAILED):
+        parents = [top]
+    else:
+        is_name = is_bucket if place == QUEUE else is_minute
+        parents = [f"{top}/{name}" for name in sorted(filter(is_name, _listed(top)))]
+    for parent in parents:
+        for name in sorted(filter(is_queue_id, _listed(parent))):
+            yield name, f"{parent}/{name}"
+
+
+def _read(
+    directory: str, queue_id: str, path: str, state: str, settled: dict[str, MessageState | None]
+) -> QueuedMessage | None:
+    """Return a message as it stands at this moment, None when it has gone or cannot be believed."""
+    try:
+        fd = open_untrusted(path, owner=os.geteuid())
+    except (FileNotFoundError, DistrustError):
+        return None
+    try:
+        file, beginning = read_unchecked(fd, os.fstat(fd).st_size)
+    except DamagedError:
+        return None
+    finally:
+        os.close(fd)
+    delivery = fitted(read_state(directory, queue_id), file.recipients)
+    if queue_id in settled and state == WAITING:
+        newer = settled[queue_id]
+        if newer is None:
+            return None
+        if newer.revision >= delivery.revision:
+            delivery = newer
+            state = _state_after(newer)
+    return QueuedMessage(
+        queue_id=queue_id,
+        state=state,
+        path=path,
+        reverse_path=file.reverse_path,
+        recipients=file.recipients,
+        size_bytes=file.size_bytes,
+        message_id=_message_id(beginning),
+        delivery=delivery,
+        beginning=beginning,
+    )
+
+
+def _state_after(delivery: MessageState) -> str:
+    """Return where a message that stands in the queue still will be moved."""
+    if not delivery.pending:
+        return "failed"
+    return "deferred" if delivery.next_attempt_at else WAITING
+
+
+def _message_id(beginning: bytes) -> str:
+    fields, _ = split_canonical(beginning)
+    return next((value_of(field) for name, field in fields if name == "message-id"), "")

@@ -1,0 +1,236 @@
+"""The steps between the states of a message: each is one rename, and is made durable later, many together.
+
+Until ``make_durable`` a power cut may take a step back. So the journal is forgotten only after it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all, write_all
+from ucrmmail.spool.accept import make_bucket
+from ucrmmail.spool.layout import (
+    CORRUPT,
+    DEFERRED,
+    FAILED,
+    HELD,
+    QUEUE,
+    SENT,
+    STATE,
+    TMP,
+    hour_of,
+    minute_of,
+    path_in_queue,
+)
+from ucrmmail.spool.state import decode_state, encode_state
+
+if TYPE_CHECKING:
+    from ucrmmail.spool.state import MessageState
+
+_LARGEST_STATE_BYTES = 1 << 28
+_STATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_LONGEST_NAME_BYTES = 180
+
+
+class Moves:
+    """Moves messages, and remembers what is not durable yet. ``keep_sent_s`` keeps relayed ones in sent/."""
+
+    def __init__(self, directory: str, *, keep_sent_s: float = 0.0) -> None:
+        self.directory = directory
+        self._keep_sent_s = keep_sent_s
+        self._parents = {f"{directory}/{place}" for place in (QUEUE, DEFERRED, SENT)}
+        self._directories: set[str] = set()
+        self._states: set[str] = set()
+
+    def put(self, source: str, queue_id: str, state: MessageState, *, now: float) -> None:
+        """Put a message where its state says it belongs. Raises OSError; then it can be repeated."""
+        if state.relayed:
+            self.relayed(source, queue_id, now=now, had_state=True)
+            return
+        self.write_state(queue_id, state)
+        if not state.pending:
+            self.to_failed(source, queue_id)
+        elif state.next_attempt_at > 0:
+            self.to_deferred(source, queue_id, state.next_attempt_at)
+        else:
+            self.to_queue(source, queue_id)
+
+    def relayed(self, source: str, queue_id: str, *, now: float, had_state: bool) -> None:
+        """Remove a message that nobody waits for any more, or keep it in sent/."""
+        if self._keep_sent_s > 0:
+            self._rename_into(f"{self.directory}/{SENT}/{hour_of(now)}", source, queue_id)
+        else:
+            self.remove(source)
+        if had_state:
+            self.forget_state(queue_id)
+
+    def remove(self, source: str) -> None:
+        """Remove a file for good."""
+        os.unlink(source)
+        self._directories.add(os.path.dirname(source))
+
+    def to_queue(self, source: str, queue_id: str) -> None:
+        """Let a message wait for its turn."""
+        self._rename_into(os.path.dirname(path_in_queue(self.directory, queue_id)), source, queue_id)
+
+    def to_deferred(self, source: str, queue_id: str, at: float) -> None:
+        """Let a message wait for its time. It is the file's time stamp too: `ls -l` shows when each comes back."""
+        os.utime(source, (at, at))
+        self._rename_into(f"{self.directory}/{DEFERRED}/{minute_of(at)}", source, queue_id)
+
+    def to_held(self, source: str, queue_id: str) -> None:
+        """Keep a message until a person releases it."""
+        self._rename(source, f"{self.directory}/{HELD}/{queue_id}")
+
+    def to_failed(self, source: str, queue_id: str) -> None:
+        """Keep a message that failed for good until a person removes or retries it."""
+        self._rename(source, f"{self.directory}/{FAILED}/{queue_id}")
+
+    def to_corrupt(self, source: str, name: str, reason: str) -> str:
+        """Set aside what cannot be believed, whatever it is, with the reason beside it; return its new name.
+
+        A rename opens nothing and follows no link.
+        """
+        return self.set_aside(source, CORRUPT, name, reason)
+
+    def set_aside(self, source: str, place: str, name: str, reason: str) -> str:
+        """Move anything to ``place`` under a name that is free there, with ``NAME.reason`` beside it."""
+        kept = free_name(f"{self.directory}/{place}", name)
+        self._rename(source, f"{self.directory}/{place}/{kept}")
+        try:
+            fd = os.open(f"{self.directory}/{place}/{kept}.reason", _STATE_FLAGS, 0o600)
+            try:
+                write_all(fd, f"{reason}\n".encode("utf-8", "backslashreplace"))
+            finally:
+                os.close(fd)
+        except OSError:
+            # A full disk keeps us from explaining, not from getting it out of the way.
+            return kept
+        return kept
+
+    def write_state(self, queue_id: str, state: MessageState) -> None:
+        """Replace the state beside a message in one step. Raises OSError."""
+        temporary = f"{self.directory}/{TMP}/{queue_id}.state"
+        fd = os.open(temporary, _STATE_FLAGS, 0o600)
+        try:
+            write_all(fd, encode_state(state) + b"\n")
+        finally:
+            os.close(fd)
+        os.rename(temporary, f"{self.directory}/{STATE}/{queue_id}")
+        self._states.add(queue_id)
+
+    def forget_state(self, queue_id: str) -> None:
+        """Remove the state of a message that is gone; it may have had none."""
+        self._states.discard(queue_id)
+        try:
+            self.remove(f"{self.directory}/{STATE}/{queue_id}")
+        except FileNotFoundError:
+            return
+
+    def _rename_into(self, directory: str, source: str, name: str) -> None:
+        """Rename into a directory that may have to be made first, or was just removed because it was empty."""
+        try:
+            self._rename(source, f"{directory}/{name}")
+        except FileNotFoundError:
+            make_bucket(directory)
+            self._directories.add(os.path.dirname(directory))
+            self._rename(source, f"{directory}/{name}")
+
+    def _rename(self, source: str, target: str) -> None:
+        os.rename(source, target)
+        self._directories.add(os.path.dirname(source))
+        self._directories.add(os.path.dirname(target))
+
+    def make_durable(self) -> None:
+        """Bring all steps so far to the disk, then remove the directories that are empty now. Raises OSError."""
+        for queue_id in self._states:
+            _fsync_file(f"{self.directory}/{STATE}/{queue_id}")
+        if self._states:
+            fsync_directory(f"{self.directory}/{STATE}")
+        for path in self._directories:
+            try:
+                fsync_directory(path)
+            except FileNotFoundError:
+                continue
+        parents = {path for path in map(self._remove_empty, self._directories) if path}
+        for path in parents:
+            fsync_directory(path)
+        self._states.clear()
+        self._directories.clear()
+
+    def _remove_empty(self, path: str) -> str:
+        """Remove a bucket, or a minute, that is empty; return its parent, "" when it stays."""
+        parent = os.path.dirname(path)
+        return parent if parent in self._parents and remove_if_empty(path) else ""
+
+
+def remove_if_empty(path: str) -> bool:
+    """Remove a directory unless something is in it; return whether it was removed."""
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        # Something came into it just now, or another was quicker.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+        return False
+    return True
+
+
+def free_name(directory: str, name: str) -> str:
+    """Return ``name``, or one like it that nothing in ``directory`` has, short enough for ``.reason`` to follow."""
+    stem = name
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        stem = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME_BYTES])
+    candidate = stem
+    number = 1
+    while os.path.lexists(f"{directory}/{candidate}") or os.path.lexists(f"{directory}/{candidate}.reason"):
+        number += 1
+        candidate = f"{stem}.{number}"
+    return candidate
+
+
+def _fsync_file(path: str) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def read_state(directory: str, queue_id: str) -> MessageState | None:
+    """Return the state that is kept beside a message; None when there is none, or it cannot be believed."""
+    path = f"{directory}/{STATE}/{queue_id}"
+    # Most messages are relayed at the first attempt, and an exception costs more than this question.
+    if not os.access(path, os.F_OK):
+        return None
+    try:
+        fd = open_untrusted(path, owner=os.geteuid())
+        try:
+            return decode_state(read_all(fd, _LARGEST_STATE_BYTES))
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, DistrustError):
+        return None
+
+
+def find(directory: str, queue_id: str) -> tuple[str, str] | None:
+    """Return the place (queue, held, failed, deferred) and path of a message; None when it is in none of them."""
+    waiting = path_in_queue(directory, queue_id)
+    for place, path in (
+        (QUEUE, waiting),
+        (HELD, f"{directory}/{HELD}/{queue_id}"),
+        (FAILED, f"{directory}/{FAILED}/{queue_id}"),
+    ):
+        if os.path.lexists(path):
+            return place, path
+    for due in os.listdir(f"{directory}/{DEFERRED}"):
+        path = f"{directory}/{DEFERRED}/{due}/{queue_id}"
+        if os.path.lexists(path):
+            return DEFERRED, path
+    # While we looked, it may have come back from where we had not looked yet to where we had.
+    return (QUEUE, waiting) if os.path.lexists(waiting) else None

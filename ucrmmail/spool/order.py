@@ -1,0 +1,195 @@
+"""In which order messages leave: by priority, then oldest first, with what becomes due or urgent meanwhile.
+
+A queue id is the order as text, and its bucket is the beginning of it. So the names of one bucket at a time are enough,
+and a million messages do not slow the first one down.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_minute, is_queue_id, minute_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
+
+    from ucrmmail.spool.moves import Moves
+
+# Mail that is more urgent, and what was deferred until now, is looked for this often while others leave.
+LOOK_AGAIN_S = 1.0
+# More names than this are not kept in memory at a time.
+_NAMES_AT_ONCE = 50_000
+# More messages are not brought back at a time: the first of them can leave before the last is back.
+_BACK_AT_ONCE = 5_000
+# A retry may be scheduled somewhat later than the longest delay (jitter); what is beyond that is a clock set back.
+_SLACK = 1.25
+_SLACK_S = 120.0
+
+
+class Order:
+    """Yields queue ids in sending order; ``misplaced(parent, name)`` takes away what is not a message's name."""
+
+    def __init__(self, moves: Moves, misplaced: Callable[[str, str], None], monotonic: Callable[[], float]) -> None:
+        self._moves = moves
+        self._misplaced = misplaced
+        self._monotonic = monotonic
+        self._queue = f"{moves.directory}/{QUEUE}"
+        self._deferred = f"{moves.directory}/{DEFERRED}"
+
+    def due(self, busy: Collection[str], come_back: Callable[[], int]) -> Iterator[str]:
+        """Yield the ids of waiting messages, without those in ``busy``, until the queue was seen to hold no other.
+
+        ``come_back()`` brings back what was deferred until now and returns how many those were. About once a second
+        more urgent mail, and older mail that came back, is looked for and goes first.
+        """
+        # The state of each directory (its time stamp) when its names were read: unchanged, it has nothing new.
+        looked: dict[str, int] = {}
+        come_back()
+        while True:
+            bucket, change = self._first_changed(looked)
+            if not bucket:
+                if come_back():
+                    continue
+                return
+            looked[bucket] = change
+            look_at = self._monotonic() + LOOK_AGAIN_S
+            for name in self._names(bucket):
+                if name not in busy:
+                    yield name
+                if self._monotonic() < look_at:
+                    continue
+                look_at = self._monotonic() + LOOK_AGAIN_S
+                come_back()
+                first, _ = self._first_changed(looked)
+                if first and first < bucket:
+                    # The rest of this bucket is read again after it.
+                    looked[bucket] = -1
+                    break
+
+    def _first_changed(self, looked: dict[str, int]) -> tuple[str, int]:
+        """Return the first bucket that is new, or has changed since its names were read, and its time stamp."""
+        for bucket in sorted(os.listdir(self._queue)):
+            if not is_bucket(bucket):
+                self._misplaced(self._queue, bucket)
+                continue
+            change = self._change_of(bucket)
+            if change and looked.get(bucket) != change:
+                return bucket, change
+        return "", 0
+
+    def _change_of(self, bucket: str) -> int:
+        try:
+            return os.lstat(f"{self._queue}/{bucket}").st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def _names(self, bucket: str) -> Iterator[str]:
+        """Yield the queue ids of a bucket in order; however many there are, only some are in memory."""
+        last = ""
+        while True:
+            names, complete = self._next_names(bucket, last)
+            yield from names
+            if complete:
+                return
+            last = names[-1]
+
+    def _next_names(self, bucket: str, last: str) -> tuple[list[str], bool]:
+        """Return the smallest ids of a bucket after ``last``, sorted, and whether those are all."""
+        names: list[str] = []
+        complete = True
+        try:
+            entries = os.scandir(f"{self._queue}/{bucket}")
+        except FileNotFoundError:
+            return names, True
+        except NotADirectoryError:
+            self._misplaced(self._queue, bucket)
+            return names, True
+        with entries:
+            for entry in entries:
+                name = entry.name
+                if name <= last:
+                    continue
+                if not name.startswith(bucket) or not is_queue_id(name):
+                    self._misplaced(f"{self._queue}/{bucket}", name)
+                    continue
+                names.append(name)
+                if len(names) >= 2 * _NAMES_AT_ONCE:
+                    names.sort()
+                    del names[_NAMES_AT_ONCE:]
+                    complete = False
+        names.sort()
+        return names, complete
+
+    def count(self) -> int:
+        """Return how many messages wait in the queue."""
+        count = 0
+        for bucket in os.listdir(self._queue):
+            try:
+                with os.scandir(f"{self._queue}/{bucket}") as entries:
+                    count += sum(1 for _ in entries)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return count
+
+    def bring_back(self, now: float, max_delay_s: float) -> int:
+        """Bring back into the queue what was deferred until ``now``, oldest first; return how many those were.
+
+        At the most some thousands at a time. A time further ahead than any delay shows that the clock was set back:
+        it counts as now. Raises OSError.
+        """
+        minute = minute_of(now)
+        beyond = minute_of(now + max_delay_s * _SLACK + _SLACK_S)
+        back = 0
+        for due in sorted(os.listdir(self._deferred)):
+            if not is_minute(due):
+                self._misplaced(self._deferred, due)
+            elif (due <= minute or due > beyond) and back < _BACK_AT_ONCE:
+                back += self._bring_back_minute(due, now if due == minute else None, _BACK_AT_ONCE - back)
+        return back
+
+    def _bring_back_minute(self, due: str, now: float | None, most: int) -> int:
+        """Bring back a whole minute, or, of the present one, what is due by ``now``."""
+        path = f"{self._deferred}/{due}"
+        back = 0
+        for name, at in self._times_in(path):
+            if back >= most:
+                break
+            if now is not None and at > now:
+                continue
+            if is_queue_id(name):
+                try:
+                    self._moves.to_queue(f"{path}/{name}", name)
+                except FileNotFoundError:
+                    continue  # a person has moved it
+                back += 1
+            else:
+                self._misplaced(path, name)
+        return back
+
+    def next_due_at(self) -> float:
+        """Return when the first deferred message comes back, in seconds since the epoch; 0.0 when none is deferred."""
+        for due in sorted(os.listdir(self._deferred)):
+            if not is_minute(due):
+                continue
+            earliest = 0.0
+            for count, (_, at) in enumerate(self._times_in(f"{self._deferred}/{due}")):
+                earliest = min(earliest or at, at)
+                if count > _BACK_AT_ONCE:
+                    return float(epoch_of(due))
+            if earliest:
+                return earliest
+        return 0.0
+
+    def _times_in(self, path: str) -> Iterator[tuple[str, float]]:
+        """Yield name and time of each message in a minute of deferred/."""
+        try:
+            entries = os.scandir(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with entries:
+            for entry in entries:
+                try:
+                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+                except FileNotFoundError:
+                    continue

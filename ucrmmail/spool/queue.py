@@ -1,0 +1,309 @@
+"""The queue as a flush works on it: recover, take what is due, claim, settle. The caller holds the flush lock.
+
+What became of a message is written to a journal before anything else happens to it. ``settle`` returns when the record
+is in the kernel: a process that is killed loses nothing. ``sync`` brings the records to the disk, many together, and
+only then moves or removes the messages. ``finish`` makes those steps durable and empties the journal. Whatever a crash
+leaves half done, ``recover`` completes from the journal:
+
+    settle   record in the kernel                 killed: recover moves or removes the message
+    sync     record on the disk, message moved    power cut: recover repeats the move
+    finish   move on the disk, journal empty      nothing is left to repeat
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.clock import Clock
+from ucrmmail.files import DistrustError
+from ucrmmail.journal import Journal
+from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
+from ucrmmail.spool.layout import QUEUE, check_root, is_queue_id, path_in_queue
+from ucrmmail.spool.moves import Moves, find, read_state
+from ucrmmail.spool.order import Order
+from ucrmmail.spool.queuefile import DamagedError
+from ucrmmail.spool.records import newest, relayed_record, state_record
+from ucrmmail.spool.recovery import purge_sent, redo, sweep_tmp
+from ucrmmail.spool.state import all_relayed, longest_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ucrmmail.spool.state import MessageState
+
+# Settled messages stay open until they are moved: no more than this, whatever the caller's rhythm of syncs.
+_MOST_SETTLED = 200
+# A journal that is longer is emptied during the run, so that recovering from it never takes long.
+_LONG_JOURNAL_BYTES = 1 << 22
+# What keeps us from opening any file says nothing about this one.
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+class Spool:
+    """The queue below one directory.
+
+    With ``sync_each`` every outcome is on the disk before ``settle`` returns. ``keep_sent_s`` keeps relayed messages
+    in sent/ for so long. ``corrupt`` lists (name, reason) of all that was set aside in this run; ``problems`` are
+    sentences about what else needs a person.
+    """
+
+    def __init__(
+        self, directory: str, *, sync_each: bool = False, keep_sent_s: float = 0.0, clock: Clock | None = None
+    ) -> None:
+        """Open the spool. Raises PermissionDeniedError, DistrustError, OSError."""
+        self.directory = directory.rstrip("/") or "/"
+        self.corrupt: list[tuple[str, str]] = []
+        self.problems: list[str] = []
+        check_root(self.directory)
+        self._clock = clock or Clock()
+        self._sync_each = sync_each
+        self._keep_sent_s = keep_sent_s
+        self._moves = Moves(self.directory, keep_sent_s=keep_sent_s)
+        self._order = Order(self._moves, self._put_in_order, self._clock.monotonic)
+        self._journal = Journal(f"{self.directory}/journal")
+        self._settled: dict[str, tuple[Claimed, MessageState]] = {}
+        self._unreported: dict[str, MessageState] = {}
+        self._reserved: dict[str, int] = {}
+        self._reserved_bytes = 0
+        self._max_delay_s = 0.0
+
+    # --- before the run ---------------------------------------------------------------------------------------
+
+    def recover(self, now: float) -> list[str]:
+        """Complete what an earlier run recorded and did not carry out, and remove leftovers.
+
+        Returns the ids of messages with failures that no person has been told of. Raises OSError.
+        """
+        for queue_id, state in newest(self._journal.replayed).items():
+            try:
+                there = redo(self._moves, queue_id, state, now=now)
+            except DistrustError as error:
+                self._set_aside(queue_id, str(error))
+                continue
+            except OSError:
+                # A full disk must not stop the queue; this message is not touched before its record is carried out.
+                self._settle_later(queue_id, state)
+                continue
+            if there and state is not None and state.unreported:
+                self._unreported[queue_id] = state
+        if self._journal.replayed:
+            self._checkpoint()
+        sweep_tmp(self.directory, now, self._put_in_order)
+        purge_sent(self.directory, now - self._keep_sent_s)
+        return list(self._unreported)
+
+    def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
+        """Hold on to a message whose record could not be carried out; the next ``sync`` tries again."""
+        path = self.find(queue_id)
+        claimed = self.claim_at(path, queue_id) if path is not None else None
+        if claimed is not None:
+            self._settled[queue_id] = (claimed, state if state is not None else all_relayed(claimed.state))
+
+    def promote_due(self, now: float, max_delay_s: float) -> int:
+        """Bring back into the queue what was deferred until ``now``; ``due`` goes on with it from then on.
+
+        ``max_delay_s`` is the longest delay there is: what comes later shows a clock that was set back, and is due.
+        Returns how many came back. Raises OSError.
+        """
+        self._max_delay_s = max_delay_s
+        return self._order.bring_back(now, max_delay_s)
+
+    # --- what is due ------------------------------------------------------------------------------------------
+
+    def due(self) -> Iterator[str]:
+        """Yield queue ids in sending order; some may be gone, or taken by another, when they are claimed.
+
+        More urgent mail that arrives meanwhile, and what was deferred until now, goes first within about a second.
+        """
+        return self._order.due(self._settled, self._come_back)
+
+    def _come_back(self) -> int:
+        return self._order.bring_back(self._clock.now(), self._max_delay_s) if self._max_delay_s else 0
+
+    def count_waiting(self) -> int:
+        """Return how many messages wait in the queue and are not settled."""
+        return self._order.count() - len(self._settled)
+
+    def next_due_at(self) -> float:
+        """Return when the first deferred message comes back, in seconds since the epoch; 0.0 when none is deferred."""
+        return self._order.next_due_at()
+
+    # --- one message ------------------------------------------------------------------------------------------
+
+    def claim(self, queue_id: str) -> Claimed | None:
+        """Return a waiting message for this process alone; None when it is gone, taken by another, or damaged.
+
+        What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
+        others. Raises OSError when no file can be opened at all.
+        """
+        claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
+        if claimed is not None and not claimed.pending:
+            # The state was carried out and the move was not: there is nothing to send.
+            self._settled[queue_id] = (claimed, claimed.state)
+            return None
+        return claimed
+
+    def claim_at(self, path: str, queue_id: str) -> Claimed | None:
+        """Do as ``claim`` for a message that may be elsewhere in the spool: see ``find``."""
+        try:
+            return claim_file(self.directory, path, queue_id)
+        except BusyError:
+            return None
+        except (DamagedError, DistrustError) as error:
+            self._set_aside(queue_id, str(error), path)
+        except OSError as error:
+            if error.errno in _OURS:
+                raise
+            problem = f"{path}: {error.strerror}"
+            if problem not in self.problems:
+                self.problems.append(problem)
+        return None
+
+    def find(self, queue_id: str) -> str | None:
+        """Return where a message is: in queue/, deferred/, held/ or failed/; None when it is nowhere."""
+        found = find(self.directory, queue_id)
+        return found[1] if found is not None else None
+
+    def release(self, claimed: Claimed) -> None:
+        """Let go of a message that was not tried, or was only read."""
+        self._forget_room(claimed.queue_id)
+        claimed.close()
+
+    def ensure_room(self, claimed: Claimed) -> None:
+        """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
+
+        The room of all messages that are out counts together, until they are settled or released.
+        """
+        size_bytes = longest_encoding(claimed.recipients)
+        self._journal.ensure_room(self._reserved_bytes + size_bytes)
+        self._reserved_bytes += size_bytes
+        self._reserved[claimed.queue_id] = size_bytes
+
+    def _forget_room(self, queue_id: str) -> None:
+        self._reserved_bytes -= self._reserved.pop(queue_id, 0)
+
+    def settle(self, claimed: Claimed, state: MessageState) -> None:
+        """Record what became of a message; when this returns, the death of the process loses nothing of it.
+
+        Relayed to everyone, it will be removed. While recipients are pending, it comes back at
+        ``state.next_attempt_at``, or at once when that is 0.0. Else it has failed, for some at least.
+        Raises OSError: then nothing more may be sent, since it could not be recorded either.
+        """
+        if len(self._settled) >= _MOST_SETTLED:
+            self.sync()
+        queue_id = claimed.queue_id
+        if state.relayed:
+            self._journal.append(relayed_record(queue_id))
+        else:
+            state = replace(state, revision=claimed.state.revision + 1)
+            self._record(queue_id, state)
+        self._forget_room(queue_id)
+        if state.next_attempt_at == 0.0 and state.pending:
+            # It stays where it is, to be claimed again in this run.
+            self._moves.write_state(queue_id, state)
+            claimed.close()
+        else:
+            self._settled[queue_id] = (claimed, state)
+        if self._sync_each:
+            self._journal.sync()
+
+    def update_state(self, queue_id: str, state: MessageState) -> None:
+        """Replace the state of a message that was settled, where it stands. Raises OSError."""
+        claimed, before = self._settled.get(queue_id, (None, None))
+        if before is None:
+            before = read_state(self.directory, queue_id)
+        state = replace(state, revision=1 + (before.revision if before is not None else state.revision))
+        self._record(queue_id, state)
+        if claimed is not None:
+            self._settled[queue_id] = (claimed, state)
+        else:
+            self._moves.write_state(queue_id, state)
+
+    def _record(self, queue_id: str, state: MessageState) -> None:
+        self._journal.append(state_record(queue_id, state))
+        if state.unreported:
+            self._unreported[queue_id] = state
+        else:
+            self._unreported.pop(queue_id, None)
+
+    # --- durability -------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Bring the records to the disk, then move or remove the messages they are about. Raises OSError.
+
+        A message that cannot be moved (a full disk) keeps its record, and is tried again at the next sync.
+        """
+        self._journal.sync()
+        now = self._clock.now()
+        for queue_id, (claimed, state) in list(self._settled.items()):
+            try:
+                if state.relayed:
+                    self._moves.relayed(claimed.path, queue_id, now=now, had_state=claimed.state.revision > 0)
+                else:
+                    self._moves.put(claimed.path, queue_id, state, now=now)
+            except OSError:
+                if os.path.lexists(claimed.path):
+                    continue
+                # It was removed by hand, under our lock: so be it.
+            del self._settled[queue_id]
+            claimed.close()
+        if self._journal.offset > _LONG_JOURNAL_BYTES:
+            self._checkpoint()
+
+    def finish(self) -> None:
+        """End the run: every step is on the disk, the journal is empty. Raises OSError."""
+        self.sync()
+        for claimed, state in self._settled.values():
+            where = "failed" if not state.pending else "deferred"
+            self.problems.append(f"{claimed.path} cannot be moved to {where}: the next run tries again")
+        self._checkpoint()
+        self._journal.close()
+        for claimed, _ in self._settled.values():
+            claimed.close()
+        self._settled.clear()
+
+    def _checkpoint(self) -> None:
+        """Make all steps durable, then let the journal forget why they were made.
+
+        It keeps what was not done yet: moves that failed, and failures that no person was told of.
+        """
+        self._moves.make_durable()
+        kept = {queue_id: state for queue_id, (_, state) in self._settled.items()} | self._unreported
+        if not kept:
+            self._journal.clear()
+            return
+        try:
+            self._journal.keep_only(
+                relayed_record(queue_id) if state.relayed else state_record(queue_id, state)
+                for queue_id, state in kept.items()
+            )
+        except OSError:
+            # On a full disk the long journal stays: carrying it out again changes nothing.
+            return
+
+    # --- what does not belong here ----------------------------------------------------------------------------
+
+    def _put_in_order(self, parent: str, name: str) -> None:
+        """Take away what is not where it belongs: a message goes to its bucket, anything else is set aside."""
+        path = f"{parent}/{name}"
+        if is_queue_id(name) and parent.startswith(f"{self.directory}/{QUEUE}") and os.path.isfile(path):
+            self._moves.to_queue(path, name)
+        else:
+            self._set_aside(name, "it does not belong there", path)
+
+    def _set_aside(self, name: str, reason: str, path: str = "") -> None:
+        """Move to corrupt/ whatever it is; a rename opens nothing and follows no link."""
+        source = path or self.find(name)
+        if source is None:
+            return
+        try:
+            kept = self._moves.to_corrupt(source, name, reason)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self.problems.append(f"{source}: {reason}, and cannot be moved away: {error.strerror}")
+            return
+        self.corrupt.append((kept, reason))

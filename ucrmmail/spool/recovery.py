@@ -1,0 +1,87 @@
+"""After a crash: what the journal says is carried out, and what nobody will ever need is removed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ucrmmail.files import DistrustError, open_untrusted, try_lock
+from ucrmmail.spool.claimed import lock_message
+from ucrmmail.spool.layout import HELD, SENT, TMP, epoch_of, is_hour
+from ucrmmail.spool.moves import read_state, remove_if_empty
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.spool.moves import Moves
+    from ucrmmail.spool.state import MessageState
+
+# A submission takes less between making its file and locking it, and between closing and renaming it.
+_YOUNG_S = 60.0
+# As qmail: whatever a clock that was set says, nobody writes to one file for so long.
+_OLD_S = 36 * 3600.0
+TAKEN_SUFFIX = ".eml"
+
+
+def redo(moves: Moves, queue_id: str, state: MessageState | None, *, now: float) -> bool:
+    """Carry out the newest record of a message (None: relayed to everyone); return whether the message is still there.
+
+    Raises DistrustError, OSError.
+    """
+    locked = lock_message(moves.directory, queue_id, wait=True)
+    if locked is None:
+        if state is None:
+            moves.forget_state(queue_id)
+        return False
+    place, path, fd = locked
+    try:
+        if state is None:
+            moves.relayed(path, queue_id, now=now, had_state=True)
+            return False
+        kept = read_state(moves.directory, queue_id)
+        if kept is not None and kept.revision > state.revision:
+            return True  # a person has released or retried it since
+        if place == HELD:
+            moves.write_state(queue_id, state)
+        else:
+            moves.put(path, queue_id, state, now=now)
+        return not state.relayed
+    finally:
+        os.close(fd)
+
+
+def sweep_tmp(directory: str, now: float, misplaced: Callable[[str, str], None]) -> None:
+    """Remove what submissions that died have left in tmp/. Raises OSError.
+
+    A living one holds a lock on its file. Files that are being taken from the drop directory are left to the intake.
+    """
+    tmp = f"{directory}/{TMP}"
+    for entry in os.scandir(tmp):
+        if entry.name.endswith(TAKEN_SUFFIX):
+            continue
+        try:
+            age_s = now - entry.stat(follow_symlinks=False).st_mtime
+            if -_OLD_S < age_s < _YOUNG_S:
+                continue
+            fd = open_untrusted(entry.path, owner=os.geteuid())
+        except FileNotFoundError:
+            continue
+        except DistrustError:
+            misplaced(tmp, entry.name)
+            continue
+        try:
+            if try_lock(fd):
+                os.unlink(entry.path)
+        finally:
+            os.close(fd)
+
+
+def purge_sent(directory: str, before: float) -> None:
+    """Remove the relayed messages of all hours that were over at ``before``. Raises OSError."""
+    sent = f"{directory}/{SENT}"
+    for hour in os.listdir(sent):
+        if not is_hour(hour) or epoch_of(hour) + 3600 > before:
+            continue
+        for name in os.listdir(f"{sent}/{hour}"):
+            os.unlink(f"{sent}/{hour}/{name}")
+        remove_if_empty(f"{sent}/{hour}")

@@ -1,0 +1,162 @@
+"""What became of each recipient so far: kept beside the message, replaced in one step, and expendable.
+
+    8f2c1a07 {"attempts":1,"next_attempt_at":1764000300.0,"recipients":[{"recipient":"joe@example.com",...}]}
+
+The CRC-32 in front tells a damaged state from a whole one. A state that is lost or damaged costs attempts that are made
+again, never mail.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Enough of a server's reply for a person; the whole of it is in the delivery log. It bounds the size of a record, so
+# that room for it can be made before the message leaves.
+LONGEST_REPLY = 500
+# JSON writes a character outside ASCII as \uXXXX, or as two of these.
+_RECIPIENT_BYTES = 2 * 6 * LONGEST_REPLY + 400
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientState:
+    """One recipient: ``result`` is "" while nothing was tried, else a ``message.outcome.Result``.
+
+    ``at`` is when, in seconds since the epoch. ``reported`` tells whether a person has been told of a failure.
+    """
+
+    recipient: str
+    result: str = ""
+    reply: str = ""
+    stage: str = ""
+    enhanced: str = ""
+    at: float = 0.0
+    uncertain: bool = False
+    reported: bool = False
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether this recipient is still to be tried."""
+        return self.result in ("", "deferred")
+
+
+@dataclass(frozen=True, slots=True)
+class MessageState:
+    """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
+
+    ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
+    """
+
+    recipients: tuple[RecipientState, ...]
+    attempts: int = 0
+    first_attempt_at: float = 0.0
+    next_attempt_at: float = 0.0
+    reason: str = ""
+    revision: int = 0
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The recipients that are still to be tried."""
+        return tuple([recipient.recipient for recipient in self.recipients if recipient.is_pending])
+
+    @property
+    def failed(self) -> bool:
+        """Whether a recipient failed for good."""
+        return any(recipient.result == "failed" for recipient in self.recipients)
+
+    @property
+    def unreported(self) -> bool:
+        """Whether a recipient failed for good and no person has been told."""
+        return any(recipient.result == "failed" and not recipient.reported for recipient in self.recipients)
+
+    @property
+    def relayed(self) -> bool:
+        """Whether the server has accepted the message for every recipient."""
+        return all(recipient.result == "relayed" for recipient in self.recipients)
+
+
+def untried(recipients: Iterable[str]) -> MessageState:
+    """Return the state of a message that was never tried."""
+    return MessageState(tuple([RecipientState(recipient) for recipient in recipients]))
+
+
+def all_relayed(state: MessageState) -> MessageState:
+    """Return the state in which nothing is left to do for any recipient."""
+    return replace(state, recipients=tuple([replace(recipient, result="relayed") for recipient in state.recipients]))
+
+
+def fitted(state: MessageState | None, recipients: tuple[str, ...]) -> MessageState:
+    """Return a state for exactly these recipients: who is not in what was kept was never tried."""
+    if state is None:
+        return untried(recipients)
+    if tuple([recipient.recipient for recipient in state.recipients]) == recipients:
+        return state
+    kept = {recipient.recipient: recipient for recipient in state.recipients}
+    return MessageState(
+        tuple([kept.get(recipient) or RecipientState(recipient) for recipient in recipients]),
+        state.attempts,
+        state.first_attempt_at,
+        state.next_attempt_at,
+        state.reason,
+        state.revision,
+    )
+
+
+def longest_encoding(recipients: Iterable[str]) -> int:
+    """Return how many bytes the state of a message to these recipients may take, whatever the server says."""
+    # A local part may hold characters that take six times as many bytes in JSON.
+    return sum([_RECIPIENT_BYTES + 6 * len(recipient) for recipient in recipients]) + _RECIPIENT_BYTES
+
+
+def encode_state(state: MessageState) -> bytes:
+    """Return the state as one line, without its line end; replies are cut to ``LONGEST_REPLY`` characters."""
+    document = {name: getattr(state, name) for name in _MESSAGE_FIELDS}
+    document["reason"] = state.reason[:LONGEST_REPLY]
+    document["recipients"] = [
+        # What has its default is left out: most of a record is names.
+        {name: value for name, default in _RECIPIENT_FIELDS.items() if (value := getattr(recipient, name)) != default}
+        for recipient in state.recipients
+    ]
+    for recipient in document["recipients"]:
+        if "reply" in recipient:
+            recipient["reply"] = recipient["reply"][:LONGEST_REPLY]
+    text = json.dumps(document, separators=(",", ":")).encode()
+    return b"%08x %b" % (zlib.crc32(text), text)
+
+
+def decode_state(raw: bytes) -> MessageState | None:
+    """Return the state that was kept; None when it is damaged."""
+    crc, _, text = raw.rstrip(b"\n").partition(b" ")
+    if b"%08x" % zlib.crc32(text) != crc:
+        return None
+    try:
+        found = json.loads(text)
+        recipients = tuple([RecipientState(**_typed(each, _RECIPIENT_FIELDS)) for each in found.pop("recipients")])
+        return MessageState(recipients, **_typed(found, _MESSAGE_FIELDS))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _typed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields if each is known and has the type of its default. Raises TypeError: JSON can hold anything."""
+    for name, value in found.items():
+        wanted = type(defaults[name])
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise TypeError(name)
+        if type(value) is float and not math.isfinite(value):
+            raise ValueError(name)
+    return found
+
+
+_MESSAGE_FIELDS: dict[str, Any] = {
+    field.name: field.default for field in fields(MessageState) if field.name != "recipients"
+}
+_RECIPIENT_FIELDS: dict[str, Any] = {
+    field.name: "" if field.name == "recipient" else field.default for field in fields(RecipientState)
+}
