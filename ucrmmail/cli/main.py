@@ -8,7 +8,9 @@ import typer
 
 from ucrmmail import __version__
 from ucrmmail.cli import config as config_commands
+from ucrmmail.cli import queue as queue_commands
 from ucrmmail.cli.context import Invocation
+from ucrmmail.cli.enqueue import enqueue
 from ucrmmail.output.human import say
 
 app = typer.Typer(
@@ -46,3 +48,11 @@ def top(
 
 
 app.add_typer(config_commands.app, name="config")
+app.command(
+    epilog="""\b
+Examples:
+  ucrmmail enqueue invoices/*.eml
+  ucrmmail enqueue --priority bulk --from news@isp.example newsletter/*.eml
+  generate-mail | ucrmmail enqueue --to joe@example.com -"""
+)(enqueue)
+app.add_typer(queue_commands.app, name="queue")

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 SCHEMA_VERSION = 1
 
@@ -23,3 +23,13 @@ def print_line(fields: Mapping[str, object]) -> None:
     document = {"schema_version": SCHEMA_VERSION, **fields}
     sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def print_listing(name: str, items: Iterable[Mapping[str, object]]) -> None:
+    """Print one JSON document whose field ``name`` is a list, item by item: a long list needs no memory."""
+    sys.stdout.write(f'{{"schema_version": {SCHEMA_VERSION}, {json.dumps(name)}: [')
+    separator = "\n"
+    for item in items:
+        sys.stdout.write(separator + json.dumps(item, ensure_ascii=True, allow_nan=False))
+        separator = ",\n"
+    sys.stdout.write("]}\n")

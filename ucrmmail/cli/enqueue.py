@@ -1,0 +1,204 @@
+"""``ucrmmail enqueue``: message files into the queue, many at once; a queue id is printed when it is durable."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.errors import NoInputError, UcrmmailError, UsageError
+from ucrmmail.output import human
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ucrmmail.config.submission import SubmissionSettings
+    from ucrmmail.message.prepare import Prepared
+
+STANDARD_INPUT = "-"
+# Synced together. A reader of the ids sees the first ones after some tens of milliseconds.
+_TOGETHER = 256
+_MICROSECOND = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the options say of the envelope: None, and no recipients, when it is left to the header."""
+
+    reverse_path: str | None
+    recipients: tuple[str, ...]
+    priority: str | None
+
+
+@dataclass(slots=True)
+class Enqueued:
+    """What became of the files: (queue id, file), and (file, error) for those that were not accepted."""
+
+    queued: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[tuple[str, UcrmmailError]] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """The highest of the exit codes: 75 (try again) before 65 (this one is wrong)."""
+        return max((error.exit_code for _, error in self.errors), default=0)
+
+    def accept(self, files: Sequence[str], queue_ids: Sequence[str], *, quiet: bool) -> None:
+        """Note, and print, ids that are durable now."""
+        for queue_id, file in zip(queue_ids, files, strict=True):
+            self.queued.append((queue_id, file))
+            if not quiet:
+                human.say(queue_id)
+
+    def fail(self, files: Sequence[str], error: UcrmmailError) -> None:
+        """Note files that were not accepted, and tell why."""
+        self.errors += [(file, error) for file in files]
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        human.note(f"{files[0]}{more}: not accepted")
+        human.print_error(error)
+
+
+def enqueue(
+    context: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Message files; - is standard input.", show_default=False),
+    ],
+    *,
+    sender: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS", help='Where bounces go ("<>": nowhere).', show_default=False),
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="ADDRESS", help="Send to this address, not to those in the header; repeatable."),
+    ] = None,
+    priority: Annotated[
+        str | None,
+        typer.Option("--priority", metavar="PRIORITY", help="urgent, normal or bulk; else what the header says."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Put messages into the queue, and print one queue id for each, in the order of the files.
+
+    An id that is printed is durable. A file that cannot be accepted is reported, and the others go on.
+    """
+    from ucrmmail.config.submission import read_submission_settings
+
+    envelope = _envelope(sender, to or (), priority)
+    location = invocation(context).location()
+    settings = read_submission_settings(location.path, os.environ, os.geteuid())
+    result = enqueue_files(files, envelope, settings, quiet=as_json)
+    if as_json:
+        from ucrmmail.output.machine import print_document
+
+        print_document(
+            {
+                "queued": [{"queue_id": queue_id, "file": file} for queue_id, file in result.queued],
+                "errors": [{"file": file, "error": error.what, "why": error.why} for file, error in result.errors],
+            }
+        )
+    if result.errors:
+        raise typer.Exit(result.exit_code)
+
+
+def _envelope(sender: str | None, to: Sequence[str], priority: str | None) -> Envelope:
+    """Return the envelope of the options, checked once for all files. Raises NoUserError, UsageError."""
+    from ucrmmail.message.address import is_bare, parse_mailbox
+    from ucrmmail.spool.layout import PRIORITIES
+
+    if priority is not None and priority not in PRIORITIES:
+        raise UsageError(f"--priority {priority}: there is no such priority", remedy=f"use {', '.join(PRIORITIES)}")
+    if sender is not None:
+        # "<>" and "" are how callers write the null reverse-path.
+        sender = sender.removeprefix("<").removesuffix(">")
+        sender = parse_mailbox(sender) if sender else ""
+    return Envelope(sender, tuple(each if is_bare(each) else parse_mailbox(each) for each in to), priority)
+
+
+def enqueue_files(
+    files: Sequence[str], envelope: Envelope, settings: SubmissionSettings, *, quiet: bool = False
+) -> Enqueued:
+    """Accept the files, in batches; unless ``quiet``, print the ids of a batch as soon as it is durable.
+
+    What is wrong with one file concerns no other. When the spool fails (a full disk), the rest is not tried.
+    """
+    from ucrmmail.spool.batch import Batch
+    from ucrmmail.spool.layout import new_queue_id
+
+    result = Enqueued()
+    arriving: list[str] = []
+    done = 0
+    latest = 0.0
+    with Batch(settings.spool_directory, min_free_bytes=settings.min_free_space) as batch:
+        try:
+            for file in files:
+                done += 1
+                try:
+                    prepared = _prepared(file, envelope, settings)
+                except UcrmmailError as error:
+                    result.fail((file,), error)
+                    continue
+                # Ids are sending order: the order of the files.
+                latest = max(time.time(), latest + _MICROSECOND)
+                arriving.append(file)
+                batch.add(
+                    new_queue_id(latest, prepared.priority),
+                    reverse_path=prepared.reverse_path,
+                    recipients=prepared.recipients,
+                    message=prepared.message,
+                    eight_bit=prepared.eight_bit,
+                    utf8=prepared.utf8,
+                )
+                if len(batch) >= _TOGETHER:
+                    result.accept(arriving, batch.commit(), quiet=quiet)
+                    arriving.clear()
+            result.accept(arriving, batch.commit(), quiet=quiet)
+        except UcrmmailError as error:
+            result.fail((*arriving, *files[done:]), error)
+    return result
+
+
+def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings) -> Prepared:
+    """Return the message of a file, ready for the queue. Raises DataError, NoUserError, NoInputError."""
+    from ucrmmail.message.prepare import Addresses, prepare
+
+    return prepare(
+        _content(file, settings.max_message_size + 1),
+        reverse_path=envelope.reverse_path,
+        recipients=envelope.recipients,
+        extract_recipients=not envelope.recipients,
+        addresses=Addresses(
+            sender=settings.sender,
+            organization=settings.organization,
+            support=settings.support,
+            notification=settings.notification,
+        ),
+        priority=envelope.priority,
+        now=time.time(),
+        hostname=os.uname().nodename,
+        unique=os.urandom(12).hex(),
+        max_size=settings.max_message_size,
+    )
+
+
+def _content(file: str, most: int) -> bytes:
+    """Return what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
+    try:
+        fd = 0 if file == STANDARD_INPUT else os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            parts: list[bytes] = []
+            while most > 0 and (part := os.read(fd, min(most, 1 << 20))):
+                parts.append(part)
+                most -= len(part)
+            return b"".join(parts)
+        finally:
+            if fd:
+                os.close(fd)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        name = "standard input" if file == STANDARD_INPUT else file
+        raise NoInputError(f"{name}: {why}", remedy="name files that you may read") from error

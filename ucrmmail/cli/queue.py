@@ -1,0 +1,307 @@
+"""``ucrmmail queue``: what is in the queue, and what a person does with it.
+
+Exit codes: 66 when a queue id is not in the queue, 75 when a message is being sent at this moment.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.errors import NoInputError, TemporaryError, UsageError
+from ucrmmail.output import human
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ucrmmail.spool.listing import QueuedMessage
+    from ucrmmail.spool.manage import Change
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, show, hold, release, retry and remove queued messages.",
+    epilog="""\b
+Examples:
+  ucrmmail queue list --state deferred
+  ucrmmail queue show 1-20261123T110559.123456-k3x9qa
+  ucrmmail queue retry --all
+  ucrmmail queue remove --state failed --yes""",
+)
+
+
+def _complete_id(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the queue ids that begin so; nothing when the queue cannot be read."""
+    from ucrmmail.errors import UcrmmailError
+    from ucrmmail.spool.listing import STATES, queue_ids
+
+    try:
+        directory = _spool_directory(context)
+        found = chain.from_iterable(queue_ids(directory, state) for state in STATES)
+        return [queue_id for queue_id in found if queue_id.startswith(incomplete)][:100]
+    except (UcrmmailError, OSError):
+        return []
+
+
+def _complete_state(incomplete: str) -> list[str]:
+    from ucrmmail.spool.listing import STATES
+
+    return [state for state in STATES if state.startswith(incomplete)]
+
+
+IdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[QUEUE_ID]...", autocompletion=_complete_id, show_default=False, help="Messages."),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All messages for which it makes sense.")]
+StateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        autocompletion=_complete_state,
+        help="Only messages in this state: waiting, deferred, held or failed.",
+    ),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _spool_directory(context: typer.Context) -> str:
+    from ucrmmail.config.submission import read_submission_settings
+
+    location = invocation(context).location()
+    return read_submission_settings(location.path, os.environ, os.geteuid()).spool_directory
+
+
+def _checked(state: str | None) -> str | None:
+    from ucrmmail.spool.listing import STATES
+
+    if state is not None and state not in STATES:
+        raise UsageError(f"--state {state}: there is no such state", remedy=f"use {', '.join(STATES)}")
+    return state
+
+
+@app.command(
+    "list", epilog="\b\nExamples:\n  ucrmmail queue list --recipient @example.com\n  ucrmmail queue list --json"
+)
+def list_messages(
+    context: typer.Context,
+    queue_ids: IdsArgument = None,
+    *,
+    state: StateOption = None,
+    sender: Annotated[
+        str | None, typer.Option("--sender", metavar="ADDRESS", help="Only with this reverse-path, or @domain.")
+    ] = None,
+    recipient: Annotated[
+        str | None, typer.Option("--recipient", metavar="ADDRESS", help="Only to this recipient, or @domain.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the messages: waiting ones in sending order, then deferred, held and failed ones."""
+    from ucrmmail.output.queue import show_list
+    from ucrmmail.spool.listing import STATES, messages
+
+    directory = _spool_directory(context)
+    wanted = _checked(state)
+    states = tuple(STATES) if wanted is None else (wanted,)
+    found = messages(directory, states=states)
+    if queue_ids:
+        found = iter([_found(directory, queue_id) for queue_id in queue_ids])
+    show_list(
+        (
+            message
+            for message in found
+            if message.state in states
+            and (sender is None or _matches(message.reverse_path, sender))
+            and (recipient is None or any(_matches(each, recipient) for each in message.recipients))
+        ),
+        as_json=as_json,
+    )
+
+
+def _matches(address: str, wanted: str) -> bool:
+    """Return whether an address is the one asked for, or in the domain asked for (``@example.com``)."""
+    address, wanted = address.lower(), wanted.lower().removeprefix("<").removesuffix(">")
+    return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+
+
+def _found(directory: str, queue_id: str) -> QueuedMessage:
+    from ucrmmail.spool.listing import message
+
+    found = message(directory, queue_id)
+    if found is None:
+        raise NoInputError(
+            f"{queue_id} is not in the queue",
+            why="it was sent or removed, or never was there",
+            remedy="see `ucrmmail queue list`",
+        )
+    return found
+
+
+@app.command(epilog="\b\nExample:\n  ucrmmail queue show 1-20261123T110559.123456-k3x9qa")
+def show(
+    context: typer.Context,
+    queue_id: Annotated[str, typer.Argument(metavar="QUEUE_ID", autocompletion=_complete_id, show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a message: its envelope, what became of each recipient, its header and first lines."""
+    from ucrmmail.output.queue import show_message, whole_document
+
+    message = _found(_spool_directory(context), queue_id)
+    if as_json:
+        from ucrmmail.output.machine import print_document
+
+        print_document(whole_document(message))
+    else:
+        show_message(message)
+
+
+@app.command(epilog="\b\nExample:\n  ucrmmail queue hold --all")
+def hold(
+    context: typer.Context,
+    queue_ids: IdsArgument = None,
+    *,
+    every: AllOption = False,
+    state: StateOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Keep messages from being sent until they are released."""
+    from ucrmmail.spool import manage
+
+    del yes  # nothing is lost: there is nothing to ask
+    directory = _spool_directory(context)
+    chosen = _chosen(directory, queue_ids, state, every=every, of=("waiting", "deferred"))
+    _change(manage.hold(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+
+
+@app.command(epilog="\b\nExample:\n  ucrmmail queue release --all")
+def release(
+    context: typer.Context,
+    queue_ids: IdsArgument = None,
+    *,
+    every: AllOption = False,
+    state: StateOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let held messages be sent again."""
+    from ucrmmail.spool import manage
+
+    del yes
+    directory = _spool_directory(context)
+    chosen = _chosen(directory, queue_ids, state, every=every, of=("held",))
+    _change(manage.release(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+
+
+@app.command(epilog="\b\nExamples:\n  ucrmmail queue retry --all\n  ucrmmail queue retry --state failed")
+def retry(
+    context: typer.Context,
+    queue_ids: IdsArgument = None,
+    *,
+    every: AllOption = False,
+    state: StateOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Try deferred messages now, and failed ones from the start; who was relayed is not sent to again."""
+    from ucrmmail.spool import manage
+
+    del yes
+    directory = _spool_directory(context)
+    chosen = _chosen(directory, queue_ids, state, every=every, of=("deferred", "failed"))
+    _change(manage.retry(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+
+
+@app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --yes")
+def remove(
+    context: typer.Context,
+    queue_ids: IdsArgument = None,
+    *,
+    every: AllOption = False,
+    state: StateOption = None,
+    yes: YesOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove messages for good. Nobody is told; many at once only after a question, or with --yes."""
+    from ucrmmail.spool import manage
+    from ucrmmail.spool.listing import STATES
+
+    directory = _spool_directory(context)
+    chosen = _chosen(directory, queue_ids, state, every=every, of=tuple(STATES))
+    if not queue_ids and not yes:
+        chosen = list(chosen)
+        _ask(len(chosen))
+    _change(manage.remove(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+
+
+def _ask(count: int) -> None:
+    """Ask before many messages are removed. Raises UsageError when there is nobody to ask, Abort for a no."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"this removes {count} messages for good", remedy="add --yes if that is what you want")
+    if count:
+        typer.confirm(f"Remove {count} messages for good?", abort=True, err=True)
+
+
+def _chosen(
+    directory: str, queue_ids: Sequence[str] | None, state: str | None, *, every: bool, of: Sequence[str]
+) -> Iterable[str]:
+    """Return the ids that are meant: those named, or all in the state asked for, or in the states ``of``."""
+    from ucrmmail.spool.listing import queue_ids as ids_in
+
+    wanted = _checked(state)
+    if queue_ids:
+        if every or wanted:
+            raise UsageError("queue ids and --all or --state were given", remedy="leave out one of the two")
+        return queue_ids
+    if not every and wanted is None:
+        raise UsageError("no messages were named", remedy="give queue ids, --state STATE or --all")
+    # Taken before anything is changed: what is moved must not be found a second time.
+    return list(chain.from_iterable(ids_in(directory, each) for each in of if wanted in (None, each)))
+
+
+def _change(changes: Iterator[Change], *, one_by_one: bool, as_json: bool) -> None:
+    """Make the changes and tell what was done; ends with the exit code of what was not."""
+    done: list[Change] = []
+    undone: list[Change] = []
+    for change in changes:
+        (undone if change.trouble else done).append(change)
+    if not one_by_one:
+        # What was sent, or removed, between listing and now needs nobody.
+        from ucrmmail.spool.manage import UNKNOWN
+
+        undone = [change for change in undone if change.trouble != UNKNOWN]
+    _tell(done, undone, one_by_one=one_by_one, as_json=as_json)
+    if undone:
+        from ucrmmail.spool.manage import BUSY
+
+        busy = any(change.trouble == BUSY for change in undone)
+        raise typer.Exit(TemporaryError.exit_code if busy else NoInputError.exit_code)
+
+
+def _tell(done: Sequence[Change], undone: Sequence[Change], *, one_by_one: bool, as_json: bool) -> None:
+    if as_json:
+        from ucrmmail.output.machine import print_document
+
+        print_document(
+            {
+                "changed": [
+                    {"queue_id": change.queue_id, "before": change.before, "after": change.after or "removed"}
+                    for change in done
+                ],
+                "errors": [{"queue_id": change.queue_id, "error": change.trouble} for change in undone],
+            }
+        )
+    elif one_by_one:
+        for change in done:
+            same = "already " if change.before == change.after else ""
+            human.say(f"{change.queue_id} is {same}{change.after or 'removed'}")
+    else:
+        human.say(f"{len(done)} messages changed" if len(done) != 1 else "1 message changed")
+    for change in undone:
+        human.note(f"ucrmmail: {change.queue_id} {change.trouble}")
