@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ucrmmail.errors import NoUserError
 
+    # Its kind ("atom", "quoted", "literal", or one of < > @ , : ; . itself), its text, and where it begins.
+    Token = tuple[str, str, int]
+
 _WORDS = ("atom", "quoted")
 _ROUTE = ("@", ",", ".", "atom", "literal")
 _ENDS_AN_ATOM = frozenset(' \t"(),.:;<>@[\\]')
@@ -54,19 +57,19 @@ class _List:
     def __init__(self, value: str) -> None:
         self._value = value
         self._found: list[str] = []
-        self._words: list[tuple[str, str]] = []  # tokens of the member before a "<"
-        self._angle: list[tuple[str, str]] = []  # tokens between "<" and ">"
+        self._words: list[Token] = []  # tokens of the member before a "<"
+        self._angle: list[Token] = []  # tokens between "<" and ">"
         self._in_angle = False
         self._in_group = False
         self._ended = False  # a ">" or ";" was read: only a separator may follow
 
     def mailboxes(self) -> list[str]:
         """Return what the list names."""
-        for kind, text in _tokens(self._value):
+        for token in _tokens(self._value):
             if self._in_angle:
-                self._read_in_angle(kind, text)
+                self._read_in_angle(token)
             else:
-                self._read(kind, text)
+                self._read(token)
         if self._in_angle:
             raise self._refused("the closing > is missing")
         if self._in_group:
@@ -74,7 +77,8 @@ class _List:
         self._end_member()
         return self._found
 
-    def _read(self, kind: str, text: str) -> None:
+    def _read(self, token: Token) -> None:
+        kind = token[0]
         if kind == ",":
             self._end_member()
         elif kind == ";":
@@ -93,9 +97,10 @@ class _List:
             self._check_phrase()
             self._words, self._in_group = [], True
         else:
-            self._words.append((kind, text))
+            self._words.append(token)
 
-    def _read_in_angle(self, kind: str, text: str) -> None:
+    def _read_in_angle(self, token: Token) -> None:
+        kind = token[0]
         if kind == ">":
             self._found.append(self._address(_without_route(self._angle)))
             self._words, self._angle = [], []
@@ -103,7 +108,7 @@ class _List:
         elif kind in ("<", ";"):
             raise self._refused("the closing > is missing")
         else:
-            self._angle.append((kind, text))
+            self._angle.append(token)
 
     def _end_member(self) -> None:
         # Nothing between two commas is allowed (RFC 5322 section 4.4).
@@ -112,29 +117,33 @@ class _List:
         self._words, self._ended = [], False
 
     def _check_phrase(self) -> None:
-        for kind, text in self._words:
+        for kind, text, _at in self._words:
             if kind not in _WORDS and kind != ".":
                 raise self._refused(f"{text!r} in a name needs quotes around the name")
 
-    def _address(self, tokens: list[tuple[str, str]]) -> str:
+    def _address(self, tokens: list[Token]) -> str:
         """Return the mailbox of an addr-spec; blanks and comments may stand around its dots and its @."""
         before = ""
-        for kind, _text in tokens:
+        for kind, _text, _at in tokens:
             if kind in _WORDS and before in _WORDS:
                 raise self._refused("a comma is missing between two addresses, or < and > around one")
             before = kind
         if not tokens:
             raise self._refused("nothing stands between < and >")
-        return _checked("".join(text for _kind, text in tokens))
+        address = "".join(text for _kind, text, _at in tokens)
+        if tokens[-1][2] - tokens[0][2] + len(tokens[-1][1]) > len(address) and is_bare(address):
+            # "J. Smith" alone is a name without an address, not the local user "J.Smith".
+            raise self._refused("it has no @ and domain")
+        return _checked(address)
 
     def _refused(self, why: str) -> NoUserError:
         return refused(self._value, why)
 
 
-def _without_route(tokens: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def _without_route(tokens: list[Token]) -> list[Token]:
     """Leave out an obsolete route: ``<@relay.example,@other.example:joe@example.com>`` means joe@example.com."""
     if tokens and tokens[0][0] in ("@", ","):
-        for at, (kind, _text) in enumerate(tokens):
+        for at, (kind, _text, _start) in enumerate(tokens):
             if kind == ":":
                 return tokens[at + 1 :]
             if kind not in _ROUTE:
@@ -142,8 +151,8 @@ def _without_route(tokens: list[tuple[str, str]]) -> list[tuple[str, str]]:
     return tokens
 
 
-def _tokens(value: str) -> Iterator[tuple[str, str]]:
-    """Yield (kind, text): "atom", "quoted", "literal", or one of ``< > @ , : ; .``; blanks and comments are skipped."""
+def _tokens(value: str) -> Iterator[Token]:
+    """Yield the tokens of a list; blanks and comments are skipped."""
     at = 0
     while at < len(value):
         start, character = at, value[at]
@@ -154,18 +163,18 @@ def _tokens(value: str) -> Iterator[tuple[str, str]]:
             at = _end_of_comment(value, at)
         elif character == '"':
             at = _end_of(value, at, '"', "the closing quote is missing")
-            yield "quoted", value[start:at]
+            yield "quoted", value[start:at], start
         elif character == "[":
             at = _end_of(value, at, "]", "the closing ] is missing")
-            yield "literal", value[start:at]
+            yield "literal", value[start:at], start
         elif character in "<>@,:;.":
-            yield character, character
+            yield character, character, start
         elif character in _ENDS_AN_ATOM:
             raise refused(value, f"{character!r} must not stand there; a name with it needs quotes")
         else:
             while at < len(value) and value[at] not in _ENDS_AN_ATOM:
                 at += 1
-            yield "atom", value[start:at]
+            yield "atom", value[start:at], start
 
 
 def _end_of(value: str, start: int, closing: str, why: str) -> int:

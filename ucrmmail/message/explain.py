@@ -60,13 +60,13 @@ _MEANINGS = {
     "7.26": ("the message failed the checks of SPF, DKIM or DMARC", "ask the administrator named below"),
 }
 _UNKNOWN = (
-    "the server gave no code for its reason",
-    "read its words above; if they do not help, ask the administrator",
+    "the answer holds no code that tells more",
+    "read the answer; if that does not help, ask the administrator named below",
 )
 
 
 def explain(enhanced: str) -> tuple[str, str]:
-    """Return (what it means, what to do) for a status code such as 5.1.1; words that promise nothing for "" ."""
+    """Return (what it means, what to do) for a status code such as 5.1.1; words that promise nothing for ""."""
     _class, _, rest = enhanced.partition(".")
     subject = rest.partition(".")[0]
     return _MEANINGS.get(rest) or _MEANINGS.get(subject) or _UNKNOWN

@@ -26,13 +26,15 @@ def build_test_message(
     hostname: str,
     smarthost: str,
     unique: str,
-    login: str = "",
+    authenticated: bool,
     subject: str = SUBJECT,
 ) -> bytes:
     """Return the test message with CRLF line ends, its Sender not yet added (``prepare`` does it).
 
-    ``from_`` and ``to`` are mailboxes, ``message_id`` has its angle brackets, ``smarthost`` is ``host:port`` and
-    ``login`` the user name at it, "" without a login. Raises UsageError for a control character in the subject.
+    ``from_`` and ``to`` are mailboxes, ``message_id`` has its angle brackets, ``smarthost`` is ``host:port``;
+    ``authenticated`` says that it asks for a login (whose name is nobody else's business).
+
+    Raises UsageError for a control character in the subject.
     """
     for character in subject:
         if unicodedata.category(character) == "Cc":
@@ -42,7 +44,7 @@ def build_test_message(
                 remedy="write it on one line",
             )
     host, domain = visible(hostname), from_.rpartition("@")[2]
-    proved = ["that its login is right"] if login else []
+    proved = ["that its login is right"] if authenticated else []
     proved += [f"that it relays mail from {from_}", "and that your mail system took it"]
     text = "\n".join(
         (
@@ -53,7 +55,6 @@ def build_test_message(
             *(f"    {'To:' if not number else '':<11} {mailbox}" for number, mailbox in enumerate(to)),
             f"    Sent:       {format_date(now)}",
             f"    Smarthost:  {visible(smarthost)}",
-            f"    Login:      {visible(login) or 'none'}",
             f"    Marker:     {unique} (in the header {TEST_FIELD})",
             "",
             wrapped(f"That you read it proves that ucrmmail on {host} reaches the smarthost, {', '.join(proved)}."),

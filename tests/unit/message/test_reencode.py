@@ -1,0 +1,223 @@
+"""Messages that SMTP cannot carry: parts encoded anew, read back by the standard library as what they were."""
+
+from __future__ import annotations
+
+import base64
+import time
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTP
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.submission import submit
+from ucrmmail.errors import DataError
+from ucrmmail.message.header import unsendable
+from ucrmmail.message.reencode import reencoded
+
+LONG = b"long line " * 300
+HEAD = b"From: a@isp.example\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@isp.example>\r\n"
+
+
+def leaves(raw: bytes) -> list[tuple[str, bytes]]:
+    """Return (type, decoded content) of each part, as a mail reader sees them."""
+    found = []
+    for part in message_from_bytes(raw).walk():
+        if not part.is_multipart():
+            content = part.get_payload(decode=True)
+            assert isinstance(content, bytes)
+            found.append((part.get_content_type(), content))
+    return found
+
+
+def sent(raw: bytes) -> bytes:
+    assert unsendable(raw), "the test must be about a message that cannot be sent"
+    message = submit(raw).message
+    assert not unsendable(message)
+    return message
+
+
+@pytest.mark.parametrize("body", [LONG, LONG + b"\r\nmore\r\n", b"a\0b\r\n", b"\0", b"x" * 5000, b"h\xc3\xa9" * 900, b"\xe9" * 999,
+                                  b".\r\n" + LONG, LONG + b" \r\n.\r\n", b"=" * 2000, b"a\r\n" * 50 + LONG])  # fmt: skip
+def test_a_plain_body_becomes_quoted_printable_and_reads_the_same(body: bytes) -> None:
+    body = body if body.endswith(b"\r\n") else body + b"\r\n"
+    message = sent(HEAD + b"\r\n" + body)
+    parsed = message_from_bytes(message)
+    assert parsed.get_payload(decode=True) == body
+    assert parsed["Content-Transfer-Encoding"] == "quoted-printable"
+    assert parsed["MIME-Version"] == "1.0"
+    assert message.isascii()
+
+
+@pytest.mark.parametrize(
+    ("body", "charset"), [(LONG, None), (b"h\xc3\xa9" * 900, "utf-8"), (b"\xe9" * 999, "unknown-8bit")]
+)
+def test_text_without_a_charset_gets_the_one_that_readers_guessed(body: bytes, charset: str | None) -> None:
+    parsed = message_from_bytes(sent(HEAD + b"\r\n" + body))
+    assert parsed.get_content_charset() == charset
+
+
+def test_mime_fields_of_the_application_stay() -> None:
+    head = HEAD + b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=latin-1\r\n"
+    message = sent(head + b"Content-Transfer-Encoding: 8bit\r\n\r\n" + b"\xe9" * 999)
+    assert message.startswith(head + b"Content-Transfer-Encoding: quoted-printable\r\n\r\n")
+
+
+def test_base64_is_wrapped_again_and_no_letter_of_it_changes() -> None:
+    content = bytes(range(256)) * 40
+    head = HEAD + b"MIME-Version: 1.0\r\nContent-Type: image/png\r\nContent-Transfer-Encoding: BASE64\r\n\r\n"
+    message = sent(head + base64.b64encode(content))
+    assert message.startswith(head)
+    assert message_from_bytes(message).get_payload(decode=True) == content
+    assert message.removeprefix(head).replace(b"\r\n", b"") == base64.b64encode(content)
+
+
+@pytest.mark.parametrize(
+    "line", [b"=C3=A9" * 400, b"a=\0" * 400, b"x" * 997 + b"=C3=A9" * 9, b"\t" * 1500 + b"x", b"=" * 1200]
+)
+def test_quoted_printable_is_broken_softly_and_decodes_to_the_same(line: bytes) -> None:
+    head = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    message = sent(head + line + b"\r\nshort =3D line=\r\n\r\n")
+    assert message.startswith(head)
+    before = message_from_bytes(head + line.replace(b"\0", b"=00") + b"\r\nshort =3D line=\r\n\r\n").get_payload(
+        decode=True
+    )
+    assert message_from_bytes(message).get_payload(decode=True) == before
+
+
+def test_an_escaped_line_end_stays_escaped() -> None:
+    head = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+    message = sent(head + b"a=0Db=0Ac" * 200)
+    assert message_from_bytes(message).get_payload(decode=True) == b"a\rb\nc" * 200 + b"\r\n"
+
+
+MULTIPART = (
+    HEAD + b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed;\r\n boundary="b 1"\r\n\r\n'
+    b"A preamble,  with odd  blanks\r\n"
+    b"--b 1  \r\nContent-Type: text/plain\r\nX-Odd:   kept \r\n\r\nshort \r\n"
+    b"--b 1\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n%b\r\n"
+    b"--b 1\r\n\r\nno header\r\n"
+    b"--b 1x\r\nnot a delimiter\r\n"
+    b"--b 1--\r\nAn epilogue\r\n--b 1\r\nnot a part\r\n"
+)  # fmt: skip
+
+
+def test_only_the_part_with_the_trouble_is_changed() -> None:
+    message = sent(MULTIPART % LONG)
+    before, after = (MULTIPART % b"\xff\xff\xff").split(b"\xff\xff\xff")
+    assert message.startswith(
+        before.replace(b"Content-Transfer-Encoding: 8bit", b"Content-Transfer-Encoding: quoted-printable")
+    )
+    assert message.endswith(after)
+    assert leaves(message) == leaves(MULTIPART % LONG)
+
+
+def test_parts_inside_parts_and_messages_inside_messages_are_reached() -> None:
+    inner = b"--i\r\nContent-Type: text/plain\r\n\r\n" + LONG + b"\r\n--i--\r\n"
+    attached = b"Subject: inner\r\nContent-Type: multipart/alternative; boundary=i\r\n\r\n" + inner
+    raw = (
+        HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n"
+        b"Content-Type: message/rfc822\r\n\r\n" + attached + b"\r\n--o\r\nContent-Type: application/json\r\n\r\n"
+        + b"{}" * 900 + b"\r\n--o--\r\n"
+    )  # fmt: skip
+    assert leaves(sent(raw)) == leaves(raw)
+
+
+def test_a_part_that_is_not_closed_is_mended_too() -> None:
+    raw = HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\n" + LONG + b"\r\n"
+    assert leaves(sent(raw)) == leaves(raw)
+
+
+def test_what_a_common_library_builds_reads_the_same() -> None:
+    message = EmailMessage(policy=SMTP)
+    message["From"], message["To"], message["Subject"] = "a@isp.example", "joe@example.com", "Report"
+    message.set_content("x" * 5000 + "\r\n", cte="8bit")
+    message.add_alternative("<p>" + "é" * 3000 + "</p>\r\n", subtype="html", cte="8bit")
+    message.add_attachment(bytes(range(256)) * 99, maintype="application", subtype="pdf", filename="r.pdf")
+    raw = message.as_bytes()
+    assert leaves(sent(raw)) == leaves(raw)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Subject: " + b"word " * 400,
+        b"To: " + b", ".join(b"joe%d@example.com" % number for number in range(200)),
+        b"References: " + b"\t<1@isp.example>" * 100,
+        b"X: a" + b" " * 990 + b"b" + b"c" * 20,
+        b"X: a\r\n " + b"word " * 400,
+    ],
+    ids=lambda field: ascii(field[:12]),
+)
+def test_a_long_header_line_is_folded_at_blanks_and_reads_the_same(field: bytes) -> None:
+    message = sent(HEAD + field + b"\r\n\r\nhi\r\n")
+    assert message.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t").startswith(HEAD + field.replace(b"\r\n ", b" "))
+    assert not any(line.isspace() for line in message.split(b"\r\n"))
+    assert message.endswith(b"\r\n\r\nhi\r\n")
+
+
+@pytest.mark.parametrize(
+    ("raw", "where"),
+    [
+        (HEAD + b"X-Token: " + b"x" * 1000 + b"\r\n\r\n", "X-Token"),
+        (HEAD + b"Subject: a\0b\r\n\r\n", "Subject"),
+        (HEAD + b"X: a" + b" " * 2000 + b"\r\n\r\n", "X"),
+        (HEAD + b"X:" + b" " * 2000 + b"a\r\n\r\n", "X"),
+        (HEAD + b"Content-Transfer-Encoding: x-uuencode\r\n\r\n" + LONG, "the body"),
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + LONG + b"\r\n--b\r\n\r\nhi\r\n--b--\r\n", "the body"),
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhi\r\n--b--\r\n" + LONG, "the body"),
+        (HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nX: " + b"x" * 1000 + b"\r\n\r\nhi\r\n--b--\r\n", "the body"),
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_what_cannot_be_mended_is_refused_and_never_cut(raw: bytes, where: str) -> None:
+    with pytest.raises(DataError) as caught:
+        submit(raw)
+    assert where in caught.value.what
+    assert caught.value.remedy
+
+
+def test_parts_nested_without_end_are_refused() -> None:
+    raw = HEAD
+    for depth in range(200):
+        raw += b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (depth, depth)
+    with pytest.raises(DataError):
+        submit(raw + b"\r\n" + LONG)
+
+
+@pytest.mark.parametrize(
+    "body", [b"--b\r\n" * 150_000, b"--b\r\n\r\n" + b"\0" * 1_000_000, (b"--b\r\n\r\n" + LONG + b"\r\n") * 300]
+)
+def test_a_hostile_megabyte_of_parts_costs_no_more_than_its_size(body: bytes) -> None:
+    raw = (
+        HEAD
+        + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        + body
+        + b"\r\n--b\r\n\r\n\0\r\n--b--\r\n"
+    )
+    start = time.process_time()
+    assert not unsendable(reencoded(raw))
+    assert time.process_time() - start < 6
+
+
+LINES = st.lists(
+    st.one_of(st.binary(max_size=30), st.sampled_from([b"", b".", b" ", b"=", b"a \t", b"\0", b"x" * 1100, b"\xff" * 1100, b"--b"])),
+    max_size=8,
+).map(lambda lines: b"\r\n".join(line.replace(b"\r", b"").replace(b"\n", b"") for line in lines) + b"\r\n")  # fmt: skip
+
+
+@given(LINES)
+def test_any_body_decodes_to_the_bytes_it_was(body: bytes) -> None:
+    message = submit(HEAD + b"MIME-Version: 1.0\r\n\r\n" + body).message
+    assert message_from_bytes(message).get_payload(decode=True) == body
+
+
+@given(st.lists(LINES, min_size=1, max_size=3))
+def test_any_parts_decode_to_the_bytes_they_were(bodies: list[bytes]) -> None:
+    parts = b"".join(b"--bound\r\nContent-Type: text/plain\r\n\r\n" + body + b"\r\n" for body in bodies)
+    raw = (
+        HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bound\r\n\r\n" + parts + b"--bound--\r\n"
+    )
+    assert leaves(submit(raw).message) == leaves(raw)
