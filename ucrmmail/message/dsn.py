@@ -19,16 +19,27 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import report_text
-from ucrmmail.message.header import CRLF, by_name, format_date, split, unsendable, value_of
-from ucrmmail.message.plain import REPORT_FIELD, folded_field, header, plain_part, quoted_printable, visible
+from ucrmmail.message.header import CRLF, by_name, format_date, joined, split, unsendable, value_of
+from ucrmmail.message.plain import (
+    LONGEST_HOSTNAME,
+    REPORT_FIELD,
+    folded_field,
+    header,
+    plain_part,
+    quoted_printable,
+    visible,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ucrmmail.message.header import Fields
 
 _RETURNED_WHOLE_BYTES = 50_000
 _RETURNED_HEADER_BYTES = 50_000
 _LONGEST_DIAGNOSTIC = 900
 _LONGEST_MESSAGE_ID = 250
+_LONGEST_WORD = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,9 @@ def build_dsn(
     """
     international = needs_smtputf8(to)
     domain = (reverse_path or to).rpartition("@")[2]
-    fields = by_name(split(original)[0])
+    hostname = visible(hostname, LONGEST_HOSTNAME)
+    header_fields, body = split(original)
+    fields = by_name(header_fields)
     original_id = visible(value_of(fields["message-id"][0])) if "message-id" in fields else ""
     text = report_text(
         to=to,
@@ -72,7 +85,7 @@ def build_dsn(
         accepted_at=accepted_at,
         failed=failed,
         original=fields,
-        hostname=visible(hostname),
+        hostname=hostname,
         retry_until=retry_until,
     )
     action = "delayed" if retry_until else "failed"
@@ -87,7 +100,7 @@ def build_dsn(
             retry_until=retry_until,
             international=international,
         ),
-        _original_part(original),
+        _original_part(header_fields, body),
     ]
     boundary = f"=_{queue_id}"
     while any(boundary.encode() in part for part in parts):
@@ -135,8 +148,8 @@ def _status_part(
     """Return the part for programs (RFC 3464 section 2)."""
     blocks = [
         [
-            ("Reporting-MTA", f"dns; {_ascii(hostname)}"),
-            ("X-Ucrmmail-Queue-ID", _ascii(queue_id)),
+            ("Reporting-MTA", f"dns; {_ascii(hostname, LONGEST_HOSTNAME)}"),
+            ("X-Ucrmmail-Queue-ID", _ascii(queue_id, _LONGEST_WORD)),
             ("Arrival-Date", format_date(accepted_at)),
         ]
     ]
@@ -148,7 +161,7 @@ def _status_part(
             ("Diagnostic-Code", _diagnostic(one.reply)),
         ]
         if one.stage:
-            block.append(("X-Ucrmmail-Stage", _ascii(one.stage)))
+            block.append(("X-Ucrmmail-Stage", _ascii(one.stage, _LONGEST_WORD)))
         if retry_until:
             block.append(("Will-Retry-Until", format_date(retry_until)))
         blocks.append(block)
@@ -190,20 +203,21 @@ def _status(one: FailedRecipient, action: str) -> str:
 def _diagnostic(reply: str) -> str:
     """Return a reply with its type: "smtp" is only for what a server said (RFC 3464 section 2.3.6)."""
     said_by_server = reply[:3].isascii() and reply[:3].isdigit() and reply[3:4] in (" ", "-", "")
-    text = _ascii(reply)[:_LONGEST_DIAGNOSTIC].strip() or "no reply"
+    text = _ascii(reply, _LONGEST_DIAGNOSTIC).strip() or "no reply"
     return f"{'smtp' if said_by_server else 'x-ucrmmail'}; {text}"
 
 
-def _ascii(text: str) -> str:
-    return visible(text).encode("ascii", "backslashreplace").decode("ascii")
+def _ascii(text: str, longest: int) -> str:
+    return visible(text, longest).encode("ascii", "backslashreplace").decode("ascii")[:longest]
 
 
-def _original_part(original: bytes) -> bytes:
+def _original_part(fields: Fields, body: bytes) -> bytes:
     """Return the message that this is about, or its header, in a form that is 7-bit."""
+    original = joined(fields) + CRLF + body
     if original.isascii() and len(original) <= _RETURNED_WHOLE_BYTES and not unsendable(original):
         return b"Content-Type: message/rfc822\r\n\r\n" + original
     kept = b""
-    for _name, field in split(original)[0]:
+    for _name, field in fields:
         if len(kept) + len(field) > _RETURNED_HEADER_BYTES:
             break
         kept += field

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.header import FieldsByName
 
 _LONGEST_SUBJECT = 200
-_LONGEST_REPLY = 2000
+_LONGEST_VALUE = 2000
 
 
 def report_text(
@@ -84,7 +84,7 @@ def _about_recipient(one: FailedRecipient) -> Iterator[str]:
     readable = in_unicode(domain)
     yield f"<{one.recipient}>" + (f"  (in letters: {visible(readable)})" if readable != domain else "")
     meaning, advice = explain(one.enhanced)
-    yield wrapped(f"Answer: {visible(one.reply)[:_LONGEST_REPLY] or 'none'}", "    ")
+    yield wrapped(f"Answer: {visible(one.reply) or 'none'}", "    ")
     yield wrapped(f"This means: {meaning}.", "    ")
     yield wrapped(f"What to do: {advice}.", "    ")
     scripts = mixed_scripts(domain)
@@ -98,6 +98,7 @@ def _about_recipient(one: FailedRecipient) -> Iterator[str]:
 
 def _decoded(value: str) -> str:
     """Return a header value with its encoded words (RFC 2047) in plain letters, as far as they can be read."""
+    value = value[:_LONGEST_VALUE]
     try:
         text = str(make_header(decode_header(value)))
     except (HeaderParseError, LookupError, UnicodeError, ValueError):

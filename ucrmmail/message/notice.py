@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.plain import REPORT_FIELD, header, plain_part, visible, wrapped
+from ucrmmail.message.phrase import phrase
+from ucrmmail.message.plain import LONGEST_HOSTNAME, REPORT_FIELD, header, plain_part, visible, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +20,9 @@ def build_notice(
     out under the null reverse-path: nobody shall be told that telling somebody failed (RFC 3834).
     """
     text = "\n\n".join(wrapped(visible(paragraph)) for paragraph in paragraphs)
-    host = visible(hostname)
+    host = visible(hostname, LONGEST_HOSTNAME)
     return header(
-        from_=f'"ucrmmail on {host}" <{from_}>' if '"' not in host and "\\" not in host else from_,
+        from_=f"{phrase(f'ucrmmail on {host}')} <{from_}>",
         to=(to,),
         subject=visible(subject),
         now=now,

@@ -21,6 +21,8 @@ REPORT_FIELD = "X-Ucrmmail-Report"
 
 _WIDTH = 76
 _LONGEST_WORD = 70
+# A hostname has at the most 64 bytes on Linux, a domain name 253.
+LONGEST_HOSTNAME = 255
 
 
 def header(
@@ -80,9 +82,13 @@ def folded_field(name: str, value: str) -> bytes:
     return "".join(f"{line}\r\n" for line in lines).encode()
 
 
-def visible(text: str) -> str:
-    r"""Return foreign text on one line; what a reader could not see, or would obey, as ``\xNN`` or ``\u{NNNN}``."""
-    return "".join(character if character.isprintable() else _escaped(ord(character)) for character in text)
+def visible(text: str, longest: int = 2000) -> str:
+    r"""Return foreign text on one line; what a reader could not see, or would obey, as ``\xNN`` or ``\u{NNNN}``.
+
+    It is cut to its ``longest`` first characters: a server, or a header, may be hostile by its size.
+    """
+    shown = "".join(character if character.isprintable() else _escaped(ord(character)) for character in text[:longest])
+    return shown[:longest]
 
 
 def _escaped(code: int) -> str:

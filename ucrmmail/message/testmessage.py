@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.errors import UsageError
 from ucrmmail.message.header import format_date
-from ucrmmail.message.plain import header, plain_part, visible, wrapped
+from ucrmmail.message.plain import LONGEST_HOSTNAME, header, plain_part, visible, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def build_test_message(
                 why="a line end in it would begin another header",
                 remedy="write it on one line",
             )
-    host, domain = visible(hostname), from_.rpartition("@")[2]
+    host, domain = visible(hostname, LONGEST_HOSTNAME), from_.rpartition("@")[2]
     proved = ["that its login is right"] if authenticated else []
     proved += [f"that it relays mail from {from_}", "and that your mail system took it"]
     text = "\n".join(

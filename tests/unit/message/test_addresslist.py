@@ -120,24 +120,24 @@ def test_what_is_no_address_list_is_refused_with_the_reason(value: str) -> None:
     assert f"{caught.value.what}{caught.value.why}".isprintable()
 
 
-N = 200_000
+N = 50_000
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        "(" * 1_000_000, ")" * N, "(" * N + ")" * N + J, '"' * (N + 1), '"\\' * N, "<" * N, ">" * N, "<@a:" * N,
+        "(" * 4 * N, ")" * N, "(" * N + ")" * N + J, '"' * (N + 1), '"\\' * N, "<" * N, ">" * N, "<@a:" * N,
         "[" * N, "\\" * N, "," * N, ";" * N, "a:;," * N, ":" * N, "@" * N, "a " * N, "a. " * N + "@b", "a@b," * N, "(a)" * N,
-        f"<{'@a,' * N}:{J}>", "a" * 1_000_000, "ü" * N, "\x00" * N, '"a"' * N, "a\\" * N, "joe@[" * N, "=?" * N,
+        f"<{'@a,' * N}:{J}>", "a" * 4 * N, "ü" * N, "\x00" * N, '"a"' * N, "a\\" * N, "joe@[" * N, "=?" * N,
         f"{'(' * 50_000}{')' * 49_999}, {J}",
     ],
     ids=lambda value: ascii(value)[:20],
 )  # fmt: skip
-def test_a_hostile_megabyte_costs_no_more_than_its_size(value: str) -> None:
+def test_a_hostile_list_costs_no_more_than_its_size(value: str) -> None:
     start = time.process_time()
     with contextlib.suppress(NoUserError):
         assert all("@" in address or is_bare(address) for address in parse_address_list(value))
-    # Half a second for the slowest here; anything quadratic would take minutes.
+    # A quarter of a second for the slowest here; anything quadratic would take minutes.
     assert time.process_time() - start < 5
 
 
