@@ -7,6 +7,7 @@ and a million messages do not slow the first one down.
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_minute, is_queue_id, minute_of
@@ -60,10 +61,10 @@ class Order:
                 if self._monotonic() < look_at:
                     continue
                 look_at = self._monotonic() + LOOK_AGAIN_S
-                come_back()
+                back = come_back()
                 first, _ = self._first_changed(looked)
-                if first and first < bucket:
-                    # The rest of this bucket is read again after it.
+                if first and (first < bucket or (first == bucket and back)):
+                    # The rest of this bucket is read again after it, or with what came back.
                     looked[bucket] = -1
                     break
 
@@ -73,16 +74,21 @@ class Order:
             if not is_bucket(bucket):
                 self._misplaced(self._queue, bucket)
                 continue
-            change = self._change_of(bucket)
+            change = self._change_of(self._queue, bucket)
             if change and looked.get(bucket) != change:
                 return bucket, change
         return "", 0
 
-    def _change_of(self, bucket: str) -> int:
+    def _change_of(self, parent: str, name: str) -> int:
+        """Return the time stamp of a directory; 0 when it is gone, or is none: then it is taken away."""
         try:
-            return os.lstat(f"{self._queue}/{bucket}").st_mtime_ns
+            found = os.lstat(f"{parent}/{name}")
         except FileNotFoundError:
             return 0
+        if not stat.S_ISDIR(found.st_mode):
+            self._misplaced(parent, name)
+            return 0
+        return found.st_mtime_ns
 
     def _names(self, bucket: str) -> Iterator[str]:
         """Yield the queue ids of a bucket in order; however many there are, only some are in memory."""
@@ -102,9 +108,6 @@ class Order:
             entries = os.scandir(f"{self._queue}/{bucket}")
         except FileNotFoundError:
             return names, True
-        except NotADirectoryError:
-            self._misplaced(self._queue, bucket)
-            return names, True
         with entries:
             for entry in entries:
                 name = entry.name
@@ -119,7 +122,7 @@ class Order:
                     del names[_NAMES_AT_ONCE:]
                     complete = False
         names.sort()
-        return names, complete
+        return (names, True) if complete else (names[:_NAMES_AT_ONCE], False)
 
     def count(self) -> int:
         """Return how many messages wait in the queue."""
@@ -144,7 +147,7 @@ class Order:
         for due in sorted(os.listdir(self._deferred)):
             if not is_minute(due):
                 self._misplaced(self._deferred, due)
-            elif (due <= minute or due > beyond) and back < _BACK_AT_ONCE:
+            elif (due <= minute or due > beyond) and back < _BACK_AT_ONCE and self._change_of(self._deferred, due):
                 back += self._bring_back_minute(due, now if due == minute else None, _BACK_AT_ONCE - back)
         return back
 
@@ -169,9 +172,7 @@ class Order:
 
     def next_due_at(self) -> float:
         """Return when the first deferred message comes back, in seconds since the epoch; 0.0 when none is deferred."""
-        for due in sorted(os.listdir(self._deferred)):
-            if not is_minute(due):
-                continue
+        for due in sorted(filter(is_minute, os.listdir(self._deferred))):
             earliest = 0.0
             for count, (_, at) in enumerate(self._times_in(f"{self._deferred}/{due}")):
                 earliest = min(earliest or at, at)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # that room for it can be made before the message leaves.
 LONGEST_REPLY = 500
 # JSON writes a character outside ASCII as \uXXXX, or as two of these.
-_RECIPIENT_BYTES = 2 * 6 * LONGEST_REPLY + 400
+_CHARACTER_BYTES = 12
+_RECIPIENT_BYTES = _CHARACTER_BYTES * LONGEST_REPLY + 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ def fitted(state: MessageState | None, recipients: tuple[str, ...]) -> MessageSt
 
 def longest_encoding(recipients: Iterable[str]) -> int:
     """Return how many bytes the state of a message to these recipients may take, whatever the server says."""
-    # A local part may hold characters that take six times as many bytes in JSON.
-    return sum([_RECIPIENT_BYTES + 6 * len(recipient) for recipient in recipients]) + _RECIPIENT_BYTES
+    return sum([_RECIPIENT_BYTES + _CHARACTER_BYTES * len(recipient) for recipient in recipients]) + _RECIPIENT_BYTES
 
 
 def encode_state(state: MessageState) -> bytes:

@@ -1,0 +1,87 @@
+"""Death and failure at every system call that changes something: the steps of the state tables.
+
+Only functions of ``os`` are replaced, never ours: what is tested may call them in whatever order it likes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+CHANGING = (
+    "open", "write", "pwrite", "fsync", "fdatasync", "rename", "unlink", "mkdir", "rmdir", "ftruncate",
+    "posix_fallocate", "utime", "close",
+)  # fmt: skip
+_DIED = 86
+
+
+@contextmanager
+def at_each_call(act: Callable[[int, str], None], names: tuple[str, ...] = CHANGING) -> Iterator[None]:
+    """Call ``act(number, name)`` before each call of these functions of ``os``."""
+    real = {name: getattr(os, name) for name in names}
+    count = 0
+
+    def wrapped(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal count
+            count += 1
+            act(count, name)
+            return real[name](*arguments, **options)
+
+        return call
+
+    for name in names:
+        setattr(os, name, wrapped(name))
+    try:
+        yield
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+def dies_at(step: int, work: Callable[[Callable[[str], None]], None]) -> tuple[bool, list[str]]:
+    """Run ``work(say)`` in a child process that is killed in place of its ``step``-th changing call.
+
+    Returns whether it died, and what it said before. Without a step left it ends by itself.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        exit_code = 1
+        write = os.write
+        try:
+            os.close(reader)
+
+            def die(number: int, _name: str) -> None:
+                if number == step:
+                    os._exit(_DIED)
+
+            with at_each_call(die):
+                work(lambda line: (write(writer, f"{line}\n".encode()), None)[1])
+            exit_code = 0
+        finally:
+            # Whatever happened, the child must not go on as a second test run.
+            os._exit(exit_code)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        lines = said.read().splitlines()
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, _DIED), "the work itself failed in the child"
+    return code == _DIED, lines
+
+
+@contextmanager
+def fails_at(step: int, number: int, names: tuple[str, ...] = CHANGING) -> Iterator[list[str]]:
+    """Let the ``step``-th changing call, and only it, fail with this errno; gives the names of all that were called."""
+    called: list[str] = []
+
+    def fail(count: int, name: str) -> None:
+        called.append(name)
+        if count == step:
+            raise OSError(number, os.strerror(number), "the disk")
+
+    with at_each_call(fail, names):
+        yield called

@@ -1,0 +1,231 @@
+"""Accepted means durable; what could not be made durable was not accepted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import at_each_call, fails_at
+from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool, place_of, put
+from ucrmmail.errors import NoUserError, PermissionDeniedError, TemporaryError
+from ucrmmail.spool.accept import accept
+from ucrmmail.spool.batch import Batch
+from ucrmmail.spool.layout import accepted_at, is_queue_id, new_queue_id
+from ucrmmail.spool.queue import Spool
+
+ERRNOS = (
+    errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES, errno.EDQUOT, errno.EROFS, errno.ENOMEM,
+)  # fmt: skip
+
+
+def test_an_accepted_message_waits_in_its_bucket(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    queue_id = put(directory, priority="urgent")
+    assert is_queue_id(queue_id)
+    assert accepted_at(queue_id) == NOW
+    assert everything_in(directory) == [f"queue/{queue_id[:15]}/{queue_id}"]
+    text = (Path(directory) / "queue" / queue_id[:15] / queue_id).read_bytes()
+    assert text.split(b"\n")[1:4] == [b"from billing@isp.example", b"to joe@example.com", b""]
+    assert text.endswith(b"\n\n" + MESSAGE)
+
+
+def test_the_spool_is_made_at_the_first_submission(tmp_path: Path) -> None:
+    directory = str(tmp_path / "var" / "spool")
+    queue_id = put(directory)
+    assert place_of(directory, queue_id) == "queue"
+
+
+def test_whatever_the_umask_only_the_owner_reads_it(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        directory = str(tmp_path / "spool")
+        put(directory)
+    finally:
+        os.umask(before)
+    for parent, directories, files in os.walk(directory):
+        assert {stat.S_IMODE(os.stat(os.path.join(parent, name)).st_mode) for name in files} <= {0o600}
+        assert {stat.S_IMODE(os.stat(os.path.join(parent, name)).st_mode) for name in directories} <= {0o700}
+
+
+def test_the_file_is_synced_before_it_has_a_name_in_the_queue_and_the_name_before_the_yes(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    called: list[str] = []
+    with at_each_call(lambda _, name: called.append(name)):
+        put(directory)
+    assert [name for name in called if name in ("write", "fsync", "rename")] == [
+        "write", "write", "fsync", "rename", "fsync", "fsync",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
+def test_an_error_at_any_call_leaves_nothing_and_says_where(tmp_path: Path, number: int) -> None:
+    directory = new_spool(tmp_path)
+    with fails_at(0, number) as called:
+        put(directory)
+    assert len(called) > 8
+    for step in range(1, len(called) + 1):
+        directory = new_spool(tmp_path / str(step))
+        with fails_at(step, number), pytest.raises(TemporaryError) as caught:
+            put(directory)
+        assert os.strerror(number) in caught.value.what
+        assert "not accepted" in caught.value.why
+        assert "\n" not in caught.value.what
+        assert everything_in(directory) == []
+
+
+@pytest.mark.parametrize("name", ["statvfs", "lstat"])
+def test_a_spool_that_cannot_be_looked_at_refuses(tmp_path: Path, name: str) -> None:
+    directory = new_spool(tmp_path)
+    with fails_at(1, errno.EIO, names=(name,)), pytest.raises(TemporaryError, match="Input/output"):
+        put(directory)
+
+
+def test_an_interrupted_submission_leaves_nothing(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+
+    step = 0
+
+    def interrupt(count: int, _: str) -> None:
+        if count == step:
+            raise KeyboardInterrupt
+
+    for step in range(1, 9):  # noqa: B007 # seen by interrupt()
+        with at_each_call(interrupt), pytest.raises(KeyboardInterrupt):
+            put(directory)
+        assert everything_in(directory) == []
+
+
+def test_room_is_kept_free(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    with pytest.raises(TemporaryError) as caught:
+        accept(
+            directory,
+            reverse_path="",
+            recipients=(JOE,),
+            message=MESSAGE,
+            priority="normal",
+            eight_bit=False,
+            utf8=False,
+            now=NOW,
+            min_free_bytes=1 << 60,
+        )
+    assert "free" in caught.value.what
+    assert "min_free_space" in caught.value.why
+    assert everything_in(directory) == []
+
+
+def test_a_spool_open_to_others_takes_nothing(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    os.chmod(directory, 0o755)
+    with pytest.raises(PermissionDeniedError):
+        put(directory)
+
+
+def test_a_spool_that_cannot_be_made_is_a_no_for_now(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TemporaryError):
+        put(str(tmp_path / "file" / "spool"))
+
+
+def test_a_wrong_address_takes_nothing(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    with pytest.raises(NoUserError):
+        put(directory, "joe@example.com\nto thief@example.com")
+    assert everything_in(directory) == []
+
+
+def test_a_bucket_that_a_flush_removes_meanwhile_is_made_again(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    bucket = Path(directory) / "queue" / "1-20261123T1026"
+    removed = 0
+
+    def flush_removes_it(_: int, name: str) -> None:
+        nonlocal removed
+        if name == "rename" and removed < 20:
+            bucket.rmdir()
+            removed += 1
+
+    with at_each_call(flush_removes_it):
+        queue_id = put(directory, now=1_795_429_560.0)
+    assert place_of(directory, queue_id) == "queue"
+    assert removed == 20
+
+
+def test_a_message_that_a_flush_has_sent_already_is_accepted_all_the_same(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+
+    def flush_sends_it(_: int, name: str) -> None:
+        for path in (Path(directory) / "queue").glob("*/*"):
+            if name == "fsync":
+                path.unlink()
+                path.parent.rmdir()
+
+    with at_each_call(flush_sends_it):
+        assert is_queue_id(put(directory))
+    assert everything_in(directory) == []
+
+
+# --- many at once ---------------------------------------------------------------------------------------------------
+
+
+def add(batch: Batch, queue_id: str) -> None:
+    batch.add(queue_id, reverse_path="a@b.example", recipients=(JOE,), message=MESSAGE, eight_bit=False, utf8=False)
+
+
+def test_a_batch_is_accepted_in_order(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    ids = [new_queue_id(NOW + 20 * number, "normal") for number in range(10)]
+    with Batch(directory, min_free_bytes=0) as batch:
+        for queue_id in ids:
+            add(batch, queue_id)
+        assert len(batch) == 10
+        assert not any(path.startswith("queue") for path in everything_in(directory))
+        assert batch.commit() == tuple(ids)
+        assert len(batch) == 0
+        assert batch.commit() == ()
+    assert [path.split("/")[-1] for path in everything_in(directory)] == ids
+    assert list(Spool(directory).due()) == ids
+
+
+def test_what_was_not_committed_is_forgotten(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    with Batch(directory, min_free_bytes=0) as batch:
+        add(batch, new_queue_id(NOW, "normal"))
+    assert everything_in(directory) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_batch_is_accepted_as_a_whole_or_not_at_all(tmp_path: Path, number: int) -> None:
+    directory = new_spool(tmp_path)
+    step = 0
+    while True:
+        step += 1
+        accepted: tuple[str, ...] = ()
+        # The opened and closed directories of threads come in any order: what fails is counted, not named.
+        with fails_at(step, number, names=("write", "fsync", "rename")) as called:
+            try:
+                with Batch(directory, min_free_bytes=0) as batch:
+                    for each in range(3):
+                        add(batch, new_queue_id(NOW + each, "normal"))
+                    accepted = batch.commit()
+            except TemporaryError:
+                assert everything_in(directory) == []
+                continue
+        break
+    assert len(accepted) == 3
+    assert step > len(called) > 8
+
+
+def test_a_message_that_does_not_fit_concerns_no_other(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    with Batch(directory, min_free_bytes=0) as batch:
+        first = new_queue_id(NOW, "normal")
+        add(batch, first)
+        with pytest.raises(TemporaryError), fails_at(2, errno.ENOSPC, names=("write",)):
+            add(batch, new_queue_id(NOW + 1, "normal"))
+        assert batch.commit() == (first,)
+    assert len(everything_in(directory)) == 1

@@ -1,0 +1,183 @@
+"""A queue file is read back as it was written, or it is known to be damaged."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ucrmmail.errors import NoUserError
+from ucrmmail.spool.queuefile import (
+    CHUNK_BYTES,
+    DamagedError,
+    QueueFile,
+    encode_head,
+    pieces,
+    read_checked,
+    read_unchecked,
+)
+
+ADDRESSES = st.text(st.characters(categories=("L", "N", "P", "S"), include_characters=" "), min_size=1, max_size=60)
+MESSAGE = b"Subject: hello\r\n\r\nHi.\r\n"
+
+
+def written(path: Path, head: bytes, message: bytes) -> int:
+    path.write_bytes(head + message)
+    return os.open(path, os.O_RDONLY)
+
+
+def read(path: Path, data: bytes) -> tuple[QueueFile, bytes]:
+    fd = written(path, data, b"")
+    try:
+        return read_checked(fd, len(data))
+    finally:
+        os.close(fd)
+
+
+@given(
+    reverse_path=st.just("") | ADDRESSES,
+    recipients=st.lists(ADDRESSES, min_size=1, max_size=5),
+    message=st.binary(max_size=200),
+    eight_bit=st.booleans(),
+    utf8=st.booleans(),
+)
+def test_what_was_written_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory,
+    *,
+    reverse_path: str,
+    recipients: list[str],
+    message: bytes,
+    eight_bit: bool,
+    utf8: bool,
+) -> None:
+    head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
+    path = tmp_path_factory.getbasetemp() / "round-trip"
+    file, data = read(path, head + message)
+    assert (file.reverse_path, list(file.recipients)) == (reverse_path, recipients)
+    assert (file.eight_bit, file.utf8, file.size_bytes) == (eight_bit, utf8, len(message))
+    assert data[file.offset :] == message
+    fd = os.open(path, os.O_RDONLY)
+    unchecked, beginning = read_unchecked(fd, len(head) + len(message))
+    os.close(fd)
+    assert (unchecked.recipients, unchecked.size_bytes, beginning) == (file.recipients, len(message), message)
+
+
+@pytest.mark.parametrize("size", [CHUNK_BYTES - 200, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES])
+def test_a_large_message_is_read_in_pieces(tmp_path: Path, size: int) -> None:
+    message = os.urandom(size)
+    head = encode_head("a@b.example", ["c@d.example"], message, eight_bit=True, utf8=False)
+    for message_size in (size, size - len(head)):
+        message = message[:message_size]
+        head = encode_head("a@b.example", ["c@d.example"], message, eight_bit=True, utf8=False)
+        fd = written(tmp_path / "large", head, message)
+        file, data = read_checked(fd, len(head) + len(message))
+        assert file.size_bytes == len(message)
+        assert (data[file.offset :] if data else b"".join(pieces(fd, file.offset))) == message
+        assert max(map(len, pieces(fd, 0))) <= CHUNK_BYTES
+        os.close(fd)
+
+
+def test_a_long_envelope_is_read(tmp_path: Path) -> None:
+    recipients = [f"recipient-number-{number}@example.com" for number in range(20_000)]
+    head = encode_head("a@b.example", recipients, MESSAGE, eight_bit=False, utf8=False)
+    assert len(head) > 2 * CHUNK_BYTES
+    fd = written(tmp_path / "many", head, MESSAGE)
+    file, data = read_checked(fd, len(head) + len(MESSAGE))
+    assert data == b""
+    assert file.recipients == tuple(recipients)
+    assert b"".join(pieces(fd, file.offset)) == MESSAGE
+    assert read_unchecked(fd, len(head) + len(MESSAGE))[1] == MESSAGE
+    os.close(fd)
+
+
+def test_truncation_at_every_byte_is_noticed(tmp_path: Path) -> None:
+    whole = encode_head("a@b.example", ["c@d.example"], MESSAGE, eight_bit=True, utf8=True) + MESSAGE
+    for length in range(len(whole)):
+        with pytest.raises(DamagedError):
+            read(tmp_path / "torn", whole[:length])
+
+
+def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
+    whole = encode_head("a@b.example", ["c@d.example"], MESSAGE, eight_bit=True, utf8=True) + MESSAGE
+    for position in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            with pytest.raises(DamagedError):
+                read(tmp_path / "flipped", bytes(damaged))
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"\n", b"x" * CHUNK_BYTES])
+def test_a_file_that_grew_is_noticed(tmp_path: Path, tail: bytes) -> None:
+    whole = encode_head("", ["c@d.example"], MESSAGE, eight_bit=False, utf8=False) + MESSAGE
+    with pytest.raises(DamagedError):
+        read(tmp_path / "grown", whole + tail)
+    fd = written(tmp_path / "growing", whole, tail)
+    with pytest.raises(DamagedError):
+        read_checked(fd, len(whole))
+    os.close(fd)
+
+
+def test_two_gigabytes_of_nothing_cost_nothing(tmp_path: Path) -> None:
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(1 << 31)
+    fd = os.open(tmp_path / "sparse", os.O_RDONLY)
+    with pytest.raises(DamagedError, match="does not begin"):
+        read_checked(fd, 1 << 31)
+    os.close(fd)
+    with open(tmp_path / "sparse", "r+b") as file:
+        file.write(b"ucrmmail-queue 1 00000000 2147483700\n")
+        file.truncate((1 << 31) + 100)
+    fd = os.open(tmp_path / "sparse", os.O_RDONLY)
+    with pytest.raises(DamagedError, match="more than any message"):
+        read_checked(fd, (1 << 31) + 100)
+    os.close(fd)
+
+
+def forged(envelope: bytes) -> bytes:
+    """A file whose length and checksum are right."""
+    head = encode_head("x", ["y"], b"", eight_bit=False, utf8=False)
+    import zlib
+
+    return head.split(b" ")[0] + b" 1 %08x %d\n" % (zlib.crc32(envelope), len(envelope)) + envelope
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        b"", b"\n\n", b"from a@b\n\nhi", b"to c@d\n\nhi", b"from a@b\nto c@d\nhi", b"from a@b\nfrom x@y\nto c@d\n\nhi",
+        b"to c@d\nfrom a@b\n\nhi", b"from a@b\nto c@d\nflags 8bit\nto e@f\n\nhi", b"from a@b\nto \n\nhi",
+        b"from a@b\nto c@d\ncc e@f\n\nhi", b"from a@b\nto c@d\rRCPT TO:<x@y>\n\nhi", b"from a@b\nto c\x00@d\n\nhi",
+        b"from a@b\nto c\xff@d\n\nhi", b"from a@b\nto c\x1b@d\n\nhi", b"from a\x7f@b\nto c@d\n\nhi",
+        "from a@b\nto c\u0085@d\n\nhi".encode(), "from a@b\nto c\u2028@d\n\nhi".encode(),
+    ],
+)  # fmt: skip
+def test_an_envelope_that_was_never_accepted_is_refused(tmp_path: Path, envelope: bytes) -> None:
+    with pytest.raises(DamagedError):
+        read(tmp_path / "forged", forged(envelope))
+
+
+def test_a_damaged_beginning_is_noticed_in_a_list_too(tmp_path: Path) -> None:
+    fd = written(tmp_path / "other", b"something else\n\n", MESSAGE)
+    with pytest.raises(DamagedError):
+        read_unchecked(fd, 10)
+    os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "a\nto b@c", "a@b\r", "a\0@b", "a\x1b@b", "a\x85@b", "a\u2028@b", "a\udc80@b", "a\x7f@b"]
+)
+def test_an_address_that_could_not_be_read_back_is_refused(address: str) -> None:
+    with pytest.raises(NoUserError):
+        encode_head("a@b.example", ["c@d.example", address], MESSAGE, eight_bit=False, utf8=False)
+    if address:
+        with pytest.raises(NoUserError):
+            encode_head(address, ["c@d.example"], MESSAGE, eight_bit=False, utf8=False)
+
+
+def test_a_message_without_recipients_is_refused() -> None:
+    with pytest.raises(NoUserError):
+        encode_head("a@b.example", [], MESSAGE, eight_bit=False, utf8=False)

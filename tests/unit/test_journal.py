@@ -1,0 +1,186 @@
+"""A journal gives back every whole record that was confirmed, and never a part of one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.faults import fails_at
+from ucrmmail.files import DistrustError
+from ucrmmail.journal import Journal, read_journal
+
+PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
+
+
+def test_a_missing_journal_is_empty(tmp_path: Path) -> None:
+    assert read_journal(str(tmp_path / "journal")) == ([], 0)
+
+
+@settings(max_examples=40)
+@given(first=PAYLOADS, second=PAYLOADS)
+def test_what_was_appended_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, first: list[bytes], second: list[bytes]
+) -> None:
+    path = str(tmp_path_factory.mktemp("journal") / "journal")
+    for before, payloads in (([], first), (first, second)):
+        journal = Journal(path)
+        assert journal.replayed == before
+        for payload in payloads:
+            journal.append(payload)
+        # In the kernel already: what a killed process leaves.
+        assert read_journal(path)[0] == before + payloads
+        journal.sync()
+        journal.close()
+    assert os.path.getsize(path) == read_journal(path)[1]
+
+
+def test_a_record_torn_at_any_byte_takes_only_itself(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    journal = Journal(path)
+    ends = [0]
+    for payload in (b"one", b"two two", b"three"):
+        journal.append(payload)
+        ends.append(journal.offset)
+    journal.close()
+    whole = Path(path).read_bytes()
+    for length in range(len(whole)):
+        Path(path).write_bytes(whole[:length])
+        intact = max(count for count, end in enumerate(ends) if end <= length)
+        reopened = Journal(path)
+        assert len(reopened.replayed) == intact
+        reopened.append(b"after")
+        reopened.close()
+        assert read_journal(path)[0] == [*reopened.replayed, b"after"]
+
+
+def test_a_flipped_bit_ends_the_journal_there(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    for payload in (b"one", b"two"):
+        journal.append(payload)
+    journal.close()
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            assert read_journal(str(path))[0] in ([], [b"one"])
+
+
+def test_a_shorter_record_over_a_torn_one_leaves_no_tail(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"first")
+    end = journal.offset
+    journal.append(b"x" * 30 + b" 8cdc1683 forged")
+    journal.close()
+    path.write_bytes(path.read_bytes()[:-3])
+    reopened = Journal(str(path))
+    reopened.append(b"y")
+    reopened.close()
+    assert read_journal(str(path))[0] == [b"first", b"y"]
+    assert path.stat().st_size == end + 11
+
+
+def test_room_ahead_of_use_reads_as_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    journal.ensure_room(1_000_000)
+    assert path.stat().st_size > 1_000_000
+    assert read_journal(str(path)) == ([b"one"], journal.offset)
+    journal.close()
+    assert path.stat().st_size == journal.offset
+
+
+def test_a_cleared_journal_is_an_empty_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    journal.clear()
+    assert path.stat().st_size == 0
+    journal.append(b"two")
+    assert read_journal(str(path))[0] == [b"two"]
+    journal.close()
+
+
+def test_the_records_that_are_kept_replace_all(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    for number in range(100):
+        journal.append(b"%d" % number)
+    journal.keep_only([b"41", b"42"])
+    journal.append(b"after")
+    journal.close()
+    assert read_journal(str(path))[0] == [b"41", b"42", b"after"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    journal = Journal(str(path))
+    journal.keep_only([])
+    assert path.stat().st_size == 0
+    journal.close()
+    assert os.listdir(tmp_path) == ["journal"]
+
+
+def test_records_that_cannot_be_replaced_stay(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    with fails_at(1, errno.ENOSPC, names=("write",)), pytest.raises(OSError, match="No space"):
+        journal.keep_only([b"two"])
+    journal.append(b"three")
+    journal.close()
+    assert read_journal(str(path))[0] == [b"one", b"three"]
+    assert os.listdir(tmp_path) == ["journal"]
+
+
+def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    journal.append(b"one")
+    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+        journal.sync()
+    for call in (journal.sync, lambda: journal.append(b"two")):
+        with pytest.raises(OSError, match="earlier sync failed"):
+            call()
+
+
+def test_a_full_disk_is_noticed_before_it_matters(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    journal.ensure_room(100)
+    # The room is there: from now on the disk may be full.
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+        journal.append(b"x" * 80)
+        with pytest.raises(OSError, match="No space"):
+            journal.ensure_room(1 << 20)
+    assert read_journal(str(tmp_path / "journal"))[0] == [b"x" * 80]
+
+
+def test_the_name_of_a_new_journal_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    Journal(str(tmp_path / "journal")).close()
+    Journal(str(tmp_path / "journal")).close()
+    assert synced == [str(tmp_path)]
+
+
+def test_a_link_is_no_journal(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("keep me")
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    os.link(tmp_path / "secret", tmp_path / "hard")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("link", "hard", "fifo"):
+        with pytest.raises(DistrustError):
+            Journal(str(tmp_path / name))
+    assert (tmp_path / "secret").read_text() == "keep me"
