@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import report_text
-from ucrmmail.message.header import CRLF, by_name, format_date, joined, split, unsendable, value_of
+from ucrmmail.message.header import CRLF, by_name, format_date, holds_utf8, joined, split, unsendable, value_of
 from ucrmmail.message.plain import (
     LONGEST_HOSTNAME,
     REPORT_FIELD,
@@ -223,15 +223,7 @@ def _original_part(fields: Fields, body: bytes) -> bytes:
         kept += field
     if kept.isascii() and not unsendable(kept):
         return b"Content-Type: text/rfc822-headers\r\n\r\n" + kept
-    kind = b"message/global-headers" if _is_utf8(kept) else b"text/rfc822-headers"
+    kind = b"message/global-headers" if holds_utf8(kept) else b"text/rfc822-headers"
     return (
         b"Content-Type: " + kind + b"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + quoted_printable(kept)
     )
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
@@ -101,7 +100,7 @@ def _decoded(value: str) -> str:
     value = value[:_LONGEST_VALUE]
     try:
         text = str(make_header(decode_header(value)))
-    except (HeaderParseError, LookupError, UnicodeError, ValueError):
+    except Exception:  # noqa: BLE001 # whatever the email package makes of hostile words: they are shown undecoded
         text = value
     text = visible(text)
     return text if len(text) <= _LONGEST_SUBJECT else text[: _LONGEST_SUBJECT - 3] + "..."

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CRLF = b"\r\n"
 # RFC 5322 section 2.1.1, without the line end.
 LONGEST_LINE = 998
-_LONGEST_NAME = 998
+_LONGEST_NAME = LONGEST_LINE
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
 _NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
@@ -136,6 +136,17 @@ def unsendable(data: bytes) -> bool:
             return True
         at = end + 2
     return False
+
+
+def holds_utf8(data: bytes) -> bool:
+    """Return whether data is UTF-8 and more than ASCII."""
+    if data.isascii():
+        return False
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _next_line(message: bytes, at: int) -> int:

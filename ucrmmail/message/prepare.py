@@ -27,6 +27,7 @@ from ucrmmail.message.header import (
     CRLF,
     by_name,
     format_date,
+    holds_utf8,
     joined,
     new_field,
     split,
@@ -131,7 +132,7 @@ def prepare(
         message=message,
         priority=priority or priority_in(known),
         eight_bit=not message.isascii(),
-        utf8=_is_utf8(header) or not "".join((envelope_from, *envelope_to)).isascii(),
+        utf8=holds_utf8(header) or not "".join((envelope_from, *envelope_to)).isascii(),
         message_id=message_id,
     )
 
@@ -141,7 +142,7 @@ def _check_size(size_bytes: int, max_size: int) -> None:
         raise DataError(
             f"the message has {format_size(size_bytes)} ({size_bytes} bytes), "
             f"and the limit is {format_size(max_size)} ({max_size} bytes)",
-            why="spool.max_message_size",
+            why="spool.max_message_size says so",
             remedy="send less, or `ucrmmail config set spool.max_message_size 100MB`",
         )
 
@@ -194,13 +195,3 @@ def _id_domain(envelope_from: str, hostname: str) -> str:
     if domain and not domain.startswith("["):
         return domain
     return hostname if hostname and not hostname.strip(_HOSTNAME_CHARACTERS) else "localhost"
-
-
-def _is_utf8(header: bytes) -> bool:
-    if header.isascii():
-        return False
-    try:
-        header.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -13,7 +13,16 @@ from email import message_from_bytes
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import DataError
-from ucrmmail.message.header import CRLF, LONGEST_LINE, by_name, joined, split_canonical, unsendable, without
+from ucrmmail.message.header import (
+    CRLF,
+    LONGEST_LINE,
+    by_name,
+    holds_utf8,
+    joined,
+    split_canonical,
+    unsendable,
+    without,
+)
 from ucrmmail.message.plain import quoted_printable
 
 if TYPE_CHECKING:
@@ -55,17 +64,9 @@ def _mime_fields(fields: Fields, body: bytes) -> Fields:
     new = [("mime-version", b"MIME-Version: 1.0\r\n")]
     if "content-type" not in by_name(fields) and not body.isascii():
         # Without this, readers that guessed UTF-8 so far would take the decoded text for ASCII.
-        charset = b"utf-8" if _is_utf8(body) else b"unknown-8bit"
+        charset = b"utf-8" if holds_utf8(body) else b"unknown-8bit"
         new.append(("content-type", b"Content-Type: text/plain; charset=" + charset + CRLF))
     return new
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _mended(entity: bytes, depth: int) -> bytes:
@@ -75,16 +76,31 @@ def _mended(entity: bytes, depth: int) -> bytes:
     fields, body = split_canonical(entity)
     fields = [(name, _folded(field)) for name, field in fields]
     if unsendable(body):
-        described = message_from_bytes(joined(fields) + CRLF)
-        encoding = str(described.get(_ENCODING, "")).strip().lower()
-        boundary = described.get_boundary()
-        if boundary and described.get_content_maintype() == "multipart" and encoding in _AS_IT_IS:
-            body = _mended_parts(body, b"--" + boundary.encode("utf-8", "surrogateescape"), depth)
-        elif described.get_content_type() in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
+        kind, boundary, encoding = _described(fields)
+        if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
+            body = _mended_parts(body, b"--" + boundary, depth)
+        elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
             body = _mended(body, depth + 1)
         else:
             fields, body = _leaf(fields, body, encoding)
     return joined(fields) + CRLF + body
+
+
+def _described(fields: Fields) -> tuple[str, bytes, str]:
+    """Return content type, boundary (b"" when it has none) and encoding of an entity, both words in lower case."""
+    try:
+        described = message_from_bytes(joined(fields) + CRLF)
+        boundary = described.get_boundary() or ""
+        encoding = str(described.get(_ENCODING, "")).strip().lower()
+        return described.get_content_type(), boundary.encode("utf-8", "surrogateescape"), encoding
+    except Exception as error:
+        # The email package raises what it likes for parameters that are meant to confuse it (RFC 2231 charsets with a
+        # NUL, continuations without a start); such a message is the submitter's mistake, not a fault of ours.
+        raise DataError(
+            "the Content-Type of the message, or of one of its parts, cannot be read",
+            why=f"{type(error).__name__}: {error}",
+            remedy="send it without parameters that are encoded",
+        ) from error
 
 
 def _mended_parts(body: bytes, delimiter: bytes, depth: int) -> bytes:

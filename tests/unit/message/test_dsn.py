@@ -126,6 +126,7 @@ def test_people_are_told_what_happened_why_and_what_to_do() -> None:
     [
         ("=?no-such-charset?q?x?=", "=?no-such-charset?q?x?="),
         ("=?utf-8?b?!?=", "Subject:"),
+        ("=?é?q?x?=", "=?é?q?x?="),
         ("=?utf-8?q?a=0D=0ABcc: b?=", "a\\x0d\\x0aBcc: b"),
         ("=?utf-8?q?" + "x" * 3000 + "?=", "..."),
         ("x" * 201, "x" * 197 + "..."),

@@ -179,6 +179,14 @@ def test_what_cannot_be_mended_is_refused_and_never_cut(raw: bytes, where: str) 
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("parameter", ["boundary*=x'%00'b", "boundary*=%00'x'%00", "boundary*0*=\"\xff''b"])
+def test_a_content_type_that_confuses_the_library_is_no_crash(parameter: str) -> None:
+    raw = HEAD + f"Content-Type: multipart/mixed; {parameter}\r\n\r\n".encode("latin-1") + LONG
+    with pytest.raises(DataError) as caught:
+        submit(raw)
+    assert caught.value.remedy
+
+
 def test_parts_nested_without_end_are_refused() -> None:
     raw = HEAD
     for depth in range(200):
