@@ -1,0 +1,44 @@
+"""The smarthost: where it is and how it is spoken to (RFC 6409)."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Smarthost:
+    """The settings of a smarthost, checked and complete; texts are "" when unset.
+
+    ``encryption`` is "starttls", "tls" (from the first byte) or "none"; ``authentication`` is "auto", "none", or a
+    mechanism in lower case. ``timeout_s`` is for each command, ``final_timeout_s`` for the reply to the final dot: a
+    short one makes duplicates (RFC 5321 section 4.5.3.2.6 asks for ten minutes).
+    """
+
+    host: str
+    port: int
+    encryption: str = "starttls"
+    username: str = ""
+    authentication: str = "auto"
+    verify_certificate: bool = True
+    ca_file: str = ""
+    client_certificate: str = ""
+    client_key: str = ""
+    timeout_s: float = 60.0
+    final_timeout_s: float = 600.0
+    local_hostname: str = "localhost"
+    pipelining: bool = True
+    allow_insecure_login: bool = False
+
+    @property
+    def name(self) -> str:
+        """Host and port, as people write them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the smarthost is this machine, so that nobody is in between."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
