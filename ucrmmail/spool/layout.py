@@ -46,7 +46,8 @@ CORRUPT = "corrupt"
 STATE = "state"
 DROP = "drop"
 REJECTED = "rejected"
-_PLACES = (TMP, QUEUE, DEFERRED, HELD, FAILED, SENT, CORRUPT, STATE, DROP, REJECTED)
+# Made in this order: tmp/, the last one, shows a submission that all are there.
+_PLACES = (QUEUE, DEFERRED, HELD, FAILED, SENT, CORRUPT, STATE, DROP, REJECTED, TMP)
 
 PRIORITIES = ("urgent", "normal", "bulk")
 """In sending order; the first character of a queue id is the place in this row."""

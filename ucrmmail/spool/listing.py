@@ -153,11 +153,12 @@ def counts(directory: str) -> Counts:
     held = _listed(f"{directory}/{HELD}")
     oldest.look(held)
     failed = len(_listed(f"{directory}/{FAILED}"))
-    for queue_id, state in newest(read_journal(f"{directory}/journal")[0]).items():
+    for queue_id, settled in newest(read_journal(f"{directory}/journal")[0]).items():
         if os.path.lexists(path_in_queue(directory, queue_id)):
-            waiting -= 1
-            deferred += state is not None and bool(state.pending)
-            failed += state is not None and not state.pending and not state.relayed
+            state = _state_of_settled(settled, read_state(directory, queue_id))
+            waiting -= state != WAITING
+            deferred += state == "deferred"
+            failed += state == "failed"
     return Counts(
         waiting=waiting,
         deferred=deferred,
@@ -234,12 +235,11 @@ def _read(
         os.close(fd)
     delivery = fitted(read_state(directory, queue_id), file.recipients)
     if queue_id in settled and state == WAITING:
-        newer = settled[queue_id]
-        if newer is None:
+        record = settled[queue_id]
+        state = _state_of_settled(record, delivery)
+        if record is None or not state:
             return None
-        if newer.revision >= delivery.revision:
-            delivery = newer
-            state = _state_after(newer)
+        delivery = record if record.revision >= delivery.revision else delivery
     return QueuedMessage(
         queue_id=queue_id,
         state=state,
@@ -253,11 +253,15 @@ def _read(
     )
 
 
-def _state_after(delivery: MessageState) -> str:
-    """Return where a message that stands in the queue still will be moved."""
-    if not delivery.pending:
+def _state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
+    """Return the state of a message that stands in the queue and has a record in the journal; "" when it is done."""
+    if record is None or record.relayed:
+        return ""
+    if kept is not None and kept.revision > record.revision:
+        return WAITING  # a person has retried it since
+    if not record.pending:
         return "failed"
-    return "deferred" if delivery.next_attempt_at else WAITING
+    return "deferred" if record.next_attempt_at else WAITING
 
 
 def _message_id(beginning: bytes) -> str:

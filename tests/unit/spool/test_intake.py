@@ -1,0 +1,325 @@
+"""The drop directory: what is complete is taken once, what is hostile is never opened."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import fails_at
+from tests.support.spools import JOE, claim, content, everything_in, new_spool
+from tests.unit.spool.test_queue import KINDS, hostile
+from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
+from ucrmmail.message.prepare import Prepared
+from ucrmmail.spool import intake
+from ucrmmail.spool.intake import Intake, take_drops
+from ucrmmail.spool.layout import priority_of
+from ucrmmail.spool.queue import Spool
+
+LARGEST = 10_000
+
+
+def prepare(raw: bytes) -> Prepared:
+    """Enough of preparing to see what goes in and what comes out."""
+    if b"no recipients" in raw:
+        raise NoUserError("the message has no recipients")
+    if b"torn" in raw:
+        raise DataError("the message is torn")
+    if b"bug" in raw:
+        raise ZeroDivisionError("a fault of ours")
+    return Prepared(
+        reverse_path="a@isp.example",
+        recipients=(JOE,),
+        message=raw,
+        priority="urgent" if b"urgent" in raw else "normal",
+        eight_bit=False,
+        utf8=False,
+        message_id="<1@x>",
+    )
+
+
+@dataclass
+class Drop:
+    """The drop directory and what takes from it."""
+
+    directory: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.directory) / "drop"
+
+    def add(self, name: str, data: bytes = b"mail") -> Path:
+        path = self.path / name
+        path.write_bytes(data)
+        return path
+
+    def take(self, later_s: float = 1.0, prepare: Callable[[bytes], Prepared] = prepare, limit: int = 100) -> Intake:
+        times = [
+            os.lstat(os.path.join(self.path, name)).st_ctime
+            for name in os.listdir(os.fsencode(self.path).decode("utf-8", "surrogateescape"))
+        ]
+        now = max(times, default=1.8e9) + later_s
+        return take_drops(
+            self.directory, prepare=prepare, now=now, max_size_bytes=LARGEST, min_free_bytes=0, limit=limit
+        )
+
+    def queued(self) -> list[bytes]:
+        spool = Spool(self.directory)
+        found = []
+        for queue_id in list(spool.due()):
+            claimed = claim(spool, queue_id)
+            found.append(content(claimed))
+            spool.release(claimed)
+        return found
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Drop:
+    return Drop(new_spool(tmp_path))
+
+
+def test_complete_files_are_taken_in_the_order_of_their_changes(drop: Drop) -> None:
+    for number, name in enumerate(["z.eml", "a.eml", "m.eml"]):
+        os.utime(drop.add(name, name.encode()), (1e9 + number, 1e9 + number))
+    result = drop.take()
+    assert [name for name, _ in result.accepted] == ["z.eml", "a.eml", "m.eml"]
+    assert (result.rejected, result.problems, result.quiet_at) == ([], [], 0.0)
+    assert drop.queued() == [b"z.eml", b"a.eml", b"m.eml"]
+    assert os.listdir(drop.path) == os.listdir(f"{drop.directory}/tmp") == []
+
+
+def test_the_priority_of_the_message_is_that_of_its_id(drop: Drop) -> None:
+    drop.add("1.eml", b"slow")
+    drop.add("2.eml", b"urgent")
+    result = drop.take()
+    assert sorted(priority_of(queue_id) for _, queue_id in result.accepted) == ["normal", "urgent"]
+    assert drop.queued() == [b"urgent", b"slow"]
+
+
+def test_other_names_are_not_looked_at(drop: Drop) -> None:
+    for name in ("readme.txt", ".hidden.eml", "mail.eml.tmp", "mail.EML", "eml"):
+        drop.add(name)
+    assert drop.take() == Intake()
+    assert len(os.listdir(drop.path)) == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["new\nline.eml", "\x1b[31mred.eml", "-rf.eml", "a b;$(id).eml", "\udcff.eml", "x" * 251 + ".eml"]
+)
+def test_odd_names_are_only_names(drop: Drop, name: str) -> None:
+    drop.add(name)
+    drop.add("torn " + name[-200:], b"torn")
+    result = drop.take()
+    assert [each for each, _ in result.accepted] == [name]
+    assert len(result.rejected) == 1
+    assert drop.queued() == [b"mail"]
+
+
+def test_a_file_that_changed_a_moment_ago_is_looked_at_again(drop: Drop) -> None:
+    changed_at = drop.add("new.eml").stat().st_ctime
+    result = drop.take(later_s=0.1)
+    assert result.accepted == []
+    assert changed_at + 0.1 < result.quiet_at <= changed_at + 0.26
+    assert drop.take(later_s=0.26).accepted
+
+
+def test_a_file_that_is_being_written_is_left_alone(drop: Drop) -> None:
+    path = drop.path / "slow.eml"
+    with path.open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        for later_s in (1.0, 60.0, 599.0):
+            result = drop.take(later_s=later_s)
+            assert result.accepted == result.rejected == []
+            assert result.quiet_at > 0
+        writer.write(b" and half")
+    assert drop.take().accepted
+    assert drop.queued() == [b"half and half"]
+
+
+def test_a_writer_that_forgot_its_file_does_not_keep_it_for_ever(drop: Drop) -> None:
+    with (drop.path / "leak.eml").open("wb") as writer:
+        writer.write(b"done")
+        writer.flush()
+        assert drop.take(later_s=601.0).accepted
+
+
+@pytest.mark.parametrize(("text", "reason"), [(b"no recipients", "no recipients"), (b"torn", "torn"), (b"bug", "internal error: ZeroDivisionError"), (b"x" * (LARGEST + 1), "larger than")])  # fmt: skip
+def test_what_cannot_be_sent_is_rejected_with_the_reason_and_the_others_go_on(
+    drop: Drop, text: bytes, reason: str
+) -> None:
+    drop.add("bad.eml", text)
+    drop.add("good.eml")
+    result = drop.take()
+    assert [name for name, _ in result.accepted] == ["good.eml"]
+    assert [name for name, _ in result.rejected] == ["bad.eml"]
+    assert reason in result.rejected[0][1]
+    rejected = Path(drop.directory) / "rejected"
+    assert (rejected / "bad.eml").read_bytes() == text
+    assert reason in (rejected / "bad.eml.reason").read_text()
+    assert os.listdir(drop.path) == []
+
+
+def test_an_earlier_reject_is_not_overwritten(drop: Drop) -> None:
+    for number in range(3):
+        drop.add("bad.eml", b"torn %d" % number)
+        drop.take()
+    rejected = Path(drop.directory) / "rejected"
+    assert sorted(os.listdir(rejected)) == [
+        "bad.eml", "bad.eml.2", "bad.eml.2.reason", "bad.eml.3", "bad.eml.3.reason", "bad.eml.reason",
+    ]  # fmt: skip
+    assert (rejected / "bad.eml.3").read_bytes() == b"torn 2"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "somebody else's"])
+def test_hostile_files_are_moved_away_unopened(
+    drop: Drop, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "device" and os.geteuid() != 0:
+        pytest.skip("only root can make one")
+    monkeypatch.chdir(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"top secret")
+    hostile(drop.path / "evil.eml", kind, secret)
+    drop.add("good.eml")
+    result = drop.take(later_s=6.0)
+    assert [name for name, _ in result.accepted] == ["good.eml"]
+    assert [name for name, _ in result.rejected] == ["evil.eml"]
+    assert os.path.lexists(f"{drop.directory}/rejected/evil.eml")
+    assert drop.queued() == [b"mail"]
+    assert secret.read_bytes() == b"top secret"
+    assert os.listdir(drop.path) == []
+
+
+def test_a_program_that_links_and_then_unlinks_is_waited_for(drop: Drop) -> None:
+    (drop.path / ".partial").write_bytes(b"mail")
+    os.link(drop.path / ".partial", drop.path / "done.eml")
+    result = drop.take(later_s=1.0)
+    assert (result.accepted, result.rejected) == ([], [])
+    assert result.quiet_at > 0
+    (drop.path / ".partial").unlink()
+    assert drop.take().accepted
+
+
+def test_no_more_than_the_limit_are_taken_at_a_time(drop: Drop) -> None:
+    for number in range(5):
+        os.utime(drop.add(f"{number}.eml"), (1e9 + number, 1e9 + number))
+    assert [name for name, _ in drop.take(limit=3).accepted] == ["0.eml", "1.eml", "2.eml"]
+    assert [name for name, _ in drop.take(limit=3).accepted] == ["3.eml", "4.eml"]
+
+
+def test_more_than_one_batch_is_taken(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_BATCH", 2)
+    for number in range(5):
+        drop.add(f"{number}.eml")
+    assert len(drop.take().accepted) == 5
+    assert os.listdir(f"{drop.directory}/tmp") == []
+
+
+def test_a_file_that_cannot_be_moved_away_is_not_sent(drop: Drop) -> None:
+    drop.add("stuck.eml")
+    with fails_at(1, errno.EACCES, names=("rename",)):
+        result = drop.take()
+    assert result.accepted == []
+    assert "stuck.eml" in result.problems[0]
+    assert drop.queued() == []
+    assert len(drop.take().accepted) == 1
+
+
+def test_a_file_that_cannot_be_rejected_is_told(drop: Drop) -> None:
+    drop.add("bad.eml", b"torn")
+    with fails_at(2, errno.EROFS, names=("rename",)):
+        result = drop.take()
+    assert result.rejected == []
+    assert "torn" in result.problems[0]
+
+
+def test_a_full_disk_keeps_the_files_and_stops_the_intake(drop: Drop) -> None:
+    for number in range(3):
+        drop.add(f"{number}.eml")
+    result = take_drops(drop.directory, prepare=prepare, now=4e9, max_size_bytes=LARGEST, min_free_bytes=1 << 60)
+    assert result.accepted == result.rejected == []
+    assert "free" in result.problems[0]
+    assert drop.queued() == []
+    assert len(drop.take().accepted) == 3
+    assert everything_in(drop.directory, without=["journal"])
+    assert len(drop.queued()) == 3
+
+
+@pytest.mark.parametrize("name", ["write", "fsync", "rename", "open"])
+def test_a_failing_disk_loses_no_file(drop: Drop, name: str) -> None:
+    for number in range(3):
+        drop.add(f"{number}.eml", b"mail %d" % number)
+    for step in range(1, 16):
+        with fails_at(step, errno.EIO, names=(name,)):
+            try:
+                drop.take()
+            except (OSError, PermissionDeniedError):
+                continue
+    drop.take()
+    assert sorted(set(drop.queued())) == [b"mail 0", b"mail 1", b"mail 2"]
+    assert len(drop.queued()) == 3
+
+
+# --- a flush that is not run by root ------------------------------------------------------------------------------
+
+FLUSHER, STRANGER = 23456, 12345
+
+
+def taken_by_an_ordinary_user(drop: Drop, *later_s: float) -> list[tuple[int, int]]:
+    """Give the spool to an ordinary user and let them take; returns counts of (accepted, rejected)."""
+    for parent, _, _ in os.walk(drop.directory):
+        os.chown(parent, FLUSHER, FLUSHER)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(FLUSHER)
+            os.setuid(FLUSHER)
+            results = [drop.take(later_s=each) for each in later_s]
+            counts = [[len(result.accepted), len(result.rejected)] for result in results]
+            os.write(writer, json.dumps(counts).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        counts = json.loads(said.read())
+    os.waitpid(child, 0)
+    return [(accepted, rejected) for accepted, rejected in counts]
+
+
+@pytest.fixture
+def shared() -> Iterator[Drop]:
+    """A drop directory that others reach and may write to."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        drop = Drop(new_spool(Path(top)))
+        os.chmod(drop.directory, 0o711)
+        os.chmod(drop.path, 0o1733)
+        yield drop
+
+
+def test_the_files_of_others_are_taken_after_a_longer_silence(shared: Drop) -> None:
+    """A lease on somebody else's file is not given to an ordinary user."""
+    path = shared.add("others.eml")
+    os.chmod(path, 0o644)
+    os.chown(path, STRANGER, STRANGER)
+    assert taken_by_an_ordinary_user(shared, 0.3, 4.9, 5.1) == [(0, 0), (0, 0), (1, 0)]
+
+
+def test_a_file_that_may_not_be_read_is_rejected(shared: Drop) -> None:
+    path = shared.add("private.eml")
+    os.chmod(path, 0o600)
+    os.chown(path, STRANGER, STRANGER)
+    assert taken_by_an_ordinary_user(shared, 9.0) == [(0, 1)]
+    reason = Path(shared.directory) / "rejected" / "private.eml.reason"
+    assert "may not be read" in reason.read_text()

@@ -1,0 +1,170 @@
+"""What people see of the queue, while a flush may be at work."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.spools import ANN, JOE, MAX_DELAY_S, MESSAGE, NOW, StillClock, new_spool, put, reported, settle
+from tests.unit.spool.test_queue import hostile
+from ucrmmail.errors import PermissionDeniedError
+from ucrmmail.spool import manage
+from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.listing import Counts, QueuedMessage, counts, message, messages, queue_ids
+from ucrmmail.spool.queue import Spool
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return new_spool(tmp_path)
+
+
+def seen(directory: str) -> list[tuple[str, str]]:
+    return [(each.queue_id, each.state) for each in messages(directory)]
+
+
+def only(directory: str) -> QueuedMessage:
+    (found,) = messages(directory)
+    return found
+
+
+def one_of_each(directory: str) -> dict[str, str]:
+    ids = {state: put(directory, now=NOW + n) for n, state in enumerate(["waiting", "deferred", "held", "failed"])}
+    spool = Spool(directory, clock=StillClock())
+    settle(spool, ids["deferred"], "deferred", in_s=300)
+    settle(spool, ids["failed"], "failed")
+    spool.finish()
+    list(manage.hold(directory, [ids["held"]]))
+    return ids
+
+
+def test_each_state_has_its_name(directory: str) -> None:
+    ids = one_of_each(directory)
+    assert seen(directory) == [(queue_id, state) for state, queue_id in ids.items()]
+    for state, queue_id in ids.items():
+        assert [each.queue_id for each in messages(directory, states=[state])] == [queue_id]
+        assert list(queue_ids(directory, state)) == [queue_id]
+        found = message(directory, queue_id)
+        assert found is not None
+        assert found.state == state
+
+
+def test_all_of_a_message_is_shown(directory: str) -> None:
+    queue_id = put(directory, JOE, ANN, priority="bulk", reverse_path="")
+    found = only(directory)
+    assert (found.queue_id, found.state, found.priority) == (queue_id, "waiting", "bulk")
+    assert (found.reverse_path, found.recipients) == ("", (JOE, ANN))
+    assert (found.message_id, found.size_bytes) == ("<1@isp.example>", len(MESSAGE))
+    assert (found.accepted_at, found.next_attempt_at, found.reason) == (NOW, 0.0, "")
+    assert found.beginning == MESSAGE
+    assert found.path == path_in_queue(directory, queue_id)
+
+
+def test_why_and_until_when_it_is_deferred(directory: str) -> None:
+    queue_id = put(directory)
+    spool = Spool(directory)
+    settle(spool, queue_id, "deferred", in_s=300)
+    spool.finish()
+    found = only(directory)
+    assert (found.reason, found.next_attempt_at) == ("said deferred", NOW + 300)
+    assert found.delivery.attempts == 1
+
+
+def test_why_it_failed(directory: str) -> None:
+    queue_id = put(directory)
+    spool = Spool(directory)
+    state = settle(spool, queue_id, "failed")
+    spool.update_state(queue_id, reported(state))
+    spool.finish()
+    found = only(directory)
+    assert (found.state, found.reason, found.next_attempt_at) == ("failed", "said failed", 0.0)
+
+
+def test_what_is_settled_and_not_moved_yet_is_shown_as_it_will_be(directory: str) -> None:
+    spool = Spool(directory, clock=StillClock())
+    ids = [put(directory, now=NOW + number) for number in range(5)]
+    for queue_id, result in zip(ids, ["relayed", "deferred", "failed"], strict=False):
+        settle(spool, queue_id, result, in_s=300 if result == "deferred" else 0)
+    settle(spool, ids[3], "")
+    expected = [(ids[1], "deferred"), (ids[2], "failed"), (ids[3], "waiting"), (ids[4], "waiting")]
+    assert sorted(seen(directory)) == expected
+    assert [each.queue_id for each in messages(directory, states=["failed"])] == [ids[2]]
+    assert message(directory, ids[0]) is None
+    found = message(directory, ids[1])
+    assert found is not None
+    assert (found.state, found.next_attempt_at) == ("deferred", NOW + 300)
+    for _ in range(2):
+        counted = counts(directory)
+        assert (counted.waiting, counted.deferred, counted.failed) == (2, 1, 1)
+        assert sorted(seen(directory)) == expected
+        spool.finish()
+        spool = Spool(directory)
+
+
+def test_counts_are_of_names(directory: str) -> None:
+    one_of_each(directory)
+    for place, names in {"corrupt": ["a", "a.reason"], "rejected": ["b.eml", "b.eml.reason", "c.eml"]}.items():
+        for name in names:
+            (Path(directory) / place / name).write_text("")
+    assert counts(directory) == Counts(
+        waiting=1, deferred=1, held=1, failed=1, corrupt=1, rejected=2, oldest_accepted_at=NOW
+    )
+
+
+@pytest.mark.parametrize("oldest", ["waiting", "urgent", "deferred", "held"])
+def test_the_oldest_is_found_wherever_it_is(directory: str, oldest: str) -> None:
+    spool = Spool(directory, clock=StillClock())
+    for number, state in enumerate(["waiting", "urgent", "deferred", "held"]):
+        at = NOW - 1000 if state == oldest else NOW + 100 * number
+        queue_id = put(directory, now=at, priority="urgent" if state == "urgent" else "bulk")
+        if state == "deferred":
+            settle(spool, queue_id, "deferred", in_s=MAX_DELAY_S)
+            spool.sync()
+        if state == "held":
+            list(manage.hold(directory, [queue_id]))
+    assert counts(directory).oldest_accepted_at == NOW - 1000
+
+
+def test_a_foreign_name_does_not_hide_the_oldest(directory: str) -> None:
+    put(directory)
+    (Path(directory) / "queue" / "1-20261123T1106" / "0-!").write_text("")
+    assert counts(directory).oldest_accepted_at == NOW
+
+
+def test_a_spool_that_was_never_used_is_empty(tmp_path: Path) -> None:
+    directory = str(tmp_path / "nothing")
+    assert list(messages(directory)) == []
+    assert counts(directory) == Counts()
+    assert message(directory, "1-20261123T110559.123456-k3x9qa") is None
+    assert list(queue_ids(directory, "waiting")) == []
+    assert not os.path.exists(directory)
+
+
+def test_an_open_spool_is_not_listed(directory: str) -> None:
+    os.chmod(directory, 0o755)
+    for look in (lambda: list(messages(directory)), lambda: counts(directory)):
+        with pytest.raises(PermissionDeniedError):
+            look()
+
+
+@pytest.mark.parametrize("queue_id", ["", "../../etc/passwd", "1-20261123T110559.123456-k3x9qa", "x" * 31])
+def test_an_unknown_id_is_no_message(directory: str, queue_id: str) -> None:
+    assert message(directory, queue_id) is None
+
+
+@pytest.mark.parametrize("kind", ["symbolic link", "dangling link", "hard link", "FIFO", "directory", "sparse file"])
+def test_hostile_files_are_left_out_of_the_list(directory: str, tmp_path: Path, kind: str) -> None:
+    bad, good = put(directory), put(directory, now=NOW + 1)
+    path = Path(path_in_queue(directory, bad))
+    (tmp_path / "secret").write_bytes(path.read_bytes())
+    path.unlink()
+    hostile(path, kind, tmp_path / "secret")
+    assert seen(directory) == [(good, "waiting")]
+    assert message(directory, bad) is None
+
+
+def test_a_message_without_an_id_of_its_own_has_none(directory: str) -> None:
+    put(directory, message=b"Subject: x\r\n\r\nMessage-ID: <in the body>\r\n")
+    assert only(directory).message_id == ""

@@ -1,0 +1,603 @@
+"""Claim, settle, sync, finish, recover: the flush's side of the queue."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import fails_at
+from tests.support.spools import (
+    ANN,
+    JOE,
+    MAX_DELAY_S,
+    MESSAGE,
+    NOW,
+    StillClock,
+    after,
+    claim,
+    content,
+    everything_in,
+    new_spool,
+    place_of,
+    put,
+    reported,
+    settle,
+)
+from ucrmmail.errors import PermissionDeniedError
+from ucrmmail.files import try_lock
+from ucrmmail.journal import read_journal
+from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.moves import Moves, read_state
+from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.queuefile import CHUNK_BYTES
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> str:
+    return new_spool(tmp_path)
+
+
+@pytest.fixture
+def spool(directory: str) -> Spool:
+    return Spool(directory, clock=StillClock())
+
+
+def journal_bytes(directory: str) -> int:
+    return os.path.getsize(f"{directory}/journal")
+
+
+# --- claiming ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_claimed_message_is_what_was_accepted(spool: Spool) -> None:
+    queue_id = put(spool.directory, JOE, ANN, priority="bulk")
+    claimed = claim(spool, queue_id)
+    assert (claimed.queue_id, claimed.reverse_path) == (queue_id, "billing@isp.example")
+    assert claimed.recipients == claimed.pending == (JOE, ANN)
+    assert (claimed.priority, claimed.accepted_at) == ("bulk", NOW)
+    assert (claimed.eight_bit, claimed.utf8, claimed.size_bytes) == (False, False, len(MESSAGE))
+    assert claimed.state.attempts == 0
+    assert content(claimed) == content(claimed) == MESSAGE
+
+
+def test_a_large_message_stays_on_the_disk(spool: Spool) -> None:
+    message = os.urandom(3 * CHUNK_BYTES + 17)
+    claimed = claim(spool, put(spool.directory, message=message))
+    assert claimed.size_bytes == len(message)
+    assert max(len(chunk) for chunk in claimed.chunks()) <= CHUNK_BYTES
+    assert content(claimed) == message
+    spool.settle(claimed, after(claimed.state, "failed"))
+    # The report of a failure quotes it, after it was settled.
+    assert content(claimed) == message
+
+
+def test_an_empty_message_has_no_bytes(spool: Spool) -> None:
+    claimed = claim(spool, put(spool.directory, message=b""))
+    assert (claimed.size_bytes, content(claimed)) == (0, b"")
+
+
+def test_a_message_is_claimed_once(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    claimed = claim(spool, queue_id)
+    assert spool.claim(queue_id) is None
+    spool.release(claimed)
+    assert claim(spool, queue_id).pending == (JOE,)
+
+
+def test_a_message_that_is_gone_is_no_ones(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    os.unlink(path_in_queue(spool.directory, queue_id))
+    assert spool.claim(queue_id) is None
+    assert (spool.corrupt, spool.problems) == ([], [])
+
+
+def test_a_lock_on_a_file_that_was_moved_meanwhile_counts_for_nothing(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue_id = put(spool.directory)
+    path = path_in_queue(spool.directory, queue_id)
+    real = os.open
+
+    def open_and_hold(name: str, *arguments: object, **options: object) -> int:
+        fd: int = real(name, *arguments, **options)  # type: ignore[arg-type]
+        if name == path:
+            os.rename(path, f"{spool.directory}/held/{queue_id}")
+        return fd
+
+    monkeypatch.setattr(os, "open", open_and_hold)
+    assert spool.claim(queue_id) is None
+    assert place_of(spool.directory, queue_id) == "held"
+
+
+def test_a_spool_that_is_open_to_others_is_not_flushed(directory: str) -> None:
+    os.chmod(directory, 0o777)
+    with pytest.raises(PermissionDeniedError):
+        Spool(directory)
+
+
+# --- settling ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_relayed_message_is_removed_when_its_record_is_on_the_disk(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "relayed")
+    assert place_of(spool.directory, queue_id) == "queue"
+    assert read_journal(f"{spool.directory}/journal")[0] == [b"relayed " + queue_id.encode()]
+    spool.sync()
+    assert everything_in(spool.directory) == []
+    spool.finish()
+    assert journal_bytes(spool.directory) == 0
+    assert os.listdir(f"{spool.directory}/queue") == []
+
+
+def test_a_deferred_message_waits_with_its_state(spool: Spool) -> None:
+    queue_id = put(spool.directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE], in_s=1)
+    spool.sync()
+    assert place_of(spool.directory, queue_id) == "deferred"
+    spool.promote_due(NOW + 1, MAX_DELAY_S)
+    claimed = claim(spool, queue_id)
+    assert claimed.pending == (ANN,)
+    assert claimed.state.attempts == 1
+    spool.settle(claimed, after(claimed.state, "relayed", only=[ANN]))
+    spool.finish()
+    assert everything_in(spool.directory) == []
+
+
+def test_a_failed_message_is_kept_with_the_reason(spool: Spool) -> None:
+    queue_id = put(spool.directory, JOE, ANN)
+    claimed = claim(spool, queue_id)
+    state = after(after(claimed.state, "relayed", only=[JOE]), "failed", only=[ANN])
+    spool.settle(claimed, state)
+    spool.update_state(queue_id, reported(state))
+    spool.finish()
+    assert place_of(spool.directory, queue_id) == "failed"
+    kept = read_state(spool.directory, queue_id)
+    assert kept is not None
+    assert [(each.result, each.reply) for each in kept.recipients] == [
+        ("relayed", "said relayed"),
+        ("failed", "said failed"),
+    ]
+    assert not kept.unreported
+    assert journal_bytes(spool.directory) == 0
+
+
+def test_a_message_whose_other_recipients_are_due_at_once_stays(spool: Spool) -> None:
+    queue_id = put(spool.directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    assert list(spool.due()) == [queue_id]
+    assert claim(spool, queue_id).pending == (ANN,)
+
+
+def test_the_state_is_told_to_the_disk_before_settle_returns_when_asked(directory: str) -> None:
+    spool = Spool(directory, sync_each=True)
+    queue_id = put(directory)
+    claimed = claim(spool, queue_id)
+    with fails_at(0, 0) as called:
+        spool.settle(claimed, after(claimed.state, "relayed"))
+    assert called[-1] == "fdatasync"
+
+
+def test_relayed_messages_are_kept_for_as_long_as_asked(directory: str) -> None:
+    clock = StillClock()
+    spool = Spool(directory, keep_sent_s=7200.0, clock=clock)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    spool.finish()
+    assert everything_in(directory) == [f"sent/20261123T11/{queue_id}"]
+    for seconds, kept in ((0, 1), (7000, 1), (3 * 3600, 0)):
+        Spool(directory, keep_sent_s=7200.0, clock=clock).recover(NOW + seconds)
+        assert len(everything_in(directory)) == kept
+    assert os.listdir(f"{directory}/sent") == []
+
+
+def test_no_more_descriptors_are_open_than_a_process_may_have(spool: Spool) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(450):
+        settle(spool, put(spool.directory, now=NOW + number), "relayed")
+        assert len(os.listdir("/proc/self/fd")) < before + 210
+    spool.finish()
+    assert len(os.listdir("/proc/self/fd")) == before - 1
+    assert everything_in(spool.directory) == []
+
+
+def test_a_long_journal_is_emptied_during_the_run(spool: Spool) -> None:
+    reply = "x" * 100_000
+    for number in range(40):
+        queue_id = put(spool.directory, *[f"{each}@example.com" for each in range(250)], now=NOW + number)
+        claimed = claim(spool, queue_id)
+        state = after(claimed.state, "deferred", next_attempt_at=NOW + 600)
+        state = replace(state, recipients=tuple(replace(each, reply=reply) for each in state.recipients))
+        spool.settle(claimed, state)
+        spool.sync()
+        assert journal_bytes(spool.directory) < (1 << 22) + (1 << 20)
+    spool.finish()
+    assert journal_bytes(spool.directory) == 0
+    assert spool.promote_due(NOW + 600, MAX_DELAY_S) == 40
+
+
+def test_room_is_made_for_all_that_is_out(spool: Spool) -> None:
+    many = [f"{each}@example.com" for each in range(200)]
+    out = [claim(spool, put(spool.directory, *many, now=NOW + number)) for number in range(3)]
+    for claimed in out:
+        spool.ensure_room(claimed)
+    # From now on the disk is full: what is out can still be recorded, whatever the server says.
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+        for claimed in out:
+            state = after(claimed.state, "failed")
+            long = tuple(replace(each, reply="\U0001f600" * 1000) for each in state.recipients)
+            spool.settle(claimed, replace(state, recipients=long))
+    assert len(read_journal(f"{spool.directory}/journal")[0]) == 3
+
+
+def test_room_is_given_back(spool: Spool) -> None:
+    claimed = claim(spool, put(spool.directory))
+    for _ in range(1000):
+        spool.ensure_room(claimed)
+        spool.release(claimed)
+    assert journal_bytes(spool.directory) < 1 << 20
+
+
+def test_a_full_disk_stops_the_next_message_before_it_leaves(spool: Spool) -> None:
+    claimed = claim(spool, put(spool.directory, *[f"{each}@example.com" for each in range(200)]))
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)), pytest.raises(OSError, match="No space"):
+        spool.ensure_room(claimed)
+
+
+def test_a_message_that_cannot_be_moved_is_not_sent_again_and_moved_later(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "deferred", in_s=300)
+    with fails_at(1, errno.ENOSPC, names=("write",)):
+        spool.sync()
+    assert place_of(spool.directory, queue_id) == "queue"
+    assert list(spool.due()) == []
+    spool.sync()
+    assert place_of(spool.directory, queue_id) == "deferred"
+
+
+def test_a_message_that_cannot_be_moved_in_this_run_is_moved_by_the_next(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE], in_s=300)
+    # Only the state cannot be written: the disk is full.
+    with fails_at(1, errno.ENOSPC, names=("rename",)):
+        spool.finish()
+    assert spool.problems
+    assert queue_id in spool.problems[0]
+    assert journal_bytes(directory) > 0
+    again = Spool(directory)
+    with fails_at(1, errno.ENOSPC, names=("rename",)):
+        again.recover(NOW)
+    assert list(again.due()) == []
+    again.sync()
+    assert place_of(directory, queue_id) == "deferred"
+    again.promote_due(NOW + 300, MAX_DELAY_S)
+    assert claim(again, queue_id).pending == (ANN,)
+
+
+def test_a_message_that_somebody_removed_meanwhile_is_gone(spool: Spool) -> None:
+    for result in ("relayed", "deferred"):
+        queue_id = put(spool.directory)
+        settle(spool, queue_id, result, in_s=60 if result == "deferred" else 0)
+        os.unlink(path_in_queue(spool.directory, queue_id))
+    spool.finish()
+    assert [path for path in everything_in(spool.directory) if not path.startswith("state/")] == []
+
+
+# --- recovering -------------------------------------------------------------------------------------------------------
+
+
+def killed(spool: Spool) -> None:
+    """What the kernel does with a process that dies."""
+    for claimed, _ in spool._settled.values():
+        claimed.close()
+
+
+@pytest.mark.parametrize(("result", "place"), [("relayed", ""), ("deferred", "deferred"), ("failed", "failed")])
+def test_what_was_settled_before_a_kill_is_carried_out(directory: str, result: str, place: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, result, in_s=300 if result == "deferred" else 0)
+    killed(spool)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert list(again.due()) == []
+    assert place_of(directory, queue_id) == place
+    again.finish()
+
+
+@pytest.mark.parametrize(("result", "place"), [("relayed", ""), ("deferred", "deferred"), ("failed", "failed")])
+def test_moves_that_a_power_cut_took_back_are_repeated(tmp_path: Path, directory: str, result: str, place: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    shutil.copytree(directory, tmp_path / "before")
+    settle(spool, queue_id, "relayed", only=[JOE], in_s=1)
+    spool.sync()
+    spool.promote_due(NOW + 1, MAX_DELAY_S)
+    settle(spool, queue_id, result, only=[ANN], in_s=300 if result == "deferred" else 0)
+    spool.sync()
+    shutil.copy(f"{directory}/journal", tmp_path / "before" / "journal")
+    again = Spool(str(tmp_path / "before"))
+    again.recover(NOW)
+    assert list(again.due()) == []
+    assert place_of(again.directory, queue_id) == place
+    again.finish()
+    if place:
+        state = read_state(again.directory, queue_id)
+        assert state is not None
+        assert [each.result for each in state.recipients] == ["relayed", result]
+
+
+def test_a_state_that_a_power_cut_took_back_is_written_again_even_for_a_held_message(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE], in_s=300)
+    spool.sync()
+    os.unlink(f"{directory}/state/{queue_id}")
+    path = spool.find(queue_id)
+    assert path is not None
+    Moves(directory).to_held(path, queue_id)
+    Spool(directory).recover(NOW)
+    assert place_of(directory, queue_id) == "held"
+    state = read_state(directory, queue_id)
+    assert state is not None
+    assert state.pending == (ANN,)
+
+
+def test_what_a_person_did_after_the_record_is_not_undone(directory: str) -> None:
+    from ucrmmail.spool import manage
+
+    spool = Spool(directory)
+    deferred, failed, removed = (put(directory, now=NOW + number) for number in range(3))
+    settle(spool, deferred, "deferred", in_s=300)
+    settle(spool, failed, "failed")
+    settle(spool, removed, "failed")
+    spool.sync()
+    list(manage.retry(directory, [deferred, failed]))
+    list(manage.remove(directory, [removed]))
+    again = Spool(directory)
+    again.recover(NOW)
+    assert list(again.due()) == [deferred, failed]
+    assert place_of(directory, removed) == ""
+    assert not os.path.exists(f"{directory}/state/{removed}")
+
+
+def test_failures_that_nobody_was_told_of_are_told_by_the_next_run(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    state = settle(spool, queue_id, "failed")
+    killed(spool)
+    for _ in range(3):
+        # However often it dies before it has told a person.
+        spool = Spool(directory)
+        assert spool.recover(NOW) == [queue_id]
+        spool.finish()
+        assert journal_bytes(directory) > 0
+    spool = Spool(directory)
+    assert spool.recover(NOW) == [queue_id]
+    path = spool.find(queue_id)
+    assert path is not None
+    failed = spool.claim_at(path, queue_id)
+    assert failed is not None
+    assert content(failed) == MESSAGE
+    assert failed.state.unreported
+    spool.update_state(queue_id, reported(state))
+    spool.release(failed)
+    spool.finish()
+    assert journal_bytes(directory) == 0
+    assert Spool(directory).recover(NOW) == []
+    assert place_of(directory, queue_id) == "failed"
+
+
+def test_a_state_without_its_move_is_completed_at_the_next_claim(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    claimed = claim(spool, queue_id)
+    spool.release(claimed)
+    Moves(spool.directory).write_state(queue_id, after(claimed.state, "failed"))
+    assert spool.claim(queue_id) is None
+    spool.sync()
+    assert place_of(spool.directory, queue_id) == "failed"
+
+
+@pytest.mark.parametrize("damage", [b"", b"garbage", b"00000000 {}"])
+def test_a_lost_state_costs_attempts_and_no_mail(spool: Spool, damage: bytes) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "deferred", in_s=1)
+    spool.sync()
+    Path(f"{spool.directory}/state/{queue_id}").write_bytes(damage)
+    spool.promote_due(NOW + 1, MAX_DELAY_S)
+    claimed = claim(spool, queue_id)
+    assert (claimed.pending, claimed.state.attempts) == ((JOE,), 0)
+
+
+def test_records_about_what_is_gone_change_nothing(directory: str) -> None:
+    spool = Spool(directory)
+    for result in ("relayed", "failed"):
+        queue_id = put(directory)
+        settle(spool, queue_id, result)
+        killed(spool)
+        os.unlink(path_in_queue(directory, queue_id))
+    again = Spool(directory)
+    assert again.recover(NOW) == []
+    assert everything_in(directory) == []
+
+
+def test_nonsense_in_the_journal_is_passed_over(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    for payload in (b"", b"relayed", b"relayed ../../etc", b"state " + queue_id.encode() + b" {}", b"what " * 9):
+        spool._journal.append(payload)
+    again = Spool(spool.directory)
+    assert again.recover(NOW) == []
+    assert list(again.due()) == [queue_id]
+
+
+def test_leftovers_of_submissions_that_died_are_removed(directory: str) -> None:
+    tmp = Path(directory) / "tmp"
+    for name in ("1-20261123T110640.250000-aaaaaa", "1-20261123T102640.250000-bbbbbb.state", "x"):
+        (tmp / name).write_bytes(b"half a mess")
+    living = os.open(tmp / "x", os.O_RDONLY)
+    assert try_lock(living)
+    now = (tmp / "x").stat().st_mtime
+    Spool(directory).recover(now + 59)
+    assert len(os.listdir(tmp)) == 3
+    Spool(directory).recover(now + 61)
+    assert os.listdir(tmp) == ["x"]
+    os.close(living)
+    # A clock set back by a year: nobody writes to one file for a year.
+    Spool(directory).recover(now - 365 * 86400)
+    assert os.listdir(tmp) == []
+
+
+def test_a_file_being_taken_from_the_drop_directory_is_no_leftover(directory: str) -> None:
+    (Path(directory) / "tmp" / "1-20261123T110640.250000-aaaaaa.eml").write_bytes(b"mail")
+    Spool(directory).recover(NOW + 10 * 365 * 86400)
+    assert len(os.listdir(f"{directory}/tmp")) == 1
+
+
+# --- what cannot be believed ---------------------------------------------------------------------------------------------
+
+
+def test_a_damaged_message_is_set_aside_and_the_others_go_on(spool: Spool) -> None:
+    bad, good = put(spool.directory), put(spool.directory, now=NOW + 1)
+    path = Path(path_in_queue(spool.directory, bad))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    claimed = [spool.claim(queue_id) for queue_id in list(spool.due())]
+    assert [each is not None for each in claimed] == [False, True]
+    assert [name for name, _ in spool.corrupt] == [bad]
+    assert (Path(spool.directory) / "corrupt" / bad).read_bytes() == whole[:-1]
+    reason = (Path(spool.directory) / "corrupt" / f"{bad}.reason").read_text()
+    assert "checksum" in reason
+    assert place_of(spool.directory, good) == "queue"
+
+
+def hostile(path: Path, kind: str, secret: Path) -> None:
+    match kind:
+        case "symbolic link":
+            path.symlink_to(secret)
+        case "dangling link":
+            path.symlink_to(secret.parent / "nothing")
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+        case "hard link":
+            os.link(secret, path)
+        case "FIFO":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as server:
+                os.chdir(path.parent)
+                server.bind(path.name)
+        case "directory":
+            path.mkdir()
+            (path / "inside").write_text("x")
+        case "device":
+            os.mknod(path, 0o600 | 0o020000, os.makedev(1, 5))
+        case "sparse file":
+            with open(path, "wb") as file:
+                file.truncate(1 << 31)
+        case "somebody else's":
+            path.write_bytes(secret.read_bytes())
+            os.chown(path, 12345, 12345)
+
+
+KINDS = [
+    "symbolic link", "dangling link", "link to a device", "hard link", "FIFO", "socket", "directory", "device",
+    "sparse file", "somebody else's",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_foreign_is_sent_or_removed(
+    spool: Spool, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0 and kind in ("device", "somebody else's"):
+        pytest.skip("only root can make one")
+    monkeypatch.chdir(tmp_path)
+    queue_id, good = put(spool.directory), put(spool.directory, now=NOW + 1)
+    path = Path(path_in_queue(spool.directory, queue_id))
+    secret = tmp_path / "secret"
+    secret.write_bytes(path.read_bytes())
+    path.unlink()
+    hostile(path, kind, secret)
+    assert spool.claim(queue_id) is None
+    assert [name for name, _ in spool.corrupt] == [queue_id]
+    assert os.path.lexists(f"{spool.directory}/corrupt/{queue_id}")
+    assert secret.exists()
+    assert secret.stat().st_nlink == (2 if kind == "hard link" else 1)
+    assert list(spool.due()) == [good]
+    assert claim(spool, good).pending == (JOE,)
+    spool.finish()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "device"])
+def test_a_hostile_leftover_is_set_aside(
+    spool: Spool, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0 and kind == "somebody else's":
+        pytest.skip("only root can make one")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("keep")
+    path = Path(spool.directory) / "tmp" / "evil"
+    hostile(path, kind, tmp_path / "secret")
+    spool.recover(os.lstat(path).st_mtime + 61)
+    assert not os.path.lexists(path)
+    assert (tmp_path / "secret").read_text() == "keep"
+    assert [name for name, _ in spool.corrupt] == ([] if kind == "sparse file" else ["evil"])
+
+
+def test_two_of_one_name_are_both_kept(spool: Spool) -> None:
+    for number in range(2):
+        (Path(spool.directory) / "queue" / "stray").write_text(str(number))
+        list(spool.due())
+    corrupt = Path(spool.directory) / "corrupt"
+    assert [(corrupt / name).read_text() for name in ("stray", "stray.2")] == ["0", "1"]
+
+
+def test_one_file_that_cannot_be_read_is_told_once_and_stays(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    for _ in range(2):
+        with fails_at(1, errno.EIO, names=("pread",)):
+            assert spool.claim(queue_id) is None
+    assert len(spool.problems) == 1
+    assert place_of(spool.directory, queue_id) == "queue"
+    assert spool.claim(queue_id) is not None
+
+
+def test_a_process_that_can_open_nothing_stops(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    with fails_at(1, errno.EMFILE, names=("open",)), pytest.raises(OSError, match="Too many open files"):
+        spool.claim(queue_id)
+
+
+def test_a_foreign_file_that_cannot_be_moved_away_is_told(spool: Spool) -> None:
+    (Path(spool.directory) / "queue" / "stray").write_text("x")
+    with fails_at(1, errno.EROFS, names=("rename",)):
+        list(spool.due())
+    assert "stray" in spool.problems[0]
+    assert spool.corrupt == []
+
+
+def test_the_reason_is_not_worth_a_failure(spool: Spool) -> None:
+    (Path(spool.directory) / "queue" / "stray").write_text("x")
+    with fails_at(1, errno.ENOSPC, names=("write",)):
+        list(spool.due())
+    assert [name for name, _ in spool.corrupt] == ["stray"]
+
+
+def test_a_damaged_message_in_the_journal_is_set_aside(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "deferred", in_s=60)
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.unlink(path)
+    os.symlink("/etc/hostname", path)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert [name for name, _ in again.corrupt] == [queue_id]
