@@ -6,6 +6,7 @@ Only functions of ``os`` are replaced, never ours: what is tested may call them 
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -46,21 +47,31 @@ def dies_at(step: int, work: Callable[[Callable[[str], None]], None]) -> tuple[b
 
     Returns whether it died, and what it said before. Without a step left it ends by itself.
     """
+
+    def die(number: int, _name: str) -> None:
+        if number == step:
+            os._exit(_DIED)
+
+    def dying(say: Callable[[str], None]) -> None:
+        with at_each_call(die):
+            work(say)
+
+    return in_a_child(dying)
+
+
+def in_a_child(work: Callable[[Callable[[str], None]], None]) -> tuple[bool, list[str]]:
+    """Run ``work(say)`` in a child process; returns whether it was killed, and what it said before."""
     reader, writer = os.pipe()
+    write = os.write
     child = os.fork()
     if child == 0:
         exit_code = 1
-        write = os.write
         try:
             os.close(reader)
-
-            def die(number: int, _name: str) -> None:
-                if number == step:
-                    os._exit(_DIED)
-
-            with at_each_call(die):
-                work(lambda line: (write(writer, f"{line}\n".encode()), None)[1])
+            work(lambda line: (write(writer, f"{line}\n".encode()), None)[1])
             exit_code = 0
+        except Exception:  # noqa: BLE001 # the parent fails the test, the child must only say why
+            traceback.print_exc()
         finally:
             # Whatever happened, the child must not go on as a second test run.
             os._exit(exit_code)

@@ -14,7 +14,7 @@ from ucrmmail.spool.layout import make_spool
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.state import MessageState
 
-NOW = 1_795_432_000.25  # 2026-11-23T10:26:40.25Z
+NOW = 1_795_432_000.25  # 2026-11-23T11:06:40.25Z
 MESSAGE = b"From: billing@isp.example\r\nTo: joe@example.com\r\nMessage-ID: <1@isp.example>\r\n\r\nPlease pay.\r\n"
 JOE, ANN = "joe@example.com", "ann@example.com"
 MAX_DELAY_S = 4 * 3600.0

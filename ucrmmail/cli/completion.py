@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer  # noqa: TC002 # typer reads the annotations of what it calls
+import typer  # typer reads the annotations of what it calls
 
 
 def complete_key(incomplete: str) -> list[str]:

@@ -8,9 +8,16 @@ import typer
 
 from ucrmmail import __version__
 from ucrmmail.cli import config as config_commands
+from ucrmmail.cli import credentials as credentials_commands
 from ucrmmail.cli import queue as queue_commands
 from ucrmmail.cli.context import Invocation
 from ucrmmail.cli.enqueue import enqueue
+from ucrmmail.cli.flush import EXAMPLES as FLUSH_EXAMPLES
+from ucrmmail.cli.flush import flush
+from ucrmmail.cli.status import EXAMPLES as STATUS_EXAMPLES
+from ucrmmail.cli.status import status
+from ucrmmail.cli.test_send import EXAMPLES as TEST_SEND_EXAMPLES
+from ucrmmail.cli.test_send import test_send
 from ucrmmail.output.human import say
 
 app = typer.Typer(
@@ -56,3 +63,7 @@ Examples:
   generate-mail | ucrmmail enqueue --to joe@example.com -"""
 )(enqueue)
 app.add_typer(queue_commands.app, name="queue")
+app.add_typer(credentials_commands.app, name="credentials")
+app.command(epilog=FLUSH_EXAMPLES)(flush)
+app.command(epilog=STATUS_EXAMPLES)(status)
+app.command("test-send", epilog=TEST_SEND_EXAMPLES)(test_send)

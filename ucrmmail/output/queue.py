@@ -135,4 +135,3 @@ def _beginning(message: QueuedMessage) -> tuple[list[tuple[str, str]], list[str]
     lines = body[: _BODY_LINES * 1000].decode("utf-8", "surrogateescape").split("\r\n")
     shown = [line[:_LONGEST_LINE] for line in lines[:_BODY_LINES]]
     return headers, shown[:-1] if shown and not shown[-1] else shown
-

@@ -1,0 +1,291 @@
+"""The spool between real processes: locks, many at once, system calls as the kernel sees them, disks that are full."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import BIN, Program
+from tests.support.spools import MESSAGE, NOW, claim, content, everything_in, new_spool, put
+from ucrmmail.errors import TemporaryError
+from ucrmmail.spool.queue import Spool
+
+
+def children(count: int, work: Callable[[int], list[str]]) -> list[list[str]]:
+    """Run ``work(number)`` in so many processes that start together; return what each of them found."""
+    start, go = os.pipe()
+    pipes = []
+    for number in range(count):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            try:
+                os.close(go)
+                os.read(start, 1)
+                os.write(writer, "\n".join(work(number)).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        pipes.append(reader)
+    os.close(go)
+    os.close(start)
+    found = []
+    for reader in pipes:
+        with open(reader, encoding="utf-8") as said:
+            found.append(said.read().split())
+    for _ in range(count):
+        os.wait()
+    return found
+
+
+def test_fifty_submissions_at_once_are_all_accepted(tmp_path: Path) -> None:
+    directory = str(tmp_path / "var" / "spool")
+    accepted = [ids for (ids,) in children(50, lambda _: [put(directory, now=NOW)])]
+    assert len(set(accepted)) == 50
+    assert sorted(Spool(directory).due()) == sorted(accepted)
+    assert len(everything_in(directory)) == 50
+
+
+def test_submissions_while_a_flush_removes_buckets_are_all_accepted(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+
+    def work(number: int) -> list[str]:
+        if number:
+            return [put(directory, now=NOW + each % 3) for each in range(40)]
+        for _ in range(2000):
+            for bucket in os.listdir(f"{directory}/queue"):
+                try:
+                    os.rmdir(f"{directory}/queue/{bucket}")
+                except OSError:
+                    continue
+        return []
+
+    accepted = [queue_id for ids in children(4, work) for queue_id in ids]
+    assert len(accepted) == 120
+    assert sorted(Spool(directory).due()) == sorted(accepted)
+
+
+def test_each_message_is_claimed_by_one_process(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    ids = [put(directory, now=NOW + number) for number in range(60)]
+
+    def work(number: int) -> list[str]:
+        spool = Spool(directory)
+        order = ids if number % 2 else ids[::-1]
+        claimed = [spool.claim(queue_id) for queue_id in order]
+        # Nothing is let go of before all have tried all.
+        time.sleep(0.5)
+        return [each.queue_id for each in claimed if each is not None]
+
+    claimed = [queue_id for found in children(4, work) for queue_id in found]
+    assert sorted(claimed) == ids
+
+
+def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    queue_id = put(directory)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        claimed = Spool(directory).claim(queue_id)
+        os.write(writer, b"claimed" if claimed else b"nothing")
+        signal.pause()
+        os._exit(0)
+    assert os.read(reader, 10) == b"claimed"
+    spool = Spool(directory)
+    assert spool.claim(queue_id) is None
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert content(claim(spool, queue_id)) == MESSAGE
+    os.close(reader)
+    os.close(writer)
+
+
+def in_a_child(code: str, *arguments: str) -> str:
+    """Run code in an interpreter of its own and return what it printed."""
+    prelude = """
+        import os, sys, resource
+        from ucrmmail.errors import TemporaryError
+        from ucrmmail.spool.queue import Spool
+        from tests.support.spools import *
+        directory = sys.argv[1]
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(prelude) + textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_a_message_of_50_mib_needs_no_memory(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    size = 50 << 20
+    put(directory, message=b"x" * size)
+    said = in_a_child(
+        """
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        spool = Spool(directory)
+        claimed = claim(spool, next(spool.due()))
+        sizes = [len(chunk) for chunk in claimed.chunks()]
+        spool.settle(claimed, after(claimed.state, "relayed"))
+        spool.finish()
+        print(sum(sizes), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        """,
+        directory,
+    )
+    sent, grown_kib = map(int, said.split())
+    assert sent == size
+    assert grown_kib < 4096
+
+
+def test_a_file_that_may_not_grow_is_no_accepted_message(tmp_path: Path) -> None:
+    """A real refusal by the kernel, after part of the message was written."""
+    directory = new_spool(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(TemporaryError, match="File too large"):
+            put(directory, message=b"x" * 200_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert everything_in(directory) == []
+
+
+def may_mount() -> bool:
+    probe = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt"]
+    return (
+        shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_full_disk_is_drained_and_accepts_again(tmp_path: Path) -> None:
+    """Fill a small disk with messages, then send from it: what is relayed makes room, nothing is lost or repeated."""
+    script = """
+        import os, subprocess, sys
+        from pathlib import Path
+        from tests.support.spools import *
+        from ucrmmail.errors import TemporaryError
+        directory = new_spool(Path(sys.argv[1]))
+        accepted = []
+        spool = Spool(directory, clock=StillClock())
+        first = put(directory)
+        spool.ensure_room(claim(spool, first))
+        try:
+            while True:
+                accepted.append(put(directory, now=NOW + len(accepted), message=b"x" * 20_000))
+        except TemporaryError as error:
+            assert "free" in error.what or "No space" in error.what, error.what
+        filler = os.open(sys.argv[1] + "/filler", os.O_WRONLY | os.O_CREAT)
+        try:
+            while True:
+                os.write(filler, b"x" * 512)
+        except OSError:
+            pass
+        assert len([path for path in everything_in(directory) if path.startswith("queue")]) == 1 + len(accepted)
+        assert not [path for path in everything_in(directory) if path.startswith("tmp")]
+        results = []
+        for number, queue_id in enumerate(list(spool.due())):
+            claimed = spool.claim(queue_id)
+            if claimed is None:
+                continue
+            assert b"".join(claimed.chunks()) == b"x" * 20_000
+            deferred = number % 2
+            spool.ensure_room(claimed)
+            spool.settle(claimed, after(claimed.state, "deferred" if deferred else "relayed", next_attempt_at=NOW + 60 if deferred else 0.0))
+            results.append((queue_id, deferred))
+            spool.sync()
+        spool.finish()
+        assert [queue_id for queue_id, _ in results] == accepted
+        again = Spool(directory, clock=StillClock())
+        again.recover(NOW)
+        for queue_id, deferred in results:
+            assert place_of(directory, queue_id) == ("deferred" if deferred else ""), queue_id
+        put(directory, message=b"x" * 20_000)
+        print("drained", len(results))
+    """
+    code = textwrap.dedent(script)
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=1500k,mode=700 none "$1"; exec "$2" -c "$3" "$1"', "sh",
+         str(tmp_path), sys.executable, code],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("drained")
+
+
+def may_trace() -> bool:
+    probe = ["strace", "-o", "/dev/null", "true"]
+    return (
+        shutil.which("strace") is not None and subprocess.run(probe, capture_output=True, check=False).returncode == 0
+    )
+
+
+@pytest.mark.skipif(
+    not may_trace(), reason="tracing is not permitted here; the order is tested in tests/unit/spool too"
+)
+@pytest.mark.parametrize(
+    ("arguments", "says_id"), [(["ucrmmail-sendmail", "-t"], False), (["ucrmmail", "enqueue", "-"], True)]
+)
+def test_the_kernel_sees_the_syncs_before_the_yes(
+    program: Program, tmp_path: Path, arguments: list[str], says_id: bool
+) -> None:
+    """In order: the file is written and synced, renamed into the queue, both directories synced, then the id or the end."""
+    program.configure(25)
+    trace = tmp_path / "trace"
+    calls = "trace=openat,write,fsync,rename,renameat,renameat2,mkdir,exit_group"
+    for _ in range(2):
+        # The first submission makes the spool.
+        subprocess.run(
+            ["strace", "-f", "-y", "-o", str(trace), "-e", calls, str(BIN / arguments[0]), *arguments[1:]],
+            input=b"From: a@b.example\nTo: joe@example.com\n\nhi\n",
+            env=program.env,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    spool = re.escape(str(program.spool))
+    queue_id = r"[012]-\d{8}T\d{6}\.\d{6}-[a-z0-9]{6}"
+    steps = [
+        rf"write\(\d+<{spool}/tmp/{queue_id}>, \"ucrmmail-queue 1",
+        # Of a thread the trace may tell the end on a line of its own.
+        rf"fsync\(\d+<{spool}/tmp/{queue_id}>(\) += 0| <unfinished)",
+        rf"rename\w*\(.*{spool}/tmp/{queue_id}\", .*{queue_id}\".*\) = 0",
+        rf"fsync\(\d+<{spool}/queue/[012]-\d{{8}}T\d{{4}}>\) += 0",
+        rf"fsync\(\d+<{spool}/queue>\) += 0",
+        rf"write\(1<.*>, \"{queue_id}\\n" if says_id else r"exit_group\(0\)",
+    ]
+    text = trace.read_text()
+    at = 0
+    for step in steps:
+        found = re.compile(step).search(text, at)
+        assert found, f"{step} does not come next in\n{text[at:]}"
+        at = found.end()
+
+
+def test_a_thousand_files_are_enqueued_in_one_go(program: Program, tmp_path: Path) -> None:
+    program.configure(25)
+    for number in range(1000):
+        (tmp_path / f"{number:04}.eml").write_bytes(b"To: joe@example.com\n\n%d\n" % number)
+    files = [str(tmp_path / f"{number:04}.eml") for number in range(1000)]
+    run = program.run("enqueue", *files)
+    assert len(run.lines) == 1000
+    assert run.lines == sorted(run.lines)
+    spool = Spool(str(program.spool))
+    bodies = [content(claim(spool, queue_id)).split()[-1] for queue_id in run.lines[::100]]
+    assert bodies == [b"%d" % number for number in range(0, 1000, 100)]

@@ -1,0 +1,250 @@
+"""From the configuration to the real things: smarthost, limits, spool, secret, the way messages are prepared.
+
+Below this module nobody reads the configuration; they are given values.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.config.load import Config
+    from ucrmmail.credentials.secret import Secret
+    from ucrmmail.delivery.flush import Account, Options, Watcher
+    from ucrmmail.delivery.report import RunReport
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.delivery.stop import Stop
+    from ucrmmail.limits.rules import Rules
+    from ucrmmail.message.prepare import Addresses, Prepared
+    from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.spool.queue import Spool
+
+
+def smarthost_of(config: Config) -> Smarthost:
+    """Return how the smarthost is reached. Raises ConfigError when the configuration does not say enough."""
+    from ucrmmail.smtp.smarthost import Smarthost
+
+    problem = config.smarthost_problem()
+    if problem is not None:
+        raise problem
+    return Smarthost(
+        host=config.text("smtp.host"),
+        port=config.integer("smtp.port"),
+        encryption=config.text("smtp.encryption"),
+        username=config.text("smtp.username"),
+        authentication=config.text("smtp.authentication"),
+        verify_certificate=config.flag("smtp.verify_certificate"),
+        ca_file=config.text("smtp.ca_file"),
+        client_certificate=config.text("smtp.client_certificate"),
+        client_key=config.text("smtp.client_key"),
+        timeout_s=config.seconds("smtp.timeout"),
+        final_timeout_s=config.seconds("smtp.final_timeout"),
+        local_hostname=config.text("smtp.local_hostname") or os.uname().nodename,
+        pipelining=config.flag("smtp.pipelining"),
+        allow_insecure_login=config.flag("smtp.allow_insecure_login"),
+    )
+
+
+def rules_of(config: Config) -> Rules:
+    """Return the Throttler and the AntiFlood."""
+    from ucrmmail.limits.rules import rules_from
+
+    return rules_from(
+        message_limit=config.integer("throttler.message_limit"),
+        duration_s=config.seconds("throttler.duration"),
+        window=config.text("throttler.window"),
+        count=config.text("throttler.count"),
+        additional_limits=config.words("throttler.additional_limits"),
+        activation_threshold=config.integer("antiflood.activation_threshold"),
+        pause_s=config.seconds("antiflood.pause_time"),
+    )
+
+
+def retry_of(config: Config) -> Retry:
+    """Return when deferred messages come back."""
+    from ucrmmail.delivery.schedule import Retry
+
+    return Retry(
+        first_delay_s=config.seconds("retry.first_delay"),
+        max_delay_s=config.seconds("retry.max_delay"),
+        give_up_after_s=config.seconds("retry.give_up_after"),
+    )
+
+
+def addresses_of(config: Config) -> Addresses:
+    """Return the addresses that decide Sender, reverse-path and local names."""
+    from ucrmmail.message.prepare import Addresses
+
+    return Addresses(
+        sender=config.text("addresses.sender"),
+        organization=config.text("addresses.organization"),
+        support=config.text("addresses.support"),
+        notification=config.text("addresses.notification"),
+    )
+
+
+def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
+    """Return the function that makes a message from the drop directory ready for the queue."""
+    from ucrmmail.message.prepare import prepare
+
+    addresses = addresses_of(config)
+    hostname = os.uname().nodename
+    max_size = config.size_bytes("spool.max_message_size")
+
+    def ready_for_queue(raw: bytes) -> Prepared:
+        return prepare(
+            raw,
+            reverse_path=None,
+            recipients=(),
+            extract_recipients=True,
+            addresses=addresses,
+            priority=None,
+            now=time.time(),
+            hostname=hostname,
+            unique=os.urandom(12).hex(),
+            max_size=max_size,
+        )
+
+    return ready_for_queue
+
+
+def secret_of(config: Config) -> Callable[[], str]:
+    """Return a function that fetches the account's secret once, when it is first asked for.
+
+    The function raises ConfigError when there is none, TemporaryError when it is locked or does not answer.
+    """
+    found: list[Secret] = []
+
+    def secret() -> str:
+        if not config.text("smtp.username"):
+            return ""
+        if not found:
+            from ucrmmail.cli.credentials import store_of
+            from ucrmmail.credentials.find import find_secret
+
+            found.append(find_secret(store_of(config), os.environ))
+        return found[0].reveal()
+
+    return secret
+
+
+@dataclass(slots=True)
+class FlushParts:
+    """Everything a flush works with, opened and recovered; the caller holds the flush lock."""
+
+    spool: Spool
+    run: Callable[[Watcher], RunReport]
+
+
+def flush_parts(config: Config, options: Options) -> FlushParts:
+    """Open the spool, repair what a crash left, take the drop directory, and return the run that is ready to start.
+
+    Raises UcrmmailError or OSError.
+    """
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.flush import flush
+    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.delivery.notices import Reporter
+    from ucrmmail.delivery.opening import open_queue
+    from ucrmmail.delivery.stop import Stop
+    from ucrmmail.limits.ledger import Ledger, read_boot_id
+    from ucrmmail.spool.queue import Spool
+
+    directory = config.text("spool.directory")
+    clock = Clock()
+    stop = Stop()
+    stop.on_signals()
+    retry = retry_of(config)
+    min_free_bytes = config.size_bytes("spool.min_free_space")
+    needs_person: list[str] = []
+    spool = Spool(
+        directory,
+        sync_each=config.text("spool.sync") == "each",
+        keep_sent_s=config.seconds("spool.keep_sent"),
+        clock=clock,
+    )
+    reporter = Reporter(
+        accept=report_acceptor(directory, min_free_bytes),
+        notification=config.text("addresses.notification"),
+        hostname=os.uname().nodename,
+    )
+    open_queue(
+        spool,
+        reporter=reporter,
+        prepare=preparer_of(config),
+        max_size_bytes=config.size_bytes("spool.max_message_size"),
+        min_free_bytes=min_free_bytes,
+        retry=retry,
+        clock=clock,
+        sleep=stop.sleep,
+        needs_person=needs_person,
+    )
+    ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
+    log = DeliveryLog(f"{config.location.log_directory}/delivery.log")
+
+    def run(watcher: Watcher) -> RunReport:
+        try:
+            return flush(
+                spool=spool,
+                ledger=ledger,
+                account=account_of(config, clock, stop),
+                reporter=reporter,
+                log=log,
+                retry=retry,
+                clock=clock,
+                stop=stop,
+                options=options,
+                watcher=watcher,
+                needs_person=needs_person,
+            )
+        finally:
+            log.close()
+
+    return FlushParts(spool, run)
+
+
+def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
+    """Return how the smarthost is reached, and what tells that the settings changed."""
+    from ucrmmail.delivery.account import settings_mark
+    from ucrmmail.delivery.flush import Account
+    from ucrmmail.smtp.session import Session, open_session
+
+    secret = secret_of(config)
+
+    def connect() -> Session:
+        return open_session(smarthost_of(config), secret=secret, clock=clock, stop=stop)
+
+    settings = [config.text(key) for key in ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication")]
+    return Account(
+        connect=connect,
+        secret=secret,
+        settings_mark=settings_mark(settings, config.integer("smtp.port"), config.text("smtp.ca_file")),
+        state_path=f"{config.text('spool.directory')}/account.json",
+    )
+
+
+def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes], str]:
+    """Return the function that puts our own reports into the queue."""
+    from ucrmmail.spool.accept import accept
+
+    def accept_report(reverse_path: str, recipient: str, message: bytes) -> str:
+        return accept(
+            directory,
+            reverse_path=reverse_path,
+            recipients=(recipient,),
+            message=message,
+            priority="normal",
+            eight_bit=not message.isascii(),
+            utf8=not recipient.isascii(),
+            now=time.time(),
+            # A report is owed for mail that was accepted: it may use the space that is kept free for this.
+            min_free_bytes=min(min_free_bytes, 1_000_000),
+        )
+
+    return accept_report

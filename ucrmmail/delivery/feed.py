@@ -1,0 +1,214 @@
+"""The queue as the SMTP client sees it: hand out the next message that may leave, take back what became of it.
+
+Here the spool, the limits and the client meet. The order of the calls is what keeps mail from being lost, sent twice,
+or sent beyond a limit:
+
+    ready():   claim -> limits open? -> room for the record -> reserve (durable) -> the message may leave
+    settle():  the spool records the outcome -> the limits count it -> failures are reported -> only then the next body
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.opening import report_failures
+from ucrmmail.delivery.report import MessageReport
+from ucrmmail.delivery.settlement import after_attempt, result_of, unreported
+from ucrmmail.message.outcome import Result
+from ucrmmail.smtp.submit import Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.delivery.notices import Reporter
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.limits.ledger import Ledger, Reservation
+    from ucrmmail.message.outcome import Outcome
+    from ucrmmail.spool.claimed import Claimed
+    from ucrmmail.spool.queue import Spool
+
+# Outcomes are brought to the disk together, at the most this often (reliability: "what is synced when").
+SYNC_INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    claimed: Claimed
+    reservation: Reservation
+
+
+class QueueFeed:
+    """Hands out transactions under the limits and settles them; shared by all connections of a run.
+
+    ``may_start()`` says whether the run may begin another message at all (time limit, stop request). After ``ready()``
+    returned None, ``opens_at`` tells when a limit opens (0.0: no limit is in the way) and ``exhausted`` whether the
+    queue has nothing due.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        ledger: Ledger,
+        reporter: Reporter,
+        log: DeliveryLog,
+        retry: Retry,
+        clock: Clock,
+        may_start: Callable[[], bool],
+        message_limit: int,
+        on_settled: Callable[[MessageReport], None],
+        needs_person: list[str],
+    ) -> None:
+        self._spool = spool
+        self._ledger = ledger
+        self._reporter = reporter
+        self._log = log
+        self._retry = retry
+        self._clock = clock
+        self._may_start = may_start
+        self._message_limit = message_limit
+        self._on_settled = on_settled
+        self._needs_person = needs_person
+        self._lock = threading.RLock()
+        self._due: Iterator[str] = iter(())
+        self._next: Claimed | None = None
+        self._open: dict[str, _Work] = {}
+        self._synced_at = clock.monotonic()
+        self._started = 0
+        self.opens_at = 0.0
+        self.exhausted = False
+        self.progress = 0
+
+    def has_work(self) -> bool:
+        """Return whether a message is due and could be claimed, whatever the limits say."""
+        with self._lock:
+            if self._next is None:
+                self._next = self._claim_next()
+            self.exhausted = self._next is None
+            return self._next is not None
+
+    def put_back(self) -> None:
+        """Let go of a message that was claimed ahead, so that a more urgent one can come before it."""
+        with self._lock:
+            if self._next is not None:
+                self._spool.release(self._next)
+                self._next = None
+                self._due = iter(())
+
+    def limits_open_at(self, now: float) -> float:
+        """Return when the message that is next may leave, ``now`` if at once; ``has_work()`` comes first."""
+        with self._lock:
+            return self._ledger.earliest(now, self._amount(self._next))
+
+    def limit_in_the_way(self) -> str:
+        """Return which limit the next message waits for: "throttler" or "antiflood"."""
+        with self._lock:
+            return self._ledger.in_the_way(self._clock.now(), self._amount(self._next)) or "throttler"
+
+    @property
+    def message_limit_reached(self) -> bool:
+        """Whether this run has begun as many messages as it may."""
+        return bool(self._message_limit) and self._started >= self._message_limit
+
+    def ready(self) -> Transaction | None:
+        """Return the next message, reserved and ready to leave, or None when none may leave right now."""
+        with self._lock:
+            if self.message_limit_reached or not self._may_start() or not self.has_work():
+                return None
+            claimed = self._next
+            if claimed is None:
+                return None
+            now = self._clock.now()
+            amount = self._amount(claimed)
+            self.opens_at = self._ledger.earliest(now, amount)
+            if self.opens_at > now:
+                return None
+            self.opens_at = 0.0
+            # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
+            self._spool.ensure_room(claimed)
+            reservation = self._ledger.reserve(now, amount)
+            self._next = None
+            self._started += 1
+            self._open[claimed.queue_id] = _Work(claimed, reservation)
+            return Transaction(
+                queue_id=claimed.queue_id,
+                reverse_path=claimed.reverse_path,
+                recipients=claimed.pending[:amount] if self._ledger.counts_recipients else claimed.pending,
+                size_bytes=claimed.size_bytes,
+                eight_bit=claimed.eight_bit,
+                utf8=claimed.utf8,
+                chunks=claimed.chunks,
+            )
+
+    def unused(self, transaction: Transaction) -> None:
+        """Take back a message that never left, for reasons not its own: nothing is counted, no attempt is lost."""
+        with self._lock:
+            work = self._open.pop(transaction.queue_id)
+            self._ledger.refund(work.reservation)
+            self._spool.release(work.claimed)
+            self._started -= 1
+            self._due = iter(())
+
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+        """Record what became of a message. Raises OSError when it cannot be recorded: then the run must end."""
+        with self._lock:
+            work = self._open.pop(transaction.queue_id)
+            now = self._clock.now()
+            claimed = work.claimed
+            state = after_attempt(
+                claimed.state,
+                outcomes,
+                queue_id=claimed.queue_id,
+                accepted_at=claimed.accepted_at,
+                now=now,
+                retry=self._retry,
+            )
+            self._spool.settle(claimed, state)
+            counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
+            if counted:
+                uncertain = not any(outcome.result is Result.RELAYED for outcome in outcomes)
+                self._ledger.confirm(work.reservation, now, counted, uncertain=uncertain)
+                self.progress += 1
+            else:
+                self._ledger.refund(work.reservation)
+            for outcome in outcomes:
+                self._log.add(now, claimed.queue_id, claimed.reverse_path, outcome)
+            if unreported(state):
+                report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
+            self._on_settled(
+                MessageReport(
+                    queue_id=claimed.queue_id,
+                    reverse_path=claimed.reverse_path,
+                    result=result_of(state).value,
+                    outcomes=outcomes,
+                    next_attempt_at=state.next_attempt_at,
+                )
+            )
+            self._sync_now_and_then()
+
+    def _claim_next(self) -> Claimed | None:
+        """Return the first message due that nobody else works on; asks the queue anew once, for what came meanwhile."""
+        for _ in range(2):
+            for queue_id in self._due:
+                claimed = self._spool.claim(queue_id)
+                if claimed is not None:
+                    return claimed
+            self._due = self._spool.due()
+        return None
+
+    def _amount(self, claimed: Claimed | None) -> int:
+        """Return the recipients of the next transaction, never more at once than a limit holds; 1 when none count."""
+        if claimed is None or not self._ledger.counts_recipients:
+            return 1
+        return min(len(claimed.pending), self._ledger.largest_amount)
+
+    def _sync_now_and_then(self) -> None:
+        monotonic = self._clock.monotonic()
+        if monotonic - self._synced_at >= SYNC_INTERVAL_S:
+            self._spool.sync()
+            self._log.write()
+            self._synced_at = self._clock.monotonic()

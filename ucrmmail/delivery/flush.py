@@ -1,0 +1,229 @@
+"""The flush: one run over the queue, from the lock to the report.
+
+    lock -> recover what a crash left -> take the drop directory -> bring back what is due -> account allowed?
+         -> connect and send (``run``) -> settle, sync, report
+
+Everything it needs is passed in: the spool, the ledger, the way to connect, the clock. It reads no configuration and
+prints nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.account import (
+    AccountState,
+    after_trouble,
+    load_account,
+    may_connect_at,
+    save_account,
+    secret_mark,
+)
+from ucrmmail.delivery.feed import QueueFeed
+from ucrmmail.delivery.report import MessageReport, RunReport
+from ucrmmail.delivery.run import Run, Window
+from ucrmmail.errors import UcrmmailError
+from ucrmmail.message.outcome import Kind, Result, Scope, Stage, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.delivery.notices import Reporter
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.delivery.stop import Stop
+    from ucrmmail.limits.ledger import Ledger
+    from ucrmmail.smtp.session import Session
+    from ucrmmail.spool.queue import Spool
+
+# Without a time limit of its own, a run waits for limits as long as one that cron starts each minute may.
+DEFAULT_WAIT_S = 50.0
+LONGEST_GRACE_S = 5.0
+_EX_TEMPFAIL = 75
+_EX_NOPERM = 77
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How to reach the smarthost, and how to tell whether that was changed since a run failed.
+
+    ``connect()`` returns a session that is logged in, or raises SessionError with a trouble of the account.
+    ``secret()`` returns the secret, "" when none is used. Both are called only when there is a message to send.
+    """
+
+    connect: Callable[[], Session]
+    secret: Callable[[], str]
+    settings_mark: str
+    state_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person or cron asks of a run. ``message_limit`` 0 is none, ``time_limit_s`` 0.0 is none."""
+
+    time_limit_s: float = 0.0
+    message_limit: int = 0
+    wait: bool = True
+    connections: int = 1
+    keep_messages: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who wants to see the run as it goes."""
+
+    settled: Callable[[MessageReport], None] = lambda _message: None
+    waiting: Callable[[str, float], None] = lambda _reason, _until: None
+
+
+def flush(
+    *,
+    spool: Spool,
+    ledger: Ledger,
+    account: Account,
+    reporter: Reporter,
+    log: DeliveryLog,
+    retry: Retry,
+    clock: Clock,
+    stop: Stop,
+    options: Options,
+    watcher: Watcher,
+    needs_person: list[str],
+) -> RunReport:
+    """Send what is due and may leave; the caller holds the flush lock and has recovered the spool.
+
+    Returns the report; its exit code is that of ``ucrmmail flush``. Raises OSError when an outcome could not be
+    recorded: the run ends before another message leaves.
+    """
+    counts = _Counts(options.keep_messages, watcher.settled)
+    started = clock.monotonic()
+    window = _window(started, options)
+    feed = QueueFeed(
+        spool=spool,
+        ledger=ledger,
+        reporter=reporter,
+        log=log,
+        retry=retry,
+        clock=clock,
+        may_start=lambda: not stop.requested and clock.monotonic() < window.sends_until,
+        message_limit=options.message_limit,
+        on_settled=counts.add,
+        needs_person=needs_person,
+    )
+    report = RunReport()
+    if feed.has_work():
+        run = Run(
+            feed,
+            connect=account.connect,
+            clock=clock,
+            stop=stop,
+            window=window,
+            on_wait=lambda until: watcher.waiting(feed.limit_in_the_way(), until),
+        )
+        report = _send(run, account, retry, clock, connections=options.connections, counts=counts)
+        feed.put_back()
+    spool.finish()
+    ledger.close(clock.now())
+    log.write()
+    needs_person += [f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt]
+    needs_person += spool.problems
+    held_back = spool.count_waiting() if report.reason or report.trouble is not None else 0
+    return replace(
+        report,
+        relayed=counts.relayed,
+        deferred=counts.deferred,
+        failed=counts.failed,
+        held_back=held_back,
+        next_at=report.next_at or spool.next_due_at() or 0.0,
+        needs_person=tuple(needs_person),
+        messages=tuple(counts.messages),
+    )
+
+
+def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections: int, counts: _Counts) -> RunReport:
+    """Send unless the account is deferred, and keep what this run learnt of the account for the next."""
+    state = load_account(account.state_path, owner=os.geteuid())
+    try:
+        opens_at = _account_opens_at(state, account, clock.now(), retry)
+        if opens_at > clock.now():
+            return RunReport(reason="account", next_at=opens_at, exit_code=_EX_TEMPFAIL)
+        run.drive(connections)
+        ending = run.ending
+        trouble = ending.trouble
+    except UcrmmailError as error:
+        # The configuration or the secret: the operator's to mend. The queue stays as it is.
+        return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code)
+    if trouble is None:
+        if state.deferred and counts.relayed:
+            save_account(account.state_path, AccountState())
+        return RunReport(reason=ending.reason, next_at=ending.next_at)
+    before = AccountState() if counts.relayed else state
+    state = after_trouble(
+        before,
+        trouble,
+        now=clock.now(),
+        first_delay_s=retry.first_delay_s,
+        max_delay_s=retry.max_delay_s,
+        settings_mark=account.settings_mark,
+        secret_mark=secret_mark(account.settings_mark, account.secret()) if trouble.exit_code == _EX_NOPERM else "",
+    )
+    save_account(account.state_path, state)
+    return RunReport(reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code)
+
+
+def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:
+    """Return when a run may connect: a new password ends the pause after a refused login."""
+    opens_at = may_connect_at(state, now=now, max_delay_s=retry.max_delay_s, settings_mark=account.settings_mark)
+    if (
+        opens_at > now
+        and state.secret_mark
+        and secret_mark(account.settings_mark, account.secret()) != state.secret_mark
+    ):
+        return now
+    return opens_at
+
+
+def _window(started: float, options: Options) -> Window:
+    limit_s = options.time_limit_s
+    waits_s = limit_s or DEFAULT_WAIT_S
+    # A limit that opens just after the run would end is waited for: cron's jitter must not cost every second run.
+    waits_until = started + waits_s + min(LONGEST_GRACE_S, waits_s / 10) if options.wait else -math.inf
+    return Window(sends_until=started + limit_s if limit_s else math.inf, waits_until=waits_until)
+
+
+def _of_error(error: UcrmmailError) -> Trouble:
+    return Trouble(
+        scope=Scope.ACCOUNT,
+        kind=Kind.TRANSIENT,
+        stage=Stage.SECRET,
+        what=error.what,
+        why=error.why,
+        remedy=error.remedy,
+        exit_code=error.exit_code,
+    )
+
+
+class _Counts:
+    """Counts messages by what became of them, and keeps them when asked."""
+
+    def __init__(self, keep: bool, watch: Callable[[MessageReport], None]) -> None:
+        self._keep = keep
+        self._watch = watch
+        self.relayed = self.deferred = self.failed = 0
+        self.messages: list[MessageReport] = []
+
+    def add(self, message: MessageReport) -> None:
+        """Count one message that was settled."""
+        if message.result == Result.RELAYED.value:
+            self.relayed += 1
+        elif message.result == Result.DEFERRED.value:
+            self.deferred += 1
+        else:
+            self.failed += 1
+        if self._keep:
+            self.messages.append(message)
+        self._watch(message)

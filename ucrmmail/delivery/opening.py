@@ -1,0 +1,94 @@
+"""Before a run: complete what a crash left, report what was not, take the drop directory, bring back what is due."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.settlement import all_reported, unreported
+from ucrmmail.spool.intake import take_drops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.notices import Reporter
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.message.prepare import Prepared
+    from ucrmmail.spool.claimed import Claimed
+    from ucrmmail.spool.intake import Intake
+    from ucrmmail.spool.queue import Spool
+    from ucrmmail.spool.state import MessageState
+
+# A file that was dropped a moment ago is waited for; one that others still write to is left to the next run.
+_LONGEST_QUIET_S = 1.0
+
+
+def open_queue(
+    spool: Spool,
+    *,
+    reporter: Reporter,
+    prepare: Callable[[bytes], Prepared],
+    max_size_bytes: int,
+    min_free_bytes: int,
+    retry: Retry,
+    clock: Clock,
+    sleep: Callable[[float], None],
+    needs_person: list[str],
+) -> None:
+    """Make the queue ready for a run. Raises OSError."""
+    for queue_id in spool.recover(clock.now()):
+        path = spool.find(queue_id)
+        claimed = spool.claim_at(path, queue_id) if path is not None else None
+        if claimed is not None:
+            report_failures(spool, claimed, claimed.state, reporter, now=clock.now(), needs_person=needs_person)
+            spool.release(claimed)
+
+    def take() -> Intake:
+        return take_drops(
+            spool.directory,
+            prepare=prepare,
+            now=clock.now(),
+            max_size_bytes=max_size_bytes,
+            min_free_bytes=min_free_bytes,
+        )
+
+    taken = take()
+    _tell(taken, needs_person)
+    wait_s = taken.quiet_at - clock.now()
+    if taken.quiet_at and wait_s <= _LONGEST_QUIET_S:
+        sleep(wait_s)
+        _tell(take(), needs_person)
+    spool.promote_due(clock.now(), retry.max_delay_s)
+
+
+def _tell(taken: Intake, needs_person: list[str]) -> None:
+    needs_person += [f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected]
+    needs_person += taken.problems
+
+
+def report_failures(
+    spool: Spool,
+    claimed: Claimed,
+    state: MessageState,
+    reporter: Reporter,
+    *,
+    now: float,
+    needs_person: list[str],
+) -> None:
+    """Tell a person of the failures that nobody was told of, then mark them as told.
+
+    The failure itself is recorded already. A crash in between repeats the telling, it never swallows it. Raises
+    UcrmmailError when the report cannot be queued.
+    """
+    failed = unreported(state)
+    told = reporter.report(
+        queue_id=claimed.queue_id,
+        reverse_path=claimed.reverse_path,
+        accepted_at=claimed.accepted_at,
+        failed=failed,
+        original=b"".join(claimed.chunks()),
+        now=now,
+    )
+    if not told:
+        needs_person += [f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed]
+    spool.update_state(claimed.queue_id, all_reported(state))

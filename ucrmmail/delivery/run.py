@@ -1,0 +1,197 @@
+"""One run of the flush over one or more connections: connect, submit, wait for limits, and know when to stop.
+
+The run sleeps through a pause when that fits its time limit, else it stops and leaves the rest to the next one. What
+it holds back is not failed, and costs no attempt.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.submit import submit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.feed import QueueFeed
+    from ucrmmail.delivery.stop import Stop
+    from ucrmmail.smtp.session import Session
+
+# A login costs more than an idle connection, but servers close those that idle for minutes (RFC 5321: five).
+LONGEST_IDLE_S = 90.0
+# A connection that was idle for longer than this is asked whether it still lives before a message is risked on it.
+DOUBTFUL_IDLE_S = 5.0
+# So many connections in a row that were lost without a message relayed are a trouble of the account.
+LOST_CONNECTIONS = 2
+
+
+@dataclass(slots=True)
+class Window:
+    """Until when a run may send, and until when it may wait for a limit, on the monotonic clock (``inf``: for ever)."""
+
+    sends_until: float
+    waits_until: float
+
+    def extend_to(self, monotonic: float) -> None:
+        """Let the run send until then: a limit that it waited for opens just after its end."""
+        self.sends_until = max(self.sends_until, monotonic)
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections."""
+
+    trouble: Trouble | None = None
+    reason: str = ""
+    next_at: float = 0.0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def because_of(self, trouble: Trouble) -> None:
+        """Remember the first trouble."""
+        with self.lock:
+            if self.trouble is None:
+                self.trouble = trouble
+
+
+class Run:
+    """Drives connections over a feed until nothing is due or nothing more may leave."""
+
+    def __init__(
+        self,
+        feed: QueueFeed,
+        *,
+        connect: Callable[[], Session],
+        clock: Clock,
+        stop: Stop,
+        window: Window,
+        on_wait: Callable[[float], None],
+    ) -> None:
+        self._feed = feed
+        self._connect = connect
+        self._clock = clock
+        self._stop = stop
+        self._window = window
+        self._on_wait = on_wait
+        self.ending = Ending()
+
+    def drive(self, connections: int) -> None:
+        """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
+
+        The first connection shows that the login works before the others try; one that is refused later only means
+        that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
+        secret.
+        """
+        others: list[threading.Thread] = []
+
+        def start_others() -> None:
+            for _ in range(connections - 1 - len(others)):
+                thread = threading.Thread(target=self._drive_extra, daemon=True)
+                others.append(thread)
+                thread.start()
+
+        try:
+            self._drive_one(start_others)
+        finally:
+            for thread in others:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    _failure: BaseException | None = None
+
+    def _drive_extra(self) -> None:
+        try:
+            self._drive_one(None)
+        except BaseException as error:  # noqa: BLE001 # a thread's error is raised again in the main one
+            self._failure = error
+
+    def _drive_one(self, connected: Callable[[], None] | None) -> None:
+        session: Session | None = None
+        lost = 0
+        try:
+            while self.ending.trouble is None and self._failure is None:
+                waited_s = self._wait_until_open(session)
+                if waited_s < 0:
+                    return
+                if session is not None and waited_s > DOUBTFUL_IDLE_S and not session.is_alive():
+                    session.close()
+                    session = None
+                if session is None:
+                    session = self._open(first=connected is not None)
+                    if session is None:
+                        return
+                    if connected is not None:
+                        connected()
+                before = self._feed.progress
+                end = submit(session, self._feed)
+                if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
+                    self.ending.because_of(end.trouble)
+                if not end.alive:
+                    session.close()
+                    session = None
+                    lost = 0 if self._feed.progress > before else lost + 1
+                    if lost >= LOST_CONNECTIONS:
+                        self.ending.because_of(_connections_are_lost(end.trouble))
+        finally:
+            if session is not None:
+                session.quit()
+
+    def _open(self, *, first: bool) -> Session | None:
+        try:
+            return self._connect()
+        except SessionError as error:
+            if first:
+                self.ending.because_of(error.trouble)
+            return None
+
+    def _wait_until_open(self, session: Session | None) -> float:
+        """Return how long was waited until a message may leave; -1.0 when none will in this run."""
+        waited_s = 0.0
+        while True:
+            if self._stop.requested:
+                self.ending.reason = "stopped"
+                return -1.0
+            if not self._feed.has_work():
+                return -1.0
+            if self._feed.message_limit_reached:
+                self.ending.reason = "message limit"
+                return -1.0
+            monotonic = self._clock.monotonic()
+            if monotonic >= self._window.sends_until:
+                self.ending.reason = "time limit"
+                return -1.0
+            now = self._clock.now()
+            opens_at = self._feed.limits_open_at(now)
+            pause_s = opens_at - now
+            if pause_s <= 0:
+                return waited_s
+            if monotonic + pause_s > self._window.waits_until:
+                self.ending.reason, self.ending.next_at = self._feed.limit_in_the_way(), opens_at
+                self._feed.put_back()
+                return -1.0
+            self._window.extend_to(monotonic + pause_s + 1.0)
+            # Mail that is more urgent may arrive during the pause and goes first.
+            self._feed.put_back()
+            if session is not None and pause_s > LONGEST_IDLE_S:
+                session.quit()
+            self._on_wait(opens_at)
+            self._stop.sleep(min(pause_s, 1.0))
+            waited_s += self._clock.monotonic() - monotonic
+
+
+def _connections_are_lost(trouble: Trouble | None) -> Trouble:
+    what = "the smarthost keeps closing the connection"
+    return Trouble(
+        scope=Scope.ACCOUNT,
+        kind=Kind.TRANSIENT,
+        stage=trouble.stage if trouble is not None else Stage.CONNECT,
+        what=f"{what}: {trouble.what}" if trouble is not None else what,
+        remedy="run `ucrmmail test-connection`; nothing was lost, the next run tries again",
+        reply=trouble.reply if trouble is not None else None,
+        exit_code=69,
+    )

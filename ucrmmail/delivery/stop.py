@@ -1,0 +1,47 @@
+"""How a run is asked to end: a signal makes a descriptor readable, and whatever waits watches it.
+
+A signal handler that raised could tear a record in two. This one only writes a byte to a pipe: the wire, which waits
+for the server, and the run, which waits for a limit to open, both see it within a moment and end in good order.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class Stop:
+    """A request to end the run; ``fileno()`` is readable once it was made."""
+
+    def __init__(self) -> None:
+        self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self.signal_number = 0
+
+    def fileno(self) -> int:
+        """Return the descriptor to watch."""
+        return self._read_fd
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run should end."""
+        return self.signal_number != 0
+
+    def request(self, signal_number: int, _frame: FrameType | None = None) -> None:
+        """Ask the run to end; safe in a signal handler."""
+        self.signal_number = signal_number
+        os.write(self._write_fd, b"\0")
+
+    def on_signals(self) -> None:
+        """Let SIGTERM, SIGINT and SIGHUP end the run in good order."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self.request)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until the run is asked to end."""
+        if seconds > 0:
+            select.select([self._read_fd], [], [], seconds)
