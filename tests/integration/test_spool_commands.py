@@ -1,0 +1,288 @@
+"""``enqueue`` and ``queue`` as they are run: what they print, what they change, how they end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.program import PLAIN, Program
+from tests.support.spools import MAX_DELAY_S, after, claim, place_of, reported, settle
+from ucrmmail.spool.layout import is_queue_id
+from ucrmmail.spool.queue import Spool
+
+UNKNOWN = "1-20261123T110559.123456-k3x9qa"
+FIELDS = {
+    "queue_id", "message_id", "state", "reverse_path", "recipients", "size_bytes", "priority", "accepted_at",
+    "attempts", "next_attempt_at", "reason",
+}  # fmt: skip
+
+
+@pytest.fixture
+def queue(program: Program) -> Program:
+    program.configure(25)
+    return program
+
+
+def enqueue(program: Program, *arguments: str, message: bytes = PLAIN) -> str:
+    (queue_id,) = program.run("enqueue", *arguments, "-", stdin=message).lines
+    assert is_queue_id(queue_id)
+    return queue_id
+
+
+def one_in_each_state(program: Program) -> dict[str, str]:
+    ids = {state: enqueue(program, "--priority", "normal") for state in ("waiting", "deferred", "held", "failed")}
+    spool = Spool(str(program.spool))
+    claimed = claim(spool, ids["deferred"])
+    spool.settle(claimed, after(claimed.state, "deferred", next_attempt_at=float(int(time.time()) + 600)))
+    state = settle(spool, ids["failed"], "failed")
+    spool.update_state(ids["failed"], reported(state))
+    spool.finish()
+    program.run("queue", "hold", ids["held"])
+    return ids
+
+
+# --- enqueue ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bad_file_is_told_and_the_others_go_on(queue: Program, tmp_path: Path) -> None:
+    good, bad, torn = tmp_path / "good.eml", tmp_path / "bad.eml", tmp_path / "none.eml"
+    good.write_bytes(PLAIN)
+    bad.write_bytes(b"From: a@b.example\nSubject: nobody\n\nhi\n")
+    run = queue.run("enqueue", str(good), str(bad), str(torn), str(tmp_path), str(good), code=67)
+    assert len(run.lines) == 2
+    assert all(map(is_queue_id, run.lines))
+    for name in ("bad.eml", "none.eml", str(tmp_path)):
+        assert name in run.stderr
+    assert "remedy" in run.stderr
+    assert len(queue.queue()) == 2
+
+
+def test_the_json_of_enqueue(queue: Program, tmp_path: Path) -> None:
+    (tmp_path / "good.eml").write_bytes(PLAIN)
+    document = queue.run("enqueue", "--json", str(tmp_path / "good.eml"), "/nowhere", code=66).json
+    assert document["schema_version"] == 1
+    (queued,) = document["queued"]
+    assert queued["file"] == str(tmp_path / "good.eml")
+    assert is_queue_id(queued["queue_id"])
+    (error,) = document["errors"]
+    assert error["file"] == "/nowhere"
+    assert os.strerror(errno.ENOENT) in error["error"]
+
+
+def test_options_make_the_envelope(queue: Program) -> None:
+    enqueue(queue, "--from", "<>", "--to", "Ann@Example.com", "--to", "root", "--priority", "urgent")
+    (message,) = queue.queue()
+    assert message["reverse_path"] == ""
+    assert message["recipients"] == ["Ann@Example.com", "admin@isp.example"]
+    assert message["priority"] == "urgent"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["enqueue"], 2, "files"),
+        (["enqueue", "--priority", "soon", "-"], 2, "urgent, normal, bulk"),
+        (["enqueue", "--from", "not an address", "-"], 67, "not an address"),
+        (["enqueue", "--to", "a@b\nRCPT TO:<x@y>", "-"], 67, "a@b"),
+        (["queue", "list", "--state", "lost"], 2, "waiting, deferred, held, failed"),
+        (["queue", "remove"], 2, "--all"),
+        (["queue", "hold", UNKNOWN, "--all"], 2, "leave out"),
+        (["queue", "show"], 2, "queue_id"),
+        (["queue", "show", UNKNOWN], 66, "is not in the queue"),
+        (["queue", "list", UNKNOWN], 66, "is not in the queue"),
+        (["queue", "remove", UNKNOWN], 66, "is not in the queue"),
+        (["queue", "retry", "../../etc/passwd"], 66, "../../etc/passwd is not"),
+        (["queue", "show", "\x1b[31mred"], 66, "\\x1b[31mred"),
+    ],
+    ids=lambda value: " ".join(value).replace("\n", " ") if isinstance(value, list) else None,
+)
+def test_a_wrong_command_line_is_one_clear_error(queue: Program, arguments: list[str], code: int, says: str) -> None:
+    run = queue.run(*arguments, stdin=PLAIN, code=code)
+    assert says in run.stderr
+    assert "\x1b" not in run.stderr
+    assert queue.queue() == []
+
+
+def test_a_full_disk_accepts_nothing_and_says_so_once(queue: Program, tmp_path: Path) -> None:
+    queue.configure(25, spool='min_free_space = "900000GB"')
+    files = []
+    for number in range(5):
+        (tmp_path / f"{number}.eml").write_bytes(PLAIN)
+        files.append(str(tmp_path / f"{number}.eml"))
+    run = queue.run("enqueue", *files, code=75)
+    assert run.stdout == ""
+    assert run.stderr.count("remedy") == 1
+    assert "0.eml and 4 more" in run.stderr
+    document = queue.run("enqueue", "--json", *files, code=75).json
+    assert [error["file"] for error in document["errors"]] == files
+    assert queue.queue() == []
+
+
+@pytest.mark.parametrize("program_name", ["ucrmmail-sendmail", "ucrmmail"])
+def test_a_spool_open_to_others_is_refused(queue: Program, program_name: str) -> None:
+    enqueue(queue)
+    queue.spool.chmod(0o777)
+    arguments = ["-t"] if program_name == "ucrmmail-sendmail" else ["enqueue", "-"]
+    run = queue.run(*arguments, program=program_name, stdin=PLAIN, code=77)
+    assert "chmod 700" in run.stderr
+    assert "chmod 700" in queue.run("queue", "list", code=77).stderr
+
+
+# --- queue -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_json_of_the_list_is_the_contract(queue: Program) -> None:
+    ids = one_in_each_state(queue)
+    messages = queue.queue()
+    assert {message["state"]: message["queue_id"] for message in messages} == ids
+    assert all(set(message) >= FIELDS for message in messages)
+    deferred = next(message for message in messages if message["state"] == "deferred")
+    assert (deferred["attempts"], deferred["reason"], deferred["priority"]) == (1, "said deferred", "normal")
+    assert deferred["next_attempt_at"].endswith(".000Z")
+    assert deferred["message_id"].startswith("<")
+    assert deferred["accepted_at"][:16].replace("-", "").replace(":", "") == deferred["queue_id"][2:15]
+    waiting = next(message for message in messages if message["state"] == "waiting")
+    assert (waiting["attempts"], waiting["next_attempt_at"], waiting["reason"]) == (0, None, "")
+    for state, queue_id in ids.items():
+        assert [message["queue_id"] for message in queue.queue("--state", state)] == [queue_id]
+
+
+def test_the_list_is_filtered(queue: Program) -> None:
+    one = enqueue(queue, "--from", "a@one.example", "--to", "joe@example.com")
+    two = enqueue(queue, "--from", "b@two.example", "--to", "ann@example.net", "--to", "bob@example.org")
+    for arguments, expected in (
+        (["--sender", "a@one.example"], [one]),
+        (["--sender", "<B@TWO.example>"], [two]),
+        (["--recipient", "@example.org"], [two]),
+        (["--recipient", "example.org"], []),
+        (["--sender", "@one.example", "--recipient", "joe@example.com"], [one]),
+        ([two], [two]),
+        ([two, one], [two, one]),
+        ([], [one, two]),
+    ):
+        assert [message["queue_id"] for message in queue.queue(*arguments)] == expected
+
+
+def test_the_list_through_a_pipe_is_lines_of_fields(queue: Program) -> None:
+    queue_id = enqueue(queue, "--to", "joe@example.com", "--to", "ann@example.com")
+    header, line = queue.run("queue", "list").lines
+    assert header.split("\t")[:2] == ["queue id", "state"]
+    fields = line.split("\t")
+    assert fields[:2] == [queue_id, "waiting"]
+    assert "<joe@example.com> and 1 more" in fields
+
+
+def test_a_message_is_shown_without_harm(queue: Program) -> None:
+    queue_id = enqueue(
+        queue, message=b"From: a@b.example\nTo: joe@example.com\nSubject: x\x1b]0;evil\x07\n\nbody \x1b[31m\xff\n"
+    )
+    run = queue.run("queue", "show", queue_id)
+    assert "\x1b" not in run.stdout
+    assert "body \\x1b[31m\\xff" in run.stdout
+    assert "not tried yet" in run.stdout
+    document = queue.run("queue", "show", queue_id, "--json").json
+    assert document["outcomes"] == {
+        "joe@example.com": {
+            "outcome": "pending", "stage": "", "reply": "", "at": None, "uncertain": False, "reported": False,
+        }
+    }  # fmt: skip
+    assert {"name": "To", "value": "joe@example.com"} in document["headers"]
+    assert document["body_lines"][0].startswith("body ")
+
+
+def test_what_became_of_each_recipient_is_shown(queue: Program) -> None:
+    ids = one_in_each_state(queue)
+    assert "failed" in queue.run("queue", "show", ids["failed"]).stdout
+    shown = queue.run("queue", "show", ids["deferred"]).stdout
+    assert "said deferred" in shown
+    assert "next:" in shown
+    assert "attempts:  1" in shown
+
+
+def test_hold_release_retry_remove(queue: Program) -> None:
+    ids = one_in_each_state(queue)
+    spool = str(queue.spool)
+    assert queue.run("queue", "hold", ids["waiting"]).lines == [f"{ids['waiting']} is held"]
+    assert queue.run("queue", "hold", ids["waiting"]).lines == [f"{ids['waiting']} is already held"]
+    assert queue.run("queue", "release", "--all").lines == ["2 messages changed"]
+    assert place_of(spool, ids["held"]) == "queue"
+    changed = queue.run("queue", "retry", "--all", "--yes", "--json").json["changed"]
+    assert changed == [
+        {"queue_id": ids["deferred"], "before": "deferred", "after": "waiting"},
+        {"queue_id": ids["failed"], "before": "failed", "after": "waiting"},
+    ]
+    assert {message["state"] for message in queue.queue()} == {"waiting"}
+    assert queue.run("queue", "hold", "--state", "deferred").lines == ["0 messages changed"]
+    assert queue.run("queue", "remove", ids["failed"]).lines == [f"{ids['failed']} is removed"]
+    run = queue.run("queue", "remove", ids["failed"], ids["held"], code=66)
+    assert run.lines == [f"{ids['held']} is removed"]
+    assert "is not in the queue" in run.stderr
+    assert len(queue.queue()) == 2
+
+
+def test_removing_many_wants_a_yes(queue: Program) -> None:
+    one_in_each_state(queue)
+    run = queue.run("queue", "remove", "--all", code=2)
+    assert "--yes" in run.stderr
+    assert len(queue.queue()) == 4
+    assert queue.run("queue", "remove", "--state", "failed", "--yes").lines == ["1 message changed"]
+    assert queue.run("queue", "remove", "--all", "--yes").lines == ["3 messages changed"]
+    assert queue.queue() == []
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 130, 1), (b"y\n", 0, 0)])
+def test_on_a_terminal_removing_many_asks(queue: Program, answer: bytes, code: int, left: int) -> None:
+    enqueue(queue)
+    terminal, theirs = pty.openpty()
+    try:
+        command = subprocess.Popen(
+            queue.command("queue", "remove", "--all"),
+            stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=queue.env,
+        )  # fmt: skip
+        os.write(terminal, answer)
+        _, stderr = command.communicate(timeout=30)
+    finally:
+        os.close(terminal)
+        os.close(theirs)
+    assert b"Remove 1 messages for good?" in stderr
+    assert command.returncode == code
+    assert len(queue.queue()) == left
+
+
+def test_a_message_on_the_wire_is_left_alone(queue: Program) -> None:
+    queue_id = enqueue(queue)
+    claimed = claim(Spool(str(queue.spool)), queue_id)
+    for command in ("hold", "remove"):
+        run = queue.run("queue", command, queue_id, code=75)
+        assert "is being sent at this moment" in run.stderr
+    assert queue.run("queue", "hold", "--all", "--json", code=75).json["errors"] == [
+        {"queue_id": queue_id, "error": "is being sent at this moment"}
+    ]
+    claimed.close()
+    queue.run("queue", "remove", queue_id)
+
+
+def test_commands_work_on_a_spool_that_was_never_used(queue: Program) -> None:
+    assert queue.queue() == []
+    assert queue.run("queue", "hold", "--all").lines == ["0 messages changed"]
+    assert not queue.spool.exists()
+
+
+def test_a_queue_is_read_with_a_configuration_that_a_flush_would_refuse(queue: Program) -> None:
+    enqueue(queue)
+    queue.configure(25, dns='domains = "wrong type"')
+    assert len(queue.queue()) == 1
+
+
+def test_a_retried_message_is_sent_at_once(queue: Program) -> None:
+    ids = one_in_each_state(queue)
+    queue.run("queue", "retry", ids["deferred"])
+    spool = Spool(str(queue.spool))
+    spool.promote_due(time.time(), MAX_DELAY_S)
+    assert ids["deferred"] in list(spool.due())
