@@ -30,8 +30,10 @@ directory = "{spool}"
 
 def modules_after(code: str, tmp_path: Path, stdin: bytes = b"") -> set[str]:
     """Run code in a new interpreter and return the top-level names of what it has imported beyond the bare start."""
-    (tmp_path / "config.toml").write_text(CONFIG.format(spool=tmp_path / "spool"))
-    (tmp_path / "config.toml").chmod(0o600)
+    config = tmp_path / "config.toml"
+    if not config.exists():
+        config.write_text(CONFIG.format(spool=tmp_path / "spool"))
+        config.chmod(0o600)
     script = (
         "import sys; before = set(sys.modules)\n"
         f"{code}\n"

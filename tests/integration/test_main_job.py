@@ -325,6 +325,7 @@ def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
         assert subjects(controller.sink) == ["number 1"]
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_refused_login_is_told_once_and_costs_no_attempt(program: Program) -> None:
     with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
         program.configure(controller.sink.port, smtp='username = "user"')

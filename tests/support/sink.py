@@ -72,7 +72,8 @@ class Sink:
         refused = self.on_mail(address)
         if refused:
             return refused
-        envelope.mail_from = address
+        # aiosmtpd hands the null reverse-path over as it stands on the wire.
+        envelope.mail_from = "" if address == "<>" else address
         envelope.mail_options.extend(options)
         return "250 2.1.0 Sender ok"
 
