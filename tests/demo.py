@@ -122,7 +122,13 @@ def main() -> int:
         sink = Sink(logins={USER: SECRET})
         stack.enter_context(SinkController(sink, tls=authority.server_context("localhost")))
         session_env, store = stack.enter_context(keyring_session(root / "session"))
-        env = {"HOME": str(home), "PATH": os.environ["PATH"], "TERM": os.environ.get("TERM", "dumb"), **session_env}
+        env = {
+            "HOME": str(home),
+            "UCRMMAIL_CONFIG": str(home / "config.toml"),
+            "PATH": os.environ["PATH"],
+            "TERM": os.environ.get("TERM", "dumb"),
+            **session_env,
+        }
         return _tour(Demo(home, env), sink, authority, store)
 
 
@@ -133,6 +139,7 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
         "smtp.port": str(sink.port),
         "smtp.username": USER,
         "smtp.ca_file": str(authority.ca_file),
+        "spool.directory": str(demo.home / "spool"),
         "addresses.sender": "billing@isp.example",
         "addresses.notification": "admin@isp.example",
         "throttler.message_limit": "5",
@@ -147,7 +154,7 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
         shown_stdin="pass show smtp",
     )
     demo.run("ucrmmail credentials status")
-    config = (demo.home / ".config/ucrmmail/config.toml").read_text()
+    config = (demo.home / "config.toml").read_text()
     demo.expect(SECRET not in config, "the configuration file holds no secret")
 
     demo.title("2. Prove that the connection works")
@@ -166,7 +173,7 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
         demo.run("ucrmmail-sendmail -t -i", stdin=message, shown_stdin=f"cat {name}.eml")
     (demo.home / "many.eml").write_bytes(MANY)
     demo.run("ucrmmail enqueue many.eml")
-    drop = demo.home / ".local/state/ucrmmail/spool/drop"
+    drop = demo.home / "spool/drop"
     (drop / "urgent.eml").write_bytes(URGENT)
     print(f"$ cp urgent.eml {drop}/")
     demo.run("ucrmmail status")
@@ -176,7 +183,7 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
     demo.run("ucrmmail flush -v --time-limit 8s")
     demo.expect(len(sink.messages) == 5, f"5 messages were sent, the rest is held back (sent: {len(sink.messages)})")
     demo.run("ucrmmail status")
-    demo.run("ucrmmail flush -v --time-limit 30s")
+    demo.run("ucrmmail flush --time-limit 30s")
     demo.run("ucrmmail status")
 
     demo.title("5. What the server saw")
@@ -189,10 +196,8 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
     demo.expect(len(sink.messages) == 7, "all 7 messages arrived, each once")
     demo.expect(b"Link down" in sink.messages[0].content, "the urgent message went first")
     demo.expect(b"Maintenance" in sink.messages[-1].content, "the bulk message went last")
-    demo.expect(
-        all(second - first >= 1.95 for first, second in zip(times[1::2], times[2::2], strict=False)),
-        "AntiFlood: at least 2 s after each second message",
-    )
+    pauses = [times[2] - times[1], times[4] - times[3]] if len(times) > 4 else [0.0]
+    demo.expect(min(pauses) >= 1.95, "AntiFlood: at least 2 s after the second and the fourth message")
     demo.expect(
         len(times) > 5 and times[5] - times[0] >= 11.95, "Throttler: the sixth message left when the window was over"
     )

@@ -186,7 +186,9 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
         needs_person=needs_person,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
-    log = DeliveryLog(f"{config.location.log_directory}/delivery.log")
+    # A spool in a place of its own keeps its log with it: two spools never share one.
+    log_directory = directory if config.is_set("spool.directory") else config.location.log_directory
+    log = DeliveryLog(f"{log_directory}/delivery.log")
 
     def run(watcher: Watcher) -> RunReport:
         try:
