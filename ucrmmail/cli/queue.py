@@ -31,7 +31,10 @@ Examples:
   ucrmmail queue list --state deferred
   ucrmmail queue show 1-20261123T110559.123456-k3x9qa
   ucrmmail queue retry --all
-  ucrmmail queue remove --state failed --yes""",
+  ucrmmail queue remove --state failed --yes
+
+\b
+Ends with 66 when a queue id is not in the queue, with 75 when a message is being sent at this moment.""",
 )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
 
-_SYNCING_THREADS = 4
+_SYNCING_THREADS = 2
 
 
 class Batch:

@@ -160,6 +160,13 @@ class Moves:
         self._states.clear()
         self._directories.clear()
 
+    def remove_empty(self) -> None:
+        """Remove the empty directories that crashes have left: an empty queue/ tells cron that nothing is to do."""
+        for parent in self._parents:
+            for name in os.listdir(parent):
+                if remove_if_empty(f"{parent}/{name}"):
+                    self._directories.add(parent)
+
     def _remove_empty(self, path: str) -> str:
         """Remove a bucket, or a minute, that is empty; return its parent, "" when it stays."""
         parent = os.path.dirname(path)
@@ -171,8 +178,8 @@ def remove_if_empty(path: str) -> bool:
     try:
         os.rmdir(path)
     except OSError as error:
-        # Something came into it just now, or another was quicker.
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+        # Something is in it, another was quicker, or it is no directory.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR):
             raise
         return False
     return True

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 from ucrmmail.clock import Clock
 from ucrmmail.files import DistrustError
 from ucrmmail.journal import Journal
+from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
-from ucrmmail.spool.layout import QUEUE, check_root, is_queue_id, path_in_queue
+from ucrmmail.spool.layout import check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
@@ -55,14 +56,15 @@ class Spool:
     ) -> None:
         """Open the spool. Raises PermissionDeniedError, DistrustError, OSError."""
         self.directory = directory.rstrip("/") or "/"
-        self.corrupt: list[tuple[str, str]] = []
-        self.problems: list[str] = []
         check_root(self.directory)
         self._clock = clock or Clock()
         self._sync_each = sync_each
         self._keep_sent_s = keep_sent_s
         self._moves = Moves(self.directory, keep_sent_s=keep_sent_s)
-        self._order = Order(self._moves, self._put_in_order, self._clock.monotonic)
+        self._aside = Aside(self._moves)
+        self.corrupt = self._aside.corrupt
+        self.problems = self._aside.problems
+        self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
         self._journal = Journal(f"{self.directory}/journal")
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
@@ -81,7 +83,7 @@ class Spool:
             try:
                 there = redo(self._moves, queue_id, state, now=now)
             except DistrustError as error:
-                self._set_aside(queue_id, str(error))
+                self._aside.set_aside(self.find(queue_id) or "", queue_id, str(error))
                 continue
             except OSError:
                 # A full disk must not stop the queue; this message is not touched before its record is carried out.
@@ -91,7 +93,8 @@ class Spool:
                 self._unreported[queue_id] = state
         if self._journal.replayed:
             self._checkpoint()
-        sweep_tmp(self.directory, now, self._put_in_order)
+            self._journal.replayed.clear()
+        sweep_tmp(self.directory, now, self._aside.put_in_order)
         purge_sent(self.directory, now - self._keep_sent_s)
         return list(self._unreported)
 
@@ -101,6 +104,8 @@ class Spool:
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
             self._settled[queue_id] = (claimed, state if state is not None else all_relayed(claimed.state))
+        if state is not None and state.unreported:
+            self._unreported[queue_id] = state
 
     def promote_due(self, now: float, max_delay_s: float) -> int:
         """Bring back into the queue what was deferred until ``now``; ``due`` goes on with it from then on.
@@ -153,13 +158,11 @@ class Spool:
         except BusyError:
             return None
         except (DamagedError, DistrustError) as error:
-            self._set_aside(queue_id, str(error), path)
+            self._aside.set_aside(path, queue_id, str(error))
         except OSError as error:
             if error.errno in _OURS:
                 raise
-            problem = f"{path}: {error.strerror}"
-            if problem not in self.problems:
-                self.problems.append(problem)
+            self._aside.tell(f"{path}: {error.strerror}")
         return None
 
     def find(self, queue_id: str) -> str | None:
@@ -258,8 +261,9 @@ class Spool:
         self.sync()
         for claimed, state in self._settled.values():
             where = "failed" if not state.pending else "deferred"
-            self.problems.append(f"{claimed.path} cannot be moved to {where}: the next run tries again")
+            self._aside.tell(f"{claimed.path} cannot be moved to {where}: the next run tries again")
         self._checkpoint()
+        self._moves.remove_empty()
         self._journal.close()
         for claimed, _ in self._settled.values():
             claimed.close()
@@ -283,27 +287,3 @@ class Spool:
         except OSError:
             # On a full disk the long journal stays: carrying it out again changes nothing.
             return
-
-    # --- what does not belong here ----------------------------------------------------------------------------
-
-    def _put_in_order(self, parent: str, name: str) -> None:
-        """Take away what is not where it belongs: a message goes to its bucket, anything else is set aside."""
-        path = f"{parent}/{name}"
-        if is_queue_id(name) and parent.startswith(f"{self.directory}/{QUEUE}") and os.path.isfile(path):
-            self._moves.to_queue(path, name)
-        else:
-            self._set_aside(name, "it does not belong there", path)
-
-    def _set_aside(self, name: str, reason: str, path: str = "") -> None:
-        """Move to corrupt/ whatever it is; a rename opens nothing and follows no link."""
-        source = path or self.find(name)
-        if source is None:
-            return
-        try:
-            kept = self._moves.to_corrupt(source, name, reason)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            self.problems.append(f"{source}: {reason}, and cannot be moved away: {error.strerror}")
-            return
-        self.corrupt.append((kept, reason))

@@ -395,6 +395,31 @@ def test_failures_that_nobody_was_told_of_are_told_by_the_next_run(directory: st
     assert place_of(directory, queue_id) == "failed"
 
 
+def test_failures_whose_move_fails_are_told_by_the_run_after(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    spool = Spool(directory)
+    with fails_at(1, errno.ENOSPC, names=("rename",)):
+        assert spool.recover(NOW) == [queue_id]
+    path = spool.find(queue_id)
+    assert path is not None
+    assert spool.claim_at(path, queue_id) is None
+    spool.finish()
+    assert place_of(directory, queue_id) == "failed"
+    assert Spool(directory).recover(NOW) == [queue_id]
+
+
+def test_empty_directories_of_crashes_are_removed(spool: Spool) -> None:
+    for path in ("queue/0-20200101T0000", "deferred/20200101T0000", "sent/20200101T00"):
+        os.mkdir(f"{spool.directory}/{path}")
+    put(spool.directory)
+    spool.finish()
+    assert os.listdir(f"{spool.directory}/queue") == ["1-20261123T1106"]
+    assert os.listdir(f"{spool.directory}/deferred") == os.listdir(f"{spool.directory}/sent") == []
+
+
 def test_a_state_without_its_move_is_completed_at_the_next_claim(spool: Spool) -> None:
     queue_id = put(spool.directory)
     claimed = claim(spool, queue_id)
