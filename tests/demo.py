@@ -22,7 +22,6 @@ from pathlib import Path
 
 from tests.support.certificates import TestAuthority
 from tests.support.secret_service import secret_service
-
 from tests.support.sink import Sink, SinkController
 
 BIN = Path(sys.executable).parent

@@ -98,7 +98,7 @@ def test_no_fixed_window_holds_more_than_the_limit_by_the_servers_clock(rules: R
         assert most_in_fixed_windows(world.events(throttle.unit), throttle.duration_s) <= throttle.limit
 
 
-@given(rules(sliding=False), steps(QUIET, SLOW, CRASHES, LEAPS, SETBACKS))
+@given(rules(sliding=False), steps(QUIET, SLOW, CRASHES, SETBACKS))
 @PROPERTY
 def test_a_clock_set_back_makes_no_window_shorter_or_fuller(rules: Rules, happenings: list[Step]) -> None:
     world = live(rules, happenings)

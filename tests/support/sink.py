@@ -72,8 +72,7 @@ class Sink:
         refused = self.on_mail(address)
         if refused:
             return refused
-        # aiosmtpd hands the null reverse-path over as it stands on the wire.
-        envelope.mail_from = "" if address == "<>" else address
+        envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 Sender ok"
 
@@ -94,7 +93,7 @@ class Sink:
         login = session.auth_data if isinstance(session.auth_data, str) else ""
         self.messages.append(
             Received(
-                envelope.mail_from or "",
+                "" if envelope.mail_from == "<>" else envelope.mail_from or "",
                 list(envelope.rcpt_tos),
                 content,
                 time.time(),
@@ -114,8 +113,9 @@ class SinkController(Controller):
         self.sink = sink
         if sink.logins:
             options.setdefault("authenticator", sink.authenticate)
-            options.setdefault("auth_required", True)
-            options.setdefault("auth_require_tls", tls is not None)
+            # aiosmtpd does not count TLS from the first byte as TLS, and warns of a login that it takes for unprotected.
+            options.setdefault("auth_required", not smtps)
+            options.setdefault("auth_require_tls", tls is not None and not smtps)
         if tls is not None and not smtps:
             options.update(tls_context=tls, require_starttls=True)
         super().__init__(sink, hostname="127.0.0.1", port=port, ssl_context=tls if smtps else None, **options)

@@ -58,7 +58,7 @@ def parse_reply(lines: list[bytes]) -> Reply:
     Raises ProtocolError when they are no reply.
     """
     code = lines[0][:3]
-    if not (code.isdigit() and code[:1] in b"2345"):
+    if len(code) != 3 or not code.isdigit() or code[:1] not in b"2345":
         raise ProtocolError(f"the server sent {_shown(lines[0])}, which is no reply")
     if any(line[:3] != code or line[3:4] not in (b"", b" ", b"-") for line in lines):
         raise ProtocolError("the lines of a reply do not belong together")

@@ -1,0 +1,80 @@
+"""The error policy, row by row."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ucrmmail.message.outcome import Kind, Scope, Stage
+from ucrmmail.smtp.trouble import classify
+from ucrmmail.smtp.wire import ProtocolError, parse_reply
+
+ACCOUNT, MESSAGE, RECIPIENT = Scope.ACCOUNT, Scope.MESSAGE, Scope.RECIPIENT
+TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "scope", "kind", "code"),
+    [
+        (Stage.GREETING, b"554 5.7.1 go away", ACCOUNT, TRANSIENT, 69),
+        (Stage.EHLO, b"421 4.3.2 busy", ACCOUNT, TRANSIENT, 75),
+        (Stage.STARTTLS, b"454 4.7.0 no TLS now", ACCOUNT, TRANSIENT, 69),
+        (Stage.AUTH, b"535 5.7.8 wrong", ACCOUNT, PERMANENT, 77),
+        (Stage.AUTH, b"454 4.7.0 Too many login attempts", ACCOUNT, TRANSIENT, 75),
+        (Stage.MAIL, b"421 4.7.0 too many messages", ACCOUNT, TRANSIENT, 75),
+        (Stage.MAIL, b"451 4.3.0 later", MESSAGE, TRANSIENT, 75),
+        (Stage.MAIL, b"550 5.1.8 bad sender", MESSAGE, PERMANENT, 75),
+        (Stage.MAIL, b"530 5.7.0 Must issue a STARTTLS command first", ACCOUNT, PERMANENT, 77),
+        (Stage.MAIL, b"550 5.7.30 Basic authentication is not supported", ACCOUNT, PERMANENT, 77),
+        (Stage.RCPT, b"450 4.2.0 greylisted, too many requests", RECIPIENT, TRANSIENT, 75),
+        (Stage.RCPT, b"452 4.2.2 mailbox full", RECIPIENT, TRANSIENT, 75),
+        (Stage.RCPT, b"550 5.1.1 no such user", RECIPIENT, PERMANENT, 75),
+        (Stage.RCPT, b"550 5.4.5 Daily user sending limit exceeded", ACCOUNT, TRANSIENT, 75),
+        (Stage.DATA, b"454 Throttling failure: Maximum sending rate exceeded.", ACCOUNT, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"550 5.4.6 Unusual sending activity detected", ACCOUNT, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"450 4.7.0 too many messages", ACCOUNT, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"554 5.7.1 spam", MESSAGE, PERMANENT, 75),
+        (Stage.FINAL_DOT, b"451 4.3.0 try again", MESSAGE, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"552 5.3.4 message size limit exceeded", MESSAGE, PERMANENT, 75),
+    ],
+)
+def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Scope, kind: Kind, code: int) -> None:
+    trouble = classify(stage, parse_reply([reply]))
+    assert (trouble.scope, trouble.kind, trouble.exit_code) == (scope, kind, code)
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "says"),
+    [
+        (Stage.AUTH, b"534 5.7.9 Application-specific password required", "app password"),
+        (Stage.AUTH, b"535 5.7.8 Username and Password not accepted - gsmtp", "app password"),
+        (Stage.AUTH, b"535 5.7.139 Authentication unsuccessful", "Authenticated SMTP"),
+        (Stage.AUTH, b"535 5.7.8 nope", "config set smtp.password"),
+        (Stage.FINAL_DOT, b"554 Message rejected: Email address is not verified.", "SES console"),
+        (Stage.MAIL, b"553 Relaying disallowed as x", "addresses.sender"),
+    ],
+)
+def test_known_refusals_come_with_a_remedy(stage: Stage, reply: bytes, says: str) -> None:
+    assert says in classify(stage, parse_reply([reply])).remedy
+
+
+def test_a_reply_is_read_with_its_status_and_text() -> None:
+    reply = parse_reply([b"550-5.7.26 blocked", b"550 5.7.26 because"])
+    assert (reply.code, reply.enhanced, reply.text) == (550, "5.7.26", "blocked because")
+
+
+@pytest.mark.parametrize("lines", [[b""], [b"abc"], [b"999 x"], [b"250-a", b"251 b"], [b"25"], [b"250x"]])
+def test_what_is_no_reply_is_a_protocol_error(lines: list[bytes]) -> None:
+    with pytest.raises(ProtocolError):
+        parse_reply(lines)
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4))
+def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
+    try:
+        reply = parse_reply(lines)
+    except ProtocolError:
+        return
+    for stage in Stage:
+        classify(stage, reply)
