@@ -255,7 +255,7 @@ def _read(
 
 def _state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
     """Return the state of a message that stands in the queue and has a record in the journal; "" when it is done."""
-    if record is None or record.relayed:
+    if record is None:
         return ""
     if kept is not None and kept.revision > record.revision:
         return WAITING  # a person has retried it since

@@ -44,11 +44,8 @@ class Moves:
         self._directories: set[str] = set()
         self._states: set[str] = set()
 
-    def put(self, source: str, queue_id: str, state: MessageState, *, now: float) -> None:
-        """Put a message where its state says it belongs. Raises OSError; then it can be repeated."""
-        if state.relayed:
-            self.relayed(source, queue_id, now=now, had_state=True)
-            return
+    def put(self, source: str, queue_id: str, state: MessageState) -> None:
+        """Put a message that was not relayed to all where its state says. Raises OSError; then it can be repeated."""
         self.write_state(queue_id, state)
         if not state.pending:
             self.to_failed(source, queue_id)

@@ -246,7 +246,7 @@ class Spool:
                 if state.relayed:
                     self._moves.relayed(claimed.path, queue_id, now=now, had_state=claimed.state.revision > 0)
                 else:
-                    self._moves.put(claimed.path, queue_id, state, now=now)
+                    self._moves.put(claimed.path, queue_id, state)
             except OSError:
                 if os.path.lexists(claimed.path):
                     continue

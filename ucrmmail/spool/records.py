@@ -41,5 +41,5 @@ def newest(payloads: Iterable[bytes]) -> dict[str, MessageState | None]:
         if kind == b"relayed":
             found[queue_id] = None
         elif kind == b"state" and (state := decode_state(raw)) is not None:
-            found[queue_id] = state
+            found[queue_id] = None if state.relayed else state
     return found

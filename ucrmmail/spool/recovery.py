@@ -44,8 +44,8 @@ def redo(moves: Moves, queue_id: str, state: MessageState | None, *, now: float)
         if place == HELD:
             moves.write_state(queue_id, state)
         else:
-            moves.put(path, queue_id, state, now=now)
-        return not state.relayed
+            moves.put(path, queue_id, state)
+        return True
     finally:
         os.close(fd)
 

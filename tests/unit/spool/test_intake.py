@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import fails_at
+from tests.support.faults import at_each_call, fails_at
 from tests.support.spools import JOE, claim, content, everything_in, new_spool
 from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
@@ -150,6 +150,12 @@ def test_a_writer_that_forgot_its_file_does_not_keep_it_for_ever(drop: Drop) -> 
         assert drop.take(later_s=601.0).accepted
 
 
+def test_a_clock_set_back_does_not_keep_a_file_for_hours(drop: Drop) -> None:
+    with (drop.path / "a.eml").open("wb"):
+        assert drop.take(later_s=-3600.0).accepted == []
+    assert drop.take(later_s=-3600.0).accepted
+
+
 @pytest.mark.parametrize(("text", "reason"), [(b"no recipients", "no recipients"), (b"torn", "torn"), (b"bug", "internal error: ZeroDivisionError"), (b"x" * (LARGEST + 1), "larger than")])  # fmt: skip
 def test_what_cannot_be_sent_is_rejected_with_the_reason_and_the_others_go_on(
     drop: Drop, text: bytes, reason: str
@@ -238,6 +244,21 @@ def test_a_file_that_cannot_be_rejected_is_told(drop: Drop) -> None:
         result = drop.take()
     assert result.rejected == []
     assert "torn" in result.problems[0]
+
+
+def test_files_that_vanish_at_this_moment_are_nobodys(drop: Drop) -> None:
+    for name in ("open", "rename"):
+        drop.add("gone.eml")
+        drop.add("bad.eml", b"torn")
+
+        def somebody_removes_it(_: int, _name: str) -> None:
+            for path in drop.path.glob("gone.eml"):
+                path.unlink()
+
+        with at_each_call(somebody_removes_it, (name,)):
+            result = drop.take()
+        assert result.problems == []
+        assert all(kept.startswith("bad.eml") for kept, _ in result.rejected)
 
 
 def test_a_full_disk_keeps_the_files_and_stops_the_intake(drop: Drop) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.faults import at_each_call
 from tests.support.spools import MAX_DELAY_S, NOW, StillClock, claim, everything_in, new_spool, place_of, put, settle
 from ucrmmail.spool import order
 from ucrmmail.spool.layout import PRIORITIES
@@ -163,6 +164,21 @@ def test_the_time_of_a_full_minute_is_told_by_its_name(spool: Spool, monkeypatch
         deferred(spool, 30)
     monkeypatch.setattr(order, "_BACK_AT_ONCE", 2)
     assert NOW - 30 <= spool.next_due_at() <= NOW + 30
+
+
+def test_what_a_person_takes_away_at_this_moment_is_passed_over(spool: Spool) -> None:
+    ids = [deferred(spool, 1), deferred(spool, 1)]
+
+    def somebody_holds_it(_: int, _name: str) -> None:
+        path = spool.find(ids[0])
+        if path is not None and "/deferred/" in path:
+            os.link(path, f"{spool.directory}/held/{ids[0]}")
+            os.unlink(path)
+
+    with at_each_call(somebody_holds_it, ("rename",)):
+        spool.promote_due(NOW + 1, MAX_DELAY_S)
+    assert list(spool.due()) == [ids[1]]
+    assert (spool.corrupt, spool.problems) == ([], [])
 
 
 # --- what does not belong there ------------------------------------------------------------------------------------------
