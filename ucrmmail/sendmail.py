@@ -23,6 +23,7 @@ from ucrmmail.errors import (
     UcrmmailError,
     UsageError,
 )
+from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.prepare import Addresses, prepare
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
@@ -177,7 +178,8 @@ def submit(options: Options, fd: int) -> str:
     prepared = prepare(
         read_message(fd, settings.max_message_size, dot_ends=options.dot_ends),
         reverse_path=options.reverse_path,
-        recipients=options.recipients,
+        # cron's MAILTO may hold several addresses, and hands them over as one argument.
+        recipients=[mailbox for given in options.recipients for mailbox in parse_address_list(given)],
         extract_recipients=options.extract_recipients,
         addresses=Addresses(
             sender=settings.sender,

@@ -71,6 +71,25 @@ def test_bcc_is_used_and_never_sent(program: Program, sink: Sink) -> None:
     assert b"second" not in sink.messages[0].content
 
 
+def test_several_addresses_in_one_argument_are_several_recipients(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-i", "a@example.com,b@example.com", "root", message=PLAIN)
+    program.run("flush")
+    assert sink.messages[0].recipients == ["a@example.com", "b@example.com", "admin@isp.example"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("-t", "-Z"), 64), ((), 64), (("-bs",), 64), (("-f",), 64), (("no spaces@x",), 67), (("a@b>SIZE=1",), 67)],
+)
+def test_a_wrong_submission_is_refused_with_its_code(program: Program, arguments: tuple[str, ...], code: int) -> None:
+    program.configure(25)
+    run = program.sendmail(*arguments, code=code)
+    assert run.stderr.startswith("ucrmmail-sendmail: ")
+    assert len(run.stderr.splitlines()) == 1
+    assert program.queue() == []
+
+
 def test_enqueue_prints_one_queue_id_a_message(program: Program, sink: Sink, tmp_path: Path) -> None:
     program.configure(sink.port)
     files = []

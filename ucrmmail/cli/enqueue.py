@@ -114,7 +114,7 @@ def _envelope(sender: str | None, to: Sequence[str], priority: str | None) -> En
         raise UsageError(f"--priority {priority}: there is no such priority", remedy=f"use {', '.join(PRIORITIES)}")
     if sender is not None:
         # "<>" and "" are how callers write the null reverse-path.
-        sender = sender.removeprefix("<").removesuffix(">")
+        sender = sender[1:-1] if sender.startswith("<") and sender.endswith(">") else sender
         sender = parse_mailbox(sender) if sender else ""
     return Envelope(sender, tuple(each if is_bare(each) else parse_mailbox(each) for each in to), priority)
 
