@@ -144,3 +144,12 @@ def test_a_secret_as_an_argument_is_refused(account: Program) -> None:
 def test_a_secret_does_not_show_itself() -> None:
     assert CANARY not in repr(Secret("file", CANARY))
     assert CANARY not in str(Secret("file", CANARY))
+
+
+def test_nothing_is_imported_from_the_current_directory(account: Program, session: SecretService) -> None:
+    account.run("config", "set", "smtp.password", "--stdin", stdin=CANARY, env=session.env)
+    for module in ("json", "keyring", "ucrmmail"):
+        (account.home / f"{module}.py").write_text("open('intruder', 'w').close()\n")
+    account.run("credentials", "status", env=session.env)
+    account.run("credentials", "status", "--as-cron", env=session.env, code=78)
+    assert not (account.home / "intruder").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -135,3 +137,62 @@ def test_what_arrives_before_tls_is_not_used_in_it(program: Program, tmp_path: P
         secure(program, port, TestAuthority(tmp_path / "ca").ca_file)
         run = program.run("test-send", "me@example.com", env=SECRET, code=69)
     assert "in clear behind its reply to STARTTLS" in run.stderr
+
+
+@contextmanager
+def echoing_server(mechanism: bytes) -> Iterator[int]:
+    """Refuse every login with a reply that repeats what the client sent, in base64 and decoded."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def converse(connection: socket.socket) -> None:
+        stream = connection.makefile("rb")
+        connection.sendall(b"220 x\r\n")
+        stream.readline()
+        connection.sendall(b"250-x\r\n250 AUTH " + mechanism + b"\r\n")
+        sent = stream.readline().split()[2:]
+        while len(sent) < {b"LOGIN": 2}.get(mechanism, 1):
+            connection.sendall(b"334 VXNlcm5hbWU6\r\n")
+            sent += stream.readline().split()
+        decoded = [base64.b64decode(word).replace(b"\0", b" ").replace(b"\1", b" ") for word in sent]
+        connection.sendall(b"535-5.7.8 no: " + b" ".join(sent) + b"\r\n535 5.7.8 " + b" ".join(decoded) + b"\r\n")
+        stream.readline()
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                converse(connection)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+@pytest.mark.parametrize("mechanism", ["plain", "login", "cram-md5", "xoauth2", "oauthbearer"])
+def test_a_secret_that_the_server_echoes_is_shown_and_kept_nowhere(program: Program, mechanism: str) -> None:
+    with echoing_server(mechanism.upper().encode()) as port:
+        program.configure(port, smtp=f'username = "user"\nauthentication = "{mechanism}"')
+        program.sendmail("-t")
+        runs = [
+            program.run("test-send", "me@example.com", "--transcript", env=SECRET, code=77),
+            program.run("test-send", "me@example.com", "--transcript", "--json", env=SECRET, code=77),
+            program.run("flush", env=SECRET, code=77),
+            program.run("status"),
+        ]
+    written = [path.read_bytes() for path in program.home.rglob("*") if path.is_file()]
+    everything = b"".join(written) + "".join(run.stdout + run.stderr for run in runs).encode()
+    assert b"[redacted]" in everything
+    secret = b"canary-4711"
+    for form in (secret, base64.b64encode(secret), base64.b64encode(b"\0user\0" + secret)):
+        assert form not in everything
+    # The base64 of what holds the secret inside, whatever stands before it.
+    for word in re.findall(rb"[A-Za-z0-9+/]{12,}", everything):
+        assert secret not in base64.b64decode(word[: len(word) // 4 * 4])

@@ -89,7 +89,8 @@ def _as_cron(config_path: str, *, as_json: bool) -> int:
         "SHELL": "/bin/sh",
         "PATH": "/usr/bin:/bin",
     }
-    command = [sys.executable, "-m", "ucrmmail", "--config", config_path, "credentials", "status"]
+    # -P: nothing is imported from the directory where we happen to stand.
+    command = [sys.executable, "-P", "-m", "ucrmmail", "--config", config_path, "credentials", "status"]
     sys.stdout.flush()
     return subprocess.run([*command, "--json"] if as_json else command, env=environment, check=False).returncode
 

@@ -62,7 +62,8 @@ def probe(environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> None:
 def _ask(request: dict[str, str], environ: Mapping[str, str], deadline_s: float) -> dict[str, str]:
     environment = {key: value for key, value in with_bus(environ).items() if key != VARIABLE}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ucrmmail.credentials.keyring_child"],
+        # -P: without it a json.py in the directory where we happen to stand would be imported, and run as us.
+        [sys.executable, "-P", "-m", "ucrmmail.credentials.keyring_child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

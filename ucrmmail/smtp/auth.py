@@ -66,6 +66,7 @@ def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, secret: Callable[[]
     """Log in and return the server's reply. Raises LoginError; ConnectionLostError and ProtocolError from the wire."""
     user, password = smarthost.username, secret()
     first, answer = _exchange(mechanism, smarthost, user, password)
+    wire.hide(*_forms(password.encode()), *_forms(first or b""))
     timeout_s = smarthost.timeout_s
     command = f"AUTH {mechanism}" + (f" {_b64(first)}" if first is not None else "")
     wire.send(command.encode() + b"\r\n", timeout_s, secret=first is not None)
@@ -78,7 +79,10 @@ def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, secret: Callable[[]
         challenge = _decoded(reply)
         if mechanism in ("XOAUTH2", "OAUTHBEARER"):
             told = _oauth_error(challenge)
-        wire.send(_b64(answer(challenge)).encode() + b"\r\n", timeout_s, secret=True)
+        response = answer(challenge)
+        if response not in (b"", b"\1"):
+            wire.hide(*_forms(response))
+        wire.send(_b64(response).encode() + b"\r\n", timeout_s, secret=True)
         reply = wire.read_reply(timeout_s)
     if reply.code == 235:
         return reply
@@ -108,6 +112,12 @@ def _exchange(
     # RFC 7628 section 3.1; after an error the client answers with a single ^A.
     head = f"n,a={user.replace('=', '=3D').replace(',', '=2C')},\1host={smarthost.host}\1port={smarthost.port}\1"
     return head.encode() + b"auth=Bearer " + word + b"\1\1", lambda _challenge: b"\1"
+
+
+def _forms(secret: bytes) -> tuple[bytes, ...]:
+    """Return a secret in the forms in which a server might echo it: as it is, and in base64."""
+    encoded = base64.b64encode(secret)
+    return secret, encoded, encoded.rstrip(b"=")
 
 
 def _b64(data: bytes) -> str:

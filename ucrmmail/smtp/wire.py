@@ -96,6 +96,7 @@ class Wire:
         self._stop = stop
         self._observer = observer
         self._buffer = b""
+        self._hidden: tuple[bytes, ...] = ()
         self._poll_for(sock)
 
     def _poll_for(self, sock: socket.socket) -> None:
@@ -153,7 +154,7 @@ class Wire:
         lines: list[bytes] = []
         size = 0
         while True:
-            line = self._read_line(deadline, patient=patient)
+            line = self._without_secrets(self._read_line(deadline, patient=patient))
             if self._observer is not None:
                 self._observer.received(line)
             lines.append(line)
@@ -164,6 +165,23 @@ class Wire:
                 return parse_reply(lines)
             if not line[:3].isdigit():
                 raise ProtocolError(f"the server sent {_shown(line)}, which is no reply")
+
+    def hide(self, *texts: bytes) -> None:
+        """Take these texts out of every line that the server sends from now on.
+
+        A server that echoes a login in its reply must not bring the secret into an error, a log or a state file. The
+        longest come first: one text may be part of another.
+        """
+        known = {*self._hidden, *(text for text in texts if text)}
+        self._hidden = tuple(sorted(known, key=len, reverse=True))
+
+    def _without_secrets(self, line: bytes) -> bytes:
+        # The code of a reply is no echo: a secret such as "250" must not make it unreadable.
+        kept = 4 if line[:3].isdigit() and line[3:4] in (b"", b" ", b"-") else 0
+        text = line[kept:]
+        for hidden in self._hidden:
+            text = text.replace(hidden, b"[redacted]")
+        return line[:kept] + text
 
     def _read_line(self, deadline: float, *, patient: bool) -> bytes:
         while True:
