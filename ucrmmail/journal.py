@@ -144,7 +144,13 @@ class Journal:
         if not content:
             self.clear()
             return
-        replace_file(self._path, content)
+        try:
+            replace_file(self._path, content)
+        except OSError:
+            # When only its directory could not be synced, the name leads to the new file already, and what we
+            # would write into the old one nobody would ever read.
+            self._failed = self._failed or os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
+            raise
         os.close(self._fd)
         self._fd = self._open()
         self._offset = self._allocated = len(content)

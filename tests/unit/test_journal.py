@@ -140,6 +140,15 @@ def test_records_that_cannot_be_replaced_stay(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["journal"]
 
 
+def test_a_replaced_journal_whose_name_is_not_durable_takes_no_more_records(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    journal.append(b"one")
+    with fails_at(2, errno.EIO, names=("fsync",)), pytest.raises(OSError, match="Input/output"):
+        journal.keep_only([b"two"])
+    with pytest.raises(OSError, match="earlier sync failed"):
+        journal.append(b"three")
+
+
 def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     journal.append(b"one")

@@ -13,12 +13,10 @@ counted and no file is touched; a limit that is set later starts from nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import fsync_directory
 from ucrmmail.journal import Journal
 from ucrmmail.limits.records import Block, state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S, OVERTAKEN_S, recover
@@ -56,12 +54,10 @@ class Ledger:
         ``boot_id`` tells this boot of the machine from others (``read_boot_id``). Raises DistrustError when the file
         is a link or another user's, OSError.
         """
-        self._path = path
         self._rules = rules
         self._boot_id = boot_id
         self._lock = threading.Lock()
         self._block = Block()
-        self._failure: OSError | None = None
         self._journal: Journal | None = None
         self.damaged = False
         self.counts_recipients = rules.counts_recipients
@@ -71,15 +67,11 @@ class Ledger:
         recovered = recover(path, rules, now, boot_id)
         self._tally = recovered.tally
         self.damaged = recovered.damaged
-        is_new = not os.path.lexists(path)
         self._journal = Journal(path)
         for record in recovered.changes:
             self._journal.append(record)
         self._journal.sync()
-        if is_new:
-            fsync_directory(os.path.dirname(path) or ".")
-        self._compact_at = self._journal.offset + _VERY_LONG_BYTES
-        self._opened_at_bytes = self._journal.offset
+        self._short_bytes = self._journal.offset
 
     def earliest(self, now: float, recipients: int = 1) -> float:
         """Return when a message may leave to so many recipients: ``now`` if at once, else a later time.
@@ -127,8 +119,6 @@ class Ledger:
             tally, block, units = self._tally, self._block, recipients if self.counts_recipients else 1
             if tally.opens(at, units) > at:
                 raise TooEarlyError(f"a limit does not allow a message to {recipients} recipients yet")
-            if self._failure is not None:
-                raise self._failure
             if block.messages < 1 or block.recipients < units or at >= block.at + BLOCK_LASTS_S:
                 self._announce_block(self._journal, at, units)
             self._journal.ensure_room(_RECORD_BYTES * (2 + len(tally.pending)))
@@ -148,6 +138,7 @@ class Ledger:
         if self._journal is None:
             return
         with self._lock:
+            self._must_be_open(reservation)
             at = self._steady(self._journal, now)
             units = reservation.recipients if recipients is None or not self.counts_recipients else recipients
             word = b"uncertain" if uncertain else b"accepted"
@@ -162,6 +153,7 @@ class Ledger:
         if self._journal is None:
             return
         with self._lock:
+            self._must_be_open(reservation)
             self._journal.append(b"refund %d" % reservation.number)
             self._tally.give_back(reservation.number)
 
@@ -169,7 +161,7 @@ class Ledger:
         """Bring what is written to the disk. Raises OSError; from then on nothing more can be reserved."""
         if self._journal is not None:
             with self._lock:
-                self._sync(self._journal)
+                self._journal.sync()
 
     def close(self, now: float) -> None:
         """Give back what is left of the block, and close the file. Raises OSError.
@@ -182,14 +174,18 @@ class Ledger:
             self._steady(self._journal, now)
             if self._block.messages:
                 self._journal.append(b"end")
-                self._sync(self._journal)
-            if self._journal.offset > self._opened_at_bytes + _LONG_BYTES:
-                self._journal = self._compact(self._journal)
+                self._journal.sync()
+            self._shorten(self._journal, _LONG_BYTES)
             self._journal.close()
             self._journal = None
 
     def _units(self, recipients: int) -> int:
         return min(recipients, self.largest_amount) if self.counts_recipients else 1
+
+    def _must_be_open(self, reservation: Reservation) -> None:
+        """Raise KeyError when it is not: a record that makes no sense would spoil the whole file."""
+        if reservation.number not in self._tally.pending:
+            raise KeyError(reservation.number)
 
     def _steady(self, journal: Journal, now: float) -> float:
         """Return the time to count with: it never runs backwards, unless the clock was set back, which is recorded."""
@@ -205,49 +201,32 @@ class Ledger:
 
     def _announce_block(self, journal: Journal, at: float, units: int) -> None:
         """Have it on the disk that so many reservations may follow."""
-        if journal.offset > self._compact_at:
-            journal = self._compact(journal)
-            self._compact_at = journal.offset + _VERY_LONG_BYTES
+        self._shorten(journal, _VERY_LONG_BYTES)
         messages = min([_LARGEST_BLOCK, *(max(1, throttle.limit // 10) for throttle in self._rules.throttles)])
         recipients = max(units, messages)
         journal.append(b"block %a %d %d %b" % (at, messages, recipients, self._boot_id.encode() or b"-"))
-        self._sync(journal)
+        journal.sync()
         self._block = Block(self._boot_id, at, messages, recipients)
 
-    def _sync(self, journal: Journal) -> None:
+    def _shorten(self, journal: Journal, long_bytes: int) -> None:
+        """Write the file afresh, with the state alone, when so much was added to it."""
+        if journal.offset - self._short_bytes < long_bytes:
+            return
         try:
-            journal.sync()
-        except OSError as error:
-            # The kernel may have dropped what it could not write, and would say yes the next time.
-            self._failure = error
-            raise
-
-    def _compact(self, journal: Journal) -> Journal:
-        """Replace the file by one that holds the state alone. On a full disk the long one stays: it is as good."""
-        fresh_path = f"{self._path}.new"
-        try:
-            if os.path.lexists(fresh_path):
-                os.unlink(fresh_path)
-            fresh = Journal(fresh_path)
-            fresh.append(state_record(self._tally))
-            fresh.sync()
-            fresh.close()
-            os.replace(fresh_path, self._path)
-            fsync_directory(os.path.dirname(self._path) or ".")
+            journal.keep_only([state_record(self._tally)])
         except OSError:
-            return journal
-        journal.close()
-        self._journal = Journal(self._path)
-        return self._journal
+            # A full disk: the long file is as good. Where the disk is really broken, the next record says so.
+            pass
+        self._short_bytes = journal.offset
 
 
 _FREE = Reservation(0, 0)
 
 
-def read_boot_id() -> str:
+def read_boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
     """Return what tells this boot of the machine from all others, "" when the system does not say."""
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open(path, encoding="ascii") as file:
             return file.read().strip()
     except OSError:
         return ""

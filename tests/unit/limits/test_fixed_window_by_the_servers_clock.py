@@ -16,7 +16,7 @@ class Play:
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
-        self.rule = Throttle(self.draw.randint(1, 4), self.draw.choice([4.0, 6.0, 9.0]))
+        self.rule = Throttle(self.draw.randint(1, 4), self.draw.choice([2.0, 4.0, 7.0]))
         self.tally: Tally = empty_tally(Rules((self.rule,)))
         self.now = 1000.0
         self.reserved: dict[int, bool] = {}
@@ -56,7 +56,7 @@ class Play:
             self.no_reply()
 
     def tick(self) -> None:
-        self.now += self.draw.choice([0.5, 1.0, 1.0, 3.0])
+        self.now += self.draw.choice([0.5, 0.5, 1.0, 2.5])
 
     def run(self, moves: int) -> int:
         """Return the most messages that the server found in a window of its own."""

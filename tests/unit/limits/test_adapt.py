@@ -1,0 +1,104 @@
+"""A configuration that changed between two runs."""
+
+from __future__ import annotations
+
+from ucrmmail.limits.adapt import adapted
+from ucrmmail.limits.rules import Flood, Rules, Throttle
+from ucrmmail.limits.tally import Tally, empty_tally
+
+DAY = 86_400.0
+
+
+def sent(rules: Rules, *times: float, recipients: int = 1) -> Tally:
+    """Return the tally after messages were sent at these times."""
+    tally = empty_tally(rules)
+    for at in times:
+        tally.settle(tally.reserve(at, recipients), at, recipients, certain=True)
+    return tally
+
+
+def under(*throttles: Throttle) -> Rules:
+    return Rules(throttles)
+
+
+def test_a_tally_under_the_same_rules_is_the_same() -> None:
+    tally = sent(under(Throttle(5, DAY)), 0.0)
+    assert adapted(tally, under(Throttle(5, DAY))) is tally
+
+
+def test_a_changed_limit_goes_on_in_the_same_window() -> None:
+    tally = sent(under(Throttle(2, DAY)), 0.0, 10.0)
+    assert adapted(tally, under(Throttle(3, DAY))).opens(20.0, 1) == 20.0
+    assert adapted(tally, under(Throttle(1, DAY))).opens(20.0, 1) == DAY
+
+
+def test_a_changed_duration_goes_on_from_the_same_start() -> None:
+    tally = sent(under(Throttle(2, DAY)), 0.0, 10.0)
+    assert adapted(tally, under(Throttle(2, 3600.0))).opens(20.0, 1) == 3600.0
+
+
+def test_from_fixed_to_sliding_all_counts_from_the_last_message() -> None:
+    tally = sent(under(Throttle(2, 60.0)), 0.0, 30.0)
+    assert adapted(tally, under(Throttle(2, 60.0, sliding=True))).opens(40.0, 1) == 90.0
+
+
+def test_from_sliding_to_fixed_all_counts_until_the_last_message_has_left() -> None:
+    tally = sent(under(Throttle(3, 60.0, sliding=True)), 0.0, 30.0)
+    fixed = adapted(tally, under(Throttle(3, 60.0)))
+    assert fixed.opens(40.0, 1) == 40.0
+    assert fixed.opens(40.0, 1) < adapted(tally, under(Throttle(2, 60.0))).opens(40.0, 1) == 90.0
+
+
+def test_from_recipients_to_messages_the_count_stays() -> None:
+    tally = sent(under(Throttle(10, 60.0, unit="recipients")), 0.0, recipients=4)
+    messages = adapted(tally, under(Throttle(5, 60.0)))
+    assert messages.windows[0].used(1.0) == 4
+
+
+def test_from_messages_to_recipients_the_window_is_full_until_it_is_over() -> None:
+    for sliding in (False, True):
+        tally = sent(under(Throttle(10, 60.0, sliding=sliding)), 0.0)
+        recipients = adapted(tally, under(Throttle(10, 60.0, sliding=sliding, unit="recipients")))
+        assert recipients.opens(1.0, 1) == 60.0
+
+
+def test_from_messages_to_recipients_an_unused_window_stays_unused() -> None:
+    tally = empty_tally(under(Throttle(10, 60.0)))
+    assert adapted(tally, under(Throttle(10, 60.0, unit="recipients"))).opens(1.0, 10) == 1.0
+
+
+def test_a_throttle_keeps_its_window_when_another_is_put_before_it() -> None:
+    tally = sent(under(Throttle(1, 60.0)), 0.0)
+    both = adapted(tally, under(Throttle(500, DAY), Throttle(1, 60.0)))
+    assert [window.used(1.0) for window in both.windows] == [0, 1]
+
+
+def test_a_throttle_keeps_its_window_when_the_one_before_it_is_removed() -> None:
+    tally = sent(under(Throttle(500, DAY), Throttle(2, 60.0)), 0.0, 1.0)
+    assert adapted(tally, under(Throttle(2, 60.0))).opens(2.0, 1) == 60.0
+
+
+def test_two_throttles_of_the_same_duration_keep_their_order() -> None:
+    tally = sent(under(Throttle(9, 60.0, unit="recipients"), Throttle(5, 60.0)), 0.0, recipients=3)
+    again = adapted(tally, under(Throttle(8, 60.0, unit="recipients"), Throttle(4, 60.0)))
+    assert [window.used(1.0) for window in again.windows] == [3, 1]
+
+
+def test_a_new_throttle_starts_from_nothing() -> None:
+    tally = sent(under(Throttle(500, DAY)), *range(100))
+    assert adapted(tally, under(Throttle(500, DAY), Throttle(1, 60.0))).opens(100.0, 1) == 100.0
+
+
+def test_antiflood_keeps_its_row_when_its_figures_change() -> None:
+    tally = sent(Rules(flood=Flood(5, 60.0)), 0.0, 1.0, 2.0)
+    assert adapted(tally, Rules(flood=Flood(3, 60.0))).opens(3.0, 1) == 62.0
+    assert adapted(tally, Rules(flood=Flood(3, 90.0))).opens(3.0, 1) == 92.0
+    assert adapted(tally, Rules()).opens(3.0, 1) == 3.0
+    assert adapted(adapted(tally, Rules()), Rules(flood=Flood(1, 60.0))).opens(3.0, 1) == 3.0
+
+
+def test_the_old_tally_is_not_changed() -> None:
+    tally = sent(under(Throttle(2, 60.0, sliding=True)), 0.0)
+    other = adapted(tally, under(Throttle(2, 90.0, sliding=True)))
+    other.settle(other.reserve(1.0, 1), 1.0, 1, certain=True)
+    assert tally.windows[0].used(1.0) == 1
