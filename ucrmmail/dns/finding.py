@@ -54,3 +54,17 @@ def verdict(findings: tuple[Finding, ...]) -> Severity:
         if severity in severities:
             return severity
     return Severity.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A record to publish. ``value`` is the whole text (TXT: joined, unquoted); ``replaces`` is what stands there now.
+
+    The three words say it as a zone file does: ``name`` (absolute, no final dot), ``rdtype``, ``value``.
+    """
+
+    name: str
+    rdtype: str
+    value: str
+    why: str
+    replaces: str = ""
