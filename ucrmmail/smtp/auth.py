@@ -1,4 +1,8 @@
-"""The login (RFC 4954): PLAIN, LOGIN, CRAM-MD5, XOAUTH2 and OAUTHBEARER, chosen from what the server offers."""
+"""The login (RFC 4954): PLAIN, LOGIN, CRAM-MD5, XOAUTH2 and OAUTHBEARER, chosen from what the server offers.
+
+Whatever is sent here is hidden from the transcript, and taken out of what the server answers, for the whole session:
+some servers repeat what they refuse, and replies are logged.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,17 @@ import base64
 import binascii
 import hmac
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.outcome import Stage, Trouble
-from ucrmmail.smtp.trouble import account_trouble, classify
+from ucrmmail.message.outcome import Stage
+from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
+from ucrmmail.smtp.wire import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ucrmmail.message.outcome import Trouble
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.smarthost import Smarthost
@@ -22,23 +29,20 @@ if TYPE_CHECKING:
 _IN_TLS = ("PLAIN", "LOGIN", "CRAM-MD5")
 # Without TLS the one that does not show the password comes first.
 _IN_CLEAR = ("CRAM-MD5", "PLAIN", "LOGIN")
-
-
-class LoginError(Exception):
-    """The login did not happen; ``trouble`` says why."""
-
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.what)
-        self.trouble = trouble
+_WITH_TOKEN = frozenset({"XOAUTH2", "OAUTHBEARER"})
+# LOGIN is asked twice, the others once; a server that goes on asking gets no more.
+_MOST_CHALLENGES = 2
+_SECRET = b"[redacted]"
 
 
 def choose_mechanism(smarthost: Smarthost, capabilities: Capabilities, *, in_tls: bool) -> str:
-    """Return the mechanism to use. Raises LoginError when none may be used."""
+    """Return the mechanism to log in with. Raises RefusedError when none may or can be used."""
     if not in_tls and not smarthost.is_loopback and not smarthost.allow_insecure_login:
-        raise LoginError(
+        raise RefusedError(
             account_trouble(
                 Stage.AUTH,
                 f"no password is sent to {smarthost.name} without TLS",
+                why="anybody in between could read it",
                 remedy="run `ucrmmail config set smtp.encryption starttls`, or accept the risk with "
                 "`ucrmmail config set smtp.allow_insecure_login true`",
                 exit_code=78,
@@ -51,90 +55,135 @@ def choose_mechanism(smarthost: Smarthost, capabilities: Capabilities, *, in_tls
     for mechanism in wanted:
         if mechanism in offered:
             return mechanism
-    raise LoginError(
-        account_trouble(
-            Stage.AUTH,
-            f"{smarthost.name} offers no login that is configured",
-            why=f"it offers {', '.join(offered) or 'none'}; usable here: {', '.join(wanted)}",
-            remedy="set smtp.authentication, or unset smtp.username when the smarthost needs no login",
-            exit_code=77,
+    raise RefusedError(_nothing_in_common(smarthost, offered, wanted))
+
+
+def _nothing_in_common(smarthost: Smarthost, offered: tuple[str, ...], wanted: tuple[str, ...]) -> Trouble:
+    remedy = "run `ucrmmail config set smtp.authentication auto`"
+    if not offered:
+        remedy = (
+            "check smtp.port and smtp.encryption, or run `ucrmmail config unset smtp.username` if it needs no login"
         )
+    elif smarthost.authentication == "auto":
+        tokens = sorted(_WITH_TOKEN.intersection(offered))
+        remedy = f"run `ucrmmail config set smtp.authentication {tokens[0].lower()}`" if tokens else "ask the provider"
+    return account_trouble(
+        Stage.AUTH,
+        f"{smarthost.name} offers no login that can be used here",
+        why=f"it offers {', '.join(offered) or 'none'}; we would use {' or '.join(wanted)}",
+        remedy=remedy,
+        exit_code=77,
     )
 
 
 def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, secret: Callable[[], str]) -> Reply:
-    """Log in and return the server's reply. Raises LoginError; ConnectionLostError and ProtocolError from the wire."""
-    user, password = smarthost.username, secret()
-    first, answer = _exchange(mechanism, smarthost, user, password)
-    wire.hide(*_forms(password.encode()), *_forms(first or b""))
-    timeout_s = smarthost.timeout_s
-    command = f"AUTH {mechanism}" + (f" {_b64(first)}" if first is not None else "")
-    wire.send(command.encode() + b"\r\n", timeout_s, secret=first is not None)
-    reply = wire.read_reply(timeout_s)
+    """Log in and return the server's reply; ``secret()`` is asked for only here.
+
+    Raises RefusedError; ConnectionLostError, ProtocolError and StoppedError from the wire; what ``secret()`` raises.
+    """
+    word = secret()
+    _refuse_control_characters(smarthost, word)
+    # A server may repeat our answers as we encoded them, or the secret alone in any of the three ways it can fall.
+    wire.hide(word.encode(), *_encoded_within(word.encode()))
+    initial, answer = _exchange(mechanism, smarthost, word)
+    command = f"AUTH {mechanism}".encode()
+    if initial is None:
+        reply = _say(wire, smarthost, command, shown=command)
+    else:
+        reply = _say(wire, smarthost, command + b" " + _hidden(wire, initial), shown=command + b" " + _SECRET)
     told = ""
-    # LOGIN asks twice, the others once at the most; a server that goes on asking gets no more.
-    for _ in range(3):
+    for _ in range(_MOST_CHALLENGES):
         if reply.code != 334:
             break
         challenge = _decoded(reply)
-        if mechanism in ("XOAUTH2", "OAUTHBEARER"):
+        if mechanism in _WITH_TOKEN:
             told = _oauth_error(challenge)
-        response = answer(challenge)
-        if response not in (b"", b"\1"):
-            wire.hide(*_forms(response))
-        wire.send(_b64(response).encode() + b"\r\n", timeout_s, secret=True)
-        reply = wire.read_reply(timeout_s)
+        reply = _say(wire, smarthost, _hidden(wire, answer(challenge)), shown=_SECRET)
     if reply.code == 235:
         return reply
+    if reply.positive:
+        raise ProtocolError(f"the server answered the login with {reply}")
     trouble = classify(Stage.AUTH, reply)
-    if told:
-        trouble = account_trouble(
-            Stage.AUTH, f"{trouble.what}: {reply}", why=f"the token was refused: {told}",
-            remedy="let credentials.command print a fresh token", exit_code=trouble.exit_code,
-        )  # fmt: skip
-    raise LoginError(trouble)
+    if mechanism in _WITH_TOKEN and not trouble.quota:
+        trouble = replace(
+            trouble,
+            why=f"the access token was not accepted{f' ({told})' if told else ''}",
+            remedy="check that credentials.command prints a fresh token for this account and for SMTP",
+        )
+    raise RefusedError(trouble)
 
 
-def _exchange(
-    mechanism: str, smarthost: Smarthost, user: str, password: str
-) -> tuple[bytes | None, Callable[[bytes], bytes]]:
-    """Return the initial response (None: there is none) and what answers a challenge."""
-    name, word = user.encode(), password.encode()
+def _say(wire: Wire, smarthost: Smarthost, line: bytes, *, shown: bytes) -> Reply:
+    wire.send(line + b"\r\n", smarthost.timeout_s, shown=shown + b"\r\n")
+    return wire.read_reply(smarthost.timeout_s)
+
+
+def _exchange(mechanism: str, smarthost: Smarthost, secret: str) -> tuple[bytes | None, Callable[[bytes], bytes]]:
+    """Return the initial response (None: the server speaks first) and what answers a challenge."""
+    user, word = smarthost.username.encode(), secret.encode()
     if mechanism == "PLAIN":
-        return b"\0" + name + b"\0" + word, lambda _challenge: b""
+        return b"\0" + user + b"\0" + word, lambda _challenge: b""
     if mechanism == "LOGIN":
-        answers = iter((name, word))
-        return None, lambda _challenge: next(answers, b"")
+        answers = iter((user, word))
+        return None, lambda _challenge: next(answers)
     if mechanism == "CRAM-MD5":
-        return None, lambda challenge: name + b" " + hmac.new(word, challenge, "md5").hexdigest().encode()
+        return None, lambda challenge: user + b" " + hmac.new(word, challenge, "md5").hexdigest().encode()
+    # A refused token is explained in a challenge; an empty answer (XOAUTH2) or ^A (RFC 7628 section 3.2.3) lets the
+    # server go on to its real reply.
     if mechanism == "XOAUTH2":
-        return b"user=" + name + b"\1auth=Bearer " + word + b"\1\1", lambda _challenge: b""
-    # RFC 7628 section 3.1; after an error the client answers with a single ^A.
-    head = f"n,a={user.replace('=', '=3D').replace(',', '=2C')},\1host={smarthost.host}\1port={smarthost.port}\1"
-    return head.encode() + b"auth=Bearer " + word + b"\1\1", lambda _challenge: b"\1"
+        return b"user=" + user + b"\1auth=Bearer " + word + b"\1\1", lambda _challenge: b""
+    name = smarthost.username.replace("=", "=3D").replace(",", "=2C").encode()
+    where = f"host={smarthost.host}\1port={smarthost.port}\1".encode()
+    return b"n,a=" + name + b",\1" + where + b"auth=Bearer " + word + b"\1\1", lambda _challenge: b"\1"
 
 
-def _forms(secret: bytes) -> tuple[bytes, ...]:
-    """Return a secret in the forms in which a server might echo it: as it is, and in base64."""
-    encoded = base64.b64encode(secret)
-    return secret, encoded, encoded.rstrip(b"=")
+def _refuse_control_characters(smarthost: Smarthost, secret: str) -> None:
+    """Raise RefusedError for what would end a field of the login early and begin another."""
+    for key, text in (("smtp.username", smarthost.username), ("smtp.password", secret)):
+        if not text.isprintable():
+            raise RefusedError(
+                account_trouble(
+                    Stage.AUTH,
+                    f"{key} has a control character in it",
+                    remedy=f"run `ucrmmail config set {key}` again",
+                    exit_code=78,
+                )
+            )
 
 
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _hidden(wire: Wire, answer: bytes) -> bytes:
+    """Return an answer as it goes to the server, having told the wire to hide it."""
+    encoded = base64.b64encode(answer)
+    wire.hide(encoded)
+    return encoded
+
+
+def _encoded_within(secret: bytes) -> tuple[bytes, ...]:
+    """Return what base64 makes of the secret within a longer text: one form for each of the three alignments."""
+    forms = []
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + secret).rstrip(b"=")
+        # The first and the last character also depend on what stands before and behind.
+        forms.append(encoded[before + 1 if before else 0 : -1])
+    return tuple(forms)
 
 
 def _decoded(reply: Reply) -> bytes:
     try:
         return base64.b64decode(reply.text.encode("utf-8", "surrogateescape"), validate=True)
-    except (binascii.Error, ValueError):
+    except binascii.Error:
         return b""
 
 
 def _oauth_error(challenge: bytes) -> str:
-    """Return what the error challenge of a refused token says (RFC 7628 section 3.2.2), capped."""
+    """Return what the error challenge of a refused token says (RFC 7628 section 3.2.2), "" when it says nothing.
+
+    {"status":"invalid_token","schemes":"bearer","scope":"https://mail.google.com/"}
+    """
     try:
         found = json.loads(challenge)
-        return ", ".join(f"{key} {value}" for key, value in found.items())[:300]
-    except (ValueError, AttributeError):
+    except ValueError:
         return ""
+    if not isinstance(found, dict):
+        return ""
+    return ", ".join(f"{key}: {value}" for key, value in found.items())[:300]

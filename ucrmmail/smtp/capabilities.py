@@ -11,45 +11,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The extensions offered; ``size_bytes`` 0 is no stated limit, ``mechanisms`` are in upper case."""
+    """The extensions offered; ``mechanisms`` are in upper case, a number is 0 where the server states no limit.
+
+    ``most_recipients`` are those of one transaction, ``most_transactions`` those of one session (RFC 9422).
+    """
 
     name: str = ""
     keywords: tuple[str, ...] = ()
     mechanisms: tuple[str, ...] = ()
+    size: bool = False
     size_bytes: int = 0
     most_recipients: int = 0
+    most_transactions: int = 0
     pipelining: bool = False
     eight_bit: bool = False
     utf8: bool = False
-    size: bool = False
     starttls: bool = False
 
 
 def parse_ehlo(reply: Reply) -> Capabilities:
-    """Return what an EHLO reply offers; an HELO reply offers nothing.
+    """Return what an EHLO reply offers.
 
         250-mx.example.net
         250-SIZE 35882577
+        250-LIMITS RCPTMAX=100 MAILMAX=50
         250 AUTH PLAIN LOGIN
 
-    Keywords compare without regard to case. The old form ``AUTH=LOGIN`` counts as AUTH; RFC 9422 gives LIMITS.
+    Keywords compare without regard to case. The old form ``AUTH=LOGIN`` counts as AUTH.
     """
     found: dict[str, list[str]] = {}
     for line in reply.lines[1:]:
-        words = line.upper().replace("AUTH=", "AUTH ").split()
-        if words:
-            found.setdefault(words[0], []).extend(words[1:])
+        keyword, *words = line.upper().split() or [""]
+        if keyword.startswith("AUTH="):
+            keyword, words = "AUTH", [keyword.removeprefix("AUTH="), *words]
+        found.setdefault(keyword, []).extend(words)
     limits = dict(word.split("=", 1) for word in found.get("LIMITS", ()) if "=" in word)
     return Capabilities(
         name=(reply.lines[0] if reply.lines else "").partition(" ")[0],
         keywords=tuple(reply.lines[1:]),
-        mechanisms=tuple(dict.fromkeys(found.get("AUTH", ()))),
-        size_bytes=_number(next(iter(found.get("SIZE", ())), "")),
+        mechanisms=tuple(dict.fromkeys(word for word in found.get("AUTH", ()) if word)),
+        size="SIZE" in found,
+        size_bytes=_number("".join(found.get("SIZE", ())[:1])),
         most_recipients=_number(limits.get("RCPTMAX", "")),
+        most_transactions=_number(limits.get("MAILMAX", "")),
         pipelining="PIPELINING" in found,
         eight_bit="8BITMIME" in found,
         utf8="SMTPUTF8" in found,
-        size="SIZE" in found,
         starttls="STARTTLS" in found,
     )
 

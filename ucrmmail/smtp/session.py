@@ -6,28 +6,35 @@ account's: no message is to blame.
 
 from __future__ import annotations
 
-import socket
+import math
 import ssl
+import string
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.message.outcome import Stage, Trouble
-from ucrmmail.smtp.auth import LoginError, choose_mechanism, log_in
+from ucrmmail.smtp.auth import choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
-from ucrmmail.smtp.tls import context_for, tls_trouble
-from ucrmmail.smtp.trouble import account_trouble, classify
-from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError, Wire
+from ucrmmail.smtp.connect import Address, connect, resolve
+from ucrmmail.smtp.tls import context_for, seen_certificate, tls_trouble, unverified_context
+from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
+from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from ucrmmail.clock import Clock
     from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.certificate import Certificate
     from ucrmmail.smtp.smarthost import Smarthost
     from ucrmmail.smtp.wire import Observer, Stopper
 
-# RFC 5321 section 4.5.3.2.1 gives the greeting five minutes; a person or cron gives it the command's own time.
+# Every command of the opening has the command's own time; all together have this many times as much.
+_OPENING_TIMES = 3
 _QUIT_TIMEOUT_S = 2.0
+_PEEK_TIMEOUT_S = 10.0
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._")
 
 
 class SessionError(Exception):
@@ -40,7 +47,7 @@ class SessionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """One stage of the dialogue, as a connection test shows it."""
+    """One stage of the dialogue, as a test of the connection shows it."""
 
     stage: Stage
     ok: bool
@@ -57,28 +64,53 @@ class Watcher(Protocol):
         """See one stage that is over."""
 
 
-class Session:
-    """An open session, logged in."""
+class Stages:
+    """Tells a watcher how long each stage took; without one it does nothing."""
 
-    def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities) -> None:
+    def __init__(self, watcher: Watcher | None, clock: Clock) -> None:
+        self._watcher = watcher
+        self._clock = clock
+        self._began = clock.monotonic()
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody sees the stages."""
+        return self._watcher is not None
+
+    def over(self, stage: Stage, detail: str, *, ok: bool = True, reply: Reply | None = None, remedy: str = "") -> None:
+        """Report that this stage is over; the next one begins."""
+        if self._watcher is not None:
+            began, self._began = self._began, self._clock.monotonic()
+            said = str(reply) if reply is not None else ""
+            self._watcher.stage(StageReport(stage, ok, self._began - began, detail, said, remedy))
+
+    def failed(self, trouble: Trouble) -> None:
+        """Report a stage that ended with this trouble."""
+        self.over(trouble.stage, trouble.what, ok=False, reply=trouble.reply, remedy=trouble.remedy)
+
+
+class Session:
+    """An open session, logged in. ``transactions_left`` is how many more the server allows on it."""
+
+    def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
         self.wire = wire
         self.smarthost = smarthost
         self.capabilities = capabilities
-
-    @property
-    def pipelining(self) -> bool:
-        """Whether commands may go in groups (RFC 2920)."""
-        return self.capabilities.pipelining and self.smarthost.pipelining
+        self.stages = stages
+        self.pipelining = capabilities.pipelining and smarthost.pipelining
+        self.transactions_left: float = capabilities.most_transactions or math.inf
 
     def is_alive(self) -> bool:
         """Return whether the server has neither closed the connection nor said good-bye."""
-        return self.wire.is_quiet()
+        return not self.wire.has_spoken()
 
     def quit(self) -> None:
         """Say QUIT and close. What was accepted is accepted, so nothing that goes wrong here matters."""
         try:
+            self.wire.allow(2 * _QUIT_TIMEOUT_S)
             self.wire.send(b"QUIT\r\n", _QUIT_TIMEOUT_S)
-            self.wire.read_reply(_QUIT_TIMEOUT_S)
+            reply = self.wire.read_reply(_QUIT_TIMEOUT_S)
+            self.stages.over(Stage.QUIT, reply.text, reply=reply)
         except (ConnectionLostError, ProtocolError, StoppedError):
             pass
         finally:
@@ -103,7 +135,14 @@ def open_session(
     ``secret()`` is called only when the server has said that it takes a login. Raises SessionError with the trouble,
     StoppedError when the run was asked to end; errors of ``secret()`` pass through.
     """
-    return _Opening(smarthost, secret, clock, stop=stop, observer=observer, watcher=watcher).open()
+    stages = Stages(watcher, clock)
+    opening = _Opening(smarthost, secret, clock, stop=stop, observer=observer, stages=stages)
+    try:
+        return opening.open()
+    except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError) as error:
+        trouble = opening.trouble_of(error)
+        stages.failed(trouble)
+        raise SessionError(trouble) from error
 
 
 class _Opening:
@@ -115,170 +154,174 @@ class _Opening:
         *,
         stop: Stopper | None,
         observer: Observer | None,
-        watcher: Watcher | None,
+        stages: Stages,
     ) -> None:
         self._smarthost = smarthost
+        self._timeout_s = smarthost.timeout_s
         self._secret = secret
         self._clock = clock
         self._stop = stop
         self._observer = observer
-        self._watcher = watcher
+        self._stages = stages
         self._stage = Stage.RESOLVE
-        self._started = clock.monotonic()
+        self._certificate: Certificate | None = None
 
     def open(self) -> Session:
-        wire: Wire | None = None
+        # A file that cannot be used is found before anything is sent.
+        context = context_for(self._smarthost) if self._smarthost.encryption != "none" else None
+        wire, address = self._connected()
         try:
-            wire = self._connected()
-            session = self._greeted(wire)
-        except BaseException as error:
-            if wire is not None:
-                wire.close()
-            trouble = self._trouble_of(error)
-            if trouble is None:
-                raise
-            self._passed(trouble.what, ok=False, reply=trouble.reply, remedy=trouble.remedy)
-            raise SessionError(trouble) from None
-        return session
+            return self._introduced(wire, context)
+        except ssl.SSLCertVerificationError:
+            self._certificate = self._peek(address)
+            wire.close()
+            raise
+        except BaseException:
+            wire.close()
+            raise
 
-    def _trouble_of(self, error: BaseException) -> Trouble | None:
-        """Return the trouble that an exception means, None for one that is not ours to explain."""
-        host = self._smarthost.name
-        if isinstance(error, (SessionError, LoginError)):
-            return error.trouble
-        if isinstance(error, ConnectionLostError):
-            hint = ""
-            if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
-                hint = "a port for TLS (465) waits in silence: run `ucrmmail config set smtp.encryption tls`"
-            return account_trouble(
-                self._stage, f"{host}: {error} (at {self._stage.value})",
-                remedy=hint or "check that the smarthost is up; the next run tries again",
-            )  # fmt: skip
-        if isinstance(error, ProtocolError):
-            return account_trouble(
-                self._stage, f"{host}: {error} (at {self._stage.value})", remedy="check host, port and encryption"
-            )
-        if isinstance(error, ssl.SSLError):
-            return tls_trouble(self._smarthost, error)
-        if isinstance(error, OSError) and not isinstance(error, BlockingIOError) and self._stage is Stage.TLS:
-            return account_trouble(
-                Stage.TLS, f"smtp.ca_file or smtp.client_certificate cannot be used: {error}",
-                remedy="check the file", exit_code=78,
-            )  # fmt: skip
-        return None
-
-    def _passed(self, detail: str, *, ok: bool = True, reply: Reply | None = None, remedy: str = "") -> None:
-        now = self._clock.monotonic()
-        if self._watcher is not None:
-            said = str(reply) if reply is not None else ""
-            self._watcher.stage(StageReport(self._stage, ok, now - self._started, detail, said, remedy))
-        self._started = now
-
-    def _connected(self) -> Wire:
-        smarthost = self._smarthost
-        try:
-            found = socket.getaddrinfo(smarthost.host, smarthost.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise SessionError(
-                account_trouble(
-                    Stage.RESOLVE,
-                    f"the name {smarthost.host} was not found: {getattr(error, 'strerror', None) or error}",
-                    remedy="check smtp.host and the resolver of this machine",
-                )
-            ) from None
-        addresses = list(dict.fromkeys(str(address[4][0]) for address in found))
-        self._passed(", ".join(addresses))
+    def _connected(self) -> tuple[Wire, Address]:
+        deadline = self._clock.monotonic() + self._timeout_s
+        smarthost, clock, stop = self._smarthost, self._clock, self._stop
+        addresses = resolve(smarthost, clock=clock, stop=stop, deadline=deadline)
+        self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
         self._stage = Stage.CONNECT
-        problems = []
-        for family, kind, protocol, _name, address in found:
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.settimeout(smarthost.timeout_s)
-                sock.connect(address)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                sock.close()
-                problems.append(f"{address[0]}: {error.strerror or 'no answer in time'}")
-            else:
-                self._passed(str(address[0]))
-                return Wire(sock, clock=self._clock, stop=self._stop, observer=self._observer)
-        raise SessionError(
-            account_trouble(
-                Stage.CONNECT,
-                f"no connection to {smarthost.name} ({'; '.join(problems)})",
-                remedy="check smtp.host and smtp.port, and that no firewall is in between; nothing was lost",
-            )
-        )
+        sock, address = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
+        self._stages.over(Stage.CONNECT, address.text)
+        return Wire(sock, clock=clock, stop=stop, observer=self._observer), address
 
-    def _greeted(self, wire: Wire) -> Session:
+    def _introduced(self, wire: Wire, context: ssl.SSLContext | None) -> Session:
+        """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
         smarthost = self._smarthost
-        in_tls = False
-        if smarthost.encryption == "tls":
-            in_tls = self._secured(wire)
-        self._stage = Stage.GREETING
-        greeting = wire.read_reply(smarthost.timeout_s)
-        if greeting.code != 220:
-            raise SessionError(classify(Stage.GREETING, greeting))
-        self._passed(greeting.text, reply=greeting)
+        wire.allow(_OPENING_TIMES * self._timeout_s)
+        if context is not None and smarthost.encryption == "tls":
+            self._secure(wire, context)
+        self._greeted(wire)
         capabilities = self._ehlo(wire)
-        if smarthost.encryption == "starttls":
+        if context is not None and smarthost.encryption == "starttls":
             self._ask_for_tls(wire, capabilities)
-            in_tls = self._secured(wire)
+            self._secure(wire, context)
             # What the server offered in clear may have been a forger's word.
             capabilities = self._ehlo(wire)
         if smarthost.username and smarthost.authentication != "none":
             self._stage = Stage.AUTH
-            mechanism = choose_mechanism(smarthost, capabilities, in_tls=in_tls)
+            mechanism = choose_mechanism(smarthost, capabilities, in_tls=context is not None)
             reply = log_in(wire, smarthost, mechanism, self._secret)
-            self._passed(f"{mechanism} as {smarthost.username}", reply=reply)
-        return Session(wire, smarthost, capabilities)
+            self._stages.over(Stage.AUTH, f"{mechanism} as {smarthost.username}", reply=reply)
+        wire.allow(math.inf)
+        return Session(wire, smarthost, capabilities, self._stages)
+
+    def _greeted(self, wire: Wire) -> None:
+        self._stage = Stage.GREETING
+        greeting = wire.read_reply(self._timeout_s)
+        if greeting.code != 220:
+            raise RefusedError(classify(Stage.GREETING, greeting))
+        self._stages.over(Stage.GREETING, greeting.text, reply=greeting)
 
     def _ehlo(self, wire: Wire) -> Capabilities:
         self._stage = Stage.EHLO
-        smarthost = self._smarthost
-        for verb in ("EHLO", "HELO"):
-            wire.send(f"{verb} {smarthost.local_hostname}\r\n".encode(), smarthost.timeout_s)
-            reply = wire.read_reply(smarthost.timeout_s)
+        name = _own_name(self._smarthost, wire)
+        reply = self._ask(wire, f"EHLO {name}")
+        if reply.code == 250:
+            capabilities = parse_ehlo(reply)
+            self._stages.over(Stage.EHLO, ", ".join(capabilities.keywords) or "no extensions")
+            return capabilities
+        if reply.code in {500, 501, 502, 504}:
+            # A server from before 1995; it offers nothing (RFC 5321 section 3.2).
+            reply = self._ask(wire, f"HELO {name}")
             if reply.code == 250:
-                capabilities = parse_ehlo(reply) if verb == "EHLO" else Capabilities()
-                self._passed(", ".join(capabilities.keywords) or "no extensions", reply=None)
-                return capabilities
-            if reply.code not in (500, 501, 502, 504):
-                break
-        raise SessionError(classify(Stage.EHLO, reply))
+                self._stages.over(Stage.EHLO, "HELO only: no extensions", reply=reply)
+                return Capabilities()
+        raise RefusedError(classify(Stage.EHLO, reply))
+
+    def _ask(self, wire: Wire, command: str) -> Reply:
+        wire.send(command.encode() + b"\r\n", self._timeout_s)
+        return wire.read_reply(self._timeout_s)
 
     def _ask_for_tls(self, wire: Wire, capabilities: Capabilities) -> None:
         self._stage = Stage.STARTTLS
-        smarthost = self._smarthost
+        name = self._smarthost.name
         if not capabilities.starttls:
-            raise SessionError(
+            raise RefusedError(
                 account_trouble(
                     Stage.STARTTLS,
-                    f"{smarthost.name} does not offer STARTTLS, and nothing is sent without it",
-                    why="the server has no TLS on this port, or somebody in between takes the offer out",
-                    remedy="run `ucrmmail config set smtp.encryption tls` if it is a port for TLS (465)",
+                    f"{name} does not offer STARTTLS, and nothing is sent without it",
+                    why="it has no TLS on this port, or somebody in between takes the offer out",
+                    remedy="run `ucrmmail config set smtp.encryption tls` if this is a port for TLS (465)",
                 )
             )
-        wire.send(b"STARTTLS\r\n", smarthost.timeout_s)
-        reply = wire.read_reply(smarthost.timeout_s)
+        reply = self._ask(wire, "STARTTLS")
         if reply.code != 220:
-            raise SessionError(classify(Stage.STARTTLS, reply))
+            raise RefusedError(classify(Stage.STARTTLS, reply))
         if wire.pending:
-            raise SessionError(
+            raise RefusedError(
                 account_trouble(
                     Stage.STARTTLS,
-                    f"{smarthost.name} sent more in clear behind its reply to STARTTLS",
+                    f"{name} sent more in clear behind its reply to STARTTLS: an injected reply",
                     why="somebody in between may have put it there to be read as if it came through TLS",
-                    remedy="try another network; mail waits here",
+                    remedy="try from another network; mail waits here",
                 )
             )
-        self._passed(reply.text, reply=reply)
+        self._stages.over(Stage.STARTTLS, reply.text, reply=reply)
 
-    def _secured(self, wire: Wire) -> bool:
+    def _secure(self, wire: Wire, context: ssl.SSLContext) -> None:
         self._stage = Stage.TLS
-        wire.start_tls(context_for(self._smarthost), self._smarthost.host, self._smarthost.timeout_s)
-        sock = wire.socket
-        if isinstance(sock, ssl.SSLSocket):
-            cipher = sock.cipher()
-            self._passed(f"{sock.version()}, {cipher[0] if cipher else 'unknown cipher'}")
-        return True
+        wire.start_tls(context, self._smarthost.host, self._timeout_s)
+        if self._stages.watched:
+            self._stages.over(Stage.TLS, _told_tls(wire.socket, self._clock.now()))
+
+    def _peek(self, address: Address) -> Certificate | None:
+        """Return the certificate that was not trusted, from a second connection on which nothing else is said."""
+        deadline = self._clock.monotonic() + min(self._timeout_s, _PEEK_TIMEOUT_S)
+        wire: Wire | None = None
+        try:
+            sock, _ = connect(self._smarthost, [address], clock=self._clock, stop=self._stop, deadline=deadline)
+            wire = Wire(sock, clock=self._clock, stop=self._stop)
+            wire.allow(deadline - self._clock.monotonic())
+            if self._smarthost.encryption == "starttls":
+                wire.read_reply(self._timeout_s)
+                self._ask(wire, f"EHLO {_own_name(self._smarthost, wire)}")
+                self._ask(wire, "STARTTLS")
+            wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
+            return seen_certificate(wire.socket)
+        except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError):
+            return None
+        finally:
+            if wire is not None:
+                wire.close()
+
+    def trouble_of(self, error: Exception) -> Trouble:
+        """Return the trouble of the account that an exception means."""
+        if isinstance(error, RefusedError):
+            return error.trouble
+        if isinstance(error, ssl.SSLError):
+            return tls_trouble(self._smarthost, error, self._certificate)
+        remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
+        if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
+            if isinstance(error, NoAnswerError):
+                remedy = "if this is a port for TLS (465), run `ucrmmail config set smtp.encryption tls`"
+        elif "CERTIFICATE_REQUIRED" in str(error):
+            remedy = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
+        return account_trouble(self._stage, f"{self._smarthost.name}: {error} (at {self._stage.value})", remedy=remedy)
+
+
+def _own_name(smarthost: Smarthost, wire: Wire) -> str:
+    """Return what we call ourselves: the name, or an address literal when that is no name (RFC 5321 section 4.1.4)."""
+    name = smarthost.local_hostname
+    if name and _NAME_CHARACTERS.issuperset(name):
+        return name
+    address = str(wire.socket.getsockname()[0])
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+
+
+def _told_tls(sock: socket.socket, now: float) -> str:
+    """Return what was negotiated, and until when the certificate holds."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return ""
+    cipher = sock.cipher()
+    told = f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}"
+    certificate = seen_certificate(sock)
+    if certificate is not None:
+        days = int((certificate.not_after.timestamp() - now) // 86400)
+        told += f"; certificate for {certificate.told_names}, from {certificate.issuer}, good for {days} days"
+    return told

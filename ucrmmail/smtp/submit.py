@@ -2,18 +2,20 @@
 
 With PIPELINING the next envelope goes in one write with the end of the last message, so that a message costs one round
 trip; the next *body* leaves only when the outcome of the last one is settled, so that a killed process repeats at the
-most the one message that was on the wire. QUIT never goes behind a dot.
+most the one message that was on the wire. QUIT never goes behind a dot: Postfix has seen mail lost that way.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.body import END, stuffed
-from ucrmmail.smtp.trouble import account_trouble, classify, connection_lost
-from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError
+from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
+from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients, lost_connection
+from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,16 +23,22 @@ if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.session import Session
 
-# RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go when it does not object.
+# RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
-_UNDER_WAY = frozenset({Stage.RCPT, Stage.DATA})
 # A body is gathered up to this size before it is written, so that a small message is one write.
 _WRITE_BYTES = 1 << 17
+# The time for a whole message: this many times a command's time, and more for its bytes. Without it a server that
+# answers each command, and reads each block, just in time could hold a run for days.
+_MESSAGE_TIMES = 10
+_LEAST_BYTES_A_SECOND = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """One message and its envelope, ready to leave; ``chunks()`` yields the message anew at each call."""
+    """One message and its envelope, ready to leave; ``chunks()`` yields the message anew at each call.
+
+    Reading may fail with OSError: then this message is deferred, and the others go on.
+    """
 
     queue_id: str
     reverse_path: str
@@ -44,8 +52,8 @@ class Transaction:
 class Feed(Protocol):
     """Where transactions come from, and where their outcomes go.
 
-    Every transaction handed out is given back once: to ``settle`` with an outcome for each recipient, or to ``unused``
-    when its body never left for reasons not its own.
+    Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient, or to
+    ``unused`` when its body never left for reasons not its own.
     """
 
     def ready(self) -> Transaction | None:
@@ -60,16 +68,13 @@ class Feed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session."""
+    """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
+
+    A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
+    """
 
     trouble: Trouble | None
     alive: bool
-
-
-class _AccountError(Exception):
-    def __init__(self, trouble: Trouble) -> None:
-        super().__init__(trouble.what)
-        self.trouble = trouble
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -81,275 +86,348 @@ def submit(session: Session, feed: Feed) -> End:
 
 
 @dataclass(slots=True)
-class _Current:
-    """A transaction under way: who has an outcome already, who is in this envelope, who comes in another one."""
+class _Message:
+    """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one."""
 
     transaction: Transaction
-    outcomes: list[Outcome]
-    envelope: tuple[str, ...]
-    rest: tuple[str, ...]
-    body_begun: bool = False
+    waiting: tuple[str, ...]
+    envelope: tuple[str, ...] = ()
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    beyond: Outcome | None = None
+
+    def decide(self, recipients: tuple[str, ...], outcome: Outcome) -> None:
+        """Give those of these recipients who have none the outcome."""
+        for recipient in recipients:
+            self.outcomes.setdefault(recipient, replace(outcome, recipient=recipient))
+
+    def refuse(self, trouble: Trouble) -> None:
+        """Let a trouble of the whole message decide about everybody who has no outcome yet."""
+        self.decide(self.transaction.recipients, _outcome(trouble))
+        self.waiting = ()
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether the server has it, or may have it, for somebody."""
+        return any(outcome.uncertain or outcome.result is Result.RELAYED for outcome in self.outcomes.values())
+
+
+class _UnreadableError(Exception):
+    """The message could not be read from our own disk."""
 
 
 class _Submitter:
     def __init__(self, session: Session, feed: Feed) -> None:
         self._session = session
         self._wire = session.wire
+        self._stages = session.stages
+        self._pipelining = session.pipelining
         self._feed = feed
         self._timeout_s = session.smarthost.timeout_s
-        self._capabilities = session.capabilities
+        self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
         self._stage = Stage.MAIL
-        self._ahead: _Current | None = None
+        self._current: _Message | None = None
+        self._ahead: _Message | None = None
+        # The envelope of the current message went out with the end of the last one.
+        self._envelope_sent = False
+        # The server still has an envelope that nothing came of.
+        self._reset_due = False
+        # The server opened DATA for a message that it had refused: a dot would deliver an empty one.
+        self._broken = False
+        self._feed_error: Exception | None = None
 
     def run(self) -> End:
-        current: _Current | None = None
         try:
-            while True:
-                current = self._ahead or self._next()
-                ahead, self._ahead = self._ahead is not None, None
-                if current is None:
-                    return End(None, alive=True)
-                self._transact(current, envelope_sent=ahead)
-                current = None
-        except _AccountError as error:
-            self._give_back(current)
-            return End(error.trouble, alive=False)
-        except (ConnectionLostError, ProtocolError) as error:
-            return self._lost(current, error)
-        except StoppedError:
-            self._give_back(current)
-            return End(None, alive=False)
-
-    def _next(self) -> _Current | None:
-        """Return the next transaction that the server can take; those that it cannot are settled here."""
-        while True:
-            transaction = self._feed.ready()
-            if transaction is None:
-                return None
-            refused = self._beyond_server(transaction)
-            if refused is None:
-                recipients = transaction.recipients
-                return _Current(transaction, [], recipients[: self._most], recipients[self._most :])
-            self._feed.settle(transaction, tuple(replace(refused, recipient=r) for r in transaction.recipients))
-
-    def _beyond_server(self, transaction: Transaction) -> Outcome | None:
-        """Return the failure of a message that needs what the server does not offer, None when it may go."""
-        offered = self._capabilities
-
-        def failed(enhanced: str, why: str) -> Outcome:
-            return Outcome("", Result.FAILED, Stage.MAIL, why, enhanced)
-
-        if offered.size_bytes and transaction.size_bytes > offered.size_bytes:
-            return failed(
-                "5.3.4", f"the message has {transaction.size_bytes} bytes and the smarthost takes {offered.size_bytes}"
-            )
-        needs_utf8 = not "".join((transaction.reverse_path, *transaction.recipients)).isascii()
-        if needs_utf8 and not offered.utf8:
-            return failed("5.6.7", "an address is outside ASCII and the smarthost does not offer SMTPUTF8")
-        if transaction.eight_bit and not offered.eight_bit:
-            return failed("5.6.3", "the message has 8-bit text and the smarthost does not offer 8BITMIME")
-        return None
-
-    def _give_back(self, *currents: _Current | None) -> None:
-        for current in (*currents, self._ahead):
-            if current is None:
-                continue
-            if current.outcomes:
-                untold = (*current.envelope, *current.rest)
-                known = {outcome.recipient for outcome in current.outcomes}
-                missing = tuple(
-                    Outcome(r, Result.DEFERRED, self._stage, "the run ended before this recipient was tried")
-                    for r in dict.fromkeys(untold)
-                    if r not in known
-                )
-                self._feed.settle(current.transaction, (*current.outcomes, *missing))
-            else:
-                self._feed.unused(current.transaction)
-        self._ahead = None
-
-    def _lost(self, current: _Current | None, error: Exception) -> End:
-        """Settle what a broken connection leaves.
-
-        A message that was under way is deferred, so that one which always makes the server hang up does not stop the
-        others for ever. One whose MAIL was not even answered, or whose envelope only went ahead, is untouched.
-        """
-        trouble = connection_lost(self._stage, str(error))
-        if isinstance(error, ProtocolError):
-            trouble = account_trouble(self._stage, f"the smarthost breaks the protocol: {error}", exit_code=75)
-            self._give_back(current)
-            return End(trouble, alive=False)
-        if current is not None and (current.body_begun or self._stage in _UNDER_WAY):
-            known = {outcome.recipient for outcome in current.outcomes}
-            self._feed.settle(
-                current.transaction,
-                (
-                    *current.outcomes,
-                    *(
-                        Outcome(r, Result.DEFERRED, self._stage, f"{error} (at {self._stage.value})")
-                        for r in (*current.envelope, *current.rest)
-                        if r not in known
-                    ),
-                ),
-            )
+            while (message := self._advance()) is not None:
+                if message.beyond is not None:
+                    message.decide(message.transaction.recipients, message.beyond)
+                else:
+                    self._transact(message)
+                self._settle(message)
+                if self._broken:
+                    return End(None, alive=False)
+            return self._end_of_feed()
+        except RefusedError as error:
             self._give_back()
-        else:
-            self._give_back(current)
-        return End(trouble, alive=False)
+            return End(error.trouble, alive=False)
+        except StoppedError:
+            self._give_back()
+            return End(None, alive=False)
+        except _UnreadableError as error:
+            return self._lost(str(error))
+        except (ConnectionLostError, ProtocolError) as error:
+            return self._after_loss(error)
 
-    # --- one transaction ---------------------------------------------------------------------------------------
+    def _advance(self) -> _Message | None:
+        if self._feed_error is not None:
+            raise self._feed_error
+        self._envelope_sent = self._ahead is not None and self._ahead.beyond is None
+        self._current, self._ahead = self._ahead or self._next(), None
+        return self._current
 
-    def _transact(self, current: _Current, *, envelope_sent: bool) -> None:
-        if not envelope_sent and self._session.pipelining:
-            self._wire.send(self._envelope(current), self._timeout_s)
+    def _next(self) -> _Message | None:
+        """Return the next message, checked against what the server can take."""
+        if self._session.transactions_left < 1:
+            return None
+        transaction = self._feed.ready()
+        if transaction is None:
+            return None
+        return _Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
+
+    def _end_of_feed(self) -> End:
+        if self._session.transactions_left < 1:
+            self._session.quit()
+            return End(None, alive=False)
+        return End(None, alive=True)
+
+    # --- one message -------------------------------------------------------------------------------------------
+
+    def _transact(self, message: _Message) -> None:
+        size_s = message.transaction.size_bytes / _LEAST_BYTES_A_SECOND
+        self._wire.allow(_MESSAGE_TIMES * self._timeout_s + size_s)
+        if not self._envelope_sent:
+            self._open_envelope(message)
         while True:
-            if self._open_data(current):
-                self._send_body(current)
-            if not current.rest:
-                break
+            if self._is_accepted(message):
+                self._send_body(message)
+            if not message.waiting or self._broken:
+                return
             # Too many recipients at once: the others go in a transaction of their own, at no cost.
-            current.envelope, current.rest = current.rest[: self._most], current.rest[self._most :]
-            if self._session.pipelining:
-                self._wire.send(self._envelope(current), self._timeout_s)
-        self._feed.settle(current.transaction, tuple(current.outcomes))
+            self._open_envelope(message)
 
-    def _mail(self, transaction: Transaction) -> bytes:
-        offered = self._capabilities
-        parameters = ""
-        if offered.size:
-            parameters += f" SIZE={transaction.size_bytes}"
-        if transaction.eight_bit and offered.eight_bit:
-            parameters += " BODY=8BITMIME"
-        if transaction.utf8 and offered.utf8:
-            parameters += " SMTPUTF8"
-        return f"MAIL FROM:<{transaction.reverse_path}>{parameters}\r\n".encode()
+    def _open_envelope(self, message: _Message) -> None:
+        """Fill the next envelope, and send it if commands may go in groups."""
+        self._stage = Stage.MAIL
+        if self._reset_due and not self._pipelining:
+            self._forget_last()
+        group = self._fill_envelope(message)
+        if self._pipelining:
+            self._wire.send(b"RSET\r\n" + group if self._reset_due else group, self._timeout_s)
+            if self._reset_due:
+                self._forget_last()
 
-    def _envelope(self, current: _Current) -> bytes:
-        recipients = "".join(f"RCPT TO:<{recipient}>\r\n" for recipient in current.envelope)
-        return self._mail(current.transaction) + recipients.encode() + b"DATA\r\n"
+    def _fill_envelope(self, message: _Message) -> bytes:
+        """Move recipients into the next envelope; return its commands as one group."""
+        message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
+        self._session.transactions_left -= 1
+        mail = mail_command(message.transaction, self._offered)
+        return mail + b"".join(map(rcpt_command, message.envelope)) + b"DATA\r\n"
+
+    def _forget_last(self) -> None:
+        reply = self._ask(Stage.RSET, b"RSET\r\n")
+        self._reset_due = False
+        if not _is_done(reply):
+            raise ConnectionLostError(f"the smarthost refused RSET: {reply}")
 
     def _ask(self, stage: Stage, command: bytes) -> Reply:
-        """Send a command, unless it went with the envelope already, and return its reply."""
+        """Send a command, unless it went with its group already, and return its reply."""
         self._stage = stage
-        if not self._session.pipelining:
+        if not self._pipelining:
             self._wire.send(command, self._timeout_s)
         return self._wire.read_reply(self._timeout_s)
 
-    def _open_data(self, current: _Current) -> bool:
-        """Read the replies to the envelope; return whether the body is to be sent."""
-        pipelined = self._session.pipelining
-        accepted: list[str] = []
-        postponed: list[str] = []
-        refused: list[Outcome] = []
-        mail = self._ask(Stage.MAIL, self._mail(current.transaction))
-        trouble = None if mail.positive else classify(Stage.MAIL, mail)
-        if trouble is None or pipelined:
-            for recipient in current.envelope:
-                reply = self._ask(Stage.RCPT, f"RCPT TO:<{recipient}>\r\n".encode())
-                if trouble is not None:
-                    continue
-                if reply.positive:
-                    accepted.append(recipient)
-                elif reply.code == 452 and accepted and reply.enhanced in ("", "4.5.3"):
-                    postponed.append(recipient)
-                else:
-                    refused.append(self._refused_recipient(recipient, classify(Stage.RCPT, reply)))
-        current.envelope = tuple(accepted)
+    def _is_accepted(self, message: _Message) -> bool:
+        """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
+        mail = self._ask(Stage.MAIL, mail_command(message.transaction, self._offered))
+        trouble = self._trouble(Stage.MAIL, mail)
+        accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
-        if (trouble is None and accepted) or pipelined:
+        if self._pipelining or accepted:
             data = self._ask(Stage.DATA, b"DATA\r\n")
+        if trouble is None and accepted and data is not None:
+            trouble = self._trouble(Stage.DATA, data)
+            if trouble is None:
+                message.envelope = accepted
+                return True
         if trouble is not None:
-            self._close_data(data)
-            self._all_alike(current, trouble, (*accepted, *postponed), mail_refused=True)
-            return False
-        current.outcomes += refused
-        current.rest = (*postponed, *current.rest)
-        if not accepted:
-            self._close_data(data)
-            return False
-        if data is None or data.code == 354:
-            return data is not None
-        self._all_alike(current, classify(Stage.DATA, data), tuple(accepted))
+            message.refuse(trouble)
+        self._leave(data, mail_accepted=_is_done(mail), somebody_accepted=bool(accepted))
         return False
 
-    def _close_data(self, data: Reply | None) -> None:
-        """End a DATA that the server opened although nobody is left to send to; forget the envelope otherwise."""
-        if data is not None and data.code == 354:
-            # RFC 2920 section 3.1: the client sends a single dot; the server has no recipient and refuses it.
+    def _rcpts(self, message: _Message, *, mail_accepted: bool) -> tuple[str, ...]:
+        """Go through the replies to RCPT; return who was accepted. Who was one too many goes back to ``waiting``."""
+        if not (mail_accepted or self._pipelining):
+            return ()
+        accepted: list[str] = []
+        postponed: list[str] = []
+        for recipient in message.envelope:
+            reply = self._ask(Stage.RCPT, rcpt_command(recipient))
+            if _is_done(reply):
+                accepted.append(recipient)
+                if self._stages.watched:
+                    self._stages.over(Stage.RCPT, recipient, reply=reply)
+            elif not mail_accepted:
+                # Only "MAIL first": what matters was said before.
+                continue
+            elif accepted and is_too_many_recipients(reply):
+                postponed.append(recipient)
+            else:
+                trouble = self._trouble(Stage.RCPT, reply)
+                if trouble is not None:
+                    message.decide((recipient,), _outcome(trouble))
+        message.waiting = (*postponed, *message.waiting)
+        return tuple(accepted)
+
+    def _trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
+        """Return the trouble that a reply means, None when it is the one that was due.
+
+        Raises RefusedError when it concerns the account; ProtocolError when it fits no question of ours: replies that
+        are out of step would be taken for another message's.
+        """
+        due = 300 <= reply.code < 400 if stage is Stage.DATA else _is_done(reply)
+        if due:
+            if stage is not Stage.RCPT and self._stages.watched:
+                self._stages.over(stage, reply.text, reply=reply)
+            return None
+        if reply.positive:
+            raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
+        trouble = classify(stage, reply)
+        self._stages.failed(trouble)
+        if trouble.scope is Scope.ACCOUNT:
+            raise RefusedError(trouble)
+        return trouble
+
+    def _leave(self, data: Reply | None, *, mail_accepted: bool, somebody_accepted: bool) -> None:
+        """Leave a transaction that nothing will come of."""
+        if data is None or not 300 <= data.code < 400:
+            self._reset_due = mail_accepted
+        elif somebody_accepted:
+            self._broken = True
+        else:
+            # RFC 2920 section 3.1: DATA was opened for nobody; a lone dot ends it, and the server refuses it.
             self._wire.send(END, self._timeout_s)
             self._wire.read_reply(self._timeout_s)
-        self._stage = Stage.RSET
-        self._wire.send(b"RSET\r\n", self._timeout_s)
-        self._wire.read_reply(self._timeout_s)
 
-    def _refused_recipient(self, recipient: str, trouble: Trouble) -> Outcome:
-        if trouble.scope is Scope.ACCOUNT:
-            raise _AccountError(trouble)
-        return _outcome(recipient, trouble)
+    # --- the body ----------------------------------------------------------------------------------------------
 
-    def _all_alike(
-        self, current: _Current, trouble: Trouble, recipients: tuple[str, ...], *, mail_refused: bool = False
-    ) -> None:
-        if trouble.scope is Scope.ACCOUNT:
-            raise _AccountError(trouble)
-        concerned = (*current.transaction.recipients,) if mail_refused else recipients
-        known = {outcome.recipient for outcome in current.outcomes}
-        current.outcomes += [_outcome(recipient, trouble) for recipient in concerned if recipient not in known]
-        current.envelope = ()
-        if mail_refused:
-            current.rest = ()
-        if trouble.stage is Stage.DATA:
-            self._close_data(None)
-
-    def _send_body(self, current: _Current) -> None:
+    def _send_body(self, message: _Message) -> None:
+        """Send the message up to and with the final dot, and take the answer to it."""
         self._stage = Stage.BODY
-        current.body_begun = True
-        waiting: list[bytes] = []
-        size = 0
-        for piece in stuffed(current.transaction.chunks()):
-            if size + len(piece) > _WRITE_BYTES and waiting:
-                self._wire.send(b"".join(waiting), self._timeout_s)
-                waiting, size = [], 0
-            waiting.append(piece)
-            size += len(piece)
-        waiting.append(END)
-        if self._session.pipelining and not current.rest:
-            self._ahead = self._next()
-            if self._ahead is not None:
-                waiting.append(self._envelope(self._ahead))
+        last = self._send_all_but_the_last(message.transaction)
+        ahead = self._look_ahead() if self._pipelining and not message.waiting else b""
+        if self._wire.has_spoken():
+            raise ConnectionLostError("the server spoke, or hung up, before the message was over")
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".
         self._stage = Stage.FINAL_DOT
         try:
-            self._wire.send(b"".join(waiting), self._timeout_s, patient=True)
+            shown = b"[%d bytes of message]\r\n.\r\n%b" % (message.transaction.size_bytes, ahead)
+            self._wire.send(last + END + ahead, self._timeout_s, shown=shown, patient=True)
+            self._wire.allow(math.inf)
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
-        except (ConnectionLostError, ProtocolError) as error:
-            self._uncertain(current, error)
+            trouble = self._trouble(Stage.FINAL_DOT, reply)
+        except ConnectionLostError as error:
+            # A dot that was not even given to the network cannot have arrived.
+            self._doubt(message, str(error), left=error.unsent <= len(ahead))
             raise
-        self._after_dot(current, reply)
+        except ProtocolError as error:
+            self._doubt(message, str(error), left=True)
+            raise
+        if trouble is None:
+            relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
+            message.decide(message.envelope, relayed)
+        else:
+            message.refuse(trouble)
 
-    def _uncertain(self, current: _Current, error: Exception) -> None:
-        current.outcomes += [
-            Outcome(r, Result.DEFERRED, Stage.FINAL_DOT, f"{error} after the final dot", "4.4.2", uncertain=True)
-            for r in current.envelope
-        ]
+    def _send_all_but_the_last(self, transaction: Transaction) -> bytes:
+        """Send the stuffed message in large writes; return what is left for the last one."""
+        waiting: list[bytes] = []
+        size = 0
+        for piece in stuffed(_readable(transaction)):
+            if size + len(piece) > _WRITE_BYTES and waiting:
+                self._wire.send(b"".join(waiting), self._timeout_s, shown=b"[%d bytes of message]\r\n" % size)
+                waiting, size = [], 0
+            waiting.append(piece)
+            size += len(piece)
+        return b"".join(waiting)
 
-    def _after_dot(self, current: _Current, reply: Reply) -> None:
-        if reply.code // 100 == 2:
-            told = str(reply)
-            enhanced = reply.enhanced or "2.0.0"
-            current.outcomes += [
-                Outcome(recipient, Result.RELAYED, Stage.FINAL_DOT, told, enhanced) for recipient in current.envelope
-            ]
-            return
-        trouble = classify(Stage.FINAL_DOT, reply)
-        if trouble.scope is Scope.ACCOUNT:
-            raise _AccountError(trouble)
-        current.outcomes += [_outcome(recipient, trouble) for recipient in current.envelope]
+    def _look_ahead(self) -> bytes:
+        """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
+        try:
+            self._ahead = self._next()
+        except Exception as error:  # noqa: BLE001 # whatever the queue's trouble is, the message on the wire is not to blame
+            self._feed_error = error
+            return b""
+        if self._ahead is None or self._ahead.beyond is not None:
+            return b""
+        return self._fill_envelope(self._ahead)
+
+    def _doubt(self, message: _Message, what: str, *, left: bool) -> None:
+        if left:
+            doubtful = Outcome(
+                "", Result.DEFERRED, Stage.FINAL_DOT, f"{what} (after the final dot)", "4.4.2", uncertain=True
+            )
+            message.decide(message.envelope, doubtful)
+        else:
+            self._stage = Stage.BODY
+
+    # --- giving back -------------------------------------------------------------------------------------------
+
+    def _settle(self, message: _Message) -> None:
+        self._current = None
+        transaction = message.transaction
+        self._feed.settle(transaction, tuple(message.outcomes[recipient] for recipient in transaction.recipients))
+
+    def _give_back(self) -> None:
+        """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
+        for message in (self._current, self._ahead):
+            if message is None:
+                continue
+            if message.may_have_left:
+                reason = "the run ended before this recipient was tried"
+                message.decide(
+                    message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, reason, "4.0.0")
+                )
+                self._settle(message)
+            else:
+                self._feed.unused(message.transaction)
+        self._current = self._ahead = None
+
+    def _after_loss(self, error: ConnectionLostError | ProtocolError) -> End:
+        """Settle what a broken connection leaves, having looked for what the server said before it hung up."""
+        words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
+        if words is not None and words.code == 421 and self._stage is not Stage.FINAL_DOT:
+            refused = classify(self._stage, words)
+            self._stages.failed(refused)
+            self._give_back()
+            return End(refused, alive=False)
+        what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
+        remedy = ""
+        if self._pipelining and isinstance(error, NoAnswerError) and self._stage in {Stage.RCPT, Stage.DATA}:
+            remedy = "the server may not understand PIPELINING: run `ucrmmail config set smtp.pipelining false`"
+        return self._lost(what, remedy)
+
+    def _lost(self, what: str, remedy: str = "") -> End:
+        """Settle the message that was under way, and give back the one behind it.
+
+        It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
+        MAIL was not even answered is not to blame.
+        """
+        trouble = lost_connection(self._stage, what, remedy=remedy)
+        self._stages.failed(trouble)
+        message = self._current
+        if message is not None and self._stage in {Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT}:
+            message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
+            self._settle(message)
+        self._give_back()
+        return End(trouble, alive=False)
 
 
-def _outcome(recipient: str, trouble: Trouble) -> Outcome:
+def _is_done(reply: Reply) -> bool:
+    """Return whether a command succeeded: 2yz, but neither a greeting nor a good-bye (RFC 5321 section 4.2.1)."""
+    return 200 <= reply.code < 300 and reply.code not in {220, 221}
+
+
+def _readable(transaction: Transaction) -> Iterator[bytes]:
+    try:
+        yield from transaction.chunks()
+    except OSError as error:
+        raise _UnreadableError(f"the message cannot be read here: {error}") from error
+
+
+def _outcome(trouble: Trouble) -> Outcome:
+    """Return the outcome that a trouble of a message or a recipient gives, for a recipient still to be named."""
     result = Result.FAILED if trouble.kind is Kind.PERMANENT else Result.DEFERRED
     enhanced = trouble.reply.enhanced if trouble.reply is not None else ""
     if not enhanced:
         enhanced = "5.0.0" if result is Result.FAILED else "4.0.0"
-    return Outcome(recipient, result, trouble.stage, trouble.told, enhanced)
+    return Outcome("", result, trouble.stage, trouble.told, enhanced)

@@ -1,4 +1,4 @@
-"""TLS with the smarthost: TLS 1.2 at least, chain and host name verified, and failures told in words."""
+"""TLS with the smarthost: TLS 1.2 at least, chain and host name verified, and failures told in words (RFC 8314)."""
 
 from __future__ import annotations
 
@@ -6,55 +6,125 @@ import ssl
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Stage, Trouble
-from ucrmmail.smtp.trouble import account_trouble
+from ucrmmail.smtp.trouble import RefusedError, account_trouble
 
 if TYPE_CHECKING:
+    import socket
+
+    from ucrmmail.smtp.certificate import Certificate
     from ucrmmail.smtp.smarthost import Smarthost
 
-_REASONS = {
-    10: ("its certificate has expired", "tell its operator; until then mail waits here"),
-    18: ("its certificate is self-signed", "set smtp.ca_file to its certificate, if it is yours"),
-    19: ("its chain ends in a certificate that is self-signed", "set smtp.ca_file to the CA's certificate"),
-    20: (
-        "its certificate was issued by an authority that is not trusted here",
-        "set smtp.ca_file to the CA's certificate",
-    ),
-    21: ("its certificate cannot be verified", "set smtp.ca_file to the CA's certificate"),
-    62: ("its certificate is for another name", "set smtp.host to a name that the certificate has"),
-    64: ("its certificate is for another address", "set smtp.host to a name that the certificate has"),
-}
+# Numbers of OpenSSL's x509_vfy.h.
+_NOT_YET_VALID, _EXPIRED, _SELF_SIGNED = 9, 10, 18
+_OTHER_NAME = frozenset({62, 64})
+_UNKNOWN_ISSUER = frozenset({2, 19, 20, 21, 27})
+# What OpenSSL says when the other side's first bytes are no TLS.
+_NO_TLS_AT_ALL = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
+_TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
+_SEE_OPENSSL = "look at it with `openssl s_client`"
 
 
 def context_for(smarthost: Smarthost) -> ssl.SSLContext:
-    """Return the context for this smarthost. Raises OSError or ssl.SSLError when a file of it cannot be used."""
+    """Return the context for this smarthost. Raises RefusedError when a file that it names cannot be used."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if smarthost.ca_file:
-        context.load_verify_locations(cafile=smarthost.ca_file)
+        try:
+            context.load_verify_locations(cafile=smarthost.ca_file)
+        except OSError as error:
+            raise _unusable("smtp.ca_file", smarthost.ca_file, error) from error
     if smarthost.client_certificate:
-        context.load_cert_chain(smarthost.client_certificate, smarthost.client_key or None)
+        try:
+            # Without a password OpenSSL would ask for one on the terminal, also under cron.
+            context.load_cert_chain(smarthost.client_certificate, smarthost.client_key or None, password="")
+        except OSError as error:
+            raise _unusable("smtp.client_certificate", smarthost.client_certificate, error) from error
     if not smarthost.verify_certificate:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def tls_trouble(smarthost: Smarthost, error: ssl.SSLError) -> Trouble:
-    """Return what a failed handshake means."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        why, remedy = _REASONS.get(error.verify_code, (error.verify_message, "see `openssl s_client`"))
-        return account_trouble(
-            Stage.TLS, f"{smarthost.name} is not trusted: {why}", why=error.verify_message, remedy=remedy
+def unverified_context() -> ssl.SSLContext:
+    """Return a context that accepts every certificate, for looking at one; no secret may go through it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _unusable(key: str, path: str, error: OSError) -> RefusedError:
+    why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return RefusedError(
+        account_trouble(
+            Stage.CONFIGURATION,
+            f"{key} {path} cannot be used: {why or error}",
+            why="it must hold certificates in PEM form, and a key without a pass phrase",
+            remedy=f"check the file, or run `ucrmmail config unset {key}`",
+            exit_code=78,
         )
-    if error.reason in ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"):
+    )
+
+
+def seen_certificate(sock: socket.socket) -> Certificate | None:
+    """Return the server's certificate, trusted or not; None when there is none that can be read."""
+    der = sock.getpeercert(binary_form=True) if isinstance(sock, ssl.SSLSocket) else None
+    if der is None:
+        return None
+    try:
+        from ucrmmail.smtp.certificate import read_certificate  # noqa: PLC0415 # 90 ms, and only for explanations
+    except ImportError:
+        return None
+    return read_certificate(der)
+
+
+def tls_trouble(smarthost: Smarthost, error: ssl.SSLError, certificate: Certificate | None) -> Trouble:
+    """Return what a failed handshake means. ``certificate`` is the one that was not trusted, if it could be seen."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        what, remedy = _mistrust(smarthost, error.verify_code, certificate)
         return account_trouble(
             Stage.TLS,
-            f"{smarthost.name} does not speak TLS from the first byte",
-            why="the port is one for STARTTLS or plain text",
-            remedy="run `ucrmmail config set smtp.encryption starttls`, or set the port for TLS (465)",
+            what or f"the certificate of {smarthost.name} is not trusted: {error.verify_message}",
+            why=f"OpenSSL says: {error.verify_message}. Mail waits here, and no password was sent",
+            remedy=remedy,
         )
-    return account_trouble(
-        Stage.TLS,
-        f"the TLS handshake with {smarthost.name} failed: {error.reason or error}",
-        remedy="check port and encryption; TLS 1.2 is the least that is accepted",
-    )
+    reason = error.reason or str(error)
+    if reason in _NO_TLS_AT_ALL:
+        return account_trouble(
+            Stage.TLS,
+            f"{smarthost.name} does not speak TLS where it should",
+            why="the port is one for STARTTLS or plain text",
+            remedy="run `ucrmmail config set smtp.encryption starttls`, or set smtp.port to one for TLS (465)",
+        )
+    if reason in _TOO_OLD:
+        return account_trouble(
+            Stage.TLS,
+            f"{smarthost.name} speaks no TLS that is safe today",
+            why="TLS 1.2 is the oldest version that is accepted",
+            remedy="tell its operator, or use another smarthost",
+        )
+    return account_trouble(Stage.TLS, f"the TLS handshake with {smarthost.name} failed: {reason}", remedy=_SEE_OPENSSL)
+
+
+def _mistrust(smarthost: Smarthost, code: int, certificate: Certificate | None) -> tuple[str, str]:
+    """Return (what, remedy) for a verification error of OpenSSL."""
+    whose = f"the certificate of {smarthost.name}"
+    trust_it = "if you know this server, run `ucrmmail config set smtp.ca_file FILE` with its CA's certificate"
+    if code == _EXPIRED:
+        when = f" on {certificate.not_after:%Y-%m-%d %H:%M} UTC" if certificate else ""
+        return f"{whose} expired{when}", "tell its operator; if the date is right, check this machine's clock"
+    if code == _NOT_YET_VALID:
+        when = f" until {certificate.not_before:%Y-%m-%d %H:%M} UTC" if certificate else ""
+        return f"{whose} is not valid{when}", "check this machine's clock"
+    if code in _OTHER_NAME:
+        names = f" ({certificate.told_names})" if certificate else ""
+        return (
+            f"{whose} is for another name{names}, not for {smarthost.host}",
+            "set smtp.host to a name that the certificate has",
+        )
+    if code == _SELF_SIGNED:
+        return f"{whose} is self-signed: nobody vouches for it", trust_it
+    if code in _UNKNOWN_ISSUER:
+        issuer = f" ({certificate.issuer})" if certificate else ""
+        return f"{whose} was issued by an authority that is not trusted here{issuer}", trust_it
+    return "", _SEE_OPENSSL

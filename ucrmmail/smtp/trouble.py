@@ -1,137 +1,225 @@
 """The whole error policy: what was seen, whom it concerns, and whether trying again can help.
 
-    seen                                        scope      kind       so
-    no connection, TLS or login refused, 421    account    transient  stop the run; no message loses an attempt
-    a quota of the sender, at any stage         account    transient  the same
-    MAIL, DATA or final dot: 4yz                message    transient  try this one later
-    RCPT: 4yz                                   recipient  transient  that one later; the others go on
-    RCPT: 452 4.5.3                             recipient  transient  the rest goes in another transaction
-    RCPT: 5yz                                   recipient  permanent  reported to the sender; the others go on
-    MAIL, DATA or final dot: 5yz                message    permanent  DSN to the reverse-path
-    530, 538 at MAIL or RCPT                    account    transient  it wants TLS or a login: the operator's to mend
-    silence after the final dot                 message    uncertain  counts against the limits, is tried again
+    seen                                          scope      kind       so
+    no connection, no TLS, 421, 4yz to the login  account    transient  stop the run; no message loses an attempt
+    a quota of the sender, at any stage           account    transient  the same
+    5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
+    MAIL, DATA or final dot: 4yz                  message    transient  try this one later
+    MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
+    RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
+    RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
+    RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
+    the connection lost before the final dot      message    transient  try this one later, on a new connection
+    silence after the final dot                   message    uncertain  counts against the limits, is tried again
 
-An operator's mistake never bounces a user's mail.
+An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz to MAIL, RCPT, DATA or the
+final dot bounces anything.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.remedies import advice_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ucrmmail.message.reply import Reply
 
-_SESSION_STAGES = frozenset({Stage.CONNECT, Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS, Stage.AUTH})
-# Texts and codes of replies that mean a quota of the sender. Sources: Google "SMTP errors and codes" (4.2.1 is the
-# recipient's, 5.4.5 and 4.7.28 the sender's), Amazon SES "SMTP response codes" (454 Throttling failure), Microsoft
-# "Exchange Online limits" (5.1.90, 5.2.120 and 4.3.2 with these words), Zoho "550 5.4.6 Unusual sending activity".
-_QUOTA_CODES = frozenset({"5.4.5", "4.4.5", "4.7.28", "5.7.28", "5.1.90", "5.2.120", "5.4.6"})
+
+class RefusedError(Exception):
+    """The account has a trouble: nothing more can be sent on this session."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.what)
+        self.trouble = trouble
+
+
+class _Rule(NamedTuple):
+    stages: frozenset[Stage]
+    holds: Callable[[Reply], bool]
+    scope: Scope
+    kind: Kind
+    exit_code: int = 75
+
+
+def _any(_reply: Reply) -> bool:
+    return True
+
+
+def _5yz(reply: Reply) -> bool:
+    return 500 <= reply.code < 600
+
+
+def _421(reply: Reply) -> bool:
+    return reply.code == 421
+
+
+def _wants_login(reply: Reply) -> bool:
+    """Whether the server asks for a login or for TLS (RFC 4954 section 6), or takes no passwords any more."""
+    return reply.code in {530, 534, 535, 538} or (
+        reply.enhanced == "5.7.30" and "basic authentication" in reply.text.lower()
+    )
+
+
+_ALL = frozenset(Stage)
+_RCPT = frozenset({Stage.RCPT})
+_LOGIN = frozenset({Stage.AUTH})
+_TLS = frozenset({Stage.STARTTLS, Stage.TLS})
+_HELLO = frozenset({Stage.GREETING, Stage.EHLO})
+_OPENING = _HELLO | _TLS | _LOGIN
+
+
+def is_quota(reply: Reply) -> bool:
+    """Return whether a refusal means that the sender has sent too much, rather than that this message is wrong.
+
+    Greylisting, full mailboxes and too large messages are not meant: those are the recipient's and the message's.
+    """
+    if reply.code < 400 or is_too_many_recipients(reply):
+        return False
+    text = reply.text.lower()
+    if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
+        return True
+    if reply.code in {452, 552} or any(words in text for words in _NOT_THE_SENDERS):
+        return False
+    # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
+    return any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text)
+
+
+def is_too_many_recipients(reply: Reply) -> bool:
+    """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old)."""
+    if reply.code // 100 not in {4, 5}:
+        return False
+    return reply.enhanced[1:] == ".5.3" or (
+        reply.code in {452, 552} and not reply.enhanced[1:] and "too many recipients" in reply.text.lower()
+    )
+
+
+# The first that holds decides.
+_POLICY = (
+    _Rule(_ALL, is_quota, Scope.ACCOUNT, Kind.TRANSIENT),
+    _Rule(_ALL, _421, Scope.ACCOUNT, Kind.TRANSIENT),
+    _Rule(_TLS, _any, Scope.ACCOUNT, Kind.TRANSIENT, 69),
+    _Rule(_HELLO, _5yz, Scope.ACCOUNT, Kind.TRANSIENT, 69),
+    _Rule(_LOGIN, _5yz, Scope.ACCOUNT, Kind.PERMANENT, 77),
+    _Rule(_OPENING, _any, Scope.ACCOUNT, Kind.TRANSIENT),
+    _Rule(_ALL, _wants_login, Scope.ACCOUNT, Kind.PERMANENT, 77),
+    _Rule(_RCPT, _5yz, Scope.RECIPIENT, Kind.PERMANENT),
+    _Rule(_RCPT, _any, Scope.RECIPIENT, Kind.TRANSIENT),
+    _Rule(_ALL, _5yz, Scope.MESSAGE, Kind.PERMANENT),
+    _Rule(_ALL, _any, Scope.MESSAGE, Kind.TRANSIENT),
+)
+
+# Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
+# says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
+# daily limit of recipients and a tenant over its threshold (learn.microsoft.com, NDR codes in Exchange Online).
+_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.705", "5.7.750"})
+# Words that only a quota of the sender has.
 _QUOTA_WORDS = (
+    "sending limit",  # Google 5.4.5
+    "sending quota",
+    "smtp relay limit",  # Google 4.2.1 "Peak SMTP relay limit exceeded for customer", 5.7.1 "Daily SMTP relay limit"
+    "relay sending limit",
+    "too many login",  # Google 454 4.7.0
+    "unusual rate",
+    "throttling failure",  # Amazon SES 454 "Throttling failure: Maximum sending rate exceeded" (developer guide)
+    "message quota",  # Amazon SES "Daily message quota exceeded"
+    "sending rate",
+    "submissionquota",  # Microsoft 554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException
+    "submission quota",
+    "submission rate",  # Microsoft 4.4.2 "Message submission rate for this client has exceeded the configured limit"
+    "sender thread limit",  # Microsoft 432 4.3.2, more than three connections
+    "sender throttled",  # Microsoft 550 5.2.251 to 5.2.255
+    "unusual sending activity",  # Zoho 550 5.4.6; the code alone is a mail loop
+    "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
+    "emails per hour",  # cPanel "Domain x has exceeded the max emails per hour"
+    "failures per hour",  # cPanel "has exceeded the max defers and failures per hour"
+    "messages per hour",
+    "messages per day",
+    "too much mail from",  # Postfix 450 4.7.1, smtpd_client_message_rate_limit
+    "too many recipients from",  # Postfix 450 4.7.1, smtpd_client_recipient_rate_limit
+)
+# Words of any rate or quota; whose it is, the rest of the text says.
+_RATE_WORDS = (
     "too many messages",
     "too many emails",
     "too many mails",
-    "too many login",
+    "too many auth",
     "too many requests",
     "too many connections",
     "too many concurrent",
-    "sending limit",
-    "sending quota",
-    "message quota",
-    "daily quota",
-    "hourly quota",
-    "daily limit",
-    "hourly limit",
-    "daily user sending",
+    "too fast",
+    "too quickly",
+    "slow down",
     "rate limit",
-    "ratelimit",
+    "rate-limit",
+    "ratelimit",  # rspamd, as in mailcow: 451 4.7.1 Ratelimit "user" exceeded
     "rate exceeded",
-    "sending rate",
-    "submission rate",
     "throttl",
     "quota exceeded",
-    "limit exceeded",
-    "exceeded the limit",
-    "exceeded the maximum number of messages",
-    "exceeded the rate",
-    "unusual sending activity",
-    "too fast",
-    "slow down",
+    "exceeded your quota",
+    "daily limit",
+    "hourly limit",
+    "daily quota",
+    "hourly quota",
 )
-# These name a recipient's mailbox or one message, not the sender's allowance.
-_NOT_QUOTA = ("mailbox", "recipient", "over quota", "greylist", "graylist", "size limit", "message size")
-
-
-def is_quota(stage: Stage, reply: Reply) -> bool:
-    """Return whether a refusal means that the sender has sent too much, rather than that this message is wrong."""
-    if reply.code < 400 or (reply.code == 452 and reply.enhanced == "4.5.3"):
-        return False
-    if reply.enhanced in _QUOTA_CODES:
-        return True
-    text = reply.text.lower()
-    if any(words in text for words in _NOT_QUOTA):
-        return False
-    if stage is Stage.RCPT and reply.code in (450, 451) and reply.enhanced != "4.7.0":
-        # Greylisting says "too many" in many ways; it is the recipient's.
-        return any(words in text for words in ("sending limit", "sending quota", "message quota", "sending rate"))
-    return any(words in text for words in _QUOTA_WORDS) or (reply.enhanced == "4.7.0" and "too many" in text)
+# These name a recipient's mailbox or a property of one message, not the sender's allowance.
+_NOT_THE_SENDERS = (
+    "mailbox",
+    "inbox",
+    "recipient",
+    "receiving",
+    "trying to contact",
+    "over quota",
+    "user quota",
+    "greylist",
+    "graylist",
+    "message size",
+    "too large",
+)
 
 
 def classify(stage: Stage, reply: Reply) -> Trouble:
-    """Return what a refusal means. ``reply`` is negative, or not the one that was due."""
-    why, remedy = advice_for(stage, reply)
-    quota = is_quota(stage, reply)
-    scope, kind, exit_code = _scope(stage, reply, quota=quota)
+    """Return what a refusal means: the reply is negative, or not the one that was due at this stage."""
+    rule = next(rule for rule in _POLICY if stage in rule.stages and rule.holds(reply))
+    quota = rule.holds is is_quota
+    why, remedy = advice_for(stage, reply, quota=quota)
     return Trouble(
-        scope=scope,
-        kind=kind,
+        scope=rule.scope,
+        kind=rule.kind,
         stage=stage,
-        what=_what(stage, quota=quota),
+        what="the smarthost says that this account has sent too much for now" if quota else _REFUSED[stage],
         why=why,
         remedy=remedy,
         reply=reply,
         quota=quota,
-        exit_code=exit_code,
+        exit_code=rule.exit_code,
     )
 
 
-def _scope(stage: Stage, reply: Reply, *, quota: bool) -> tuple[Scope, Kind, int]:
-    if stage is Stage.AUTH and 500 <= reply.code < 600 and not quota:
-        return Scope.ACCOUNT, Kind.PERMANENT, 77
-    if stage in (Stage.STARTTLS, Stage.TLS) or (stage is Stage.GREETING and reply.code >= 500):
-        return Scope.ACCOUNT, Kind.TRANSIENT, 69
-    if reply.code == 421 or quota or stage in _SESSION_STAGES:
-        return Scope.ACCOUNT, Kind.TRANSIENT, 75
-    if reply.code in (530, 538) or (reply.code == 550 and reply.enhanced == "5.7.30"):
-        return Scope.ACCOUNT, Kind.PERMANENT, 77
-    scope = Scope.RECIPIENT if stage is Stage.RCPT else Scope.MESSAGE
-    return scope, Kind.PERMANENT if 500 <= reply.code < 600 else Kind.TRANSIENT, 75
-
-
-def _what(stage: Stage, *, quota: bool) -> str:
-    if quota:
-        return "the smarthost says that this account has sent too much for now"
-    return {
-        Stage.GREETING: "the smarthost does not let us in",
-        Stage.EHLO: "the smarthost refused our EHLO",
-        Stage.STARTTLS: "the smarthost refused STARTTLS",
-        Stage.AUTH: "the smarthost refused the login",
-        Stage.MAIL: "the smarthost refused the reverse-path",
-        Stage.RCPT: "the smarthost refused the recipient",
-        Stage.DATA: "the smarthost refused DATA",
-        Stage.FINAL_DOT: "the smarthost refused the message",
-    }.get(stage, f"the smarthost refused at {stage.value}")
+_REFUSED = dict.fromkeys(Stage, "the smarthost refused") | {
+    Stage.GREETING: "the smarthost does not let us in",
+    Stage.EHLO: "the smarthost refused our EHLO",
+    Stage.STARTTLS: "the smarthost refused STARTTLS, and nothing is sent without it",
+    Stage.AUTH: "the smarthost refused the login",
+    Stage.MAIL: "the smarthost refused the reverse-path",
+    Stage.RCPT: "the smarthost refused the recipient",
+    Stage.DATA: "the smarthost refused DATA",
+    Stage.BODY: "the smarthost interrupted the message",
+    Stage.FINAL_DOT: "the smarthost refused the message",
+}
 
 
 def account_trouble(stage: Stage, what: str, *, why: str = "", remedy: str = "", exit_code: int = 69) -> Trouble:
-    """Return a trouble of the account that no reply tells of: no connection, no TLS, a protocol error."""
+    """Return a trouble of the account that no reply tells of: no connection, no TLS, a setting that is wrong."""
     return Trouble(
         scope=Scope.ACCOUNT, kind=Kind.TRANSIENT, stage=stage, what=what, why=why, remedy=remedy, exit_code=exit_code
     )
 
 
-def connection_lost(stage: Stage, what: str) -> Trouble:
-    """Return the trouble of a connection that broke before a message's final dot."""
-    return Trouble(scope=Scope.MESSAGE, kind=Kind.TRANSIENT, stage=stage, what=what, exit_code=69)
+def lost_connection(stage: Stage, what: str, *, remedy: str = "") -> Trouble:
+    """Return the trouble of a connection that broke while a message was on it."""
+    kind = Kind.UNCERTAIN if stage is Stage.FINAL_DOT else Kind.TRANSIENT
+    return Trouble(scope=Scope.MESSAGE, kind=kind, stage=stage, what=what, remedy=remedy, exit_code=69)

@@ -1,11 +1,15 @@
-"""The connection: lines in, bytes out, each with a deadline, and bounds on all that a server may send.
+"""The connection: replies in, bytes out, each with a deadline, and bounds on all that a server may send.
 
-A server can answer with a line that never ends, a reply that never ends, a byte a second, or not at all. So a line
-and a reply have a largest size, and a command has a deadline on the monotonic clock, which a slow drip cannot stretch.
+A server can answer with a line that never ends, a reply that never ends, a byte a second, or not at all; it can stop
+reading in the middle of a message. So a line and a reply have a largest size, every command has a deadline on the
+monotonic clock, which a slow drip cannot stretch, and ``allow`` bounds a whole session or message besides.
+
+A bare LF ends a line as CRLF does: what some servers send, and harmless in replies, which nobody passes on.
 """
 
 from __future__ import annotations
 
+import math
 import select
 import ssl
 from typing import TYPE_CHECKING, Protocol
@@ -21,14 +25,25 @@ LONGEST_LINE = 4096
 MOST_LINES = 100
 LARGEST_REPLY = 65536
 _READ_BYTES = 16384
+_REDACTED = b"[redacted]"
+# Shorter secrets would tear holes into every reply, and protect nothing.
+_SHORTEST_HIDDEN = 4
 
 
 class ProtocolError(Exception):
-    """The server sent what is no SMTP reply, or too much of it."""
+    """The server sent what is no SMTP reply here, or too much of it."""
 
 
 class ConnectionLostError(Exception):
-    """The connection broke, or the server did not answer in time."""
+    """The connection broke. ``unsent`` bytes of what was to be sent were not given to the network."""
+
+    def __init__(self, what: str, unsent: int = 0) -> None:
+        super().__init__(what)
+        self.unsent = unsent
+
+
+class NoAnswerError(ConnectionLostError):
+    """The server did not answer, or did not read, in time."""
 
 
 class StoppedError(Exception):
@@ -43,7 +58,7 @@ class Stopper(Protocol):
 
 
 class Observer(Protocol):
-    """Who wants to see the dialogue: a transcript, or nobody."""
+    """Who wants to see the dialogue: a transcript, or nobody. Neither side's lines hold a secret of the login."""
 
     def sent(self, data: bytes) -> None:
         """See what goes to the server."""
@@ -55,17 +70,23 @@ class Observer(Protocol):
 def parse_reply(lines: list[bytes]) -> Reply:
     """Return the reply that these lines (without their line ends) make (RFC 5321 section 4.2, RFC 2034).
 
+        250-first line
+        250 2.1.0 last line
+
     Raises ProtocolError when they are no reply.
     """
     code = lines[0][:3]
-    if len(code) != 3 or not code.isdigit() or code[:1] not in b"2345":
+    if not (len(code) == 3 and code.isdigit() and code[:1] in b"2345"):
         raise ProtocolError(f"the server sent {_shown(lines[0])}, which is no reply")
-    if any(line[:3] != code or line[3:4] not in (b"", b" ", b"-") for line in lines):
-        raise ProtocolError("the lines of a reply do not belong together")
+    last = len(lines) - 1
+    for number, line in enumerate(lines):
+        mark = line[3:4]
+        if line[:3] != code or not (mark == b"-" if number < last else mark in (b" ", b"")):
+            raise ProtocolError("the lines of a reply do not belong together")
     texts = [line[4:].decode("utf-8", "surrogateescape") for line in lines]
     enhanced = _enhanced(texts[0], code.decode())
     if enhanced:
-        texts = [text.removeprefix(enhanced).lstrip() for text in texts]
+        texts = [text.removeprefix(enhanced).lstrip(" ") for text in texts]
     return Reply(int(code), enhanced, tuple(texts))
 
 
@@ -83,30 +104,34 @@ def _enhanced(text: str, code: str) -> str:
 
 
 def _shown(line: bytes) -> str:
-    return repr(line[:80].decode("utf-8", "backslashreplace"))
+    return ascii(line[:80].decode("utf-8", "backslashreplace"))
 
 
 class Wire:
     """A socket that speaks lines. ``stop`` (may be None) ends a wait; ``observer`` (may be None) sees the dialogue."""
 
-    def __init__(self, sock: socket.socket, *, clock: Clock, stop: Stopper | None, observer: Observer | None) -> None:
+    def __init__(
+        self, sock: socket.socket, *, clock: Clock, stop: Stopper | None = None, observer: Observer | None = None
+    ) -> None:
         sock.setblocking(False)
-        self._sock = sock
         self._clock = clock
         self._stop = stop
         self._observer = observer
         self._buffer = b""
-        self._hidden: tuple[bytes, ...] = ()
-        self._poll_for(sock)
+        self._limit = math.inf
+        self._secrets: tuple[bytes, ...] = ()
+        self._use(sock)
 
-    def _poll_for(self, sock: socket.socket) -> None:
+    def _use(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._reads, self._writes = select.poll(), select.poll()
-        self._reads.register(sock, select.POLLIN)
-        self._writes.register(sock, select.POLLOUT)
+        self._in_tls = isinstance(sock, ssl.SSLSocket)
+        # While a reply to a final dot is due, nothing but the server ends the wait.
+        self._patiently = select.poll()
+        self._patiently.register(sock, select.POLLIN)
+        self._watching = select.poll()
+        self._watching.register(sock, select.POLLIN)
         if self._stop is not None:
-            self._reads.register(self._stop.fileno(), select.POLLIN)
-            self._writes.register(self._stop.fileno(), select.POLLIN)
+            self._watching.register(self._stop.fileno(), select.POLLIN)
 
     @property
     def socket(self) -> socket.socket:
@@ -114,74 +139,110 @@ class Wire:
         return self._sock
 
     @property
+    def observed(self) -> bool:
+        """Whether anybody sees the dialogue."""
+        return self._observer is not None
+
+    @property
     def pending(self) -> bytes:
         """What the server sent that nobody has read yet."""
         return self._buffer
 
-    def _wait(self, poll: select.poll, deadline: float, *, patient: bool) -> None:
-        """Wait until the socket is ready. ``patient`` ignores a request to stop: a reply to a final dot is due."""
+    def allow(self, seconds: float) -> None:
+        """Give everything from now on this much time in all, whatever each command may take."""
+        self._limit = self._clock.monotonic() + seconds
+
+    def hide(self, *secrets: bytes) -> None:
+        """Take these out of everything that the server says from now on: some echo what they refuse."""
+        self._secrets += tuple(secret for secret in secrets if len(secret) >= _SHORTEST_HIDDEN)
+
+    def _deadline(self, timeout_s: float) -> float:
+        return min(self._clock.monotonic() + timeout_s, self._limit)
+
+    def _wait(self, events: int, deadline: float, *, patient: bool) -> int:
+        """Wait until the socket is ready and return for what. ``patient`` ignores a request to stop."""
         left_s = deadline - self._clock.monotonic()
         if left_s <= 0:
-            raise ConnectionLostError("the server did not answer in time")
-        ready = poll.poll(left_s * 1000)
+            raise NoAnswerError("the server did not answer in time")
+        poll = self._patiently if patient else self._watching
+        poll.modify(self._sock, events)
+        ready = dict(poll.poll(left_s * 1000))
         if not ready:
-            raise ConnectionLostError("the server did not answer in time")
-        if self._stop is not None and len(ready) == 1 and ready[0][0] == self._stop.fileno():
-            if not patient:
-                raise StoppedError
-            # The stop descriptor stays readable: wait for the socket alone from now on.
-            poll.unregister(self._stop.fileno())
+            raise NoAnswerError("the server did not answer in time")
+        if not patient and self._stop is not None and self._stop.fileno() in ready:
+            raise StoppedError
+        return ready.get(self._sock.fileno(), 0)
 
-    def send(self, data: bytes, timeout_s: float, *, secret: bool = False, patient: bool = False) -> None:
-        """Send everything within the time. Raises ConnectionLostError, StoppedError."""
+    def send(self, data: bytes, timeout_s: float, *, shown: bytes | None = None, patient: bool = False) -> None:
+        """Send everything within the time; the observer sees ``shown`` instead, if that is given.
+
+        What the server says meanwhile is kept: a server that answers a long pipelined group as it comes would
+        otherwise wait for us to read while we wait for it (RFC 2920 section 3.1).
+
+        Raises ConnectionLostError, StoppedError.
+        """
         if self._observer is not None:
-            self._observer.sent(b"[secret]\r\n" if secret else data)
-        deadline = self._clock.monotonic() + timeout_s
+            self._observer.sent(data if shown is None else shown)
+        deadline = self._deadline(timeout_s)
         view = memoryview(data)
-        while view:
-            try:
-                view = view[self._sock.send(view) :]
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(self._writes, deadline, patient=patient)
-            except ssl.SSLWantReadError:
-                self._wait(self._reads, deadline, patient=patient)
-            except OSError as error:
-                raise ConnectionLostError(f"the connection broke: {error.strerror or error}") from error
+        try:
+            while view:
+                view = view[self._send_some(view, deadline, patient=patient) :]
+        except ConnectionLostError as error:
+            error.unsent = len(view)
+            raise
+
+    def _send_some(self, view: memoryview, deadline: float, *, patient: bool) -> int:
+        try:
+            return self._sock.send(view)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            events = select.POLLOUT
+        except ssl.SSLWantReadError:
+            events = select.POLLIN
+        except OSError as error:
+            raise ConnectionLostError(f"the connection broke: {_reason(error)}") from error
+        if len(self._buffer) < LARGEST_REPLY:
+            events |= select.POLLIN
+        if self._wait(events, deadline, patient=patient) & select.POLLIN:
+            self._take()
+        return 0
+
+    def _take(self) -> bool:
+        """Add what the server has sent to the buffer; False when there is nothing. Raises ConnectionLostError."""
+        try:
+            data = self._sock.recv(_READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        except OSError as error:
+            raise ConnectionLostError(f"the connection broke: {_reason(error)}") from error
+        if not data:
+            raise ConnectionLostError("the server closed the connection")
+        self._buffer += data
+        return True
 
     def read_reply(self, timeout_s: float, *, patient: bool = False) -> Reply:
         """Return the next reply. Raises ConnectionLostError, ProtocolError, StoppedError."""
-        deadline = self._clock.monotonic() + timeout_s
+        deadline = self._deadline(timeout_s)
         lines: list[bytes] = []
         size = 0
         while True:
-            line = self._without_secrets(self._read_line(deadline, patient=patient))
+            line = self._read_line(deadline, patient=patient)
+            if self._secrets:
+                line = self._redacted(line)
             if self._observer is not None:
                 self._observer.received(line)
             lines.append(line)
             size += len(line)
             if len(lines) > MOST_LINES or size > LARGEST_REPLY:
                 raise ProtocolError("the server's reply does not end")
-            if line[3:4] != b"-":
+            if line[3:4] != b"-" or line[:3] != lines[0][:3]:
                 return parse_reply(lines)
-            if not line[:3].isdigit():
-                raise ProtocolError(f"the server sent {_shown(line)}, which is no reply")
 
-    def hide(self, *texts: bytes) -> None:
-        """Take these texts out of every line that the server sends from now on.
-
-        A server that echoes a login in its reply must not bring the secret into an error, a log or a state file. The
-        longest come first: one text may be part of another.
-        """
-        known = {*self._hidden, *(text for text in texts if text)}
-        self._hidden = tuple(sorted(known, key=len, reverse=True))
-
-    def _without_secrets(self, line: bytes) -> bytes:
-        # The code of a reply is no echo: a secret such as "250" must not make it unreadable.
-        kept = 4 if line[:3].isdigit() and line[3:4] in (b"", b" ", b"-") else 0
-        text = line[kept:]
-        for hidden in self._hidden:
-            text = text.replace(hidden, b"[redacted]")
-        return line[:kept] + text
+    def _redacted(self, line: bytes) -> bytes:
+        for secret in self._secrets:
+            if secret in line:
+                line = line.replace(secret, _REDACTED)
+        return line
 
     def _read_line(self, deadline: float, *, patient: bool) -> bytes:
         while True:
@@ -191,64 +252,63 @@ class Wire:
                 return line.removesuffix(b"\r")
             if len(self._buffer) > LONGEST_LINE:
                 raise ProtocolError("the server sent a line that does not end")
-            self._fill(deadline, patient=patient)
+            # What TLS has decrypted already is not seen by poll.
+            if not (self._in_tls and self._take()):
+                self._wait(select.POLLIN, deadline, patient=patient)
+                self._take()
+            elif self._clock.monotonic() > deadline:
+                raise NoAnswerError("the server did not answer in time")
 
-    def _fill(self, deadline: float, *, patient: bool) -> None:
-        while True:
-            # A drip that keeps the socket readable must not outlive the deadline either.
-            if self._clock.monotonic() > deadline:
-                raise ConnectionLostError("the server did not answer in time")
-            try:
-                data = self._sock.recv(_READ_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(self._reads, deadline, patient=patient)
-                continue
-            except ssl.SSLWantWriteError:
-                self._wait(self._writes, deadline, patient=patient)
-                continue
-            except OSError as error:
-                raise ConnectionLostError(f"the connection broke: {error.strerror or error}") from error
-            if not data:
-                raise ConnectionLostError("the server closed the connection")
-            self._buffer += data
-            return
-
-    def is_quiet(self) -> bool:
-        """Return whether the connection is open and the server has said nothing that nobody asked for."""
+    def has_spoken(self) -> bool:
+        """Return whether there is something from the server that nobody has asked for, or the end of the connection."""
         if self._buffer:
-            return False
-        try:
-            self._sock.recv(1)
-        except (BlockingIOError, ssl.SSLWantReadError):
             return True
-        except OSError:
-            return False
-        # Data that nobody asked for, or the end of the stream.
-        return False
+        try:
+            return self._take()
+        except ConnectionLostError:
+            return True
+
+    def last_words(self) -> Reply | None:
+        """Return the reply that a server sent before it closed the connection, unasked; None when there is none."""
+        self.has_spoken()
+        lines = self._buffer[:LARGEST_REPLY].replace(b"\r\n", b"\n").split(b"\n")[:-1]
+        for number, line in enumerate(lines[:MOST_LINES]):
+            if line[3:4] != b"-":
+                try:
+                    return parse_reply([self._redacted(each) for each in lines[: number + 1]])
+                except ProtocolError:
+                    return None
+        return None
 
     def start_tls(self, context: ssl.SSLContext, host: str, timeout_s: float) -> None:
-        """Go on in TLS. Raises ssl.SSLError (with its verification error), ConnectionLostError.
+        """Go on in TLS. Raises ssl.SSLError (with its verification error), ConnectionLostError, StoppedError.
 
-        What arrived in clear before the handshake is dropped by the caller's check of ``pending``: a man in the middle
-        may have put it there to be read as if it came through TLS (the flaw of CVE-2011-0411).
+        The caller has made sure that nothing is ``pending``: what a man in the middle puts behind the reply to STARTTLS
+        would be read as if it came through TLS (the flaw of CVE-2011-0411).
         """
-        sock = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
-        self._poll_for(sock)
-        deadline = self._clock.monotonic() + timeout_s
+        self._use(context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False))
+        deadline = self._deadline(timeout_s)
+        sock = self._sock
+        assert isinstance(sock, ssl.SSLSocket)  # noqa: S101 # wrap_socket says so
         while True:
             try:
                 sock.do_handshake()
             except ssl.SSLWantReadError:
-                self._wait(self._reads, deadline, patient=False)
+                self._wait(select.POLLIN, deadline, patient=False)
             except ssl.SSLWantWriteError:
-                self._wait(self._writes, deadline, patient=False)
+                self._wait(select.POLLOUT, deadline, patient=False)
             except ssl.SSLError:
                 raise
             except OSError as error:
-                raise ConnectionLostError(f"the connection broke during the handshake: {error.strerror}") from error
+                raise ConnectionLostError(f"the connection broke in the TLS handshake: {_reason(error)}") from error
             else:
                 return
 
     def close(self) -> None:
         """Close the connection without a word."""
         self._sock.close()
+
+
+def _reason(error: OSError) -> str:
+    """Return why, in words: OpenSSL's short name (``TLSV13_ALERT_CERTIFICATE_REQUIRED``) or the system's text."""
+    return (error.reason if isinstance(error, ssl.SSLError) else error.strerror) or str(error)

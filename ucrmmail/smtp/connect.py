@@ -1,0 +1,139 @@
+"""From a host name to a socket: each address in turn, within one deadline, and for each why it did not answer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Stage
+from ucrmmail.smtp.trouble import RefusedError, account_trouble
+from ucrmmail.smtp.wire import StoppedError
+
+if TYPE_CHECKING:
+    from ucrmmail.clock import Clock
+    from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.smtp.wire import Stopper
+
+_WORDS = {
+    errno.ECONNREFUSED: "refused: nothing listens on this port",
+    errno.EHOSTUNREACH: "no route to it",
+    errno.ENETUNREACH: "no route to it",
+    errno.ETIMEDOUT: "no answer: a firewall may drop what is sent to this port",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One of the addresses of the smarthost, as the system's resolver gives it, best first (RFC 6724)."""
+
+    family: socket.AddressFamily
+    sockaddr: tuple[object, ...]
+
+    @property
+    def text(self) -> str:
+        """The address as people write it."""
+        return str(self.sockaddr[0])
+
+
+def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadline: float) -> list[Address]:
+    """Return the addresses of the smarthost.
+
+    The system's resolver can take a minute and cannot be interrupted, so that it runs in a thread of its own, which is
+    left behind when the deadline (on the monotonic clock) or the request to stop comes first.
+
+    Raises RefusedError when there are none; StoppedError.
+    """
+    found: list[Address] = []
+    problems: list[str] = []
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+
+    def look_up() -> None:
+        try:
+            for family, _, _, _, sockaddr in socket.getaddrinfo(
+                smarthost.host, smarthost.port, type=socket.SOCK_STREAM
+            ):
+                found.append(Address(family, sockaddr))
+        except (OSError, UnicodeError) as error:
+            problems.append(getattr(error, "strerror", None) or str(error))
+        finally:
+            os.close(writer)
+
+    try:
+        threading.Thread(target=look_up, daemon=True).start()
+        if not _wait_for(reader, select.POLLIN, clock=clock, stop=stop, deadline=deadline):
+            problems.append("the resolver did not answer in time")
+    finally:
+        os.close(reader)
+    if found and not problems:
+        return list(dict.fromkeys(found))
+    raise RefusedError(
+        account_trouble(
+            Stage.RESOLVE,
+            f"the name {smarthost.host} was not found: {problems[0]}",
+            remedy="check smtp.host, and the resolver of this machine (/etc/resolv.conf)",
+        )
+    )
+
+
+def connect(
+    smarthost: Smarthost, addresses: list[Address], *, clock: Clock, stop: Stopper | None, deadline: float
+) -> tuple[socket.socket, Address]:
+    """Return a connection to the first address that answers, and which it is.
+
+    They share the time: one that does not answer leaves some for the next. Raises RefusedError when none answers, with
+    the reason of each; StoppedError.
+    """
+    problems = []
+    for number, address in enumerate(addresses):
+        now = clock.monotonic()
+        share = now + (deadline - now) / (len(addresses) - number)
+        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            problem = _try(sock, address, clock=clock, stop=stop, deadline=share)
+        except BaseException:
+            sock.close()
+            raise
+        if problem == 0:
+            # A group of commands is one write already; waiting for more (Nagle) would cost a round trip.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock, address
+        sock.close()
+        problems.append(f"{address.text}: {_WORDS.get(problem) or os.strerror(problem)}")
+    raise RefusedError(
+        account_trouble(
+            Stage.CONNECT,
+            f"no connection to {smarthost.name} ({'; '.join(problems)})",
+            remedy=(
+                "many networks block port 25 for their customers: set smtp.port to 587 or 465"
+                if smarthost.port == 25
+                else "check smtp.host and smtp.port, and that no firewall is in between; nothing was lost"
+            ),
+        )
+    )
+
+
+def _try(sock: socket.socket, address: Address, *, clock: Clock, stop: Stopper | None, deadline: float) -> int:
+    """Connect; return 0, or the errno of what is in the way."""
+    problem = sock.connect_ex(address.sockaddr)
+    if problem != errno.EINPROGRESS:
+        return problem
+    if not _wait_for(sock.fileno(), select.POLLOUT, clock=clock, stop=stop, deadline=deadline):
+        return errno.ETIMEDOUT
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def _wait_for(fd: int, event: int, *, clock: Clock, stop: Stopper | None, deadline: float) -> bool:
+    """Wait until the descriptor is ready; False when the time is over. Raises StoppedError."""
+    poll = select.poll()
+    poll.register(fd, event)
+    if stop is not None:
+        poll.register(stop.fileno(), select.POLLIN)
+    ready = dict(poll.poll(max(0.0, deadline - clock.monotonic()) * 1000))
+    if stop is not None and stop.fileno() in ready:
+        raise StoppedError
+    return fd in ready
