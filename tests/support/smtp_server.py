@@ -30,7 +30,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Self
 
 EXTENSIONS = ("PIPELINING", "SIZE 10485760", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
@@ -40,31 +39,29 @@ class _OverError(Exception):
     """The dialogue is over."""
 
 
-class Effect(Enum):
-    """What a fault leaves of the command that it hit."""
+@dataclass(frozen=True)
+class Said:
+    """The fault was the answer to the command, which has the effect that its code says."""
 
-    AS_USUAL = "the server answers as if there had been no fault"
-    ANSWERED = "the command takes effect, and the fault was its answer"
-    LOST = "the command is forgotten"
+    reply: str
 
 
 class Action:
-    """Something a server does in the place of its reply."""
+    """Something a server does in the place of its reply; it returns what it said, None to go on as usual."""
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> Said | None:
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Raw(Action):
-    """Send these bytes; the command takes effect (STARTTLS: the handshake follows) unless told otherwise."""
+    """Send these bytes. The command has the effect that the first line says (STARTTLS, 220: the handshake follows)."""
 
     data: bytes
-    effect: Effect = Effect.ANSWERED
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> Said:
         dialogue.send(self.data)
-        return self.effect
+        return Said(self.data.decode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Split(Action):
     data: bytes
     at: int = -1
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> Said:
         pieces = (
             [self.data[n : n + 1] for n in range(len(self.data))]
             if self.at < 0
@@ -83,7 +80,7 @@ class Split(Action):
         for piece in pieces:
             dialogue.send(piece)
             time.sleep(0.001)
-        return Effect.ANSWERED
+        return Said(self.data.decode("utf-8", "surrogateescape"))
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Drip(Action):
     data: bytes = b"250-dripping\r\n"
     every_s: float = 0.02
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         while True:
             for number in range(len(self.data)):
                 dialogue.send(self.data[number : number + 1])
@@ -106,7 +103,7 @@ class Endless(Action):
 
     data: bytes = b"250-and another thing\r\n"
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         block = self.data * (65536 // len(self.data))
         while True:
             dialogue.send(block)
@@ -118,15 +115,14 @@ class Wait(Action):
 
     seconds: float
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         dialogue.pause(self.seconds)
-        return Effect.AS_USUAL
 
 
 class _Hang(Action):
     """Say nothing more, and read nothing more, until the client goes away."""
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         dialogue.pause(3600)
         raise _OverError
 
@@ -134,20 +130,20 @@ class _Hang(Action):
 class _Drop(Action):
     """Close the connection."""
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         raise _OverError
 
 
 class _Reset(Action):
     """Close the connection with an RST."""
 
-    def act(self, dialogue: Dialogue) -> Effect:
+    def act(self, dialogue: Dialogue) -> None:
         dialogue.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _OverError
 
 
 HANG, DROP, RESET = _Hang(), _Drop(), _Reset()
-GARBAGE = Raw(b"\x00\xff\x1b[2J what is this\r\n", Effect.LOST)
+GARBAGE = Raw(b"\x00\xff\x1b[2J what is this\r\n")
 
 Fault = str | Action | Callable[[bytes], "str | Action | None"] | Sequence["str | Action | None"] | None
 
@@ -372,8 +368,8 @@ class SmtpServer:
 
     # --- faults ------------------------------------------------------------------------------------------------
 
-    def fault(self, dialogue: Dialogue, place: str, line: bytes) -> str | Effect:
-        """Do what the test wants here; return the reply to give instead of the usual one, or what the fault left."""
+    def fault(self, dialogue: Dialogue, place: str, line: bytes) -> str | Said | None:
+        """Do what the test wants here; return the reply to give, or what was said; None to go on as usual."""
         wanted = self.faults.get(place)
         with self._lock:
             number = self._seen.get(place, 0)
@@ -384,7 +380,7 @@ class SmtpServer:
             wanted = wanted(line)
         if isinstance(wanted, Action):
             return wanted.act(dialogue)
-        return Effect.AS_USUAL if wanted is None else wanted
+        return wanted
 
 
 class _Service:
@@ -398,13 +394,11 @@ class _Service:
         self._options: list[str] = []
 
     def _answer(self, place: str, line: bytes, usual: str) -> str:
-        """Reply, and return the reply that was given; "" for a command that is forgotten."""
+        """Reply, and return the reply that was given."""
         instead = self._server.fault(self._dialogue, place, line)
-        if instead is Effect.ANSWERED:
-            return usual
-        if instead is Effect.LOST:
-            return ""
-        reply = instead if isinstance(instead, str) else usual
+        if isinstance(instead, Said):
+            return instead.reply
+        reply = usual if instead is None else instead
         self._dialogue.reply(reply)
         return reply
 
@@ -452,7 +446,7 @@ class _Service:
         instead = self._server.fault(self._dialogue, "auth", line)
         if isinstance(instead, str):
             self._dialogue.reply(instead)
-        if instead is not Effect.AS_USUAL:
+        if instead is not None:
             return
         said = self._say_login(mechanism, words[2] if len(words) > 2 else None)
         if said:

@@ -61,8 +61,11 @@ def _is_harmless(address: str) -> bool:
     if not address.isprintable():
         return False
     local, _, domain = address.rpartition("@")
-    quoted = len(local) > 1 and local[0] == local[-1] == '"'
-    return not any(mark in (domain if quoted else address) for mark in " <>")
+    if len(local) > 1 and local[0] == local[-1] == '"':
+        # Within quotes all is allowed that does not end them (RFC 5321 section 4.1.2, Quoted-string).
+        inner = local[1:-1].replace("\\\\", "").replace('\\"', "")
+        return not ('"' in inner or inner.endswith("\\") or any(mark in domain for mark in ' <>"'))
+    return not any(mark in address for mark in ' <>"')
 
 
 def _failed(enhanced: str, why: str) -> Outcome:

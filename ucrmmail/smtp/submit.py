@@ -198,6 +198,7 @@ class _Submitter:
     def _open_envelope(self, message: _Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
         self._stage = Stage.MAIL
+        self._expect_silence()
         if self._reset_due and not self._pipelining:
             self._forget_last()
         group = self._fill_envelope(message)
@@ -223,8 +224,14 @@ class _Submitter:
         """Send a command, unless it went with its group already, and return its reply."""
         self._stage = stage
         if not self._pipelining:
+            self._expect_silence()
             self._wire.send(command, self._timeout_s)
         return self._wire.read_reply(self._timeout_s)
+
+    def _expect_silence(self) -> None:
+        """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's."""
+        if self._wire.pending:
+            raise ProtocolError("the server said something that nobody had asked for")
 
     def _is_accepted(self, message: _Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
@@ -303,6 +310,7 @@ class _Submitter:
     def _send_body(self, message: _Message) -> None:
         """Send the message up to and with the final dot, and take the answer to it."""
         self._stage = Stage.BODY
+        self._wire.end_if_asked()
         last = self._send_all_but_the_last(message.transaction)
         ahead = self._look_ahead() if self._pipelining and not message.waiting else b""
         if self._wire.has_spoken():
@@ -310,7 +318,7 @@ class _Submitter:
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".
         self._stage = Stage.FINAL_DOT
         try:
-            shown = b"[%d bytes of message]\r\n.\r\n%b" % (message.transaction.size_bytes, ahead)
+            shown = _told(len(last)) + END + ahead if self._wire.observed else None
             self._wire.send(last + END + ahead, self._timeout_s, shown=shown, patient=True)
             self._wire.allow(math.inf)
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
@@ -334,7 +342,7 @@ class _Submitter:
         size = 0
         for piece in stuffed(_readable(transaction)):
             if size + len(piece) > _WRITE_BYTES and waiting:
-                self._wire.send(b"".join(waiting), self._timeout_s, shown=b"[%d bytes of message]\r\n" % size)
+                self._wire.send(b"".join(waiting), self._timeout_s, shown=_told(size))
                 waiting, size = [], 0
             waiting.append(piece)
             size += len(piece)
@@ -415,6 +423,11 @@ class _Submitter:
 def _is_done(reply: Reply) -> bool:
     """Return whether a command succeeded: 2yz, but neither a greeting nor a good-bye (RFC 5321 section 4.2.1)."""
     return 200 <= reply.code < 300 and reply.code not in {220, 221}
+
+
+def _told(size_bytes: int) -> bytes:
+    """Return what a transcript shows for this much of a message."""
+    return b"[%d bytes of message]\r\n" % size_bytes
 
 
 def _readable(transaction: Transaction) -> Iterator[bytes]:

@@ -120,6 +120,9 @@ class Wire:
         self._buffer = b""
         self._limit = math.inf
         self._secrets: tuple[bytes, ...] = ()
+        self._stop_alone = select.poll()
+        if stop is not None:
+            self._stop_alone.register(stop.fileno(), select.POLLIN)
         self._use(sock)
 
     def _use(self, sock: socket.socket) -> None:
@@ -173,6 +176,11 @@ class Wire:
             raise StoppedError
         return ready.get(self._sock.fileno(), 0)
 
+    def end_if_asked(self) -> None:
+        """Raise StoppedError when the run was asked to end, which a server that answers at once leaves unnoticed."""
+        if self._stop is not None and self._stop_alone.poll(0):
+            raise StoppedError
+
     def send(self, data: bytes, timeout_s: float, *, shown: bytes | None = None, patient: bool = False) -> None:
         """Send everything within the time; the observer sees ``shown`` instead, if that is given.
 
@@ -200,6 +208,8 @@ class Wire:
         except ssl.SSLWantReadError:
             events = select.POLLIN
         except OSError as error:
+            # What the server said before it hung up, such as a TLS alert, tells more than a broken pipe.
+            self._take()
             raise ConnectionLostError(f"the connection broke: {_reason(error)}") from error
         if len(self._buffer) < LARGEST_REPLY:
             events |= select.POLLIN
@@ -286,23 +296,23 @@ class Wire:
         The caller has made sure that nothing is ``pending``: what a man in the middle puts behind the reply to STARTTLS
         would be read as if it came through TLS (the flaw of CVE-2011-0411).
         """
-        self._use(context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False))
         deadline = self._deadline(timeout_s)
-        sock = self._sock
-        assert isinstance(sock, ssl.SSLSocket)  # noqa: S101 # wrap_socket says so
-        while True:
-            try:
-                sock.do_handshake()
-            except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, deadline, patient=False)
-            except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, deadline, patient=False)
-            except ssl.SSLError:
-                raise
-            except OSError as error:
-                raise ConnectionLostError(f"the connection broke in the TLS handshake: {_reason(error)}") from error
-            else:
-                return
+        try:
+            # A connection that is over already would leave wrap_socket with a descriptor that nobody closes.
+            self._sock.getpeername()
+            sock = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
+            self._use(sock)
+            while True:
+                try:
+                    return sock.do_handshake()
+                except ssl.SSLWantReadError:
+                    self._wait(select.POLLIN, deadline, patient=False)
+                except ssl.SSLWantWriteError:
+                    self._wait(select.POLLOUT, deadline, patient=False)
+        except ssl.SSLError:
+            raise
+        except OSError as error:
+            raise ConnectionLostError(f"the connection broke in the TLS handshake: {_reason(error)}") from error
 
     def close(self) -> None:
         """Close the connection without a word."""

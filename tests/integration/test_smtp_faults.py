@@ -1,0 +1,146 @@
+"""Every fault at every stage, for one message among three: the run ends in time, and each message is in its right state.
+
+The short form of the campaign: a session is opened anew after a loss, at the most twice, as the flush does.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import TestAuthority
+from tests.support.smtp_client import BODY, SECRET, USER, ListFeed, connect, transaction
+from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Drip, Endless, Fault, Raw, SmtpServer, Split
+from ucrmmail.message.outcome import Scope, Trouble
+from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.submit import submit
+
+PLACES = ["greeting", "ehlo", "starttls", "tls", "auth", "mail", "rcpt", "data", "body", "final-dot"]
+FAULTS: dict[str, Fault] = {
+    "4yz": "451 4.3.0 later",
+    "5yz": "554 5.3.0 no",
+    "421": "421 4.3.2 shutting down",
+    "close": DROP,
+    "reset": RESET,
+    "hang": HANG,
+    "drip": Drip(b"250-drip\r\n", 0.01),
+    "garbage": GARBAGE,
+    "binary": Raw(bytes(range(256)) + b"\r\n"),
+    "wrong code": "299 what",
+    "no such code": "600 what",
+    "wrong continuation": "250-a\n251 b",
+    "endless lines": Endless(b"250-more\r\n"),
+    "endless line": Endless(b"x"),
+    "a line of 64 KiB": Raw(b"250 " + b"y" * 65536 + b"\r\n"),
+    "8-bit text": "451 4.3.0 \udcff\x1b[2J\x07",
+    "split": Split(b"451-4.3.0 la\r\n451 4.3.0 ter\r\n"),
+    "bare LF": Raw(b"451 4.3.0 later\n"),
+    "two replies": Raw(b"451 4.3.0 later\r\n250 2.0.0 queued\r\n"),
+}
+TIMEOUT_S = 0.3
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    return TestAuthority(tmp_path_factory.mktemp("ca"))
+
+
+def run(server: SmtpServer, feed: ListFeed, **settings: object) -> Trouble | None:
+    """Send what the feed has over as many sessions as it takes, three at the most; the trouble of the account, if any."""
+    for _ in range(3):
+        try:
+            session = connect(server, **settings)
+        except SessionError as error:
+            return error.trouble
+        end = submit(session, feed)
+        if end.alive:
+            session.quit()
+            return None
+        session.close()
+        if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
+            return end.trouble
+    return None
+
+
+def check(server: SmtpServer, feed: ListFeed, trouble: Trouble | None, place: str, fault: str) -> None:
+    results = feed.summary
+    # What is told as relayed was accepted, and what is not in doubt was not.
+    assert len(server.accepted) >= sum(result == "relayed" for result in results.values())
+    assert len(server.accepted) <= sum(result in {"relayed", "uncertain"} for result in results.values())
+    # Only a 5yz to MAIL, RCPT, DATA or the dot fails anything.
+    failed = [queue_id for queue_id, result in results.items() if result == "failed"]
+    may_fail = fault == "5yz" and place in {"mail", "rcpt", "data", "final-dot"}
+    assert failed == (["2"] if may_fail else [])
+    if place in {"greeting", "ehlo", "starttls", "tls", "auth"}:
+        assert trouble is not None
+        assert results == {}
+        return
+    assert results["1"] == "relayed"
+    if trouble is None:
+        assert results["2"] in {"relayed", "deferred", "failed", "uncertain", "returned"}
+        # The one behind it goes on, unless it was handed back for the next run, or got a reply that was not its own.
+        assert results["3"] in {"relayed", "returned"} | ({"deferred"} if fault == "two replies" else set())
+    else:
+        assert "deferred" not in results.values()
+
+
+# A reset in the moment before ssl.wrap_socket makes Python 3.11 forget the socket, ours or the server's, to the collector.
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one by one"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_fault_of_the_server_ends_in_the_right_state_and_in_time(
+    authority: TestAuthority, place: str, fault: str, pipelining: bool
+) -> None:
+    if place in {"body", "tls"} and isinstance(FAULTS[fault], str):
+        pytest.skip("there is no reply at this place")
+    opening = PLACES.index(place) < PLACES.index("mail")
+    wanted = FAULTS[fault]
+    assert not callable(wanted)
+    faults: dict[str, Fault] = {place: wanted if opening else [None, wanted]}  # type: ignore[list-item] # no sequence is among them
+    began = time.monotonic()
+    with SmtpServer(
+        tls=authority.server_context("localhost") if opening else None, logins={USER: SECRET}, faults=faults
+    ) as server:
+        # What a server says in the middle of a body is told from its answer to the dot only while the body lasts.
+        bodies = {"2": b"x\r\n" * 1_000_000} if place == "body" else {}
+        feed = ListFeed([transaction(queue_id, body=bodies.get(queue_id, BODY)) for queue_id in "123"])
+        trouble = run(
+            server,
+            feed,
+            host="localhost" if opening else "127.0.0.1",
+            encryption="starttls" if opening else "none",
+            ca_file=str(authority.ca_file),
+            username=USER,
+            timeout_s=TIMEOUT_S,
+            final_timeout_s=TIMEOUT_S,
+            pipelining=pipelining,
+        )
+        assert time.monotonic() - began < 3 * TIMEOUT_S + 2
+        server.wait_until_idle(0.05)
+        check(server, feed, trouble, place, fault)
+        flood = max(dialogue.sent_bytes for dialogue in server.connections)
+        # Kernel buffers included: nothing is read to its end that has none.
+        assert flood < 8 << 20
+    assert SECRET.encode() not in server.received_in_clear or not opening
+
+
+def test_floods_leave_the_memory_as_it_was() -> None:
+    def peak_kib() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    before = peak_kib()
+    for flood in (b"220-more\r\n", b"x", b"220-" + b"z" * 4000 + b"\r\n"):
+        with SmtpServer(faults={"greeting": Endless(flood)}) as server, pytest.raises(SessionError):
+            connect(server)
+    assert peak_kib() - before < 20 << 10
+
+
+def test_every_place_of_the_matrix_is_one_that_the_server_knows() -> None:
+    # A place that the server does not know would test nothing, and pass.
+    text = Path(__file__).parents[1].joinpath("support", "smtp_server.py").read_text(encoding="utf-8")
+    for place in PLACES:
+        assert f'"{place}"' in text, place

@@ -1,0 +1,242 @@
+"""The login: each mechanism, which one is chosen, and that the secret is seen by nobody but the server."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import TestAuthority
+from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver, smarthost
+from tests.support.smtp_server import DROP, GARBAGE, HANG, Fault, Raw, SmtpServer
+from ucrmmail.clock import Clock
+from ucrmmail.errors import TemporaryError
+from ucrmmail.message.outcome import Kind, Scope, Trouble
+from ucrmmail.smtp.session import SessionError, open_session
+from ucrmmail.smtp.transcript import Transcript
+
+MECHANISMS = ["plain", "login", "cram-md5", "xoauth2", "oauthbearer"]
+
+
+def refused(server: SmtpServer, **settings: object) -> Trouble:
+    with pytest.raises(SessionError) as caught:
+        connect(server, **{"username": USER, **settings})
+    server.wait_until_idle(0.2)
+    assert caught.value.trouble.scope is Scope.ACCOUNT
+    return caught.value.trouble
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("user", [USER, "jörg", "a,b=c"])
+def test_every_mechanism_logs_in(mechanism: str, user: str) -> None:
+    with SmtpServer(logins={user: SECRET}) as server:
+        end, feed = deliver(server, username=user, authentication=mechanism)
+    assert end.alive
+    assert feed.summary == {"1": "relayed"}
+    assert server.connections[0].login == user
+    assert server.commands[1].split()[1] == mechanism.upper().encode()
+
+
+def test_no_user_is_no_login() -> None:
+    with SmtpServer(logins={}) as server:
+        connect(server, username="").quit()
+    with SmtpServer(logins={USER: SECRET}) as server:
+        connect(server, username=USER, authentication="none").quit()
+        server.wait_until_idle()
+    assert b"AUTH" not in server.received
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        ("CRAM-MD5 LOGIN PLAIN XOAUTH2", "PLAIN"),
+        ("CRAM-MD5 LOGIN", "LOGIN"),
+        ("CRAM-MD5", "CRAM-MD5"),
+        ("plain", "PLAIN"),
+    ],
+)
+def test_in_tls_the_simplest_one_is_chosen(tmp_path: Path, offered: str, chosen: str) -> None:
+    authority = TestAuthority(tmp_path)
+    context = authority.server_context("localhost")
+    with SmtpServer(tls=context, logins={USER: SECRET}, mechanisms=offered) as server:
+        connect(server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), username=USER).quit()
+        server.wait_until_idle()
+    assert f"AUTH {chosen}".encode() in server.received
+    assert b"AUTH" not in server.received_in_clear
+
+
+def test_in_clear_the_one_that_does_not_show_the_password_is_chosen() -> None:
+    with SmtpServer(logins={USER: SECRET}, mechanisms="PLAIN LOGIN CRAM-MD5") as server:
+        connect(server, username=USER).quit()
+    assert b"AUTH CRAM-MD5" in server.received
+
+
+def test_no_password_goes_in_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    import socket
+
+    with SmtpServer(logins={USER: SECRET}) as server:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: found)
+        trouble = refused(server, host="smarthost.example")
+        assert trouble.exit_code == 78
+        assert "smtp.allow_insecure_login" in trouble.remedy
+        assert b"AUTH" not in server.received
+        connect(server, host="smarthost.example", username=USER, allow_insecure_login=True).quit()
+    assert server.connections[-1].login == USER
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "settings", "remedy"),
+    [
+        ("XOAUTH2 OAUTHBEARER", {}, "smtp.authentication oauthbearer"),
+        ("GSSAPI", {}, "ask the provider"),
+        ("PLAIN", {"authentication": "cram-md5"}, "smtp.authentication auto"),
+    ],
+)
+def test_nothing_in_common_is_told_with_what_is_offered(mechanisms: str, settings: dict[str, str], remedy: str) -> None:
+    with SmtpServer(logins={USER: SECRET}, mechanisms=mechanisms) as server:
+        trouble = refused(server, **settings)
+    assert mechanisms.replace(" ", ", ") in trouble.why
+    assert remedy in trouble.remedy
+    assert trouble.exit_code == 77
+    assert b"AUTH" not in server.received
+
+
+def test_a_server_without_auth_is_told() -> None:
+    with SmtpServer() as server:
+        trouble = refused(server)
+    assert "offers none" in trouble.why
+    assert "unset smtp.username" in trouble.remedy
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_wrong_secret_is_a_permanent_trouble_of_the_account(mechanism: str) -> None:
+    with SmtpServer(logins={USER: "another"}) as server:
+        trouble = refused(server, authentication=mechanism)
+    assert (trouble.kind, trouble.exit_code) == (Kind.PERMANENT, 77)
+    assert trouble.reply is not None
+    assert trouble.reply.code == 535
+    assert trouble.remedy
+    assert len([line for line in server.commands if line.startswith(b"AUTH")]) == 1, "one login, never a second try"
+
+
+@pytest.mark.parametrize(("mechanism", "status"), [("xoauth2", "401"), ("oauthbearer", "invalid_token")])
+def test_a_refused_token_is_explained(mechanism: str, status: str) -> None:
+    with SmtpServer(logins={USER: "another"}) as server:
+        trouble = refused(server, authentication=mechanism)
+    assert f"status: {status}" in trouble.why
+    assert "credentials.command" in trouble.remedy
+
+
+@pytest.mark.parametrize("challenge", ["334 !!!", "334 ", "334 bm8ganNvbg==", "334 WzFd", "334 \udcff"])
+def test_an_odd_error_challenge_is_no_crash(challenge: str) -> None:
+    with SmtpServer(logins={USER: "another"}, faults={"auth-answer": challenge}) as server:
+        for mechanism in ("xoauth2", "oauthbearer"):
+            assert refused(server, authentication=mechanism).exit_code == 77
+
+
+@pytest.mark.parametrize(
+    ("reply", "exit_code", "kind"),
+    [
+        ("454 4.7.0 Temporary authentication failure", 75, Kind.TRANSIENT),
+        ("454 4.7.0 Too many login attempts, please try again later.", 75, Kind.TRANSIENT),
+        ("421 4.7.0 Try again later, closing connection.", 75, Kind.TRANSIENT),
+        ("451 Authentication failed: Maximum credits exceeded", 75, Kind.TRANSIENT),
+        ("550 Too many messages. Try again in 92 seconds.", 75, Kind.TRANSIENT),
+        ("534 5.7.9 Application-specific password required", 77, Kind.PERMANENT),
+        ("530 5.7.0 Must issue a STARTTLS command first", 77, Kind.PERMANENT),
+        ("504 5.5.4 Unrecognized authentication type", 77, Kind.PERMANENT),
+        ("250 welcome?", 69, Kind.TRANSIENT),
+        ("334 ", 69, Kind.TRANSIENT),
+    ],
+)
+def test_a_refused_login_never_touches_the_mail(reply: str, exit_code: int, kind: Kind) -> None:
+    fault: Fault = reply if not reply.startswith("334") else Raw(b"334 \r\n" * 5)
+    with SmtpServer(logins={USER: SECRET}, faults={"auth": fault}) as server:
+        trouble = refused(server, authentication="plain")
+    assert (trouble.exit_code, trouble.kind) == (exit_code, kind)
+    assert b"MAIL" not in server.received
+
+
+@pytest.mark.parametrize("fault", [HANG, DROP, GARBAGE])
+def test_a_server_that_fails_at_the_login_is_left_in_time(fault: Raw) -> None:
+    with SmtpServer(logins={USER: SECRET}, faults={"auth": fault}) as server:
+        assert refused(server, authentication="plain", timeout_s=0.3).exit_code == 69
+
+
+def test_the_secret_is_fetched_only_for_a_login_and_its_errors_pass_through() -> None:
+    def locked() -> str:
+        raise TemporaryError("the keyring is locked")
+
+    with SmtpServer(logins={USER: SECRET}) as server:
+        with pytest.raises(TemporaryError):
+            open_session(smarthost(server, username=USER), secret=locked, clock=Clock())
+        open_session(smarthost(server), secret=locked, clock=Clock()).quit()
+
+
+@pytest.mark.parametrize("secret", ["a\0b", "a\1\1b", "a\r\nb", "a\nb"])
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_a_control_character_does_not_become_another_field(mechanism: str, secret: str) -> None:
+    with SmtpServer(logins={USER: secret}) as server:
+        with pytest.raises(SessionError) as caught:
+            open_session(
+                smarthost(server, username=USER, authentication=mechanism), secret=lambda: secret, clock=Clock()
+            )
+        server.wait_until_idle(0.2)
+    assert caught.value.trouble.exit_code == 78
+    assert b"AUTH" not in server.received
+
+
+def forms_of(secret: str) -> list[str]:
+    """The secret in clear, and each piece of base64 that gives it away at any alignment."""
+    found = [secret]
+    for before in range(3):
+        encoded = base64.b64encode(b"x" * before + secret.encode() + b"x" * 3).decode()
+        found.append(encoded[4:-8])
+    return found
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("right", [True, False])
+def test_the_secret_is_in_no_transcript_no_stage_and_no_error_even_when_the_server_repeats_it(
+    mechanism: str, right: bool
+) -> None:
+    transcript, stages = Transcript(), Stages()
+    heard: list[bytes] = []
+
+    def repeat(line: bytes) -> str:
+        heard.append(line)
+        payload = line.split()[-1].decode()
+        try:
+            clear = base64.b64decode(payload).decode("utf-8", "replace").replace("\0", "|").replace("\1", "|")
+        except ValueError:
+            clear = ""
+        inside = base64.b64encode(b"you said " + SECRET.encode() + b" again").decode()
+        code = "235" if right else "535"
+        return f"{code}-2.7.0 {payload}\n{code}-{clear}\n{code}-{inside}\n{code} {SECRET} and {SECRET}"
+
+    faults: dict[str, Fault] = {"auth": repeat, "mail": "550 5.1.0 " + SECRET, "quit": "221 " + SECRET}
+    mechanisms_that_speak_first = {"plain", "xoauth2", "oauthbearer"}
+    if mechanism not in mechanisms_that_speak_first:
+        faults.pop("auth")
+    told: list[str] = []
+    with SmtpServer(logins={USER: SECRET if right else "another"}, faults=faults) as server:
+        try:
+            session = connect(server, username=USER, authentication=mechanism, observer=transcript, watcher=stages)
+        except SessionError as error:
+            told += [str(error), repr(error.trouble), repr(error.__cause__)]
+        else:
+            end, feed = deliver(server, username=USER, authentication=mechanism, observer=transcript)
+            told += [repr(end), repr(feed.settled)]
+            session.quit()
+        server.wait_until_idle(0.5)
+    everything = "\n".join([*transcript.lines, *told, repr(stages.reports)])
+    for form in forms_of(SECRET):
+        assert form not in everything, f"{form} in {everything}"
+    for line in itertools.chain(server.commands, heard):
+        if line.startswith(b"AUTH ") and b" " in line[5:]:
+            assert line.split()[-1].decode() not in everything
+    assert f"C: AUTH {mechanism.upper()}" in everything
+    assert "[redacted]" in everything

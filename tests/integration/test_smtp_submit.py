@@ -1,0 +1,445 @@
+"""Transactions on a session: who gets the message, what becomes of each recipient, and what goes in one write."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
+from tests.support.smtp_server import DROP, HANG, Fault, Raw, SmtpServer, Wait
+from ucrmmail.message.outcome import Outcome, Scope, Stage
+from ucrmmail.smtp.submit import Transaction, submit
+
+# More than the kernel takes for a server that does not read.
+TWENTY_MEGABYTES = (b"x" * 78 + b"\r\n") * 250_000
+
+both = pytest.mark.parametrize("pipelining", [True, False])
+
+
+@both
+def test_messages_arrive_as_they_are_and_in_order(pipelining: bool) -> None:
+    bodies = [b"Subject: %d\r\n\r\n%b\r\n" % (number, b"." * number) for number in range(5)]
+    with SmtpServer() as server:
+        end, feed = deliver(
+            server, *(transaction(str(n), body=body) for n, body in enumerate(bodies)), pipelining=pipelining
+        )
+    assert end.alive
+    assert end.trouble is None
+    assert [message.content for message in server.messages] == bodies
+    assert feed.summary == dict.fromkeys("01234", "relayed")
+    assert [event for event in feed.events if event.startswith("settle")] == [f"settle {n}" for n in range(5)]
+    assert server.commands[-1] == b"QUIT"
+
+
+def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record() -> None:
+    reads: list[bytes] = []
+
+    class Slow(ListFeed):
+        def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+            # Whatever left before this returned is in the server's hands now.
+            time.sleep(0.05)
+            reads.append(bytes(server.connections[0].received))
+            super().settle(transaction, outcomes)
+
+    with SmtpServer() as server:
+        session = connect(server)
+        feed = Slow([transaction(str(n), body=b"body-%d\r\n" % n) for n in range(3)])
+        submit(session, feed)
+        session.quit()
+    assert b"body-0\r\n.\r\nMAIL FROM:<billing@isp.example> SIZE=8\r\nRCPT TO:<joe@example.com>\r\nDATA\r\n" in reads[0]
+    assert b"body-1" not in reads[0]
+    assert b"body-1" in reads[1]
+    assert b"body-2" not in reads[1]
+    # QUIT never goes behind a dot.
+    assert not reads[2].endswith(b"QUIT\r\n")
+
+
+@both
+def test_a_refused_recipient_does_not_stop_the_others(pipelining: bool) -> None:
+    def rcpt(line: bytes) -> str | None:
+        if b"ann@" in line:
+            return "550 5.1.1 no such user"
+        return "450 4.2.1 greylisted" if b"bob@" in line else None
+
+    with SmtpServer(faults={"rcpt": rcpt}) as server:
+        _, feed = deliver(server, transaction("1", JOE, ANN, BOB), transaction("2"), pipelining=pipelining)
+    assert feed.results("1") == {JOE: "relayed", ANN: "failed", BOB: "deferred"}
+    assert [(outcome.stage, outcome.enhanced) for outcome in feed.settled["1"]] == [
+        (Stage.FINAL_DOT, "2.0.0"), (Stage.RCPT, "5.1.1"), (Stage.RCPT, "4.2.1"),
+    ]  # fmt: skip
+    assert feed.settled["1"][1].reply == "550 5.1.1 no such user"
+    assert server.messages[0].recipients == [JOE]
+    assert feed.summary["2"] == "relayed"
+
+
+@both
+def test_a_message_without_any_recipient_left_is_not_sent(pipelining: bool) -> None:
+    faults = {"rcpt": ["550 5.1.1 no", "550 5.1.1 no"]}
+    with SmtpServer(faults=faults) as server:
+        _, feed = deliver(server, transaction("1", ANN, BOB), transaction("2", JOE), pipelining=pipelining)
+    assert feed.results("1") == {ANN: "failed", BOB: "failed"}
+    assert feed.summary["2"] == "relayed"
+    assert [message.recipients for message in server.messages] == [[JOE]]
+    assert server.commands.count(b"RSET") == 1
+
+
+def test_data_that_was_opened_for_nobody_is_ended_by_a_lone_dot() -> None:
+    faults = {"rcpt": ["550 5.1.1 no"], "data": ["354 go ahead, for whomever"]}
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, transaction("1", ANN), transaction("2", JOE))
+    assert end.alive
+    assert feed.summary == {"1": "failed", "2": "relayed"}
+    assert [(message.recipients, message.raw) for message in server.messages] == [([], b""), ([JOE], BODY)]
+
+
+def test_data_that_was_opened_for_a_refused_message_is_left_without_a_dot() -> None:
+    faults: dict[str, Fault] = {
+        "mail": [Raw(b"550 5.7.1 not you\r\n")],
+        "rcpt": ["250 2.1.5 ok all the same"],
+        "data": ["354 go ahead all the same"],
+    }
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, transaction("1", ANN), transaction("2", JOE))
+    assert (end.trouble, end.alive) == (None, False)
+    assert feed.summary == {"1": "failed"}
+    assert server.messages == []
+
+
+@both
+@pytest.mark.parametrize(
+    "reply", ["452 4.5.3 too many recipients", "552 too many recipients", "452 too many recipients"]
+)
+def test_too_many_recipients_go_in_further_transactions_at_no_cost(pipelining: bool, reply: str) -> None:
+    recipients = [f"user{number}@example.com" for number in range(7)]
+    seen = [0]
+
+    def rcpt(_line: bytes) -> str | None:
+        seen[0] += 1
+        return reply if len(server.messages) == 0 and seen[0] > 3 else None
+
+    with SmtpServer(faults={"rcpt": rcpt}) as server:
+        _, feed = deliver(server, transaction("1", *recipients), transaction("2"), pipelining=pipelining)
+    assert set(feed.results("1").values()) == {"relayed"}
+    assert [message.recipients for message in server.messages] == [recipients[:3], recipients[3:], [JOE]]
+
+
+@both
+def test_a_limit_of_recipients_that_the_server_states_is_kept(pipelining: bool) -> None:
+    recipients = [f"user{number}@example.com" for number in range(7)]
+    extensions = ["PIPELINING", "LIMITS RCPTMAX=3"]
+    with SmtpServer(extensions=extensions, most_recipients=3) as server:
+        _, feed = deliver(server, transaction("1", *recipients), pipelining=pipelining)
+    assert [message.recipients for message in server.messages] == [recipients[:3], recipients[3:6], recipients[6:]]
+    assert set(feed.results("1").values()) == {"relayed"}
+    assert b"452" not in b"".join(server.commands)
+
+
+def test_a_limit_of_transactions_that_the_server_states_ends_the_session_politely() -> None:
+    with SmtpServer(extensions=["PIPELINING", "LIMITS MAILMAX=2"]) as server:
+        end, feed = deliver(server, *(transaction(str(n)) for n in range(3)))
+    assert (end.trouble, end.alive) == (None, False)
+    assert feed.summary == {"0": "relayed", "1": "relayed"}
+    assert [found.queue_id for found in feed.transactions] == ["2"]
+    assert server.commands[-1] == b"QUIT"
+
+
+def test_a_first_recipient_that_is_one_too_many_is_deferred_and_not_tried_for_ever() -> None:
+    with SmtpServer(faults={"rcpt": "452 4.5.3 too many recipients"}) as server:
+        _, feed = deliver(server, transaction("1", ANN, BOB))
+    assert feed.results("1") == {ANN: "deferred", BOB: "deferred"}
+
+
+@both
+@pytest.mark.parametrize(
+    ("place", "reply", "result"),
+    [
+        ("mail", "550 5.1.8 not you", "failed"),
+        ("mail", "451 4.3.0 later", "deferred"),
+        ("data", "554 5.5.1 no", "failed"),
+        ("data", "451 4.3.0 later", "deferred"),
+        ("final-dot", "554 5.7.1 spam", "failed"),
+        ("final-dot", "451 4.3.0 later", "deferred"),
+        ("final-dot", "552 5.3.4 too large", "failed"),
+    ],
+)
+def test_a_refused_message_does_not_stop_the_others(pipelining: bool, place: str, reply: str, result: str) -> None:
+    with SmtpServer(faults={place: [None, reply]}) as server:
+        end, feed = deliver(server, *(transaction(n, JOE, ANN) for n in "123"), pipelining=pipelining)
+    assert end.alive
+    assert feed.results("1") == feed.results("3") == {JOE: "relayed", ANN: "relayed"}
+    assert feed.results("2") == {JOE: result, ANN: result}
+    assert feed.settled["2"][0].reply == reply
+    assert len(server.accepted) == 2
+
+
+@both
+@pytest.mark.parametrize("place", ["mail", "rcpt", "data", "final-dot"])
+@pytest.mark.parametrize(
+    "reply", ["421 4.3.2 shutting down", "550 5.4.5 Daily user sending limit exceeded", "450 4.7.0 too many messages"]
+)
+def test_a_trouble_of_the_account_costs_no_message_an_attempt(pipelining: bool, place: str, reply: str) -> None:
+    with SmtpServer(faults={place: [None, reply]}) as server:
+        end, feed = deliver(server, *(transaction(n) for n in "1234"), pipelining=pipelining)
+    assert end.trouble is not None
+    assert (end.trouble.scope, end.trouble.exit_code, end.alive) == (Scope.ACCOUNT, 75, False)
+    assert end.trouble.quota is not reply.startswith("421")
+    assert feed.summary["1"] == "relayed"
+    assert feed.summary["2"] == "returned"
+    assert feed.summary.get("3", "returned") == "returned"
+    assert len(server.accepted) == 1
+
+
+@both
+def test_a_quota_in_the_middle_of_many_recipients_keeps_what_was_sent(pipelining: bool) -> None:
+    recipients = [f"user{number}@example.com" for number in range(4)]
+    faults = {"mail": [None, "550 5.4.5 Daily user sending limit exceeded"]}
+    with SmtpServer(faults=faults, extensions=["PIPELINING", "LIMITS RCPTMAX=2"]) as server:
+        end, feed = deliver(server, transaction("1", *recipients), transaction("2"), pipelining=pipelining)
+    assert end.trouble is not None
+    assert end.trouble.quota
+    assert list(feed.results("1").values()) == ["relayed", "relayed", "deferred", "deferred"]
+    assert len(server.accepted) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    ("place", "results"),
+    [
+        ("mail", ["relayed", "returned"]),
+        ("rcpt", ["relayed", "deferred"]),
+        ("data", ["relayed", "deferred"]),
+        ("body", ["relayed", "deferred"]),
+        ("final-dot", ["relayed", "uncertain"]),
+    ],
+)
+def test_a_lost_connection_defers_only_the_message_that_was_on_it(
+    pipelining: bool, place: str, results: list[str]
+) -> None:
+    big = b"x" * 70 + b"\r\n"
+    with SmtpServer(faults={place: [None, DROP]}) as server:
+        end, feed = deliver(
+            server, transaction("1"), transaction("2", body=big * 100_000), transaction("3"), pipelining=pipelining
+        )
+    assert end.trouble is not None
+    assert (end.trouble.scope, end.alive) == (Scope.MESSAGE, False)
+    assert [feed.summary[n] for n in "12"] == results
+    assert feed.summary.get("3", "returned") == "returned"
+
+
+def test_silence_after_the_final_dot_is_uncertain_and_never_a_failure() -> None:
+    with SmtpServer(faults={"final-dot": HANG}) as server:
+        end, feed = deliver(server, transaction("1", JOE, ANN), transaction("2"), final_timeout_s=0.2)
+    assert feed.results("1") == {JOE: "uncertain", ANN: "uncertain"}
+    assert feed.summary["2"] == "returned"
+    assert end.trouble is not None
+    assert end.trouble.stage is Stage.FINAL_DOT
+
+
+@pytest.mark.parametrize("reply", ["354 odd", "221 bye", "nonsense", "220 hello"])
+def test_a_senseless_answer_to_the_final_dot_is_uncertain(reply: str) -> None:
+    with SmtpServer(faults={"final-dot": reply}) as server:
+        end, feed = deliver(server)
+    assert feed.summary == {"1": "uncertain"}
+    assert not end.alive
+
+
+def test_the_reply_to_the_final_dot_has_a_time_of_its_own() -> None:
+    with SmtpServer(faults={"final-dot": Wait(0.6)}) as server:
+        _, feed = deliver(server, timeout_s=0.2, final_timeout_s=5)
+    assert feed.summary == {"1": "relayed"}
+
+
+def test_a_message_that_is_not_over_is_not_in_doubt_when_the_server_stops_reading() -> None:
+    began = time.monotonic()
+    with SmtpServer(faults={"body": HANG}, extensions=["PIPELINING"]) as server:
+        end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), timeout_s=0.3)
+    assert feed.summary == {"1": "deferred"}
+    assert not end.alive
+    assert time.monotonic() - began < 2.3
+
+
+@pytest.mark.parametrize(
+    ("said", "result", "scope"),
+    [
+        (b"552 5.3.4 too large\r\n", "deferred", Scope.MESSAGE),
+        (b"250 2.0.0 ok\r\n", "deferred", Scope.MESSAGE),
+        (b"421 4.3.2 going down\r\n", "returned", Scope.ACCOUNT),
+    ],
+)
+def test_a_reply_before_the_dot_ends_the_message_without_one(said: bytes, result: str, scope: Scope) -> None:
+    big = (b"x" * 70 + b"\r\n") * 50_000
+    with SmtpServer(faults={"body": Raw(said)}) as server:
+        end, feed = deliver(server, transaction("1", body=big))
+    assert feed.summary == {"1": result}
+    assert end.trouble is not None
+    assert end.trouble.scope is scope
+    assert server.messages == []
+    if result == "deferred":
+        assert said.decode().strip() in feed.settled["1"][0].reply
+
+
+@both
+@pytest.mark.parametrize("place", ["mail", "rcpt", "data", "final-dot"])
+def test_a_reply_nobody_asked_for_never_counts_as_another_messages(pipelining: bool, place: str) -> None:
+    usual = {"mail": b"250 ok", "rcpt": b"250 ok", "data": b"354 go", "final-dot": b"250 queued"}[place]
+    twice = Raw(usual + b"\r\n250 2.0.0 queued\r\n")
+    with SmtpServer(faults={place: [twice, "554 5.7.1 spam" if place == "final-dot" else None]}) as server:
+        _, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    relayed = [queue_id for queue_id, result in feed.summary.items() if result == "relayed"]
+    assert len(relayed) <= len(server.accepted)
+    assert feed.summary.get("2") != "relayed" or len(server.accepted) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "extensions", "status"),
+    [
+        ({"eight_bit": True}, ["PIPELINING"], "5.6.3"),
+        ({"reverse_path": "jörg@isp.example"}, ["PIPELINING", "8BITMIME"], "5.6.7"),
+        ({"body": b"x" * 200}, ["PIPELINING", "SIZE 100"], "5.3.4"),
+        ({"reverse_path": "a@b>\r\nRCPT TO:<eve@example.com"}, ["PIPELINING"], "5.1.3"),
+    ],
+)
+def test_what_the_server_cannot_take_fails_and_the_others_go_on(
+    settings: dict[str, object], extensions: list[str], status: str
+) -> None:
+    small = b"x\r\n"
+    with SmtpServer(extensions=extensions) as server:
+        end, feed = deliver(
+            server,
+            transaction("1", body=small),
+            transaction("2", **{"body": small, **settings}),  # type: ignore[arg-type] # its own keywords
+            transaction("3", body=small),
+        )
+    assert end.alive
+    assert feed.summary == {"1": "relayed", "2": "failed", "3": "relayed"}
+    assert feed.settled["2"][0].enhanced == status
+    assert [event for event in feed.events if event.startswith("settle")] == ["settle 1", "settle 2", "settle 3"]
+    assert b"eve@" not in server.received
+
+
+def test_what_a_message_needs_is_said_where_it_is_offered() -> None:
+    with SmtpServer() as server:
+        _, feed = deliver(server, transaction("1", "jürgen@example.com", eight_bit=True, utf8=True))
+    assert feed.summary == {"1": "relayed"}
+    assert server.messages[0].options == [f"SIZE={len(BODY)}", "BODY=8BITMIME", "SMTPUTF8"]
+    assert server.messages[0].recipients == ["jürgen@example.com"]
+
+
+def test_a_message_that_cannot_be_read_here_does_not_stop_the_others() -> None:
+    def chunks() -> Iterator[bytes]:
+        yield BODY
+        raise OSError(5, "Input/output error", "/var/spool/x")
+
+    broken = Transaction("1", "", (JOE,), 100, eight_bit=False, utf8=False, chunks=chunks)
+    with SmtpServer() as server:
+        end, feed = deliver(server, broken, transaction("2"))
+    assert feed.summary == {"1": "deferred"}
+    assert "cannot be read here" in feed.settled["1"][0].reply
+    assert (end.alive, end.trouble.scope if end.trouble else None) == (False, Scope.MESSAGE)
+    assert server.messages == []
+
+
+def test_trouble_with_the_next_message_does_not_hurt_the_one_on_the_wire() -> None:
+    class Failing(ListFeed):
+        def ready(self) -> Transaction | None:
+            if not self.transactions:
+                raise OSError(28, "No space left on device")
+            return super().ready()
+
+    with SmtpServer() as server:
+        session = connect(server)
+        feed = Failing([transaction("1")])
+        with pytest.raises(OSError, match="No space left"):
+            submit(session, feed)
+        session.quit()
+    assert feed.summary == {"1": "relayed"}
+
+
+@both
+@pytest.mark.parametrize("place", ["mail", "rcpt", "data", "body"])
+def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place: str) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as stop, SmtpServer(faults={place: HANG}, extensions=["PIPELINING"]) as server:
+        feed = ListFeed([transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), transaction("2")])
+        session = connect(server, stop=stop, timeout_s=30, pipelining=pipelining)
+        threading.Timer(0.1, os.write, (writer, b"x")).start()
+        began = time.monotonic()
+        end = submit(session, feed)
+        session.close()
+        assert time.monotonic() - began < 2
+    os.close(writer)
+    assert (end.trouble, end.alive) == (None, False)
+    assert feed.summary == {"1": "returned"}
+    assert server.messages == []
+
+
+def test_a_request_to_stop_after_the_dot_waits_for_the_answer() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader) as stop, SmtpServer(faults={"final-dot": Wait(0.4)}) as server:
+        feed = ListFeed([transaction("1"), transaction("2")])
+        session = connect(server, stop=stop)
+        threading.Timer(0.1, os.write, (writer, b"x")).start()
+        end = submit(session, feed)
+        session.close()
+    os.close(writer)
+    assert (end.trouble, end.alive) == (None, False)
+    assert feed.summary == {"1": "relayed", "2": "returned"}
+    assert len(server.accepted) == 1
+
+
+def test_a_server_that_lies_about_pipelining_is_left_in_time_with_the_remedy() -> None:
+    with SmtpServer(lies_about_pipelining=True) as server:
+        end, feed = deliver(server, timeout_s=0.3)
+        assert end.trouble is not None
+        assert "smtp.pipelining false" in end.trouble.remedy
+        assert feed.summary == {"1": "deferred"}
+        end, feed = deliver(server, pipelining=False)
+    assert feed.summary == {"1": "relayed"}
+
+
+def test_a_whole_message_has_a_deadline_that_a_drip_of_replies_cannot_stretch() -> None:
+    recipients = [f"user{number}@example.com" for number in range(200)]
+    began = time.monotonic()
+    with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
+        end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.1)
+    assert time.monotonic() - began < 3
+    assert set(feed.results("1").values()) == {"deferred"}
+    assert not end.alive
+
+
+def test_the_stages_of_a_message_are_told_to_a_watcher() -> None:
+    stages = Stages()
+    with SmtpServer(faults={"rcpt": lambda line: "550 5.1.1 no such user" if b"ann@" in line else None}) as server:
+        deliver(server, transaction("1", JOE, ANN), watcher=stages)
+    told = [(report.stage.value, report.ok) for report in stages.reports[4:]]
+    assert told == [
+        ("mail", True), ("rcpt", True), ("rcpt", False), ("data", True), ("final-dot", True), ("quit", True),
+    ]  # fmt: skip
+    assert stages.reports[6].reply == "550 5.1.1 no such user"
+    assert stages.reports[6].remedy
+
+
+def test_a_forgotten_command_is_a_lost_connection() -> None:
+    with SmtpServer(faults={"rset": Raw(b"554 no\r\n"), "rcpt": ["550 5.1.1 no"]}) as server:
+        end, feed = deliver(server, transaction("1", ANN), transaction("2"))
+    assert not end.alive
+    assert feed.summary == {"1": "failed", "2": "returned"}
+
+
+@pytest.mark.parametrize("reply", ["221 bye", "421 whatever", "554 no"])
+def test_nothing_that_happens_at_quit_matters(reply: str) -> None:
+    with SmtpServer(faults={"quit": reply}) as server:
+        _, feed = deliver(server)
+    assert feed.summary == {"1": "relayed"}
+
+
+def test_quit_does_not_wait_long_for_a_server_that_hangs() -> None:
+    began = time.monotonic()
+    with SmtpServer(faults={"quit": HANG}) as server:
+        _, feed = deliver(server)
+    assert feed.summary == {"1": "relayed"}
+    assert time.monotonic() - began < 4

@@ -1,0 +1,130 @@
+"""The SMTP client as tests use it: a feed that is a list, and a session with a bad server in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.smtp_server import SmtpServer
+from ucrmmail.clock import Clock
+from ucrmmail.message.outcome import Outcome
+from ucrmmail.smtp.session import Session, StageReport, open_session
+from ucrmmail.smtp.smarthost import Smarthost
+from ucrmmail.smtp.submit import End, Transaction, submit
+
+JOE, ANN, BOB = "joe@example.com", "ann@example.com", "bob@example.com"
+BODY = b"From: billing@isp.example\r\nSubject: invoice\r\n\r\nPlease pay.\r\n"
+SECRET = "canary-4711-correct-horse"
+USER = "billing@isp.example"
+
+
+def transaction(
+    queue_id: str = "1",
+    *recipients: str,
+    body: bytes = BODY,
+    pieces: int = 0,
+    reverse_path: str = "billing@isp.example",
+    eight_bit: bool = False,
+    utf8: bool = False,
+) -> Transaction:
+    """A transaction; ``pieces`` is the size of the chunks that the message comes in (0: one)."""
+
+    def chunks() -> Iterator[bytes]:
+        size = pieces or len(body) or 1
+        for at in range(0, len(body), size):
+            yield body[at : at + size]
+
+    return Transaction(queue_id, reverse_path, recipients or (JOE,), len(body), eight_bit, utf8, chunks)
+
+
+@dataclass
+class ListFeed:
+    """Hands out transactions in order, and keeps what comes back. Every one must come back exactly once."""
+
+    transactions: list[Transaction]
+    settled: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
+    returned: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def ready(self) -> Transaction | None:
+        if not self.transactions:
+            return None
+        found = self.transactions.pop(0)
+        self.events.append(f"ready {found.queue_id}")
+        return found
+
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+        self._once(transaction)
+        assert tuple(outcome.recipient for outcome in outcomes) == transaction.recipients
+        self.events.append(f"settle {transaction.queue_id}")
+        self.settled[transaction.queue_id] = outcomes
+
+    def unused(self, transaction: Transaction) -> None:
+        self._once(transaction)
+        self.events.append(f"unused {transaction.queue_id}")
+        self.returned.append(transaction.queue_id)
+
+    def _once(self, transaction: Transaction) -> None:
+        assert transaction.queue_id not in self.settled
+        assert transaction.queue_id not in self.returned
+        assert f"ready {transaction.queue_id}" in self.events
+
+    def results(self, queue_id: str) -> dict[str, str]:
+        """What became of each recipient: relayed, deferred, failed, or uncertain."""
+        return {
+            outcome.recipient: "uncertain" if outcome.uncertain else outcome.result.value
+            for outcome in self.settled[queue_id]
+        }
+
+    @property
+    def summary(self) -> dict[str, str]:
+        """For each message of one recipient what became of it; "returned" when it was not to blame."""
+        found = {queue_id: next(iter(self.results(queue_id).values())) for queue_id in self.settled}
+        return found | dict.fromkeys(self.returned, "returned")
+
+
+@dataclass
+class Stages:
+    """A watcher that keeps the reports."""
+
+    reports: list[StageReport] = field(default_factory=list)
+
+    def stage(self, report: StageReport) -> None:
+        self.reports.append(report)
+
+    @property
+    def names(self) -> list[str]:
+        return [report.stage.value for report in self.reports]
+
+
+def smarthost(server: SmtpServer, **settings: Any) -> Smarthost:
+    """The settings for a test server: no TLS, and little patience."""
+    defaults: dict[str, Any] = {"encryption": "none", "timeout_s": 2.0, "final_timeout_s": 2.0}
+    return Smarthost(settings.pop("host", "127.0.0.1"), server.port, **defaults | settings)
+
+
+def connect(
+    server: SmtpServer, *, stop: Any = None, observer: Any = None, watcher: Any = None, **settings: Any
+) -> Session:
+    return open_session(
+        smarthost(server, **settings),
+        secret=lambda: SECRET,
+        clock=Clock(),
+        stop=stop,
+        observer=observer,
+        watcher=watcher,
+    )
+
+
+def deliver(server: SmtpServer, *transactions: Transaction, **settings: Any) -> tuple[End, ListFeed]:
+    """Send these on one session; say QUIT when it is still alive."""
+    feed = ListFeed(list(transactions or (transaction(),)))
+    session = connect(server, **settings)
+    end = submit(session, feed)
+    if end.alive:
+        session.quit()
+    else:
+        session.close()
+    server.wait_until_idle(0.5)
+    return end, feed

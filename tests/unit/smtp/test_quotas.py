@@ -1,0 +1,93 @@
+"""Whose limit a refusal tells of: real texts of real providers, and the look-alikes that are somebody else's."""
+
+from __future__ import annotations
+
+import pytest
+
+from ucrmmail.message.outcome import Kind, Scope, Stage
+from ucrmmail.smtp.trouble import classify, is_quota, is_too_many_recipients
+from ucrmmail.smtp.wire import parse_reply
+
+SENDERS = [
+    "550 5.4.5 Daily user sending limit exceeded. For more information on Gmail sending limits go to ... - gsmtp",
+    "550 5.4.5 Daily SMTP relay limit exceeded for customer.",
+    "550 5.7.1 Daily SMTP relay sending limit exceeded for user.",
+    "450 4.2.1 Peak SMTP relay limit exceeded for customer. This is a temporary error.",
+    "421 4.7.28 Gmail has detected an unusual rate of mail originating from your IP address.",
+    "454 4.7.0 Too many login attempts, please try again later.",
+    "454 Throttling failure: Maximum sending rate exceeded.",
+    "454 Throttling failure: Daily message quota exceeded.",
+    "554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException; Failed to process message",
+    "432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded",
+    "421 4.4.2 Message submission rate for this client has exceeded the configured limit",
+    "550 5.2.252 Sender throttled due to continuous send as denied errors.",
+    "550 5.1.90 Your message can't be sent because you've reached your daily limit for message recipients",
+    "550 5.4.6 Unusual sending activity detected.",
+    "451 Authentication failed: Maximum credits exceeded",
+    "550 Domain isp.example has exceeded the max emails per hour (151/150 (100%)) allowed. Message discarded.",
+    "550 Domain isp.example has exceeded the max defers and failures per hour (5/5 (100%)) allowed.",
+    "450 4.7.1 Error: too much mail from 192.0.2.1",
+    "450 4.7.1 Error: too many recipients from 192.0.2.1",
+    '451 4.7.1 Ratelimit "user" exceeded',
+    "450 4.7.0 too many messages, slow down",
+    "550 Too many messages. Try again in 92 seconds.",
+    "554 5.7.1 Data command rejected: only 10 messages per day",
+    "450 You are sending too many emails too fast.",
+]
+OTHERS = [
+    "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend your message later.",
+    "450 4.2.1 The user you are trying to contact is receiving mail at a rate that prevents additional messages",
+    "432 4.3.2 STOREDRV.Deliver; recipient thread limit exceeded",
+    "450 4.7.1 Greylisted, please try again in 300 seconds",
+    "451 4.7.1 Greylisting in action, too many requests",
+    "452 4.2.2 The email account that you tried to reach is over quota.",
+    "552 5.2.2 The recipient's inbox is out of storage space",
+    "552 5.2.2 mailbox full: quota exceeded",
+    "452 4.3.1 Insufficient system storage",
+    "552 5.3.4 Message size exceeds fixed limit",
+    "552 5.3.4 Your message exceeded Google's message size limits.",
+    "452 4.5.3 Your message has too many recipients.",
+    "452 4.5.3 Domain policy size per transaction exceeded, please try this recipient in a separate transaction.",
+    "554 5.4.6 Message exceeded 50 hops, this may indicate a mail loop.",
+    "550 5.1.1 no such user",
+    "554 5.7.1 spam",
+    "451 4.3.0 Mail server temporarily rejected message.",
+    "250 2.0.0 queued, throttled",
+]
+
+
+@pytest.mark.parametrize("text", SENDERS)
+@pytest.mark.parametrize("stage", [Stage.AUTH, Stage.MAIL, Stage.RCPT, Stage.FINAL_DOT])
+def test_a_quota_of_the_sender_defers_the_account_and_costs_no_attempt(text: str, stage: Stage) -> None:
+    trouble = classify(stage, parse_reply([text.encode()]))
+    assert (trouble.scope, trouble.kind, trouble.quota, trouble.exit_code) == (
+        Scope.ACCOUNT, Kind.TRANSIENT, True, 75,
+    )  # fmt: skip
+    assert trouble.remedy
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
+    reply = parse_reply([text.encode()])
+    assert not is_quota(reply)
+    if reply.code >= 400:
+        assert classify(Stage.RCPT, reply).scope is Scope.RECIPIENT
+        assert classify(Stage.FINAL_DOT, reply).scope is Scope.MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("text", "too_many"),
+    [
+        ("452 4.5.3 too many recipients", True),
+        ("452 too many recipients", True),
+        ("552 Too many recipients", True),
+        ("550 5.5.3 too many recipients", True),
+        ("452 4.2.2 mailbox full", False),
+        ("452 4.3.1 no space", False),
+        ("552 5.2.2 mailbox full", False),
+        ("450 4.7.1 Error: too many recipients from 192.0.2.1", False),
+        ("250 2.5.3 fine", False),
+    ],
+)
+def test_too_many_recipients_of_one_transaction_are_told_apart(text: str, too_many: bool) -> None:
+    assert is_too_many_recipients(parse_reply([text.encode()])) is too_many

@@ -1,0 +1,261 @@
+"""The wire: deadlines that a drip cannot stretch, bounds on what is read, and nothing said that was to be hidden."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ucrmmail.clock import Clock
+from ucrmmail.smtp.wire import (
+    LARGEST_REPLY,
+    ConnectionLostError,
+    NoAnswerError,
+    ProtocolError,
+    StoppedError,
+    Wire,
+)
+
+
+class Stop:
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def request(self) -> None:
+        os.write(self._writer, b"x")
+
+    def close(self) -> None:
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+@pytest.fixture
+def stop() -> Iterator[Stop]:
+    found = Stop()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@contextlib.contextmanager
+def in_background(work: Callable[[], None]) -> Iterator[None]:
+    def quietly() -> None:
+        with contextlib.suppress(OSError):
+            work()
+
+    thread = threading.Thread(target=quietly, daemon=True)
+    thread.start()
+    yield
+    thread.join(5)
+
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.mark.parametrize("ending", [b"\r\n", b"\n"])
+def test_a_reply_split_at_every_byte_is_one_reply(pair: Pair, ending: bytes) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    text = b"250-one" + ending + b"250 2.1.0 two" + ending
+    for at in range(len(text) + 1):
+        theirs.sendall(text[:at])
+        with in_background(lambda at=at: theirs.sendall(text[at:])):  # type: ignore[misc] # mypy cannot infer it
+            assert wire.read_reply(2).lines == ("one", "2.1.0 two")
+    assert wire.pending == b""
+
+
+def test_several_replies_in_one_segment_are_several(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"250 a\r\n550-b\r\n550 c\r\n354 d\r\n")
+    assert [str(wire.read_reply(1)) for _ in range(3)] == ["250 a", "550 b c", "354 d"]
+
+
+def test_a_drip_does_not_stretch_the_deadline(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+
+    def drip() -> None:
+        while True:
+            theirs.sendall(b"x")
+            time.sleep(0.02)
+
+    began = time.monotonic()
+    with in_background(drip):
+        with pytest.raises(NoAnswerError):
+            wire.read_reply(0.3)
+        assert time.monotonic() - began < 1
+        wire.close()
+
+
+def test_all_together_have_a_deadline_too(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    wire.allow(0.2)
+    theirs.sendall(b"250 a\r\n")
+    assert wire.read_reply(60).code == 250
+    began = time.monotonic()
+    with pytest.raises(NoAnswerError):
+        wire.read_reply(60)
+    with pytest.raises(NoAnswerError):
+        wire.send(b"x" * 10_000_000, 60)
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "flood", [b"250-again\r\n", b"x" * 1000, b"250-" + b"y" * 3000 + b"\r\n"], ids=["lines", "one line", "long lines"]
+)
+def test_a_flood_ends_the_session_early(pair: Pair, flood: bytes) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    sent = 0
+
+    def pour() -> None:
+        nonlocal sent
+        while True:
+            sent += theirs.send(flood)
+
+    with in_background(pour):
+        with pytest.raises(ProtocolError, match="does not end"):
+            wire.read_reply(5)
+        wire.close()
+    assert sent < 1 << 20
+
+
+def test_what_the_server_says_while_we_send_is_kept(pair: Pair) -> None:
+    ours, theirs = pair
+    for sock in pair:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    wire = Wire(ours, clock=Clock())
+    replies = 4000
+
+    def answer_each_line_before_reading_on() -> None:
+        for _ in range(replies):
+            theirs.recv(10, socket.MSG_WAITALL)
+            theirs.sendall(b"250 2.1.5 ok\r\n")
+
+    with in_background(answer_each_line_before_reading_on):
+        wire.send(b"RCPT x  \r\n" * replies, 5)
+        assert {wire.read_reply(5).code for _ in range(replies)} == {250}
+
+
+def test_a_server_that_only_talks_does_not_fill_our_memory(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+
+    def talk() -> None:
+        while True:
+            theirs.sendall(b"250 hello\r\n" * 1000)
+
+    with in_background(talk):
+        with pytest.raises(NoAnswerError):
+            wire.send(b"x" * 50_000_000, 0.5)
+        assert len(wire.pending) < 2 * LARGEST_REPLY
+        wire.close()
+
+
+def test_the_unsent_part_is_told_when_the_connection_breaks(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.close()
+    with pytest.raises(ConnectionLostError) as caught:
+        wire.send(b"x" * 100, 1)
+    assert caught.value.unsent == 100
+
+
+def test_a_request_to_stop_ends_a_wait_at_once(pair: Pair, stop: Stop) -> None:
+    wire = Wire(pair[0], clock=Clock(), stop=stop)
+    began = time.monotonic()
+    with in_background(stop.request), pytest.raises(StoppedError):
+        wire.read_reply(30)
+    with pytest.raises(StoppedError):
+        wire.send(b"x" * 50_000_000, 30)
+    assert time.monotonic() - began < 1
+
+
+def test_a_request_to_stop_does_not_end_a_patient_wait(pair: Pair, stop: Stop) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock(), stop=stop)
+    stop.request()
+
+    def answer_later() -> None:
+        time.sleep(0.2)
+        theirs.sendall(b"250 queued\r\n")
+
+    cpu = time.process_time()
+    with in_background(answer_later):
+        assert wire.read_reply(5, patient=True).code == 250
+    assert time.process_time() - cpu < 0.15, "the wait turned into a busy loop"
+
+
+def test_hidden_words_are_in_no_reply_and_no_error(pair: Pair) -> None:
+    ours, theirs = pair
+    seen: list[bytes] = []
+
+    class Observer:
+        def sent(self, data: bytes) -> None:
+            seen.append(data)
+
+        def received(self, line: bytes) -> None:
+            seen.append(line)
+
+    wire = Wire(ours, clock=Clock(), observer=Observer())
+    wire.hide(b"canary-4711", b"Y2FuYXJ5", b"abc")
+    theirs.sendall(b"535 canary-4711 or Y2FuYXJ5 is wrong, abc\r\n")
+    assert wire.read_reply(1).text == "[redacted] or [redacted] is wrong, abc"
+    theirs.sendall(b"what is canary-4711\r\n")
+    with pytest.raises(ProtocolError) as caught:
+        wire.read_reply(1)
+    assert "canary" not in str(caught.value)
+    theirs.sendall(b"421 canary-4711\r\n")
+    theirs.close()
+    words = wire.last_words()
+    assert words is not None
+    assert words.text == "[redacted]"
+    assert b"canary" not in b"".join(seen)
+
+
+def test_last_words_are_a_reply_or_nothing(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    assert wire.last_words() is None
+    theirs.sendall(b"421-4.3.0 going\r\n421 4.3.0 down\r\n250 more\r\n")
+    assert str(wire.last_words()) == "421 4.3.0 going down"
+
+
+@pytest.mark.parametrize("said", [b"", b"421 not finished", b"421-goes on\r\n", b"nonsense\r\n", b"421-a\r\n250 b\r\n"])
+def test_unfinished_last_words_are_nothing(pair: Pair, said: bytes) -> None:
+    ours, theirs = pair
+    theirs.sendall(said)
+    theirs.close()
+    assert Wire(ours, clock=Clock()).last_words() is None
+
+
+def test_a_quiet_connection_has_not_spoken(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    assert not wire.has_spoken()
+    theirs.sendall(b"4")
+    assert wire.has_spoken()
+    assert wire.pending == b"4"
+
+
+def test_a_closed_connection_has_spoken(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.close()
+    assert wire.has_spoken()
