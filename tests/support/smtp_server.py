@@ -28,6 +28,7 @@ import ssl
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -46,11 +47,12 @@ class Said:
     reply: str
 
 
-class Action:
-    """Something a server does in the place of its reply; it returns what it said, None to go on as usual."""
+class Action(ABC):
+    """Something a server does in the place of its reply."""
 
+    @abstractmethod
     def act(self, dialogue: Dialogue) -> Said | None:
-        raise NotImplementedError
+        """Do it; return what was said, None to go on as usual."""
 
 
 @dataclass(frozen=True)

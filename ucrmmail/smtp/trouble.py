@@ -5,6 +5,7 @@
     a quota of the sender, at any stage           account    transient  the same
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
+    503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
@@ -12,8 +13,8 @@
     the connection lost before the final dot      message    transient  try this one later, on a new connection
     silence after the final dot                   message    uncertain  counts against the limits, is tried again
 
-An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz to MAIL, RCPT, DATA or the
-final dot bounces anything.
+An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than 503 to MAIL, RCPT,
+DATA or the final dot bounces anything.
 """
 
 from __future__ import annotations
@@ -58,10 +59,21 @@ def _421(reply: Reply) -> bool:
 
 
 def _wants_login(reply: Reply) -> bool:
-    """Whether the server asks for a login or for TLS (RFC 4954 section 6), or takes no passwords any more."""
-    return reply.code in {530, 534, 535, 538} or (
-        reply.enhanced == "5.7.30" and "basic authentication" in reply.text.lower()
+    """Whether the server asks for a login or for TLS (RFC 4954 section 6), or takes no passwords any more.
+
+    503 with these words is what qmail and hMailServer say to a client that has not logged in.
+    """
+    text = reply.text.lower()
+    return (
+        reply.code in {530, 534, 535, 538}
+        or (reply.code == 503 and "auth" in text)
+        or (reply.enhanced == "5.7.30" and "basic authentication" in text)
     )
+
+
+def _out_of_step(reply: Reply) -> bool:
+    """Whether the server has lost count of our commands; what it refuses then is not the message's fault."""
+    return reply.code == 503
 
 
 _ALL = frozenset(Stage)
@@ -106,6 +118,7 @@ _POLICY = (
     _Rule(_LOGIN, _5yz, Scope.ACCOUNT, Kind.PERMANENT, 77),
     _Rule(_OPENING, _any, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _wants_login, Scope.ACCOUNT, Kind.PERMANENT, 77),
+    _Rule(_ALL, _out_of_step, Scope.MESSAGE, Kind.TRANSIENT),
     _Rule(_RCPT, _5yz, Scope.RECIPIENT, Kind.PERMANENT),
     _Rule(_RCPT, _any, Scope.RECIPIENT, Kind.TRANSIENT),
     _Rule(_ALL, _5yz, Scope.MESSAGE, Kind.PERMANENT),

@@ -157,7 +157,9 @@ class Wire:
 
     def hide(self, *secrets: bytes) -> None:
         """Take these out of everything that the server says from now on: some echo what they refuse."""
-        self._secrets += tuple(secret for secret in secrets if len(secret) >= _SHORTEST_HIDDEN)
+        known = {*self._secrets, *(secret for secret in secrets if len(secret) >= _SHORTEST_HIDDEN)}
+        # The longest first: one may be part of another.
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
 
     def _deadline(self, timeout_s: float) -> float:
         return min(self._clock.monotonic() + timeout_s, self._limit)
@@ -249,10 +251,12 @@ class Wire:
                 return parse_reply(lines)
 
     def _redacted(self, line: bytes) -> bytes:
+        # The code of a reply is no echo: a secret such as "2500" must not make it unreadable.
+        kept = 4 if line[:3].isdigit() and line[3:4] in (b"", b" ", b"-") else 0
+        text = line[kept:]
         for secret in self._secrets:
-            if secret in line:
-                line = line.replace(secret, _REDACTED)
-        return line
+            text = text.replace(secret, _REDACTED)
+        return line[:kept] + text
 
     def _read_line(self, deadline: float, *, patient: bool) -> bytes:
         while True:
