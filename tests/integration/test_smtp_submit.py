@@ -35,6 +35,24 @@ def test_messages_arrive_as_they_are_and_in_order(pipelining: bool) -> None:
     assert server.commands[-1] == b"QUIT"
 
 
+@both
+def test_the_feed_may_work_while_the_server_does_and_its_trouble_is_not_the_messages(pipelining: bool) -> None:
+    class Busy(ListFeed):
+        def idle(self) -> None:
+            super().idle()
+            raise OSError("the disk is gone")
+
+    feed = Busy([transaction("0"), transaction("1")])
+    with SmtpServer() as server:
+        session = connect(server, pipelining=pipelining)
+        with pytest.raises(OSError, match="the disk is gone"):
+            submit(session, feed)
+        session.close()
+    assert feed.summary["0"] == "relayed"
+    assert feed.events.index("idle") < feed.events.index("settle 0")
+    assert "settle 1" not in feed.events
+
+
 def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record() -> None:
     reads: list[bytes] = []
 

@@ -65,6 +65,9 @@ class ListFeed:
         self.events.append(f"unused {transaction.queue_id}")
         self.returned.append(transaction.queue_id)
 
+    def idle(self) -> None:
+        self.events.append("idle")
+
     def _once(self, transaction: Transaction) -> None:
         assert transaction.queue_id not in self.settled
         assert transaction.queue_id not in self.returned

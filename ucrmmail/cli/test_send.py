@@ -72,6 +72,9 @@ class _Test:
     def unused(self, _transaction: Transaction) -> None:
         """There is nothing to put back: the trouble is told."""
 
+    def idle(self) -> None:
+        """There is nothing else to do."""
+
 
 def _send(config: Config, to: list[str], from_: str, subject: str) -> _Test:
     from ucrmmail.cli.runtime import secret_of, smarthost_of

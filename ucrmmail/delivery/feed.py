@@ -144,6 +144,12 @@ class QueueFeed:
                 chunks=claimed.chunks,
             )
 
+    def idle(self) -> None:
+        """Open and check the message that comes next while the server is at work on the last one."""
+        with self._lock:
+            if not self.message_limit_reached and self._may_start():
+                self.has_work()
+
     def unused(self, transaction: Transaction) -> None:
         """Take back a message that never left, for reasons not its own: nothing is counted, no attempt is lost."""
         with self._lock:

@@ -62,6 +62,9 @@ class Feed(Protocol):
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
         """Record what became of it; when this returns, the next body may leave."""
 
+    def idle(self) -> None:
+        """Use the time in which the server works on a message for what need not be done between two messages."""
+
     def unused(self, transaction: Transaction) -> None:
         """Take it back: nothing was sent, and no attempt is spent."""
 
@@ -321,6 +324,7 @@ class _Submitter:
             shown = _told(len(last)) + END + ahead if self._wire.observed else None
             self._wire.send(last + END + ahead, self._timeout_s, shown=shown, patient=True)
             self._wire.allow(math.inf)
+            self._use_the_time()
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
             trouble = self._trouble(Stage.FINAL_DOT, reply)
         except ConnectionLostError as error:
@@ -347,6 +351,12 @@ class _Submitter:
             waiting.append(piece)
             size += len(piece)
         return b"".join(waiting)
+
+    def _use_the_time(self) -> None:
+        try:
+            self._feed.idle()
+        except Exception as error:  # noqa: BLE001 # as in _look_ahead
+            self._feed_error = error
 
     def _look_ahead(self) -> bytes:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""

@@ -10,6 +10,7 @@ A bare LF ends a line as CRLF does: what some servers send, and harmless in repl
 from __future__ import annotations
 
 import math
+import re
 import select
 import ssl
 from typing import TYPE_CHECKING, Protocol
@@ -26,6 +27,7 @@ MOST_LINES = 100
 LARGEST_REPLY = 65536
 _READ_BYTES = 16384
 _REDACTED = b"[redacted]"
+_STATUS = re.compile(r"[2-5]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 # Shorter secrets would tear holes into every reply, and protect nothing.
 _SHORTEST_HIDDEN = 4
 
@@ -92,15 +94,8 @@ def parse_reply(lines: list[bytes]) -> Reply:
 
 def _enhanced(text: str, code: str) -> str:
     """Return the status code of RFC 3463 that a text begins with, "" when there is none."""
-    word = text.partition(" ")[0]
-    parts = word.split(".")
-    if (
-        len(parts) == 3
-        and parts[0] == code[0]
-        and all(part.isascii() and part.isdigit() and len(part) < 4 for part in parts)
-    ):
-        return word
-    return ""
+    found = _STATUS.match(text)
+    return found[0] if found is not None and text[0] == code[0] else ""
 
 
 def _shown(line: bytes) -> str:

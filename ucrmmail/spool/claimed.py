@@ -90,8 +90,12 @@ class Claimed:
     def close(self) -> None:
         """Let go of the message: the lock ends with the last descriptor."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            os.close(self.detach())
+
+    def detach(self) -> int:
+        """Return the descriptor, which somebody else closes."""
+        fd, self._fd = self._fd, -1
+        return fd
 
 
 def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:

@@ -22,6 +22,7 @@ from ucrmmail.files import DistrustError
 from ucrmmail.journal import Journal
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
+from ucrmmail.spool.closer import Closer
 from ucrmmail.spool.layout import check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, read_state
 from ucrmmail.spool.order import Order
@@ -68,6 +69,7 @@ class Spool:
         self._journal = Journal(f"{self.directory}/journal")
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
+        self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
         self._max_delay_s = 0.0
@@ -252,7 +254,11 @@ class Spool:
                     continue
                 # It was removed by hand, under our lock: so be it.
             del self._settled[queue_id]
-            claimed.close()
+            if state.relayed and not self._keep_sent_s:
+                self._closer.close(claimed.detach())
+            else:
+                # Who comes next must find it unlocked.
+                claimed.close()
         if self._journal.offset > _LONG_JOURNAL_BYTES:
             self._checkpoint()
 
@@ -265,6 +271,7 @@ class Spool:
         self._checkpoint()
         self._moves.remove_empty()
         self._journal.close()
+        self._closer.finish()
         for claimed, _ in self._settled.values():
             claimed.close()
         self._settled.clear()

@@ -1,0 +1,45 @@
+"""Descriptors are closed behind the back of the run, and all of them are by its end."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.spool.closer import Closer
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def test_all_are_closed_when_it_has_finished(tmp_path: Path) -> None:
+    closer = Closer()
+    fds = [os.open(tmp_path, os.O_RDONLY) for _ in range(50)]
+    for fd in fds:
+        closer.close(fd)
+    closer.finish()
+    assert not any(is_open(fd) for fd in fds)
+
+
+def test_it_can_be_used_again_after_it_has_finished(tmp_path: Path) -> None:
+    closer = Closer()
+    for _ in range(2):
+        fd = os.open(tmp_path, os.O_RDONLY)
+        closer.close(fd)
+        closer.finish()
+        assert not is_open(fd)
+
+
+def test_too_many_at_once_are_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ucrmmail.spool.closer._MOST_WAITING", 0)
+    closer = Closer()
+    fd = os.open(tmp_path, os.O_RDONLY)
+    closer.close(fd)
+    assert not is_open(fd)
+    closer.finish()
