@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 import typer
 from typer import exceptions
@@ -17,10 +16,10 @@ _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM",
 
 def run_command(arguments: list[str]) -> int:
     """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback."""
-    from ucrmmail.cli.main import app
+    from ucrmmail.cli.main import command_tree
 
     try:
-        code = app(arguments, prog_name="ucrmmail", standalone_mode=False)
+        code = command_tree(arguments)(arguments, prog_name="ucrmmail", standalone_mode=False)
         sys.stdout.flush()
     except UcrmmailError as error:
         print_error(error)
@@ -64,6 +63,8 @@ def _from_os_error(error: OSError) -> UcrmmailError:
 
 def _tell_fault(error: Exception) -> int:
     """Say in one line that we are at fault and where; the whole trace only for one who asks (no locals are shown)."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else "unknown place"
     note(f"ucrmmail: internal error: {type(error).__name__} at {where}")

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from ucrmmail.config.submission import SubmissionSettings
     from ucrmmail.message.prepare import Prepared
 
+EXAMPLES = """\b
+Examples:
+  ucrmmail enqueue invoices/*.eml
+  ucrmmail enqueue --priority bulk --from news@isp.example newsletter/*.eml
+  generate-mail | ucrmmail enqueue --to joe@example.com -"""
+
 STANDARD_INPUT = "-"
 # Synced together. A reader of the ids sees the first ones after some tens of milliseconds.
 _TOGETHER = 256
