@@ -208,6 +208,18 @@ def test_a_new_window_opens_when_the_duration_has_passed(program: Program, sink:
     assert times[4] - times[2] >= 1.95
 
 
+def test_a_ledger_that_cannot_be_read_is_told_and_counts_as_full(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 3\nduration = "1h"')
+    program.sendmail("-t")
+    program.run("flush")
+    (program.spool / "ledger").write_bytes(b"not a ledger\n")
+    program.sendmail("-t")
+    run = program.run("flush")
+    assert "the record of what was sent (ledger) could not be read" in run.stderr
+    assert len(sink.messages) == 1
+    assert program.run("flush").stderr == "", "told once"
+
+
 def test_antiflood_pauses_after_the_threshold(program: Program, sink: Sink) -> None:
     program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
     for number in range(5):

@@ -129,6 +129,8 @@ def flush(
     spool.finish()
     ledger.close(clock.now())
     log.write()
+    if ledger.damaged:
+        needs_person.append("the record of what was sent (ledger) could not be read: its limits count as used up once")
     needs_person += [f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt]
     needs_person += spool.problems
     held_back = spool.count_waiting() if report.reason or report.trouble is not None else 0
