@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,9 @@ from ucrmmail.errors import ConfigError, UcrmmailError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
+    from ucrmmail.cli.as_cron import Look
     from ucrmmail.config.load import Config
+    from ucrmmail.config.location import Location
     from ucrmmail.credentials.find import Store
 
 app = typer.Typer(
@@ -24,132 +24,172 @@ app = typer.Typer(
 
 
 def store_of(config: Config, source: str = "") -> Store:
-    """Return where this account's secret is kept."""
+    """Return where this account's secret is kept; ``source`` goes before the one that is configured."""
     from ucrmmail.credentials.find import Store
 
-    beside = f"{os.path.dirname(os.path.realpath(config.path))}/secrets.toml"
+    path = os.path.realpath(config.path)
+    names = (config.text("smtp.username"), path)
     return Store(
-        account=config.text("smtp.username") or "default",
-        source=source or (config.text("credentials.source") if config.is_set("credentials.source") else ""),
+        names=tuple(name for name in names if name),
+        source=source or config.text("credentials.source"),
+        recorded=bool(source) or config.is_set("credentials.source"),
         command=config.words("credentials.command"),
-        file=config.text("credentials.file") or beside,
+        file=config.text("credentials.file") or f"{os.path.dirname(path)}/secrets.toml",
     )
 
 
-@app.command()
+@app.command(
+    epilog="""\b
+Examples:
+  ucrmmail credentials status
+  ucrmmail credentials status --as-cron --json"""
+)
 def status(
     context: typer.Context,
-    as_cron: Annotated[bool, typer.Option("--as-cron", help="Look with the environment that cron gives.")] = False,
+    as_cron: Annotated[
+        bool | None,
+        typer.Option("--as-cron/--here", help="Look only with the environment that cron gives, or only with this one."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell which source has the secret, here or as cron would see it.
-
-    Examples:
-      ucrmmail credentials status
-
-      ucrmmail credentials status --as-cron --json
-
-    """
-    if as_cron:
-        raise typer.Exit(_as_cron(invocation(context).location().path, as_json=as_json))
-    from ucrmmail.credentials.find import find_secret
+    """Tell which source has the secret: here, and as cron would see it. The exit code is that of the first look."""
+    from ucrmmail.cli.as_cron import look_as_cron, look_here
     from ucrmmail.output import machine
 
-    store = store_of(invocation(context).config())
-    problem: UcrmmailError | None = None
-    source = store.source
-    try:
-        source = find_secret(store, os.environ).source
-    except UcrmmailError as error:
-        problem = error
+    called = invocation(context)
+    location = called.location()
+    looks: dict[str, Look] = {}
+    if not as_cron:
+        looks["here"] = look_here(store_of(called.config()), os.environ)
+    if as_cron is not False:
+        looks["as cron"] = look_as_cron(location)
+    first, *others = looks.values()
     if as_json:
-        machine.print_document(
-            {
-                "source": source or None,
-                "found": problem is None,
-                "account": store.account,
-                "error": problem.what if problem is not None else None,
-                "remedy": problem.remedy if problem is not None else None,
-            }
-        )
-        if problem is not None:
-            raise typer.Exit(problem.exit_code)
-        return
-    if problem is not None:
-        raise problem
-    human.say(f"{source}: has the secret of {store.account}")
+        machine.print_document({**first.document(), **({"as_cron": others[0].document()} if others else {})})
+    else:
+        _show(looks)
+        if "as cron" in looks:
+            _note_other_config(location)
+    if not first.found:
+        raise typer.Exit(first.exit_code)
 
 
-def _as_cron(config_path: str, *, as_json: bool) -> int:
-    """Run the same command in a process with cron's environment, so that the answer is the real one."""
-    user = pwd.getpwuid(os.geteuid())
-    environment = {
-        "HOME": os.environ.get("HOME", user.pw_dir),
-        "LOGNAME": user.pw_name,
-        "SHELL": "/bin/sh",
-        "PATH": "/usr/bin:/bin",
-    }
-    # -P: nothing is imported from the directory where we happen to stand.
-    command = [sys.executable, "-P", "-m", "ucrmmail", "--config", config_path, "credentials", "status"]
-    sys.stdout.flush()
-    return subprocess.run([*command, "--json"] if as_json else command, env=environment, check=False).returncode
+def _show(looks: dict[str, Look]) -> None:
+    if len({(look.source, str(look.error)) for look in looks.values()}) == 1:
+        looks = {" and ".join(looks): next(iter(looks.values()))}
+    for where, look in looks.items():
+        if look.error is None:
+            human.say(f"{where}: {look.source} has the secret of {look.account}")
+        else:
+            human.print_error(look.error, program=where)
 
 
-@app.command()
+def _note_other_config(location: Location) -> None:
+    from ucrmmail.cli.as_cron import other_config_of_cron
+
+    other = other_config_of_cron(location)
+    if other:
+        human.note(f"in the crontab, say `ucrmmail --config {location.path} flush`: without it {other} is read there")
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  ucrmmail credentials delete
+  ucrmmail credentials delete --store keyring --yes"""
+)
 def delete(
     context: typer.Context,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="STORE", help="From keyring or file, instead of the configured source."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Delete the account's secret from its source.
-
-    Example:
-      ucrmmail credentials delete --yes
-
-    """
-    from ucrmmail.config.edit import unset_value
+    """Delete the account's secret from its source. That this is its source stays configured."""
+    from ucrmmail.credentials.environment import override
     from ucrmmail.credentials.find import delete_secret
+    from ucrmmail.output import machine
 
-    called = invocation(context)
-    store = store_of(called.config())
+    if store not in (None, "keyring", "file"):
+        raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file")
+    chosen = store_of(invocation(context).config(), store or "")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on", remedy="say --yes")
-        typer.confirm(f"Delete the secret of {store.account}?", abort=True, err=True)
-    found = delete_secret(store, os.environ)
-    unset_value(called.location(), "credentials.source")
-    human.say(f"the secret of {store.account} is deleted" if found else f"there was no secret of {store.account}")
+        typer.confirm(f"Delete the secret of {chosen.account} from the {chosen.source}?", abort=True, err=True)
+    found = delete_secret(chosen, os.environ)
+    if as_json:
+        machine.print_document({"source": chosen.source, "account": chosen.account, "deleted": found})
+    elif found:
+        human.say(f"the secret of {chosen.account} is deleted from the {chosen.source}")
+    else:
+        human.say(f"the {chosen.source} has no secret of {chosen.account}")
+    other = override(os.environ)
+    if other:
+        human.note(f"{other} still gives a secret here")
 
 
 def save_secret(context: typer.Context, key: str, secret: str, store: str | None) -> None:
-    """Keep a secret in the store that was asked for, the recorded one, or the keyring if one is usable now.
+    """Keep a secret in the store that was asked for, else in the recorded one, else in a keyring that is usable now.
 
-    Raises ConfigError with the ready commands when there is none; whatever the store raises.
+    Without any of them a person is asked whether a file will do. Raises ConfigError with the ready commands when there
+    is nobody to ask, and whatever the store raises.
     """
     from ucrmmail.config.edit import set_value
     from ucrmmail.credentials.find import keep_secret
 
     called = invocation(context)
-    chosen = store_of(called.config(), store or "")
-    if not chosen.source:
-        _need_keyring(key)
-        chosen = store_of(called.config(), "keyring")
+    config = called.config()
+    before = config.text("credentials.source") if config.is_set("credentials.source") else ""
+    chosen = store_of(config, store or before or _usable_source(key, config))
     keep_secret(chosen, secret, os.environ)
     set_value(called.location(), "credentials.source", chosen.source)
-    where = f" {chosen.file}" if chosen.source == "file" else ""
-    human.say(f"{key}: the secret of {chosen.account} is in the {chosen.source}{where}")
-    if chosen.source == "keyring":
-        human.note("check that cron can read it too: `ucrmmail credentials status --as-cron`")
+    if chosen.source == "command":
+        human.say(f"{key}: is asked from {chosen.command[0]} each time; nothing was stored")
+    else:
+        place = chosen.file if chosen.source == "file" else "the keyring"
+        human.say(f"{key}: {place} now has the secret of {chosen.account}")
+    _remark(called.location(), chosen, before)
 
 
-def _need_keyring(key: str) -> None:
+def _usable_source(key: str, config: Config) -> str:
+    """Return the source to use when none was chosen: a keyring that works now, or the file that a person agrees to."""
     from ucrmmail.credentials import keyring
 
     try:
         keyring.probe(os.environ)
     except UcrmmailError as error:
+        if sys.stdin.isatty() and sys.stderr.isatty():
+            human.print_error(error)
+            path = store_of(config).file
+            if typer.confirm(f"Keep the secret in {path}, readable by you alone?", err=True):
+                return "file"
         raise ConfigError(
             f"{error.what}, so the secret was not kept",
             why=error.why,
-            remedy=f"run `ucrmmail config set {key} --store file` (an owner-only file), or set credentials.command "
-            f"and run `ucrmmail config set {key} --store command`",
+            remedy=f"run `ucrmmail config set {key} --store file` (an owner-only file); or, with a program that prints"
+            f" it, `ucrmmail config set credentials.command 'pass show smtp'` and `ucrmmail config set {key}"
+            " --store command`",
         ) from None
+    return "keyring"
+
+
+def _remark(location: Location, chosen: Store, before: str) -> None:
+    """Say what will surprise: an older copy, a source that goes first, and that cron cannot read it."""
+    from ucrmmail.cli.as_cron import look_as_cron
+    from ucrmmail.credentials.environment import override
+
+    if before in ("keyring", "file") and before != chosen.source:
+        human.note(f"the {before} may still have an older one: `ucrmmail credentials delete --store {before}`")
+    other = override(os.environ)
+    if other:
+        human.note(f"warning: {other} goes before it here")
+    look = look_as_cron(location)
+    if look.error is not None:
+        human.note(f"warning: cron would not find it: {look.error.what}")
+        if look.error.why:
+            human.note(f"  why:    {look.error.why}")
+        if look.error.remedy:
+            human.note(f"  remedy: {look.error.remedy}")

@@ -1,10 +1,18 @@
-"""Secrets that the start of the process brings along: a systemd credential, or an environment variable."""
+"""Secrets that the start of the process brings along: a systemd credential, or an environment variable.
+
+    LoadCredential=ucrmmail.smtp.password:/etc/ucrmmail/smtp.password             in a systemd unit, or
+    LoadCredentialEncrypted=ucrmmail.smtp.password:/etc/ucrmmail/smtp.password.cred
+    UCRMMAIL_SMTP_PASSWORD                                                        in a container, or in CI
+
+systemd puts the credential into a file below $CREDENTIALS_DIRECTORY. Of either, the first line is the secret.
+"""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from ucrmmail.credentials.secret import first_line
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import DistrustError, open_untrusted, read_all
 
@@ -17,24 +25,38 @@ _LARGEST = 65536
 
 
 def read_credential(environ: Mapping[str, str]) -> str | None:
-    """Return the systemd credential ``ucrmmail.smtp.password`` (LoadCredential=), None when there is none."""
+    """Return the systemd credential ``ucrmmail.smtp.password``, None when there is none.
+
+    Raises PermissionDeniedError when it cannot be read, SecretMissingError when it is empty, ConfigError when it is no
+    secret: one that was meant is not passed over.
+    """
     directory = environ.get("CREDENTIALS_DIRECTORY", "")
     if not directory:
         return None
     path = f"{directory}/{CREDENTIAL}"
     try:
         fd = open_untrusted(path)
-    except FileNotFoundError:
+        try:
+            raw = read_all(fd, _LARGEST)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (DistrustError, OSError) as error:
-        raise PermissionDeniedError(f"the systemd credential {path} cannot be read: {error}") from None
-    try:
-        raw = read_all(fd, _LARGEST)
-    finally:
-        os.close(fd)
-    return raw.decode("utf-8", "surrogateescape").removesuffix("\n") or None
+    except DistrustError as error:
+        raise PermissionDeniedError(f"the systemd credential is not used: {error}") from None
+    except OSError as error:
+        raise PermissionDeniedError(f"the systemd credential {path} cannot be read: {error.strerror}") from None
+    return first_line(raw, f"the systemd credential {path}")
 
 
 def read_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the secret in UCRMMAIL_SMTP_PASSWORD, None when it is unset or empty."""
-    return environ.get(VARIABLE) or None
+    """Return the secret in UCRMMAIL_SMTP_PASSWORD, None when it is unset or empty. Raises ConfigError."""
+    value = environ.get(VARIABLE, "")
+    return first_line(os.fsencode(value), VARIABLE) if value else None
+
+
+def override(environ: Mapping[str, str]) -> str:
+    """Return what goes before every configured source here, for people; "" when nothing does."""
+    if read_credential(environ) is not None:
+        return f"the systemd credential {CREDENTIAL}"
+    return VARIABLE if environ.get(VARIABLE) else ""

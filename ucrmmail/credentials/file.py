@@ -1,6 +1,11 @@
 """The secret in an owner-only file, as TOML; for servers without a keyring.
 
-It is opened without following links, and refused when others can read it or it belongs to somebody else.
+    [secrets]
+    "billing@isp.example" = "..."
+
+It is opened without following links, and refused when it is more than one file's name, when others can read it or when
+it belongs to somebody else. It is written only into a directory that nobody else can write to: there no link can take
+its place between the look and the rename.
 """
 
 from __future__ import annotations
@@ -8,80 +13,112 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
+from typing import TYPE_CHECKING
 
 from ucrmmail.credentials.secret import SecretMissingError
 from ucrmmail.errors import CannotCreateError, ConfigError, PermissionDeniedError
 from ucrmmail.files import DistrustError, Locked, open_untrusted, read_all, replace_file
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _LARGEST = 1 << 20
+_STORE = "`ucrmmail config set smtp.password --store file`"
 
 
-def read(path: str, account: str) -> str:
-    """Return the secret of an account. Raises SecretMissingError, PermissionDeniedError, ConfigError."""
-    secrets = _read_all(path)
-    if account not in secrets:
-        raise SecretMissingError(
-            f"{path} has no secret for {account!r}", remedy="run `ucrmmail config set smtp.password --store file`"
-        )
-    return secrets[account]
+def read(path: str, names: tuple[str, ...]) -> str:
+    """Return the secret under the first of the names that has one.
+
+    Raises SecretMissingError when none has, PermissionDeniedError when the file is not to be trusted, ConfigError when
+    it is not a file of secrets.
+    """
+    secrets = _secrets(path)
+    for name in names:
+        if secrets.get(name):
+            return secrets[name]
+    raise SecretMissingError(f"{path} has no secret for {names[0]!r}", remedy=f"run {_STORE}")
 
 
-def write(path: str, account: str, secret: str) -> None:
-    """Keep the secret of an account; those of others stay. Raises CannotCreateError and what ``read`` raises."""
-    _change(path, {account: secret})
+def write(path: str, name: str, secret: str) -> None:
+    """Keep a secret; those under other names stay. Raises CannotCreateError, and as ``read`` when a file is there."""
+    _change(path, lambda secrets: secrets | {name: secret})
 
 
-def delete(path: str, account: str) -> bool:
-    """Forget the secret of an account; return whether there was one."""
+def delete(path: str, names: tuple[str, ...]) -> bool:
+    """Forget the secrets under these names; return whether there was one. Raises as ``write``."""
     try:
-        found = account in _read_all(path)
+        found = bool(_secrets(path).keys() & set(names))
     except SecretMissingError:
         return False
     if found:
-        _change(path, {account: None})
+        _change(path, lambda secrets: {name: secrets[name] for name in secrets if name not in names})
     return found
 
 
-def _change(path: str, change: dict[str, str | None]) -> None:
+def _change(path: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
     import tomli_w  # noqa: PLC0415 # only what writes needs it
 
+    directory = os.path.dirname(path)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _refuse_open_directory(directory)
         with Locked(f"{path}.lock"):
             try:
-                secrets = _read_all(path)
+                secrets = _secrets(path)
             except SecretMissingError:
                 secrets = {}
-            kept = {name: value for name, value in {**secrets, **change}.items() if value is not None}
-            replace_file(path, tomli_w.dumps({"secrets": kept}).encode())
+            replace_file(path, tomli_w.dumps({"secrets": change(secrets)}).encode(), mode=0o600)
     except OSError as error:
-        raise CannotCreateError(f"{path} cannot be written: {error.strerror}", remedy="mend its directory") from None
+        raise CannotCreateError(
+            f"{path} cannot be written: {error.strerror or error}",
+            remedy="make its directory yours, or name another file: `ucrmmail config set credentials.file`",
+        ) from None
 
 
-def _read_all(path: str) -> dict[str, str]:
+def _refuse_open_directory(directory: str) -> None:
+    found = os.stat(directory)
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionDeniedError(
+            f"{directory}: others can change what is in it, so no secret is put there",
+            remedy="choose a directory of your own: `ucrmmail config set credentials.file`, or `chmod go-w` this one",
+        )
+
+
+def _secrets(path: str) -> dict[str, str]:
     try:
         fd = open_untrusted(path, owner=os.geteuid())
-    except FileNotFoundError:
-        raise SecretMissingError(
-            f"the secret file {path} is not there", remedy="run `ucrmmail config set smtp.password --store file`"
-        ) from None
-    except (DistrustError, OSError) as error:
+    except (FileNotFoundError, NotADirectoryError):
+        raise SecretMissingError(f"the secret file {path} is not there", remedy=f"run {_STORE}") from None
+    except DistrustError as error:
         raise PermissionDeniedError(
-            f"the secret file {path} is not used: {error}", remedy="make it a file of your own, mode 0600"
+            f"the secret file is not used: {error}", remedy="make it a file of your own, with mode 0600"
+        ) from None
+    except OSError as error:
+        raise PermissionDeniedError(
+            f"the secret file {path} cannot be read: {error.strerror}", remedy="run the command as its owner"
         ) from None
     try:
         if os.fstat(fd).st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise PermissionDeniedError(
                 f"the secret file {path} is open to other users",
-                remedy=f"run `chmod 600 {path}`, and change the secret: it may be known",
+                remedy=f"run `chmod 600 {path}`, and change the password: it may be known",
             )
-        found = tomllib.loads(read_all(fd, _LARGEST).decode())["secrets"]
-        return {str(name): str(value) for name, value in found.items()}
-    except (DistrustError, ValueError, KeyError, AttributeError):
-        # The parser's own words could quote a line of the file, and with it the secret.
-        raise ConfigError(
-            f"{path} is not a file of secrets",
-            remedy="remove it and run `ucrmmail config set smtp.password --store file`",
-        ) from None
+        return _parsed(read_all(fd, _LARGEST), path)
+    except DistrustError as error:
+        raise ConfigError(f"the secret file {path} is not used: {error}") from None
     finally:
         os.close(fd)
+
+
+def _parsed(data: bytes, path: str) -> dict[str, str]:
+    """Return the table of secrets. The parser's own words could quote a line of it, so they are dropped."""
+    try:
+        found: object = tomllib.loads(data.decode()).get("secrets", {})
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(secret, str) for secret in found.values()):
+        raise ConfigError(
+            f"{path} is not a file of secrets: a table [secrets] with one quoted text an account",
+            remedy=f"mend it, or remove it and run {_STORE}",
+        )
+    return found

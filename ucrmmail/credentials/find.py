@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.credentials import command, environment, file, keyring
-from ucrmmail.credentials.secret import Secret, SecretMissingError, forbid_core_dumps
+from ucrmmail.credentials.secret import (
+    Secret,
+    SecretMissingError,
+    SecretUnavailableError,
+    checked,
+    forbid_core_dumps,
+)
+from ucrmmail.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,16 +23,27 @@ DEADLINE_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where an account's secret is kept: ``source`` is "keyring", "file", "command", or "" when none was chosen."""
+    """Where an account's secret is kept: ``source`` is "keyring", "file" or "command".
 
-    account: str
+    It is kept under the first of ``names``, the user name of the account. The others are names that it may have been
+    kept under before: the configuration file's, when it had no user name yet. ``recorded`` is False when nobody has
+    chosen the source.
+    """
+
+    names: tuple[str, ...]
     source: str
+    recorded: bool
     command: tuple[str, ...]
     file: str
 
+    @property
+    def account(self) -> str:
+        """The name of the account, for people."""
+        return self.names[0]
+
 
 def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> Secret:
-    """Return the secret and where it came from.
+    """Return the secret and where it came from: "systemd", "environment", or the source.
 
     Raises SecretMissingError (78), SecretUnavailableError (75), PermissionDeniedError (77), ConfigError (78).
     """
@@ -36,37 +54,60 @@ def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DE
     value = environment.read_variable(environ)
     if value is not None:
         return Secret("environment", value)
-    match store.source:
-        case "keyring":
-            return Secret("keyring", keyring.read(store.account, environ, deadline_s))
-        case "file":
-            return Secret("file", file.read(store.file, store.account))
-        case "command":
-            return Secret("command", command.read(store.command, environ, deadline_s))
-        case _:
-            raise SecretMissingError(
-                f"there is no secret for {store.account!r}", remedy="run `ucrmmail config set smtp.password`"
-            )
+    try:
+        return Secret(store.source, _read(store, environ, deadline_s))
+    except SecretMissingError as error:
+        if store.recorded:
+            raise
+        raise SecretMissingError(
+            f"there is no secret for {store.account!r} yet",
+            why=error.what,
+            remedy="run `ucrmmail config set smtp.password`",
+        ) from None
 
 
-def keep_secret(store: Store, secret: str, environ: Mapping[str, str]) -> None:
-    """Put the secret into the store's source and read it back. Raises as ``find_secret``."""
-    forbid_core_dumps()
+def _read(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
     if store.source == "keyring":
-        keyring.write(store.account, secret, environ)
-        kept = keyring.read(store.account, environ)
+        return keyring.read(store.names, environ, deadline_s)
+    if store.source == "file":
+        return file.read(store.file, store.names)
+    return command.read(store.command, environ, deadline_s)
+
+
+def keep_secret(store: Store, secret: str, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> None:
+    """Put the secret into the store's source, and read it back from there.
+
+    A command keeps its secret itself: ``secret`` is then "" or the same. Raises UsageError when it cannot be a secret,
+    and as ``find_secret``.
+    """
+    forbid_core_dumps()
+    checked(secret, "the secret")
+    if store.source == "keyring":
+        keyring.write(store.account, secret, environ, deadline_s)
     elif store.source == "file":
         file.write(store.file, store.account, secret)
-        kept = file.read(store.file, store.account)
-    else:
-        kept = command.read(store.command, environ, DEADLINE_S)
-        secret = secret or kept
-    if kept != secret:
-        raise SecretMissingError(f"the {store.source} did not give back the secret that it was given")
+    found = _read(store, environ, deadline_s)
+    if found == secret or (store.source == "command" and not secret):
+        return
+    if store.source == "command":
+        raise UsageError(
+            f"credentials.command: {store.command[0]} prints another secret than the one given",
+            why="with this source nothing is stored: the program is asked each time",
+            remedy="change the secret there; or say --store keyring or --store file",
+        )
+    raise SecretUnavailableError(f"the {store.source} did not give back the secret that it was given")
 
 
-def delete_secret(store: Store, environ: Mapping[str, str]) -> bool:
-    """Forget the secret; return whether there was one. A command's secret is not ours to delete."""
+def delete_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> bool:
+    """Forget the secret in the store's source; return whether there was one.
+
+    Raises UsageError for a command, whose secret is not ours to delete; and as ``find_secret``.
+    """
     if store.source == "keyring":
-        return keyring.delete(store.account, environ)
-    return store.source == "file" and file.delete(store.file, store.account)
+        return keyring.delete(store.names, environ, deadline_s)
+    if store.source == "file":
+        return file.delete(store.file, store.names)
+    raise UsageError(
+        "the secret is kept by the program in credentials.command, and is not ours to delete",
+        remedy="delete it there; `ucrmmail config unset credentials.source` stops its use",
+    )
