@@ -74,6 +74,12 @@ def test_a_new_file_and_its_directory_are_the_users_alone(program: Program) -> N
         ("spool.max_message_size", ["10MB"], "10MB", "10MB\n"),
         ("dns.domains", ["a.example,b.example"], ["a.example", "b.example"], "a.example\nb.example\n"),
         ("dns.domains", ["a.example", "b.example"], ["a.example", "b.example"], "a.example\nb.example\n"),
+        (
+            "credentials.command",
+            ["sh", "-c", "cat 'my file'"],
+            ["sh", "-c", "cat 'my file'"],
+            "sh\n-c\ncat 'my file'\n",
+        ),
         ("credentials.command", ["pass show 'my smtp'"], ["pass", "show", "my smtp"], "pass\nshow\nmy smtp\n"),
         ("throttler.additional_limits", ["30/1m", "10000/24h"], ["30/1m", "10000/24h"], "30/1m\n10000/24h\n"),
     ],
@@ -106,6 +112,7 @@ def test_long_values_are_read_from_standard_input(program: Program) -> None:
         (["set", "smtp.hots", "x"], "there is no key 'smtp.hots'"),
         (["get", "smtp.hots"], "there is no key 'smtp.hots'"),
         (["unset", "smtp.hots"], "there is no key 'smtp.hots'"),
+        (["set", "smtp.host", "--typo", "x"], "no such option: --typo"),
         (["set", "smtp.port", "99999"], "smtp.port: 99999 is out of range; allowed: 1-65535"),
         (["set", "smtp.encryption", "ssl"], "smtp.encryption: 'ssl' is not known; allowed: starttls, tls, none"),
         (["set", "throttler.duration", "24"], "throttler.duration: '24' is not a duration; allowed: "),
@@ -324,6 +331,21 @@ def test_edit_keeps_the_old_file_and_the_rejected_text(program: Program) -> None
     assert program.config.read_text() == before
     assert kept.read_text() == before + "hots = 1\n"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_a_command_is_shown_as_it_can_be_typed_again(program: Program) -> None:
+    said = program.run("config", "set", "credentials.command", "sh", "-c", "cat 'my file'").stdout
+    shown = said.removeprefix("credentials.command = ").split("  (")[0]
+    program.run("config", "set", "credentials.command", shown)
+    assert program.run("config", "get", "credentials.command").lines == ["sh", "-c", "cat 'my file'"]
+
+
+def test_the_editor_does_not_get_the_secret(program: Program) -> None:
+    environment = editor(program, "env > seen") | {"UCRMMAIL_SMTP_PASSWORD": "canary-4711", "MARK": "there"}
+    program.run("config", "edit", env=environment)
+    seen = (program.home / "seen").read_text()
+    assert "MARK=there" in seen
+    assert "canary-4711" not in seen
 
 
 @pytest.mark.parametrize("environment", [{"EDITOR": "/nowhere/editor"}, {"EDITOR": "false"}, {"EDITOR": "'"}])

@@ -394,6 +394,11 @@ def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
     assert "config set smtp.password" in run.stderr
     assert len(program.queue()) == 1
     assert sink.sessions <= 1
+    assert program.run("flush", code=78).stderr == "", "cron mails it once, not every minute"
+    assert program.run("flush", "--json", code=78).json["error"]["remedy"]
+    assert "secret" in program.run("status").stdout
+    program.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "word"}, code=None)
+    assert sink.sessions >= 1, "a secret ends it at once"
 
 
 # --- crashes and company --------------------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ def _key(path: str) -> Key:
 
 @app.command(
     "set",
+    # The options of a program in credentials.command are no options of ours.
+    context_settings={"ignore_unknown_options": True},
     epilog="""\b
 Examples:
   ucrmmail config set smtp.host mail.isp.example
@@ -89,6 +91,9 @@ def set_key(
     if declared.secret:
         set_secret(context, declared, given, stdin=stdin, store=store)
         return
+    if declared.kind.name != "command" and any(value.startswith("--") for value in given):
+        unknown = next(value for value in given if value.startswith("--"))
+        raise UsageError(f"no such option: {unknown}", remedy="see `ucrmmail config set --help`")
     if store is not None:
         raise UsageError("--store is for secrets", remedy=f"leave it out: {key} is kept in the configuration file")
     set_plain(invocation(context).location(), declared, read_value(declared, given, stdin=stdin))
@@ -129,7 +134,7 @@ def unset(context: typer.Context, key: KeyArgument) -> None:
         human.say(f"{taken}; `ucrmmail credentials delete` takes it out of the credential store")
     elif change.changed:
         config = change.found.config
-        human.say(f"{key} = {shown(config.written(key))}  ({config.origin(key)})")
+        human.say(f"{key} = {shown(key, config.written(key))}  ({config.origin(key)})")
     else:
         human.say(f"{key} was not set in {location.path}")
     remark_problems(change.found.problems)

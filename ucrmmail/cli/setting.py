@@ -52,7 +52,7 @@ def set_plain(location: Location, key: Key, written: Written) -> None:
     from ucrmmail.output.settings import remark_problems, remark_transport, shown
 
     found = set_value(location, key.path, written).found
-    human.say(f"{key.path} = {shown(written)}  ({location.path})")
+    human.say(f"{key.path} = {shown(key.path, written)}  ({location.path})")
     if key.path == "smtp.transport":
         remark_transport(found.config.preset, found.config)
     for item in advice(found.config):

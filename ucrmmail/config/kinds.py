@@ -49,7 +49,8 @@ class Kind:
     """What a key may hold: its name, what is allowed in a few words, and the words to complete with.
 
     ``check`` returns the value to work with for what the file has; ``read`` returns what is written into the file for
-    the arguments of ``config set``. Both raise ValueError. ``is_list``: several values may be given.
+    the arguments of ``config set``. Both raise ValueError. ``is_list``: several values may be given, which ``join``
+    writes as one argument.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Kind:
     read: Callable[[Sequence[str]], Written] = _one
     choices: tuple[str, ...] = ()
     is_list: bool = False
+    join: Callable[[Sequence[str]], str] = ",".join
 
 
 def text(allowed: str, validate: Callable[[str], str] = plain, name: str = "text") -> Kind:
@@ -190,7 +192,8 @@ def command() -> Kind:
         except ValueError:
             raise NotAllowedError(f"{shown(arguments[0])} has a quote that is not closed") from None
 
-    return Kind("command", 'a program and its arguments, such as ["pass", "show", "smtp"]', check, read, is_list=True)
+    allowed = 'a program and its arguments, such as ["pass", "show", "smtp"]'
+    return Kind("command", allowed, check, read, is_list=True, join=shlex.join)
 
 
 def secret() -> Kind:

@@ -10,6 +10,7 @@ its place between the look and the rename.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 import tomllib
@@ -63,6 +64,7 @@ def _change(path: str, change: Callable[[dict[str, str]], dict[str, str]]) -> No
         os.makedirs(directory, mode=0o700, exist_ok=True)
         _refuse_open_directory(directory)
         with Locked(f"{path}.lock"):
+            _sweep(path)
             try:
                 secrets = _secrets(path)
             except SecretMissingError:
@@ -73,6 +75,12 @@ def _change(path: str, change: Callable[[dict[str, str]], dict[str, str]]) -> No
             f"{path} cannot be written: {error.strerror or error}",
             remedy="make its directory yours, or name another file: `ucrmmail config set credentials.file`",
         ) from None
+
+
+def _sweep(path: str) -> None:
+    """Remove what a writer that was killed has left: it holds secrets too. The caller holds the lock."""
+    for left in glob.iglob(f"{glob.escape(os.path.realpath(path))}.*.tmp"):
+        os.unlink(left)
 
 
 def _refuse_open_directory(directory: str) -> None:

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 from ucrmmail.files import open_untrusted, read_all, replace_file
 
 if TYPE_CHECKING:
+    from ucrmmail.errors import UcrmmailError
     from ucrmmail.message.outcome import Trouble
 
 _UNREACHED = 69
 _LARGEST_FILE = 1 << 20
+TOLD_AGAIN_AFTER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,25 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
     )
+
+
+def after_error(state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str) -> AccountState:
+    """Return the state after a run that had no secret. There is no pause: the server was not asked to log us in."""
+    return AccountState(
+        failures=max(state.failures, 1),
+        failed_at=now,
+        what=error.what,
+        why=error.why,
+        remedy=error.remedy,
+        exit_code=error.exit_code,
+        settings_mark=settings_mark,
+    )
+
+
+def was_told(state: AccountState, error: UcrmmailError, *, now: float) -> bool:
+    """Return whether a run of the last hour has told a person the same: cron mails what each run prints."""
+    same = (state.what, state.exit_code) == (error.what, error.exit_code)
+    return same and 0.0 <= now - state.failed_at < TOLD_AGAIN_AFTER_S
 
 
 def may_connect_at(state: AccountState, *, now: float, max_delay_s: float, settings_mark: str) -> float:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.account import (
     AccountState,
+    after_error,
     after_trouble,
     load_account,
     may_connect_at,
     save_account,
     secret_mark,
+    was_told,
 )
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
@@ -156,9 +158,15 @@ def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections
         run.drive(connections)
         ending = run.ending
         trouble = ending.trouble
+        refused = trouble is not None and trouble.exit_code == _EX_NOPERM
+        mark = secret_mark(account.settings_mark, account.secret()) if refused else ""
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is.
-        return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code)
+        now = clock.now()
+        told = was_told(state, error, now=now)
+        if not told:
+            save_account(account.state_path, after_error(state, error, now=now, settings_mark=account.settings_mark))
+        return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
     if trouble is None:
         if state.deferred and counts.relayed:
             save_account(account.state_path, AccountState())
@@ -171,7 +179,7 @@ def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections
         first_delay_s=retry.first_delay_s,
         max_delay_s=retry.max_delay_s,
         settings_mark=account.settings_mark,
-        secret_mark=secret_mark(account.settings_mark, account.secret()) if trouble.exit_code == _EX_NOPERM else "",
+        secret_mark=mark,
     )
     save_account(account.state_path, state)
     return RunReport(reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code)

@@ -30,7 +30,8 @@ class RunReport:
 
     ``next_at`` is when the next one may leave, in seconds since the epoch, 0.0 when nothing is known to come.
     ``reason`` says why messages were held back: "throttler", "antiflood", "time limit", "message limit", "account",
-    "another flush is running", "stopped", or "" when nothing was. ``needs_person`` are the lines that cron should mail.
+    "another flush is running", "stopped", or "" when nothing was. ``needs_person`` are the lines that cron should mail;
+    ``told`` says that a run of the last hour has printed the same ``trouble``, so that cron need not mail it again.
     """
 
     relayed: int = 0
@@ -42,4 +43,5 @@ class RunReport:
     trouble: Trouble | None = None
     exit_code: int = 0
     needs_person: tuple[str, ...] = ()
+    told: bool = False
     messages: tuple[MessageReport, ...] = ()

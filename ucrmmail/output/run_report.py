@@ -107,7 +107,7 @@ def tell_person(report: RunReport) -> None:
     for line in report.needs_person:
         human.note(f"ucrmmail: {line}")
     trouble = report.trouble
-    if trouble is not None:
+    if trouble is not None and (not report.told or human.on_terminal(stderr=True)):
         said = f": {trouble.reply}" if trouble.reply is not None else ""
         human.note(f"ucrmmail: {trouble.what}{said}")
         if trouble.why:

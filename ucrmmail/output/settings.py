@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ucrmmail.config.validate import Problem
 
 
-def shown(value: object) -> str:
-    """Return a value as it would be typed; "" for none."""
+def shown(key: str, value: object) -> str:
+    """Return a value of a key as it would be typed; "" for none."""
     match value:
         case bool():
             return str(value).lower()
         case list():
-            return ",".join(str(item) for item in value)
+            return KEYS[key].kind.join([str(item) for item in value])
         case _:
             return str(value)
 
@@ -50,7 +50,7 @@ def show_list(config: Config) -> None:
             rows.append((path, "(secret)" if fields["stored"] else "", "", str(fields["origin"])))
         else:
             origin = config.origin(path).removeprefix("file:")
-            rows.append((path, shown(config.written(path)), shown(config.default(path)), origin))
+            rows.append((path, shown(path, config.written(path)), shown(path, config.default(path)), origin))
     human.print_table(("key", "value", "default", "origin"), rows)
 
 
@@ -142,7 +142,7 @@ def remark_transport(preset: Preset, config: Config) -> None:
         human.note(f"{preset.title}: {preset.note}")
     for key in ("smtp.host", "smtp.port", "smtp.encryption", "smtp.authentication"):
         if preset.name != "smtp" and config.is_set(key):
-            human.note(f"{key} is set to {shown(config.written(key))} and goes before the preset")
+            human.note(f"{key} is set to {shown(key, config.written(key))} and goes before the preset")
     if preset.limits is not None and not config.integer("throttler.message_limit"):
         human.note(f"proposed limits ({preset.limits.plan}):")
         for key, value in preset.limits.settings():

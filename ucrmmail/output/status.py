@@ -77,7 +77,8 @@ def say_status(document: dict[str, Any]) -> None:
         )
     account = document["account"]
     if account["deferred"]:
-        human.say(f"account:    deferred until {account['not_before']}: {account['what']}")
+        until = f"deferred until {account['not_before']}: " if account["not_before"] else ""
+        human.say(f"account:    {until}{account['what']}")
         if account["remedy"]:
             human.say(f"  remedy:   {account['remedy']}")
     last = document["last_flush"]

@@ -242,3 +242,14 @@ def test_a_place_that_is_no_directory_cannot_hold_it(path: Path) -> None:
         file.read(str(path / "secrets.toml"), NAMES)
     with pytest.raises(CannotCreateError):
         file.write(str(path / "secrets.toml"), "user", CANARY)
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.toml"
+    left = tmp_path / "secrets.toml.4711.0badcafe.tmp"
+    left.write_text("[secrets]")
+    other = tmp_path / "other.tmp"
+    other.write_text("not ours")
+    file.write(str(path), "user", "word")
+    assert not left.exists()
+    assert other.exists()

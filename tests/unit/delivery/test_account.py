@@ -10,13 +10,16 @@ import pytest
 
 from ucrmmail.delivery.account import (
     AccountState,
+    after_error,
     after_trouble,
     load_account,
     may_connect_at,
     save_account,
     secret_mark,
     settings_mark,
+    was_told,
 )
+from ucrmmail.errors import ConfigError
 from ucrmmail.files import DistrustError
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.reply import Reply
@@ -124,3 +127,19 @@ def test_the_mark_of_a_secret_changes_with_it_and_tells_next_to_nothing() -> Non
 def test_the_mark_of_settings_changes_with_each() -> None:
     assert settings_mark("host", 587) != settings_mark("host", 465)
     assert settings_mark("host", 587) == settings_mark("host", 587)
+
+
+def test_the_same_error_is_told_once_an_hour() -> None:
+    error = ConfigError("no secret", remedy="set it")
+    state = after_error(AccountState(), error, now=NOW, settings_mark="mark")
+    assert was_told(state, error, now=NOW + 3599)
+    assert not was_told(state, error, now=NOW + 3600)
+    assert not was_told(state, error, now=NOW - 1), "the clock was set back"
+    assert not was_told(state, ConfigError("another"), now=NOW)
+    assert not was_told(AccountState(), error, now=NOW)
+
+
+def test_an_error_makes_no_pause() -> None:
+    state = after_error(AccountState(), ConfigError("no secret"), now=NOW, settings_mark="mark")
+    assert state.deferred
+    assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
