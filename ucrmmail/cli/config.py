@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.completion import complete_key, complete_preset, complete_value
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -32,9 +31,7 @@ Examples:
   ucrmmail config check""",
 )
 
-KeyArgument = Annotated[
-    str, typer.Argument(metavar="KEY", help="Such as smtp.host.", autocompletion=complete_key, show_default=False)
-]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Such as smtp.host.", show_default=False)]
 
 
 def _key(path: str) -> Key:
@@ -67,7 +64,6 @@ def set_key(
         typer.Argument(
             metavar="[VALUE]...",
             help="The value; several for a list. Never a secret.",
-            autocompletion=complete_value,
             show_default=False,
         ),
     ] = None,
@@ -204,7 +200,7 @@ def _as_problem(location: Location, error: UcrmmailError) -> Problem:
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Show what to type for this one.", autocompletion=complete_preset),
+        typer.Argument(metavar="[PRESET]", help="Show what to type for this one."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
