@@ -145,8 +145,8 @@ _ucrmmail_values() {
     local value quoted
     while IFS=$'\t' read -r value _; do
         if [[ $value == "$cur"* ]]; then
-            printf -v quoted %q "$value"
-            COMPREPLY+=("${quoted#"$behind"} ")
+            printf -v quoted %q "${value#"$behind"}"
+            COMPREPLY+=("$quoted ")
         fi
     done < <(command ucrmmail __complete "$1" ${words[@]+"${words[@]}"} "$cur" 2>/dev/null)
 }

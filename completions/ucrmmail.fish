@@ -119,7 +119,7 @@ complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the di
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-send 1' -a '(__ucrmmail_values address)'
-complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a set -d 'Set a key'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a set -d 'Set a key of the configuration'
 complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a get -d 'Print the value that applies: of a list one item a line, of an unset key its default'
 complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a unset -d 'Take a key out of the file, so that its default applies again'
 complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a list -d 'Show every key with its value, its default, and where the value comes from'

@@ -46,9 +46,7 @@ def program_directory(home: Path) -> tuple[Path, Path]:
     directory, notes = home / "bin", home / "started"
     directory.mkdir()
     program = directory / "ucrmmail"
-    program.write_text(
-        f'#!/bin/sh\necho "$*" >>{notes}\nPYTHONPATH={ROOT} exec {sys.executable} -m ucrmmail "$@"\n'
-    )
+    program.write_text(f'#!/bin/sh\necho "$*" >>{notes}\nPYTHONPATH={ROOT} exec {sys.executable} -m ucrmmail "$@"\n')
     program.chmod(0o755)
     return directory, notes
 

@@ -75,7 +75,7 @@ def set_key(
         typer.Option("--store", metavar="STORE", help="Where a secret is kept: keyring, file or command."),
     ] = None,
 ) -> None:
-    """Set a key. A secret is asked for, or read with --stdin, and kept in the credential store."""
+    """Set a key of the configuration. A secret is asked for, or read with --stdin, and kept in the credential store."""
     from ucrmmail.cli.setting import read_value, set_plain, set_secret
 
     declared = _key(key)

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from ucrmmail.credentials.find import Store
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="See where the account's secret comes from, or delete it."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="See where the account's secret comes from, or delete it.",
+    epilog="""\b
+Examples:
+  ucrmmail credentials status --as-cron
+  ucrmmail credentials delete
+
+\b
+To set it: ucrmmail config set smtp.password""",
 )
 
 
@@ -36,20 +45,15 @@ def store_of(config: Config, source: str = "") -> Store:
     )
 
 
-@app.command()
+@app.command(
+    epilog="\b\nExamples:\n  ucrmmail credentials status\n  ucrmmail credentials status --as-cron --json",
+)
 def status(
     context: typer.Context,
     as_cron: Annotated[bool, typer.Option("--as-cron", help="Look with the environment that cron gives.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell which source has the secret, here or as cron would see it.
-
-    Examples:
-      ucrmmail credentials status
-
-      ucrmmail credentials status --as-cron --json
-
-    """
+    """Tell which source has the secret, here or as cron would see it."""
     if as_cron:
         raise typer.Exit(_as_cron(invocation(context).location().path, as_json=as_json))
     from ucrmmail.credentials.find import find_secret
@@ -95,17 +99,12 @@ def _as_cron(config_path: str, *, as_json: bool) -> int:
     return subprocess.run([*command, "--json"] if as_json else command, env=environment, check=False).returncode
 
 
-@app.command()
+@app.command(epilog="\b\nExample:\n  ucrmmail credentials delete --yes")
 def delete(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete the account's secret from its source.
-
-    Example:
-      ucrmmail credentials delete --yes
-
-    """
+    """Delete the account's secret from its source."""
     from ucrmmail.config.edit import unset_value
     from ucrmmail.credentials.find import delete_secret
 
