@@ -83,6 +83,9 @@ function __ucrmmail_values
     set -l words (commandline -opc)
     set -e words[1]
     set -l current (commandline -ct)
+    # fish asks for arguments too where an option is being typed, or a path.
+    string match -qr '^-[^=]*$' -- "$current"; and return
+    test "$argv[1]" = value; and string match -qr '^[/~.]' -- "$current"; and return
     command ucrmmail __complete $argv[1] $words "$current" 2>/dev/null
 end
 

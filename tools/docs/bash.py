@@ -21,14 +21,14 @@ _ucrmmail_words() {
     local word
     for word; do
         if [[ $word == "$cur"* ]]; then
-            COMPREPLY+=("$word ")
+            COMPREPLY+=("$word")
         fi
     done
 }
 
 # Complete with the names of files. A candidate is a name, never looked at as code.
 _ucrmmail_files() {
-    compopt -o filenames +o nospace
+    compopt -o filenames
     local name
     while IFS= read -r name; do
         COMPREPLY+=("$name")
@@ -41,7 +41,7 @@ _ucrmmail_values() {
     while IFS=$'\t' read -r value _; do
         if [[ $value == "$cur"* ]]; then
             printf -v quoted %q "${value#"$behind"}"
-            COMPREPLY+=("$quoted ")
+            COMPREPLY+=("$quoted")
         fi
     done < <(command ucrmmail __complete "$1" ${words[@]+"${words[@]}"} "$cur" 2>/dev/null)
 }
@@ -55,8 +55,9 @@ _ucrmmail() {
     fi
     cur=${words[-1]}
     words=("${words[@]:1:${#words[@]}-2}")
+    # What was typed with quotes is compared without them.
+    cur=${cur//[\\\"\']/} fragment=${fragment//[\\\"\']/}
     COMPREPLY=()
-    compopt -o nospace
 
     local path='' kind='' pending='' position=1 ended='' word commands options arguments
     for word in ${words[@]+"${words[@]}"}; do
