@@ -162,13 +162,21 @@ def test_every_place_of_the_spool_is_in_its_page() -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=title_of)
 def test_every_help_has_a_purpose_of_one_line_and_an_example(command: Command) -> None:
     assert 10 <= len(command.purpose) <= 100
+    assert command.purpose[0].isupper()
     assert any("ucrmmail" in line and " ".join(command.path) in line for line in command.examples)
     assert all(option.help for option in command.options)
 
 
+@pytest.mark.parametrize("group", [each for each in TREE.walk() if each.commands], ids=title_of)
+def test_no_purpose_is_cut_short_in_the_list_of_commands(group: Command) -> None:
+    """On 80 columns: two of margin, six of indentation and gap, and the longest name."""
+    room = 80 - 2 - 6 - max(len(each.name) for each in group.commands)
+    assert [each.purpose for each in group.commands if len(each.purpose) + len(".") > room] == []
+
+
 def lines_to_type() -> list[tuple[str, str]]:
     """Every line with a call of ``ucrmmail`` in a help text, in the manual and in the README, and where it stands."""
-    found = [(title_of(command), line) for command in COMMANDS for line in command.examples]
+    found = [(title_of(command), line) for command in TREE.walk() for line in command.examples]
     for source in (*sorted((ROOT / "man" / "src").iterdir()), ROOT / "README.md"):
         found += [(source.name, line.strip()) for line in source.read_text().splitlines() if line.startswith("    ")]
     return [(where, line) for where, line in found if re.search(r"(^|[ |(])ucrmmail ", line)]

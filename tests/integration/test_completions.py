@@ -181,7 +181,7 @@ def test_fish_completes_values_by_asking_the_program(scene: Scene, typed: str, l
 @pytest.mark.parametrize(
     ("typed", "candidate", "description"),
     [
-        ("", "queue", "List, show, hold, release, retry and remove queued messages"),
+        ("", "queue", "See, hold, release, retry and remove queued messages"),
         ("config ", "unset", "Take a key out of the file, so that its default applies again"),
         ("flush --", "--time-limit", "Begin no message after this time, such as 50s"),
         ("config get smtp.", "smtp.port", "[2525] The port of the smarthost"),

@@ -92,7 +92,7 @@ def set_key(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config get smtp.host\n  ucrmmail config get throttler.duration --json")
 def get(context: typer.Context, key: KeyArgument, as_json: JsonOption = False) -> None:
-    """Print the value that applies: of a list one item a line, of an unset key its default."""
+    """Print the value that applies. Of a list one item a line, of an unset key its default."""
     declared = _key(key)
     if declared.secret and not as_json:
         raise UsageError(
@@ -133,7 +133,7 @@ def unset(context: typer.Context, key: KeyArgument) -> None:
 
 @app.command("list", epilog="\b\nExamples:\n  ucrmmail config list\n  ucrmmail config list --json | jq .keys")
 def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show every key with its value, its default, and where the value comes from."""
+    """Show every key with its value, its default and its origin."""
     from ucrmmail.output import machine, settings
 
     config = invocation(context).config()
@@ -204,7 +204,7 @@ def presets(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the providers that are known by name, and the limits they publish."""
+    """Show the providers known by name, and the limits they publish."""
     from ucrmmail.config.presets import NAMES, PRESETS
     from ucrmmail.output import machine, settings
 
@@ -221,7 +221,7 @@ def presets(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config edit\n  EDITOR=nano ucrmmail config edit")
 def edit(context: typer.Context) -> None:
-    """Open the file in $VISUAL or $EDITOR; it replaces the old one only when it is valid."""
+    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid."""
     from ucrmmail.cli.editor import Draft, editor_command
     from ucrmmail.config.edit import read_text, replace_text
     from ucrmmail.config.sample import sample

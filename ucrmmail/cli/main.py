@@ -29,6 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Examples:
+  ucrmmail config set smtp.transport gmail
+  ucrmmail config set smtp.password
+  ucrmmail test-send me@example.com
+  ucrmmail flush --dry-run
+  ucrmmail queue list
+
+The guide is in the manual: `man 7 ucrmmail`.""",
 )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="List, show, hold, release, retry and remove queued messages.",
+    help="See, hold, release, retry and remove queued messages.",
     epilog="""\b
 Examples:
   ucrmmail queue list --state deferred
@@ -33,7 +33,6 @@ Examples:
   ucrmmail queue retry --all
   ucrmmail queue remove --state failed --yes
 
-\b
 Ends with 66 when a queue id is not in the queue, with 75 when a message is being sent at this moment.""",
 )
 
@@ -85,7 +84,7 @@ def list_messages(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the messages: waiting ones in sending order, then deferred, held and failed ones."""
+    """List the messages. Waiting ones come first, in sending order, then deferred, held and failed ones."""
     from ucrmmail.output.queue import show_list
     from ucrmmail.spool.listing import STATES, messages
 
@@ -132,7 +131,7 @@ def show(
     queue_id: Annotated[str, typer.Argument(metavar="QUEUE_ID", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a message: its envelope, what became of each recipient, its header and first lines."""
+    """Show a message, and what became of each recipient. Its header and its first lines are shown too."""
     from ucrmmail.output.queue import show_message, whole_document
 
     message = _found(_spool_directory(context), queue_id)
@@ -192,7 +191,7 @@ def retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try deferred messages now, and failed ones from the start; who was relayed is not sent to again."""
+    """Try deferred messages now, and failed ones from the start. Who was relayed is not sent to again."""
     from ucrmmail.spool import manage
 
     del yes
