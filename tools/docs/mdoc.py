@@ -48,16 +48,15 @@ def running(text: str) -> str:
 
 
 def _protected(line: str) -> str:
-    if not line.isascii():
-        raise ValueError(f"not ASCII: {line!r}")
-    return rf"\&{line}" if line.startswith((".", "'")) else line
+    found = "".join(each if each.isascii() else rf"\[u{ord(each):04X}]" for each in line)
+    return rf"\&{found}" if found.startswith((".", "'")) else found
 
 
 def argument(text: str) -> str:
     """Return a literal as one argument of a macro."""
+    escaped = literal(text).replace('"', r"\(dq")
     if _LOOKS_LIKE_A_MACRO.fullmatch(text):
-        return rf"\&{text.translate(_LITERALLY)}"
-    escaped = text.translate(_LITERALLY).replace('"', r"\(dq")
+        return escaped if escaped.startswith(r"\&") else rf"\&{escaped}"
     return f'"{escaped}"' if " " in text else escaped
 
 
@@ -97,33 +96,41 @@ def paragraph(text: str) -> list[str]:
     """
     lines: list[str] = []
     for sentence in _SENTENCE_END.split(" ".join(text.split())):
-        rest = ""
         end = 0
         for span in _SPAN.finditer(sentence):
             if span.start() < end:
                 continue
-            rest += sentence[end : span.start()]
-            before, after, end = _beside(sentence, span)
-            rest = rest.removesuffix(before) if before else rest
-            if rest and not rest[-1].isspace():
-                raise ValueError(f"put a blank before {span[0]} in: {sentence}")
+            if _is_glued(sentence, span):
+                continue
+            before, after = _beside(sentence, span)
+            rest = sentence[end : span.start()].removesuffix(before)
+            end = span.end() + len(after)
             lines += _wrapped(rest)
             lines.append(" ".join(["." + _called(span[0], before), *after]))
-            rest = ""
-        lines += _wrapped(rest + sentence[end:])
+        lines += _wrapped(sentence[end:])
     return lines
 
 
-def _beside(sentence: str, span: re.Match[str]) -> tuple[str, str, int]:
-    """Return the punctuation that touches a span, before it and after it, and where the text goes on."""
-    start = span.start()
+def _is_glued(sentence: str, span: re.Match[str]) -> bool:
+    """Return whether a span is a part of a longer word, and so is running text.
+
+    Raises ValueError for a span with a mark: the mark would be printed.
+    """
+    before, after = _beside(sentence, span)
+    start, end = span.start() - len(before), span.end() + len(after)
+    glued = (start > 0 and sentence[start - 1] != " ") or (end < len(sentence) and sentence[end] != " ")
+    if glued and span[0].startswith(("`", "*")):
+        raise ValueError(f"put blanks around {span[0]} in: {sentence}")
+    return glued
+
+
+def _beside(sentence: str, span: re.Match[str]) -> tuple[str, str]:
+    """Return the punctuation that touches a span, before it and after it."""
+    start, end = span.start(), span.end()
     before = sentence[start - 1] if start and sentence[start - 1] in _BEFORE else ""
-    end = span.end()
     while end < len(sentence) and sentence[end] in _AFTER:
         end += 1
-    if end < len(sentence) and sentence[end] != " ":
-        raise ValueError(f"put a blank after {span[0]} in: {sentence}")
-    return before, sentence[span.end() : end], end
+    return before, sentence[span.end() : end]
 
 
 def _called(span: str, before: str) -> str:
