@@ -7,7 +7,7 @@ _ucrmmail_command() {
     case $1 in
         '')
             commands='enqueue flush status test-send config queue credentials'
-            options='--config --version -h --help'
+            options='--config --version --json -h --help'
             ;;
         /enqueue)
             options='--from --to --priority --json -h --help'

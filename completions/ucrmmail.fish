@@ -99,6 +99,7 @@ complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a queue -d 'See, hold, release
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a credentials -d 'See where the account\'s secret comes from, or delete it'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l config -r -F -d 'Use this configuration file (before UCRMMAIL_CONFIG)'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l version -d 'Show the version and exit'
+complete -c ucrmmail -n '__ucrmmail_at \'\'' -l json -d 'With --version: Python, libraries and paths too'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l from -x -a '(__ucrmmail_values address)' -d 'Where bounces go ("<>": nowhere)'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l to -x -a '(__ucrmmail_values address)' -d 'Send to this address, not to those in the header; repeatable'

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.support.manual import holds_word, rendered
+from tests.support.manual import holds_word, section
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Sink
 from tools.docs.tree import command_tree
 
-# Their fields are named by data: by keys of the configuration, by addresses.
-_NAMED_BY_DATA = ("keys", "recipients", "outcomes")
+# Their fields are named by data: keys of the configuration, addresses, libraries.
+_NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries")
 # What every document has is explained once, in ucrmmail(1).
 _IN_ALL = "schema_version"
 
@@ -72,6 +72,7 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink)
     wrong.write_text('[smtp]\nhots = "127.0.0.1"\nport = 1\nencryption = "tls"\n')
     wrong.chmod(0o600)
     documents.of("config check", config=str(wrong), code=78)
+    documents.of("", "--version")
     documents.of("config check")
     documents.of("config list")
     documents.of("config get", "smtp.host")
@@ -88,7 +89,8 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink)
         " ".join(each.path) for each in command_tree().walk() if any("--json" in one.names for one in each.options)
     }
     assert printing <= set(documents.fields), "call the new command here"
-    assert holds_word(rendered("ucrmmail.1"), _IN_ALL)
+    assert holds_word(section("ucrmmail.1", "JSON FIELDS"), _IN_ALL)
     for command, fields in documents.fields.items():
-        text = rendered(f"ucrmmail-{command.split()[0]}.1").partition("JSON FIELDS")[2]
+        page = "-".join(("ucrmmail", *command.split()[:1]))
+        text = section(f"{page}.1", "JSON FIELDS")
         assert {name for name in fields - {_IN_ALL} if not holds_word(text, name)} == set(), command

@@ -25,7 +25,7 @@ def overview_page() -> str:
     made = {
         "SYNOPSIS": [
             ".Nm ucrmmail", ".Op Fl -config Ar FILE", ".Ar COMMAND", ".Op Ar ARGUMENT ...",
-            ".Nm ucrmmail", ".Fl -version",
+            ".Nm ucrmmail", ".Fl -version", ".Op Fl -json",
             ".Nm ucrmmail", ".Op Ar COMMAND ...", ".Fl -help",
         ],
         "DESCRIPTION": written.pop("DESCRIPTION"),

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ucrmmail import __version__
 from ucrmmail.cli import config as config_commands
 from ucrmmail.cli import credentials as credentials_commands
 from ucrmmail.cli import queue as queue_commands
@@ -18,7 +17,8 @@ from ucrmmail.cli.status import EXAMPLES as STATUS_EXAMPLES
 from ucrmmail.cli.status import status
 from ucrmmail.cli.test_send import EXAMPLES as TEST_SEND_EXAMPLES
 from ucrmmail.cli.test_send import test_send
-from ucrmmail.output.human import say
+from ucrmmail.cli.version import show_version
+from ucrmmail.errors import UsageError
 
 app = typer.Typer(
     name="ucrmmail",
@@ -41,26 +41,25 @@ The guide is in the manual: `man 7 ucrmmail`.""",
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(f"ucrmmail {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
+@app.callback(invoke_without_command=True)
 def top(
     context: typer.Context,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Use this configuration file (before UCRMMAIL_CONFIG)."),
     ] = None,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: Python, libraries and paths too.")] = False,
 ) -> None:
     """Configure outgoing mail, prove that it works, and send what is queued within the provider's limits."""
-    del version
     context.obj = Invocation(config_option=config)
+    if version:
+        show_version(context.obj.location(), as_json=as_json)
+        raise typer.Exit
+    if as_json:
+        raise UsageError("--json stands before a command", remedy="put it behind the command")
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 app.add_typer(config_commands.app, name="config")
