@@ -47,7 +47,7 @@ _ucrmmail_values() {
 }
 
 _ucrmmail() {
-    local line=${COMP_LINE:0:COMP_POINT} fragment=${COMP_WORDS[COMP_CWORD]-} words cur behind=''
+    local IFS=$' \t\n' line=${COMP_LINE:0:COMP_POINT} fragment=${COMP_WORDS[COMP_CWORD]-} words cur behind=''
     # bash parts words at = : and @ as well, so the line is parted anew, at blanks.
     read -ra words <<<"$line"
     if [[ $line == *[[:space:]] ]]; then

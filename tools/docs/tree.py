@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from typer.main import get_command
+
+from ucrmmail.cli.main import app
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typer import Typer
 
 _NO_WRAP = "\b"
 
@@ -69,10 +75,11 @@ class Command:
 @cache
 def command_tree() -> Command:
     """Return the tree that ``ucrmmail`` parses its arguments with."""
-    from typer.main import get_command  # noqa: PLC0415 # only who makes the pages pays for it
+    return tree_of(app)
 
-    from ucrmmail.cli.main import app  # noqa: PLC0415
 
+def tree_of(app: Typer) -> Command:
+    """Return the tree of an application."""
     return _command(get_command(app), ())
 
 
