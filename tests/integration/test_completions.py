@@ -202,6 +202,21 @@ def test_zsh_and_fish_show_what_each_candidate_means(
     assert re.search(rf"{re.escape(candidate)} +-- {re.escape(description)}", screen)
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("flush ", "--dry-run"),
+        ("status ", "--json"),
+        ("config edit ", "--help"),
+        ("config get smtp.host ", "--json"),
+        ("enqueue ", "other.toml"),
+        ("test-send --subject x ", "billing@isp.example"),
+    ],
+)
+def test_bash_shows_what_can_follow_and_never_an_error(bash: Terminal, typed: str, offered: str) -> None:
+    assert "bash:" not in bash.offered(f"ucrmmail {typed}\t", offered)
+
+
 def test_bash_lists_the_commands_and_nothing_hidden(bash: Terminal) -> None:
     screen = bash.offered("ucrmmail ", "config", "credentials", "enqueue", "flush", "queue", "status", "test-send")
     assert "__complete" not in screen

@@ -31,7 +31,7 @@ _ucrmmail_files() {
     compopt -o filenames
     local name
     while IFS= read -r name; do
-        COMPREPLY+=("$name")
+        COMPREPLY+=("${name#"$behind"}")
     done < <(compgen -f -- "$cur")
 }
 
@@ -90,7 +90,10 @@ _ucrmmail() {
         _ucrmmail_words $commands
         return
     elif [[ -z $pending ]]; then
-        local last=${arguments[-1]-}
+        local last=''
+        if ((${#arguments[@]})); then
+            last=${arguments[-1]}
+        fi
         kind=${arguments[position - 1]-}
         if [[ -z $kind && $last == *... ]]; then
             kind=$last
