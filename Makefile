@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What the tests run against: a real Secret Service, a real smarthost, a system call trace.
-TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix strace
+# What the tests run against: a real Secret Service, a real smarthost, a system call trace, real shells, a man page lint.
+TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix strace bash bash-completion zsh fish mandoc
 DEMO_PACKAGES := dbus gnome-keyring
 
 .PHONY: demo test lint unit bench docs clean
@@ -33,6 +33,10 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable . --group test
 	touch $@
+
+# man/ and completions/, from the command tree, the schema and man/src/.
+docs: $(VENV)/.installed
+	$(BIN)/python -m tools.docs
 
 clean:
 	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .hypothesis dist

@@ -39,6 +39,12 @@ def _run(arguments: Sequence[str]) -> int:
 
     if nothing_to_flush(arguments):
         return 0
+    if arguments[:1] == ["__complete"]:
+        # Not in the command tree: a Tab key should not wait for typer.
+        from ucrmmail.cli.completion import print_completions  # noqa: PLC0415
+
+        print_completions(arguments[1:])
+        return 0
     from ucrmmail.cli.boundary import run_command  # noqa: PLC0415
 
     return run_command(list(arguments))

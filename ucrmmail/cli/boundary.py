@@ -48,7 +48,9 @@ def _tell_usage(error: exceptions.TyperException) -> int:
         return UsageError.exit_code
     note(f"ucrmmail: {message}")
     if context is not None:
-        note(f"  remedy: see `{context.command_path} --help`")
+        near = getattr(error, "possibilities", None)
+        meant = f"did you mean {' or '.join(near)}? else " if near else ""
+        note(f"  remedy: {meant}see `{context.command_path} --help`")
     return int(getattr(error, "exit_code", UsageError.exit_code))
 
 

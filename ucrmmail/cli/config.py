@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.completion import complete_key, complete_preset, complete_value
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -32,9 +31,7 @@ Examples:
   ucrmmail config check""",
 )
 
-KeyArgument = Annotated[
-    str, typer.Argument(metavar="KEY", help="Such as smtp.host.", autocompletion=complete_key, show_default=False)
-]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Such as smtp.host.", show_default=False)]
 
 
 def _key(path: str) -> Key:
@@ -69,7 +66,6 @@ def set_key(
         typer.Argument(
             metavar="[VALUE]...",
             help="The value; several for a list. Never a secret.",
-            autocompletion=complete_value,
             show_default=False,
         ),
     ] = None,
@@ -81,7 +77,7 @@ def set_key(
         typer.Option("--store", metavar="STORE", help="Where a secret is kept: keyring, file or command."),
     ] = None,
 ) -> None:
-    """Set a key. A secret is asked for, or read with --stdin, and kept in the credential store."""
+    """Set a key of the configuration. A secret is asked for, or read with --stdin, and kept in the credential store."""
     from ucrmmail.cli.setting import read_value, set_plain, set_secret
 
     declared = _key(key)
@@ -101,7 +97,7 @@ def set_key(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config get smtp.host\n  ucrmmail config get throttler.duration --json")
 def get(context: typer.Context, key: KeyArgument, as_json: JsonOption = False) -> None:
-    """Print the value that applies: of a list one item a line, of an unset key its default."""
+    """Print the value that applies. Of a list one item a line, of an unset key its default."""
     declared = _key(key)
     if declared.secret and not as_json:
         raise UsageError(
@@ -142,7 +138,7 @@ def unset(context: typer.Context, key: KeyArgument) -> None:
 
 @app.command("list", epilog="\b\nExamples:\n  ucrmmail config list\n  ucrmmail config list --json | jq .keys")
 def list_keys(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show every key with its value, its default, and where the value comes from."""
+    """Show every key with its value, its default and its origin."""
     from ucrmmail.output import machine, settings
 
     config = invocation(context).config()
@@ -209,11 +205,11 @@ def _as_problem(location: Location, error: UcrmmailError) -> Problem:
 def presets(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Show what to type for this one.", autocompletion=complete_preset),
+        typer.Argument(metavar="[PRESET]", help="Show what to type for this one."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the providers that are known by name, and the limits they publish."""
+    """Show the providers known by name, and the limits they publish."""
     from ucrmmail.config.presets import NAMES, PRESETS
     from ucrmmail.output import machine, settings
 
@@ -230,7 +226,7 @@ def presets(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config edit\n  EDITOR=nano ucrmmail config edit")
 def edit(context: typer.Context) -> None:
-    """Open the file in $VISUAL or $EDITOR; it replaces the old one only when it is valid."""
+    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid."""
     from ucrmmail.cli.editor import Draft, editor_command
     from ucrmmail.config.edit import read_text, replace_text
     from ucrmmail.config.sample import sample

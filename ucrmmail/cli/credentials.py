@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from ucrmmail.credentials.find import Store
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="See where the account's secret comes from, or delete it."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="See where the account's secret comes from, or delete it.",
+    epilog="""\b
+Examples:
+  ucrmmail credentials status
+  ucrmmail credentials delete
+
+\b
+To set it: ucrmmail config set smtp.password""",
 )
 
 

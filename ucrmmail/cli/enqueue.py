@@ -88,9 +88,10 @@ def enqueue(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put messages into the queue, and print one queue id for each, in the order of the files.
+    """Queue message files, and print a queue id for each.
 
-    An id that is printed is durable. A file that cannot be accepted is reported, and the others go on.
+    The ids are in the order of the files. An id that is printed is durable. A file that cannot be accepted is
+    reported, and the others go on.
     """
     from ucrmmail.config.submission import read_submission_settings
 

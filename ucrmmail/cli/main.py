@@ -10,12 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail import __version__
 from ucrmmail.cli.context import Invocation
-from ucrmmail.output.human import say
+from ucrmmail.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_EXAMPLES = """\b
+Examples:
+  ucrmmail config set smtp.transport gmail
+  ucrmmail config set smtp.password
+  ucrmmail test-send me@example.com
+  ucrmmail flush --dry-run
+  ucrmmail queue list
+
+The guide is in the manual: `man 7 ucrmmail`."""
 
 
 def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
@@ -30,8 +39,9 @@ def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
         # Typer's would start Python at each Tab; those in completions/ do not.
         add_completion=False,
         context_settings={"help_option_names": ["-h", "--help"]},
+        epilog=_EXAMPLES,
     )
-    app.callback()(_top)
+    app.callback(invoke_without_command=True)(_top)
     named = _ADD.get(_first_word(arguments))
     for add in _ADD.values() if named is None else (named,):
         add(app)
@@ -49,25 +59,26 @@ def _first_word(arguments: Sequence[str]) -> str:
     return ""
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        say(f"ucrmmail {__version__}")
-        raise typer.Exit
-
-
 def _top(
     context: typer.Context,
     config: Annotated[
         str | None,
         typer.Option("--config", metavar="FILE", help="Use this configuration file (before UCRMMAIL_CONFIG)."),
     ] = None,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --version: Python, libraries and paths too.")] = False,
 ) -> None:
     """Configure outgoing mail, prove that it works, and send what is queued within the provider's limits."""
-    del version
     context.obj = Invocation(config_option=config)
+    if version:
+        from ucrmmail.cli.version import show_version
+
+        show_version(context.obj.location(), as_json=as_json)
+        raise typer.Exit
+    if as_json:
+        raise UsageError("--json stands before a command", remedy="put it behind the command")
+    if context.invoked_subcommand is None:
+        context.fail("Missing command.")
 
 
 def _add_config(app: typer.Typer) -> None:

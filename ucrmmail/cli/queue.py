@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="List, show, hold, release, retry and remove queued messages.",
+    help="See, hold, release, retry and remove queued messages.",
     epilog="""\b
 Examples:
   ucrmmail queue list --state deferred
@@ -33,33 +33,13 @@ Examples:
   ucrmmail queue retry --all
   ucrmmail queue remove --state failed --yes
 
-\b
 Ends with 66 when a queue id is not in the queue, with 75 when a message is being sent at this moment.""",
 )
 
 
-def _complete_id(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the queue ids that begin so; nothing when the queue cannot be read."""
-    from ucrmmail.errors import UcrmmailError
-    from ucrmmail.spool.listing import STATES, queue_ids
-
-    try:
-        directory = _spool_directory(context)
-        found = chain.from_iterable(queue_ids(directory, state) for state in STATES)
-        return [queue_id for queue_id in found if queue_id.startswith(incomplete)][:100]
-    except (UcrmmailError, OSError):
-        return []
-
-
-def _complete_state(incomplete: str) -> list[str]:
-    from ucrmmail.spool.listing import STATES
-
-    return [state for state in STATES if state.startswith(incomplete)]
-
-
 IdsArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[QUEUE_ID]...", autocompletion=_complete_id, show_default=False, help="Messages."),
+    typer.Argument(metavar="[QUEUE_ID]...", show_default=False, help="Messages."),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All messages for which it makes sense.")]
 StateOption = Annotated[
@@ -67,7 +47,6 @@ StateOption = Annotated[
     typer.Option(
         "--state",
         metavar="STATE",
-        autocompletion=_complete_state,
         help="Only messages in this state: waiting, deferred, held or failed.",
     ),
 ]
@@ -105,7 +84,7 @@ def list_messages(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the messages: waiting ones in sending order, then deferred, held and failed ones."""
+    """List the messages. Waiting ones come first, in sending order, then deferred, held and failed ones."""
     from ucrmmail.output.queue import show_list
     from ucrmmail.spool.listing import STATES, messages
 
@@ -149,10 +128,10 @@ def _found(directory: str, queue_id: str) -> QueuedMessage:
 @app.command(epilog="\b\nExample:\n  ucrmmail queue show 1-20261123T110559.123456-k3x9qa")
 def show(
     context: typer.Context,
-    queue_id: Annotated[str, typer.Argument(metavar="QUEUE_ID", autocompletion=_complete_id, show_default=False)],
+    queue_id: Annotated[str, typer.Argument(metavar="QUEUE_ID", show_default=False)],
     as_json: JsonOption = False,
 ) -> None:
-    """Show a message: its envelope, what became of each recipient, its header and first lines."""
+    """Show a message, and what became of each recipient. Its header and its first lines are shown too."""
     from ucrmmail.output.queue import show_message, whole_document
 
     message = _found(_spool_directory(context), queue_id)
@@ -179,7 +158,7 @@ def hold(
 
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=("waiting", "deferred"))
+    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["hold"])
     _change(manage.hold(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -198,7 +177,7 @@ def release(
 
     del yes
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=("held",))
+    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["release"])
     _change(manage.release(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -212,12 +191,12 @@ def retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try deferred messages now, and failed ones from the start; who was relayed is not sent to again."""
+    """Try deferred messages now, and failed ones from the start. Who was relayed is not sent to again."""
     from ucrmmail.spool import manage
 
     del yes
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=("deferred", "failed"))
+    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["retry"])
     _change(manage.retry(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -233,10 +212,9 @@ def remove(
 ) -> None:
     """Remove messages for good. Nobody is told; many at once only after a question, or with --yes."""
     from ucrmmail.spool import manage
-    from ucrmmail.spool.listing import STATES
 
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=tuple(STATES))
+    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["remove"])
     if not queue_ids and not yes:
         chosen = list(chosen)
         _ask(len(chosen))

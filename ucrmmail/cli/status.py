@@ -23,7 +23,7 @@ Examples:
 
 
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show what waits in the queue, the limits' windows, the account and the last run."""
+    """Show what waits, the limits, and how the last run ended."""
     from ucrmmail.delivery.account import load_account
     from ucrmmail.output import machine
     from ucrmmail.output.status import say_status, status_document

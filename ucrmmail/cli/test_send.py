@@ -31,10 +31,10 @@ def test_send(
     transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a test message now, not through the queue, and show each stage.
+    """Send a test message at once, and show each stage.
 
-    Exits 0 when the smarthost took it for every address, 1 when it refused one; 69, 75, 77 or 78 when there was no
-    session.
+    It does not go through the queue. Exits 0 when the smarthost took it for every address, 1 when it refused one; 69,
+    75, 77 or 78 when there was no session.
     """
     from ucrmmail.output.stages import show_test
 

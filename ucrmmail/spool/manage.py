@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 # Changes are made durable together, this many at a time, before they are told.
 _TOGETHER = 500
 
+STATES_FOR = {
+    "hold": ("waiting", "deferred"),
+    "release": ("held",),
+    "retry": ("deferred", "failed"),
+    "remove": tuple(STATES),
+}
+"""The states in which a message is meant when all are: in the others there is nothing to do."""
+
 UNKNOWN = "is not in the queue"
 BUSY = "is being sent at this moment"
 

@@ -1,0 +1,207 @@
+# fish completion for ucrmmail; made by `make docs` from the command tree.
+# Commands and options are known here. Only values (keys, queue ids ...) are asked for, of `ucrmmail __complete`.
+
+set -g __ucrmmail_commands \
+    /test-send \
+    /enqueue \
+    /flush \
+    /status \
+    /config \
+    /config/set \
+    /config/get \
+    /config/unset \
+    /config/list \
+    /config/path \
+    /config/check \
+    /config/presets \
+    /config/edit \
+    /credentials \
+    /credentials/status \
+    /credentials/delete \
+    /queue \
+    /queue/list \
+    /queue/show \
+    /queue/hold \
+    /queue/release \
+    /queue/retry \
+    /queue/remove
+set -g __ucrmmail_options_with_value \
+    ' --config' \
+    '/test-send --from' \
+    '/test-send --subject' \
+    '/enqueue --from' \
+    '/enqueue --to' \
+    '/enqueue --priority' \
+    '/flush --time-limit' \
+    '/flush --message-limit' \
+    '/config/set --store' \
+    '/credentials/delete --store' \
+    '/queue/list --state' \
+    '/queue/list --sender' \
+    '/queue/list --recipient' \
+    '/queue/hold --state' \
+    '/queue/release --state' \
+    '/queue/retry --state' \
+    '/queue/remove --state'
+
+# Print the command before the cursor, as /config/set, and which of its arguments the cursor is at.
+function __ucrmmail_place
+    set -l path ''
+    set -l position 1
+    set -l pending 0
+    set -l ended 0
+    set -l words (commandline -opc)
+    set -e words[1]
+    for word in $words
+        if test $pending = 1
+            set pending 0
+        else if test $ended = 0 -a "$word" = --
+            set ended 1
+        else if test $ended = 0; and string match -q -- '-*' "$word"
+            contains -- "$path $word" $__ucrmmail_options_with_value; and set pending 1
+        else if contains -- "$path/$word" $__ucrmmail_commands
+            set path "$path/$word"
+        else
+            set position (math $position + 1)
+        end
+    end
+    echo $path
+    echo $position
+end
+
+# Whether the cursor is behind the command PATH, and at its argument FIRST to LAST.
+function __ucrmmail_at
+    set -l place (__ucrmmail_place)
+    test "$place[1]" = "$argv[1]"; or return 1
+    set -q argv[2]; or return 0
+    test $place[2] -ge $argv[2]; or return 1
+    set -q argv[3]; or return 0
+    test $place[2] -le $argv[3]
+end
+
+# Print the values of a kind with their descriptions.
+function __ucrmmail_values
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l current (commandline -ct)
+    # fish asks for arguments too where an option is being typed, or a path.
+    string match -qr '^-[^=]*$' -- "$current"; and return
+    test "$argv[1]" = value; and string match -qr '^[/~.]' -- "$current"; and return
+    command ucrmmail __complete $argv[1] $words "$current" 2>/dev/null
+end
+
+complete -c ucrmmail -f
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a enqueue -d 'Queue message files, and print a queue id for each'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a flush -d 'Send what is queued, within the limits'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a status -d 'Show what waits, the limits, and how the last run ended'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a config -d 'Set, show and check the configuration'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a credentials -d 'See where the account\'s secret comes from, or delete it'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a queue -d 'See, hold, release, retry and remove queued messages'
+complete -c ucrmmail -n '__ucrmmail_at \'\'' -l config -r -F -d 'Use this configuration file (before UCRMMAIL_CONFIG)'
+complete -c ucrmmail -n '__ucrmmail_at \'\'' -l version -d 'Show the version and exit'
+complete -c ucrmmail -n '__ucrmmail_at \'\'' -l json -d 'With --version: Python, libraries and paths too'
+complete -c ucrmmail -n '__ucrmmail_at \'\'' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l from -x -a '(__ucrmmail_values address)' -d 'Send from this address'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l subject -x -d 'The subject'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the dialogue, without secrets'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /test-send 1' -a '(__ucrmmail_values address)'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l from -x -a '(__ucrmmail_values address)' -d 'Where bounces go ("<>": nowhere)'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l to -x -a '(__ucrmmail_values address)' -d 'Send to this address, not to those in the header; repeatable'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l priority -x -a '(__ucrmmail_values priority)' -d 'urgent, normal or bulk; else what the header says'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /enqueue 1' -F
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l time-limit -x -d 'Begin no message after this time, such as 50s'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l message-limit -x -d 'Send at most N messages (0: no limit)'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l wait -d 'Sleep through pauses that fit the time limit, or leave at once'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l no-wait -d 'Sleep through pauses that fit the time limit, or leave at once'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l dry-run -d 'Send nothing: show what would go, and when'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -s v -l verbose -d 'Print a line for each recipient'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /status' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /status' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a set -d 'Set a key of the configuration'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a get -d 'Print the value that applies'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a unset -d 'Take a key out of the file, so that its default applies again'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a list -d 'Show every key with its value, its default and its origin'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a path -d 'Print which file applies; on standard error, why'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a check -d 'Show all that is wrong, and what is probably not meant'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a presets -d 'Show the providers known by name, and the limits they publish'
+complete -c ucrmmail -n '__ucrmmail_at /config 1 1' -a edit -d 'Edit the file in $VISUAL or $EDITOR'
+complete -c ucrmmail -n '__ucrmmail_at /config' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/set' -l stdin -d 'Read the value from standard input (of a secret: the first line)'
+complete -c ucrmmail -n '__ucrmmail_at /config/set' -l store -x -a '(__ucrmmail_values store)' -d 'Where a secret is kept: keyring, file or command'
+complete -c ucrmmail -n '__ucrmmail_at /config/set' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/set 1 1' -a '(__ucrmmail_values key)'
+complete -c ucrmmail -n '__ucrmmail_at /config/set 2' -a '(__ucrmmail_values value)'
+complete -c ucrmmail -n '__ucrmmail_at /config/set 2; and string match -qr "^[/~.]" -- (commandline -ct)' -F
+complete -c ucrmmail -n '__ucrmmail_at /config/get' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /config/get' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/get 1 1' -a '(__ucrmmail_values key)'
+complete -c ucrmmail -n '__ucrmmail_at /config/unset' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/unset 1 1' -a '(__ucrmmail_values key)'
+complete -c ucrmmail -n '__ucrmmail_at /config/list' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /config/list' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/path' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /config/path' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/check' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /config/check' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/presets' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /config/presets' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /config/presets 1 1' -a '(__ucrmmail_values preset)'
+complete -c ucrmmail -n '__ucrmmail_at /config/edit' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a status -d 'Tell which source has the secret: here, and as cron would see it'
+complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a delete -d 'Delete the account\'s secret from its source'
+complete -c ucrmmail -n '__ucrmmail_at /credentials' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l as-cron -d 'Look only with the environment that cron gives, or only with this one'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l here -d 'Look only with the environment that cron gives, or only with this one'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l store -x -a '(__ucrmmail_values store)' -d 'From keyring or file, instead of the configured source'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l yes -d 'Do not ask'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a list -d 'List the messages'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a show -d 'Show a message, and what became of each recipient'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a hold -d 'Keep messages from being sent until they are released'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a release -d 'Let held messages be sent again'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a retry -d 'Try deferred messages now, and failed ones from the start'
+complete -c ucrmmail -n '__ucrmmail_at /queue 1 1' -a remove -d 'Remove messages for good'
+complete -c ucrmmail -n '__ucrmmail_at /queue' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list' -l sender -x -a '(__ucrmmail_values address)' -d 'Only with this reverse-path, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list' -l recipient -x -a '(__ucrmmail_values address)' -d 'Only to this recipient, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/list 1' -a '(__ucrmmail_values queue-id)'
+complete -c ucrmmail -n '__ucrmmail_at /queue/show' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/show' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/show 1 1' -a '(__ucrmmail_values queue-id)'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l all -d 'All messages for which it makes sense'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l yes -d 'Do not ask'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold 1' -a '(__ucrmmail_values queue-id)'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l all -d 'All messages for which it makes sense'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l yes -d 'Do not ask'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release 1' -a '(__ucrmmail_values queue-id)'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l all -d 'All messages for which it makes sense'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l yes -d 'Do not ask'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry 1' -a '(__ucrmmail_values queue-id)'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l all -d 'All messages for which it makes sense'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l yes -d 'Do not ask'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove 1' -a '(__ucrmmail_values queue-id)'

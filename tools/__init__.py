@@ -1,0 +1,1 @@
+"""Programs for those who maintain ucrmmail; none of them is installed."""
