@@ -28,7 +28,6 @@ Examples:
 STANDARD_INPUT = "-"
 # Synced together. A reader of the ids sees the first ones after some tens of milliseconds.
 _TOGETHER = 256
-_MICROSECOND = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def enqueue_files(
     What is wrong with one file concerns no other. When the spool fails (a full disk), the rest is not tried.
     """
     from ucrmmail.spool.batch import Batch
-    from ucrmmail.spool.layout import new_queue_id
+    from ucrmmail.spool.layout import NEXT_ID_S, new_queue_id
 
     result = Enqueued()
     arriving: list[str] = []
@@ -150,7 +149,7 @@ def enqueue_files(
                     result.fail((file,), error)
                     continue
                 # Ids are sending order: the order of the files.
-                latest = max(time.time(), latest + _MICROSECOND)
+                latest = max(time.time(), latest + NEXT_ID_S)
                 arriving.append(file)
                 batch.add(
                     new_queue_id(latest, prepared.priority),

@@ -22,7 +22,7 @@ from ucrmmail.errors import DataError, NoUserError, UcrmmailError
 from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all
 from ucrmmail.spool.accept import forget
 from ucrmmail.spool.batch import Batch
-from ucrmmail.spool.layout import DROP, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
+from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
 from ucrmmail.spool.moves import Moves, find
 from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
 from ucrmmail.spool.recovery import TAKEN_SUFFIX
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from ucrmmail.message.prepare import Prepared
 
-_MICROSECOND = 1e-6
 _BATCH = 64
 
 
@@ -115,7 +114,7 @@ class _Taker:
                 else:
                     self._reject(f"{self._directory}/{DROP}/{name}", name, reason)
                 continue
-            at += _MICROSECOND
+            at += NEXT_ID_S
             self._take(drop, name, now, new_queue_id(at, "normal"))
 
     def _take(self, drop: int, name: str, now: float, queue_id: str) -> None:

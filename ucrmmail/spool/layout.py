@@ -53,6 +53,9 @@ PRIORITIES = ("urgent", "normal", "bulk")
 """In sending order; the first character of a queue id is the place in this row."""
 
 # Without letters and digits that people mistake for one another.
+# Between the times of two ids that must keep their order. One microsecond is not enough: a float of our days tells a
+# quarter of one, so that two times in a row could round to the same.
+NEXT_ID_S = 2e-6
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 31
 _BUCKET_LENGTH = 15

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ucrmmail.errors import CannotCreateError, PermissionDeniedError
 from ucrmmail.spool.layout import (
+    NEXT_ID_S,
     PRIORITIES,
     accepted_at,
     bucket_of,
@@ -164,3 +165,13 @@ def test_a_spool_that_cannot_be_made_says_where_and_why(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError) as caught:
         make_spool(str(tmp_path / "file" / "spool"))
     assert "file/spool" in caught.value.what
+
+
+@given(st.floats(1_700_000_000.0, 4_000_000_000.0))
+def test_ids_in_a_row_keep_their_order(now: float) -> None:
+    ids = []
+    for _ in range(20):
+        ids.append(new_queue_id(now, "normal"))
+        now += NEXT_ID_S
+    assert len({queue_id[:25] for queue_id in ids}) == 20
+    assert ids == sorted(ids)
