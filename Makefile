@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a real smarthost, a system call trace.
-TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix strace
+TEST_PACKAGES := dbus gnome-keyring libsecret-tools nsd postfix strace
 DEMO_PACKAGES := dbus gnome-keyring
 
 .PHONY: demo test lint unit bench docs clean
