@@ -74,6 +74,8 @@ class Record:
 
     def mark(self, start: int, end: int) -> Mark:
         """Return the place in the record in the form that is shown."""
+        if self.text.isascii():
+            return Mark(self.text, start, end)
         before = shown(self.text[:start])
         part = shown(self.text[start:end])
         return Mark(before + part + shown(self.text[end:]), len(before), len(before) + len(part))
