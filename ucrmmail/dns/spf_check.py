@@ -117,7 +117,7 @@ async def check_spf(
     if len(records) == 1:
         findings += await _anyone(domain, resolver, findings, now)
         findings += [_of_address(domain, address) for address in addresses]
-    findings += _expected(domain, tree, expected_includes, addresses)
+        findings += _expected(domain, tree, expected_includes, addresses)
     if records and not any(found.severity in (Severity.WARN, Severity.FAIL, Severity.ERROR) for found in findings):
         what = f"the record is well formed and uses {tree.lookups()} of {MAX_LOOKUPS} lookups"
         findings.insert(0, finding("spf-valid", domain, what))
@@ -217,13 +217,20 @@ def _below(tree: Tree) -> list[Finding]:
         elif entry.count == 0:
             found.append(finding("spf-include-without-record", entry.domain, f"{way}: {entry.problem}"))
         elif entry.problem:
-            found.append(finding("spf-include-invalid", entry.domain, f"{way}: {entry.problem}"))
+            mark = tree.mark(entry.domain, entry.record.faults[0]) if entry.record else None
+            found.append(finding("spf-include-invalid", entry.domain, f"{way}: {entry.problem}", mark=mark))
         elif entry.record and (term_of_all := passes_all(entry.record)):
             what = f"{way}: {term_of_all.text} there lets everybody pass"
-            found.append(finding("spf-include-passes-all", entry.domain, what))
+            mark = tree.mark(entry.domain, term_of_all)
+            found.append(finding("spf-include-passes-all", entry.domain, what, mark=mark))
     loops = tree.loops()
     found += [
-        finding("spf-include-loop", domain, f"{shown(term.text)} in the record of {domain} leads back")
+        finding(
+            "spf-include-loop",
+            domain,
+            f"{shown(term.text)} in the record of {domain} leads back",
+            mark=tree.mark(domain, term),
+        )
         for domain, term in loops
     ]
     if not loops:
@@ -241,7 +248,12 @@ def _limits(tree: Tree, probes: tuple[Probe, ...]) -> list[Finding]:
     if lookups > MAX_LOOKUPS:
         found.append(finding("spf-too-many-lookups", tree.domain, f"{lookups} of {MAX_LOOKUPS} lookups"))
         found += [
-            finding("spf-over-limit-term", step.domain, f"{shown(step.term.text)} is lookup {step.position}")
+            finding(
+                "spf-over-limit-term",
+                step.domain,
+                f"{shown(step.term.text)} is lookup {step.position}",
+                mark=tree.mark(step.domain, step.term),
+            )
             for step in tree.steps()
             if step.position > MAX_LOOKUPS
         ]
@@ -249,12 +261,13 @@ def _limits(tree: Tree, probes: tuple[Probe, ...]) -> list[Finding]:
         found.append(finding("spf-many-lookups", tree.domain, f"{lookups} of {MAX_LOOKUPS} lookups"))
     for result in probes:
         way = f"{shown(result.term.text)} in the record of {result.domain} asks {result.rdtype} of {result.name}"
+        mark = tree.mark(result.domain, result.term)
         if result.is_void:
-            found.append(finding("spf-void-lookup", result.domain, f"{way}: {result.status}"))
+            found.append(finding("spf-void-lookup", result.domain, f"{way}: {result.status}", mark=mark))
         elif not result.status.is_known:
-            found.append(finding("spf-lookup-dns-error", result.domain, f"{way}: {result.status}"))
+            found.append(finding("spf-lookup-dns-error", result.domain, f"{way}: {result.status}", mark=mark))
         elif result.detail:
-            found.append(finding("spf-too-many-mx", result.domain, f"{way}: {result.detail}"))
+            found.append(finding("spf-too-many-mx", result.domain, f"{way}: {result.detail}", mark=mark))
     voids = sum(1 for result in probes if result.is_void)
     if voids > MAX_VOID_LOOKUPS:
         what = f"{voids} lookups find nothing, {MAX_VOID_LOOKUPS} may"

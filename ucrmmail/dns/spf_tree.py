@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ucrmmail.dns.answer import Answer, Resolver
+    from ucrmmail.dns.finding import Mark
+    from ucrmmail.dns.spf_record import Fault
 
 MAX_DOMAINS = 60  # of one tree; a record that needs more has lost long before
 _MAX_STEPS = 60  # of one walk in the order of evaluation
@@ -107,6 +109,11 @@ class Tree:
     def published(self, domain: str) -> Published | None:
         """Return what a domain of the tree publishes; None beyond the size of a tree."""
         return self._published.get(domain.lower())
+
+    def mark(self, domain: str, term: Term | Fault) -> Mark | None:
+        """Return the place of a term in its record."""
+        entry = self.published(domain)
+        return entry.record.mark(term.start, term.end) if entry and entry.record else None
 
     @property
     def records(self) -> tuple[Published, ...]:
