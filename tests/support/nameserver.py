@@ -189,8 +189,8 @@ def saying(*records: str, flags: int = dns.flags.RA) -> Behaviour:
 
 
 @contextlib.asynccontextmanager
-async def serving(records: Mapping[tuple[str, str], object]) -> AsyncIterator[Nameserver]:
-    """Serve a dictionary zone over UDP and TCP; a Status as a value becomes SERVFAIL."""
+async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float = 0.0) -> AsyncIterator[Nameserver]:
+    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL."""
     zone = Zone(records)
 
     def answer(query: dns.message.Message, tcp: bool) -> bytes:
@@ -218,7 +218,7 @@ async def serving(records: Mapping[tuple[str, str], object]) -> AsyncIterator[Na
             wire = reply.to_wire()
         return wire
 
-    async with Responder(answer) as server:
+    async with Responder(answer, delay_s=delay_s) as server:
         yield server
 
 

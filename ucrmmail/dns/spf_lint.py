@@ -97,7 +97,10 @@ def _all(domain: str, record: Record) -> Iterator[Finding]:
     position = next((index for index, term in enumerate(record.mechanisms) if term.name == "all"), None)
     redirect = record.modifier("redirect")
     if position is None:
-        if redirect is None:
+        # The end may be there, in a term that cannot be read or ran into it: one mistake is told once.
+        hidden = [record.text[fault.start : fault.end] for fault in record.faults[:_MAX_SLIPS]]
+        hidden += [term.text for term in record.mechanisms[-1:] if slip_of_term(term)]
+        if redirect is None and not any("all" in text.lower() or "redirect" in text.lower() for text in hidden):
             yield finding("spf-no-all", domain, "the record has neither all nor redirect=")
         return
     term = record.mechanisms[position]

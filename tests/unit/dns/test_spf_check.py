@@ -51,6 +51,19 @@ def found(result: SpfReport, code: str) -> Finding:
     return next(finding for finding in result.findings if finding.code == code)
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        "v=spf1 mx\u00a0-all",
+        "v=spf1 mx;-all",
+        "v=spf1 include:_spf.provider.example-all",
+        "v=spf1 redirect:_spf.provider.example",
+    ],
+)
+def test_end_that_is_hidden_in_another_mistake_is_not_called_missing(record: str) -> None:
+    assert "spf-no-all" not in codes(report(record))
+
+
 def test_good_record_gets_one_verdict_and_no_proposal() -> None:
     good = report("v=spf1 mx include:_spf.provider.example -all")
     assert [(finding.code, finding.severity) for finding in good.findings] == [("spf-valid", Severity.PASS)]
