@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_LOOKUPS = 10  # terms that ask the DNS, RFC 7208 section 4.6.4
 MAX_VOID_LOOKUPS = 2
 MAX_NAMES = 10  # of one MX or PTR answer
+_MAX_PROBLEM = 400
 
 ADDRESS_TYPE = {4: "A", 6: "AAAA"}
 
@@ -165,7 +166,7 @@ class _EndError(Exception):
     def __init__(self, verdict: SpfVerdict, problem: str, at: str) -> None:
         super().__init__(problem)
         self.verdict = verdict
-        self.problem = problem
+        self.problem = problem[:_MAX_PROBLEM]  # a term of a hostile record may have 64 kilobytes
         self.at = at
 
 

@@ -13,6 +13,8 @@ from ucrmmail.dns.finding import Finding, Severity
 if TYPE_CHECKING:
     from ucrmmail.dns.finding import Mark
 
+_MAX_SENTENCE = 500
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -429,9 +431,14 @@ def finding(
         code,
         severity or entry.severity,
         subject,
-        what,
+        _clipped(what),
         entry.why,
-        remedy or entry.remedy,
+        _clipped(remedy) or entry.remedy,
         f"RFC 7208 {entry.section}",
         mark,
     )
+
+
+def _clipped(text: str) -> str:
+    """Return a sentence of a length that is read, whatever a stranger's 64 kilobytes made of it."""
+    return text if len(text) <= _MAX_SENTENCE else text[: _MAX_SENTENCE - 3] + "..."

@@ -468,6 +468,8 @@ def test_record_of_64_kilobytes_takes_no_time(term: str) -> None:
     started = time.monotonic()
     result = report(text, ips=("198.51.100.1",))
     assert time.monotonic() - started < 3
+    assert max(len(finding.what) + len(finding.remedy) for finding in result.findings) <= 1000
+    assert max(len(each.evaluation.problem) for each in result.addresses) <= 500
     assert max(sum(1 for finding in result.findings if finding.code == code) for code in codes(result)) <= 10
 
 
