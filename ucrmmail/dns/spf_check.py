@@ -194,8 +194,7 @@ async def _elsewhere(domain: str, resolver: Resolver) -> list[Finding]:
 def _below(tree: Tree) -> list[Finding]:
     """Judge the domains that the record leads to."""
     found = []
-    used: Counter[str] = Counter()
-    own: dict[str, bool] = defaultdict(bool)
+    users: dict[str, set[str]] = defaultdict(set)
     where: dict[str, str] = {}
     for entry in tree.records:
         if entry.record is None:
@@ -207,8 +206,7 @@ def _below(tree: Tree) -> list[Finding]:
                     what = f"{shown(term.text)} names no possible domain"
                     found.append(finding("spf-include-without-record", entry.domain, what))
                 continue
-            used[target] += 1
-            own[target] |= entry.domain == tree.domain
+            users[target].add(entry.domain)
             where[target] = f"{shown(term.text)} in the record of {entry.domain}"
     for entry in tree.records[1:]:
         way = where[entry.domain]
@@ -235,9 +233,9 @@ def _below(tree: Tree) -> list[Finding]:
     ]
     if not loops:
         found += [
-            finding("spf-include-twice", target, f"{target} is included {times} times")
-            for target, times in used.items()
-            if times > 1 and own[target]  # what a provider does inside its own records is its own affair
+            finding("spf-include-twice", target, f"{target} is included by {' and '.join(sorted(domains)[:5])}")
+            for target, domains in users.items()
+            if len(domains) > 1 and tree.domain in domains  # what others do in their own records is their affair
         ]
     return found
 
@@ -263,7 +261,8 @@ def _limits(tree: Tree, probes: tuple[Probe, ...]) -> list[Finding]:
         way = f"{shown(result.term.text)} in the record of {result.domain} asks {result.rdtype} of {result.name}"
         mark = tree.mark(result.domain, result.term)
         if result.is_void:
-            found.append(finding("spf-void-lookup", result.domain, f"{way}: {result.status}", mark=mark))
+            remedy = "mx: takes a domain; for a mail host write a: and its name." if result.rdtype == "MX" else ""
+            found.append(finding("spf-void-lookup", result.domain, f"{way}: {result.status}", remedy=remedy, mark=mark))
         elif not result.status.is_known:
             found.append(finding("spf-lookup-dns-error", result.domain, f"{way}: {result.status}", mark=mark))
         elif result.detail:

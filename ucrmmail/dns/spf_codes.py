@@ -111,6 +111,13 @@ _TABLE: dict[str, _Entry] = {
         "Put one space between the terms.",
         "sections 3.3 and 4.6.1",
     ),
+    "spf-space-inside": _Entry(
+        _F,
+        "A space stands inside a term and makes two of it.",
+        _PERMERROR,
+        "Remove the space.",
+        "section 4.6.1",
+    ),
     "spf-wrong-separator": _Entry(
         _F,
         "Terms are separated by a comma, a semicolon, a tab or a line break.",

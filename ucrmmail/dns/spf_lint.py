@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.spf_codes import finding
 from ucrmmail.dns.spf_record import Record, Term, shown
-from ucrmmail.dns.spf_slips import slip_of_fault, slip_of_term
+from ucrmmail.dns.spf_slips import slip_of_term, slips_of_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +50,7 @@ def passes_all(record: Record) -> Term | None:
 
 
 def _faults(domain: str, record: Record) -> Iterator[Finding]:
-    for fault in record.faults[:_MAX_SLIPS]:
-        slip = slip_of_fault(record, fault)
+    for slip in slips_of_faults(record, _MAX_SLIPS):
         yield finding(slip.code, domain, slip.what, remedy=_meant(slip.meant), mark=record.mark(slip.start, slip.end))
 
 
@@ -66,7 +66,7 @@ def _slips(domain: str, record: Record) -> Iterator[Finding]:
 def _meant(text: str | None) -> str:
     if text is None:
         return ""
-    return f"Write {shown(text)} instead." if text else "Remove it."
+    return f"Write {shown(text).strip()} instead." if text else "Remove it."
 
 
 def _seams(domain: str, record: Record, strings: tuple[bytes, ...]) -> Iterator[Finding]:
@@ -104,7 +104,8 @@ def _all(domain: str, record: Record) -> Iterator[Finding]:
             yield finding("spf-no-all", domain, "the record has neither all nor redirect=")
         return
     term = record.mechanisms[position]
-    if term.qualifier == "+":
+    lonely = re.search(r" [+\-?~] +\Z", record.text[: term.start])
+    if term.qualifier == "+" and not lonely:
         yield finding("spf-plus-all", domain, f"{term.text} lets everybody pass", mark=_at(record, term))
     elif term.qualifier == "?":
         yield finding("spf-neutral-all", domain, f"{term.text} says nothing of other servers", mark=_at(record, term))

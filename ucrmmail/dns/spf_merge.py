@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.spf_record import Record, Term, parse_record, shown
-from ucrmmail.dns.spf_slips import slip_of_fault, slip_of_term
+from ucrmmail.dns.spf_slips import slip_of_term, slips_of_faults
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,12 +76,15 @@ def merged(records: Sequence[Record]) -> Draft:
         changes += corrected
         ended = False
         for term in good:
-            if term.name == "all":
+            if term.name == "all" and term.qualifier:
                 if not ended:
                     closings.append(term.qualifier)
                 ended = True
             elif term.name == "redirect":
-                redirects.append(term.target)
+                if term.target in redirects:
+                    changes.append(f"leaves out the second {shown(term.text)}")
+                else:
+                    redirects.append(term.target)
             elif term.qualifier:
                 if _key(term) in mechanisms:
                     if len(records) == 1:
@@ -141,18 +144,16 @@ def _corrected(record: Record) -> tuple[list[Term], list[str], list[str]]:
             changes.append(f"writes {meant.strip() or 'nothing'} for {shown(text[start:end])}")
         text = "".join(pieces) + text[at:]
     read = parse_record(text.encode("utf-8", "surrogateescape"))
-    lost = [shown(read.text[fault.start : fault.end]) for fault in read.faults]
+    repeated = {term.start for term in read.modifiers}
+    lost = [shown(read.text[fault.start : fault.end]) for fault in read.faults if fault.start not in repeated]
     return sorted((*read.mechanisms, *read.modifiers), key=lambda term: term.start), lost, changes
 
 
 def _replacements(record: Record) -> list[tuple[int, int, str]]:
-    found = []
-    for fault in record.faults:
-        slip = slip_of_fault(record, fault)
-        if slip.meant is not None and slip.meant != record.text[fault.start : fault.end]:
-            found.append((fault.start, fault.end, slip.meant))
-    for term in (*record.mechanisms, *record.modifiers):
-        other = slip_of_term(term)
-        if other is not None and other.meant is not None:
-            found.append((term.start, term.end, other.meant))
-    return found
+    slips = slips_of_faults(record, len(record.faults))
+    slips += [slip for term in (*record.mechanisms, *record.modifiers) if (slip := slip_of_term(term))]
+    return [
+        (slip.start, slip.end, slip.meant)
+        for slip in slips
+        if slip.meant is not None and slip.meant != record.text[slip.start : slip.end]
+    ]

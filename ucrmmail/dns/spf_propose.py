@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
@@ -50,7 +50,10 @@ async def propose(sender: Sender, answer: Answer, resolver: Resolver) -> tuple[P
     sources = published or [slip.encode("ascii", "replace") for slip in slips[:1]]
     if not sources and not sender.addresses and not sender.includes:
         return ()
-    draft = await _pruned(merged([parse_record(source) for source in sources]), sender, resolver)
+    draft = merged([parse_record(source) for source in sources])
+    if slips and not published:
+        draft = replace(draft, changes=("begins it with v=spf1 and a space", *draft.changes))
+    draft = await _pruned(draft, sender, resolver)
     tree = await _tree(draft, sender, resolver)
     draft = draft.adding([f"include:{name}" for name in sender.includes if tree.published(name) is None])
     failing = await _failing(draft, sender, resolver)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from ucrmmail.dns.spf_record import Fault, Record, Term, shown
+from ucrmmail.dns.spf_record import Fault, Record, Term, parse_record, shown
 
 _DUAL = r"(?:/[0-9]+)?(?://[0-9]+)?"
 # What editors, chat programs and web pages put in the place of ASCII.
@@ -39,11 +39,17 @@ _SECOND_TERM = re.compile(
     re.IGNORECASE,
 )
 _RUN_INTO_ALL = re.compile(r"(?<=[A-Za-z0-9])-all\Z", re.IGNORECASE)
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9_\-%{}]+(?:[.:][A-Za-z0-9_\-%{}:]*)+(?:/[0-9]+)?\Z")
 _NAMED = re.compile(r"([+\-?~]?)([A-Za-z0-9_\-]+)([:=/]?)(.*)\Z", re.DOTALL)
 _IP_LIKE = frozenset({"ip", "ipv4", "ipv6", "ip4", "ip6", "ipaddr", "address"})
 _MECHANISMS = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists", "ip", "ipv4", "ipv6"})
+# Transposed and missing letters, by the letters sorted.
+_SPELLED = {"".join(sorted(typo)): name for typo, name in (
+    ("include", "include"), ("includ", "include"), ("inclue", "include"), ("includes", "include"),
+    ("al", "all"), ("alll", "all"), ("xm", "mx"), ("exist", "exists"),
+)}  # fmt: skip
 _VERSION_SLIP = re.compile(
-    rb"""[\s"']*(?:v\s*[=:]\s*spf[\s\-_.]?[1l]?|spf1|v\s*spf1|spf\s*=\s*v?1|v=sp1|v=sfp1)[\s"';,:.]*""",
+    rb"""[\s"']*(?:v\s*[=:]\s*spf[\s\-_.]?[1l2]?|spf1|v\s*spf1|spf\s*=\s*v?1|v=sp1|v=sfp1)[\s"';,:.]*""",
     re.IGNORECASE,
 )
 _BEGINS = re.compile(
@@ -66,8 +72,46 @@ class Slip:
 def slip_of_fault(record: Record, fault: Fault) -> Slip:
     """Return what the fault of a record is called, and what was meant."""
     text = record.text[fault.start : fault.end]
+    parted = _parted(record.text, fault)
+    if parted:
+        return parted
     code, what, meant = _named(text, fault.reason)
     return Slip(code, what, fault.start, fault.end, meant)
+
+
+def slips_of_faults(record: Record, limit: int) -> list[Slip]:
+    """Return the slips of a record's faults, at most ``limit``, each place once: one slip may explain two faults."""
+    found: list[Slip] = []
+    end = 0
+    for fault in record.faults[:limit]:
+        if fault.start >= end:
+            found.append(slip_of_fault(record, fault))
+            end = found[-1].end
+    return found
+
+
+def _parted(text: str, fault: Fault) -> Slip | None:
+    """Return the slip of a term that a space cut in two: ``include: x``, ``ip4 192.0.2.1``, ``- all``, ``a /24``."""
+    word = text[fault.start : fault.end]
+    if re.fullmatch(r"/[0-9]{1,3}", word) and text[fault.start - 1] == " ":
+        what = f"{word!r} is cut off from what stands before it"
+        return Slip("spf-space-inside", what, fault.start - 1, fault.end, word)
+    following = re.compile(r" +([^ ]+)").match(text, fault.end)
+    opening = re.fullmatch(r"([+\-?~]?)(?:(include|ip4|ip6|exists|a|mx|redirect|exp)([:=]?))?", word, re.IGNORECASE)
+    if following is None or opening is None:
+        return None
+    rest = following[1]
+    whole = f"{word} {rest}"
+    what = f"{shown(whole)!r} is one term with a space inside"
+    if opening[2] is None:
+        plain = re.fullmatch(r"(?:all|a|mx|ptr|(?:include|ip4|ip6|exists|a|mx|ptr):.*)", rest, re.IGNORECASE)
+        meant = f"{word}{rest}" if plain else None
+    elif _PLAIN_VALUE.match(rest) and not _BEGINS.match(rest):
+        separator = opening[3] or ("=" if opening[2].lower() in ("redirect", "exp") else ":")
+        meant = f"{word.removesuffix(opening[3])}{separator}{rest}"
+    else:
+        meant = None
+    return Slip("spf-space-inside", what, fault.start, following.end(), meant) if meant else None
 
 
 def slip_of_term(term: Term) -> Slip | None:
@@ -83,13 +127,18 @@ def slip_of_term(term: Term) -> Slip | None:
         what = f"{text!r} inside the record: two records were pasted together"
         return Slip("spf-unknown-modifier", what, term.start, term.end, "")
     if term.name in _MECHANISMS:
-        meant = f"{term.name}:{term.target}"
-        _, _, better = _named(meant, "")
-        what = f"{text!r} is ignored: {term.name} takes a colon"
-        return Slip("spf-equals-for-colon", what, term.start, term.end, better if better is not None else meant)
+        what = f"{text!r} is ignored: it is no mechanism with ="
+        return Slip("spf-equals-for-colon", what, term.start, term.end, _with_colon(term))
     if term.name not in ("redirect", "exp"):
         return Slip("spf-unknown-modifier", f"{text!r} has no meaning", term.start, term.end)
     return None
+
+
+def _with_colon(term: Term) -> str:
+    """Return the mechanism that was meant by a modifier of its name, "" when none can be made of it."""
+    meant = f"{term.name}:{term.target}"
+    read = parse_record(f"v=spf1 {meant}".encode("utf-8", "surrogateescape"))
+    return meant if not read.faults else slip_of_fault(read, read.faults[0]).meant or ""
 
 
 def _named(text: str, reason: str) -> tuple[str, str, str | None]:
@@ -101,7 +150,9 @@ def _named(text: str, reason: str) -> tuple[str, str, str | None]:
     if re.search(r"[,;\t\r\n]", text):
         return "spf-wrong-separator", f"{seen} is one term: only spaces separate", re.sub(r"[,;\t\r\n]+", " ", text)
     if set(text) & set("\"'"):
-        return "spf-syntax", f"{seen} holds a quotation mark", text.replace('"', "").replace("'", "")
+        return "spf-syntax", f"{seen} holds a quotation mark", re.sub(r"[\\\"']", "", text)
+    if _family(text):
+        return "spf-unknown-mechanism", f"{seen}: an address needs ip4: or ip6:", f"ip{_family(text)}:{text}"
     found = _NAMED.match(text)
     if found is None:
         return "spf-syntax", f"{seen}: {reason}", None
@@ -125,8 +176,17 @@ def _named(text: str, reason: str) -> tuple[str, str, str | None]:
         return "spf-misplaced-cidr", what, f"{qualifier}{misplaced[1]}:{misplaced[3]}{misplaced[2]}"
     if name in ("include", "exists", "ptr") and (length := re.search(r"/[0-9/]+\Z", text)):
         return "spf-misplaced-cidr", f"{seen}: {name} takes no CIDR length", text[: length.start()]
+    address = re.fullmatch(r"(a|mx|include):https?://([^/ ]+)/?", text[len(qualifier) :], re.IGNORECASE)
+    if address:
+        return "spf-syntax", f"{seen}: a web address is no host name", f"{qualifier}{address[1]}:{address[2]}"
+    if re.fullmatch(r"all[.:]+", text[len(qualifier) :], re.IGNORECASE):
+        return "spf-syntax", f"{seen}: nothing follows all", f"{qualifier}all"
+    if name in ("a-all", "mx-all", "ptr-all"):
+        return "spf-missing-space", f"{seen} is two terms without a space", f"{qualifier}{name[:-4]} -all"
     if name not in _MECHANISMS:
-        return "spf-unknown-mechanism", f"{seen}: there is no mechanism {name!r}", None
+        close = _SPELLED.get("".join(sorted(name)))
+        meant = f"{qualifier}{close}{separator}{value}" if close else None
+        return "spf-unknown-mechanism", f"{seen}: there is no mechanism {name!r}", meant
     return "spf-syntax", f"{seen}: {reason}", None
 
 
@@ -139,7 +199,20 @@ def _address(seen: str, reason: str, qualifier: str, name: str, value: str) -> t
         return "spf-wrong-family", f"{seen}: this is an IPv{family} address", meant
     if re.fullmatch(r"(?=.*[g-z])[a-z0-9_\-]+(\.[a-z0-9_\-]+)+\.?", value, re.IGNORECASE):
         return "spf-name-in-ip", f"{seen}: {name} takes an address, not a host name", f"{qualifier}a:{value}"
-    return "spf-syntax", f"{seen}: {reason}", None
+    return "spf-syntax", f"{seen}: {reason}", _as_network(qualifier, value)
+
+
+def _as_network(qualifier: str, value: str) -> str | None:
+    """Return what an IPv4 address with a netmask, a port, an asterisk or leading zeros means as a term."""
+    value = re.sub(r":[0-9]{1,5}\Z", "", value) if value.count(":") == 1 else value
+    value = re.sub(r"(?<![0-9])0+(?=[0-9])", "", value)
+    if re.fullmatch(r"(?:[0-9]+\.){1,3}\*", value):
+        known = value.count(".")
+        value = value.removesuffix(".*") + ".0" * (4 - known) + f"/{8 * known}"
+    if not re.fullmatch(r"[0-9.]+(?:/[0-9.]+)?", value) or not _family(value):
+        return None
+    network = ip_network(value, strict=False)
+    return f"{qualifier}ip4:{value.partition('/')[0]}" + (f"/{network.prefixlen}" if "/" in value else "")
 
 
 def _family(value: str) -> str:
