@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
-from ucrmmail.dns.spf_macro import MAX_EXPLANATION, MAX_NAME, Macro, MacroError, parse_macro
+from ucrmmail.dns.spf_client import Client, asked, is_askable, is_within
+from ucrmmail.dns.spf_macro import MAX_EXPLANATION, Macro, MacroError, parse_macro
 from ucrmmail.dns.spf_record import Record, Term, covers, is_spf, parse_record, shown
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
     from ucrmmail.dns.answer import Answer, Resolver
 
 MAX_LOOKUPS = 10  # terms that ask the DNS, RFC 7208 section 4.6.4
@@ -95,7 +98,7 @@ async def check_host(
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
     local, _, sender_domain = sender.rpartition("@")
-    client = _Client(ip, f"{local or 'postmaster'}@{sender_domain}", helo, receiver, int(now))
+    client = Client(ip, f"{local or 'postmaster'}@{sender_domain}", helo, receiver, int(now))
     check = _Check(client, resolver)
     domain = domain.removesuffix(".")
     try:
@@ -116,39 +119,6 @@ async def check_host(
         outcome.domain if outcome.matched else "",
         outcome.problem,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Client:
-    """What the macros are made of."""
-
-    ip: IPv4Address | IPv6Address
-    sender: str
-    helo: str
-    receiver: str
-    now: int
-
-    def letters(self, domain: str, validated: str) -> dict[str, str]:
-        """Return the value of each macro letter (section 7.2)."""
-        local, _, sender_domain = self.sender.rpartition("@")
-        if isinstance(self.ip, IPv4Address):
-            dotted, version = str(self.ip), "in-addr"
-        else:
-            # The DNS reads both cases; in an explanation the RFC's test suite wants capitals.
-            dotted, version = ".".join(self.ip.exploded.replace(":", "")).upper(), "ip6"
-        return {
-            "s": self.sender,
-            "l": local,
-            "o": sender_domain,
-            "d": domain,
-            "i": dotted,
-            "p": validated,
-            "v": version,
-            "h": self.helo,
-            "c": str(self.ip),
-            "r": self.receiver,
-            "t": str(self.now),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +152,7 @@ def _temperror(answer: Answer, at: str) -> _EndError:
 class _Check:
     """One run of check_host() with its counters; included and redirected records share them."""
 
-    def __init__(self, client: _Client, resolver: Resolver) -> None:
+    def __init__(self, client: Client, resolver: Resolver) -> None:
         self._client = client
         self._resolver = resolver
         self._address_type = ADDRESS_TYPE[client.ip.version]
@@ -336,22 +306,3 @@ class _Check:
         if term.macro is None:
             return domain
         return term.macro.expand_name(await self._letters(term.macro, domain))
-
-
-def is_within(name: str, domain: str) -> bool:
-    """Return True when a name is the domain or below it, without regard to case."""
-    name, domain = name.lower().removesuffix("."), domain.lower().removesuffix(".")
-    return name == domain or name.endswith("." + domain)
-
-
-def is_askable(name: str) -> bool:
-    """Return True for a name that a question can hold: ASCII labels of 1 to 63 characters, 253 in all (section 4.3).
-
-    A name that is not ASCII can come from a sender's local part only and matches nothing (RFC 8616 section 4).
-    """
-    return name.isascii() and len(name) <= MAX_NAME and all(0 < len(label) < 64 for label in name.split("."))
-
-
-def asked(name: str) -> str:
-    """Return an expanded name in the resolver's notation, where a backslash would begin an escape."""
-    return name.replace("\\", "\\\\")

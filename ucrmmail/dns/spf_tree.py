@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
-from ucrmmail.dns.spf import MAX_LOOKUPS, MAX_NAMES, asked, is_askable
+from ucrmmail.dns.spf import MAX_LOOKUPS, MAX_NAMES
+from ucrmmail.dns.spf_client import asked, is_askable
 from ucrmmail.dns.spf_record import Record, Term, is_spf, parse_record, shown
 
 if TYPE_CHECKING:
