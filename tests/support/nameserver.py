@@ -190,7 +190,10 @@ def saying(*records: str, flags: int = dns.flags.RA) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float = 0.0) -> AsyncIterator[Nameserver]:
-    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL."""
+    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL.
+
+    Text over 255 bytes is published as several strings.
+    """
     zone = Zone(records)
 
     def answer(query: dns.message.Message, tcp: bool) -> bytes:
@@ -228,7 +231,8 @@ def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset
     if rdtype in ("TXT", "SPF"):
         for text in answer.texts:
             if text.strings:  # a record without strings cannot be put on the wire
-                rrset.add(dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, rrset.rdtype, text.strings))
+                strings = [part[at : at + 255] for part in text.strings for at in range(0, max(len(part), 1), 255)]
+                rrset.add(dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, rrset.rdtype, strings))
         return rrset
     values: list[str] = [str(address) for address in answer.addresses if isinstance(address, IPv4Address | IPv6Address)]
     values += [f"{mx.preference} {_escaped(mx.exchange)}" for mx in answer.exchanges]

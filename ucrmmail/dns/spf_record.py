@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from ucrmmail.dns.finding import Mark
@@ -15,6 +16,7 @@ from ucrmmail.dns.spf_macro import Macro, MacroError, parse_macro
 
 # Mechanisms and modifiers that count against the ten (RFC 7208 section 4.6.4).
 COUNTED = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
+_KEPT_BYTES = 4096  # an honest record is shorter, and a hostile one shall not fill the memory
 _MECHANISMS = frozenset({"all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists"})
 _VERSION = re.compile(rb"v=spf1(?= |\Z)", re.IGNORECASE)
 _MODIFIER = re.compile(r"([A-Za-z][A-Za-z0-9\-_.]*)=(.*)\Z", re.DOTALL)
@@ -96,6 +98,16 @@ def parse_record(data: bytes) -> Record:
 
     Terms are separated by ASCII spaces and by nothing else (section 4.6.1).
     """
+    return _kept(data) if len(data) <= _KEPT_BYTES else _read(data)
+
+
+@lru_cache(maxsize=256)
+def _kept(data: bytes) -> Record:
+    """Return a record that was read before: a provider's is met in every domain, and for every address."""
+    return _read(data)
+
+
+def _read(data: bytes) -> Record:
     text = data.decode("utf-8", "surrogateescape")
     mechanisms: list[Term] = []
     modifiers: list[Term] = []
