@@ -99,7 +99,8 @@ async def check_spf(
         found = finding("spf-dns-error", domain, f"TXT of {domain}: {answer.status}{detail}")
         return SpfReport(domain, "", 0, 0, SpfVerdict.TEMPERROR, "", None, (), (), (found,))
     records = [text for text in answer.texts if is_spf(text.joined)]
-    sender = Sender(domain, tuple(sending_addresses), tuple(expected_includes), now)
+    addresses_met = dict.fromkeys(_as_met(ip) for ip in sending_addresses)
+    sender = Sender(domain, tuple(addresses_met), tuple(expected_includes), now)
     (findings, voids), addresses, proposals = await asyncio.gather(
         _audit(sender, records, tree, resolver),
         _addresses(sender, resolver),
@@ -125,6 +126,11 @@ async def check_spf(
         _shortened(findings),
         proposals,
     )
+
+
+def _as_met(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return the address as receivers meet it: IPv4 also where a socket shows it inside IPv6."""
+    return (ip.version == 6 and ip.ipv4_mapped) or ip
 
 
 async def _audit(

@@ -228,7 +228,10 @@ async def fetch_tree(domain: str, resolver: Resolver) -> Tree:
     published: dict[str, Published] = {}
     tree = Tree(domain, published)
     level = [domain.lower()]
-    while level:
+    depth = 0
+    # Deeper than the limit there is only permerror; a chain without end must not cost a round trip a link.
+    while level and depth <= MAX_LOOKUPS + 1:
+        depth += 1
         answers = await asyncio.gather(*(_published(name, resolver) for name in level))
         published.update(zip(level, answers, strict=True))
         targets = [

@@ -434,6 +434,12 @@ def test_expected_include_that_is_reached_through_another_is_there() -> None:
     assert codes(report("v=spf1 include:a.example -all", more, includes=("_spf.provider.example",))) == {"spf-valid"}
 
 
+def test_address_given_twice_or_inside_ipv6_is_one() -> None:
+    result = report("v=spf1 mx -all", ips=("192.0.2.77", "::ffff:192.0.2.77", "192.0.2.77"))
+    assert [str(each.address) for each in result.addresses] == ["192.0.2.77"]
+    assert result.proposals[0].value == "v=spf1 ip4:192.0.2.77 mx -all"
+
+
 def test_new_record_is_proposed_where_there_is_none() -> None:
     result = report(None, ips=("192.0.2.1", "2001:db8::1"), includes=("_spf.provider.example",))
     assert result.result == "none"
@@ -466,6 +472,14 @@ def test_include_bomb_is_bounded() -> None:
     assert result.lookups > 10
     assert result.result == "permerror"
     assert len(result.findings) < 100
+
+
+def test_chain_without_end_is_followed_no_deeper_than_the_limit() -> None:
+    zone = Zone({("d.example", "TXT"): "v=spf1 include:n0.example -all"} | chain(50))
+    result = asyncio.run(check_spf("d.example", zone, sending_addresses=[], now=0.0))
+    assert result.lookups > 10
+    assert len({name for name, rdtype in zone.asked if rdtype == "TXT"}) <= 12
+    assert "spf-too-many-lookups" in codes(result)
 
 
 def test_loops_end() -> None:
