@@ -72,7 +72,7 @@ def test_check_takes_as_many_round_trips_as_the_includes_are_deep() -> None:
         records[f"{name}2.example", "TXT"] = "v=spf1 ip4:203.0.113.0/28 ~all"
 
     async def run() -> tuple[float, int, SpfReport]:
-        async with serving(records, delay_s=0.05) as server:
+        async with serving(records, delay_s=0.1) as server:
             resolver = DnsResolver([server], clock=Clock())
             started = time.monotonic()
             addresses = [ip_address("192.0.2.2"), ip_address("203.0.113.7"), ip_address("2001:db8::1")]
@@ -82,7 +82,7 @@ def test_check_takes_as_many_round_trips_as_the_includes_are_deep() -> None:
     seconds, sent, report = asyncio.run(run())
     assert report.lookups == 8
     # TXT three deep, then MX and its hosts; the evaluations find all of it answered.
-    assert seconds < 0.05 * 5 + 0.2
+    assert seconds < 0.1 * 5 + 0.4
     assert sent <= 7 + 1 + 5
 
 
@@ -95,7 +95,7 @@ def test_silent_nameserver_ends_in_an_error_within_the_time_limit() -> None:
             return time.monotonic() - started, report
 
     seconds, report = asyncio.run(run())
-    assert seconds < 1
+    assert seconds < 2
     assert [finding.code for finding in report.findings] == ["spf-dns-error"]
 
 
