@@ -39,12 +39,13 @@ class Draft:
         return " ".join(("v=spf1", *self.mechanisms, *closing, *self.modifiers))
 
     def adding(self, terms: Sequence[str], *, first: bool = False) -> Draft:
-        """Return the draft with these mechanisms before its end, or before all others; those it has are not added."""
-        have = {term.lower() for term in self.mechanisms}
-        new = tuple(term for term in dict.fromkeys(terms) if term.lower() not in have)
+        """Return the draft with these mechanisms before its end, or, with ``first``, before all others."""
+        new = tuple(dict.fromkeys(terms))
         if not new:
             return self
-        mechanisms = (*new, *self.mechanisms) if first else (*self.mechanisms, *new)
+        folded = {term.lower() for term in new}
+        others = tuple(term for term in self.mechanisms if term.lower() not in folded)
+        mechanisms = (*new, *others) if first else (*others, *new)
         return replace(self, mechanisms=mechanisms, changes=(*self.changes, f"adds {' '.join(new)}"))
 
     def without(self, terms: Mapping[str, str]) -> Draft:

@@ -227,7 +227,5 @@ def _ip6_network(text: str) -> IPv6Network:
 
 def covers(term: Term, host: IPv4Address | IPv6Address, ip: IPv4Address | IPv6Address) -> bool:
     """Return True when a host's address, widened by the term's CIDR length, holds the client's address."""
-    if host.version != ip.version:
-        return False
     prefix = term.prefix4 if host.version == 4 else term.prefix6
     return ip in ip_network((host, prefix), strict=False)

@@ -15,6 +15,7 @@ from ucrmmail.dns.spf_check import CODES, SpfReport, check_spf
 
 Records = dict[tuple[str, str], object]
 PROVIDER: Records = {
+    ("also.example", "TXT"): "v=spf1 ip4:203.0.113.128/25 ~all",
     ("_spf.provider.example", "TXT"): "v=spf1 ip4:203.0.113.0/24 ~all",
     ("mail.example", "A"): "192.0.2.25",
     ("d.example", "MX"): (10, "mail.example"),
@@ -207,6 +208,10 @@ def test_mistake_has_its_code_and_the_place_is_marked(record: object, code: str,
             "v=spf1 redirect=_spf.provider.example",
         ),
         ("v=spf2 mx -all", "v=spf1 mx -all"),
+        (
+            ["v=spf1 redirect=_spf.provider.example", "v=spf1 mx redirect=also.example"],
+            "v=spf1 mx include:also.example redirect=_spf.provider.example",
+        ),
         ("spf1 mx -all", "v=spf1 mx -all"),
     ],
 )
@@ -321,6 +326,19 @@ def test_tree_counts_lookups_at_each_branch() -> None:
     assert a.children[0].record == "v=spf1 ip4:192.0.2.0/24 ~all"
 
 
+def test_include_that_depends_on_the_message_is_drawn_and_counted() -> None:
+    result = report("v=spf1 include:%{i}._spf.example mx -all")
+    assert result.tree is not None
+    (child,) = result.tree.children
+    assert (child.domain, child.via, child.position) == ("%{i}._spf.example", "include:%{i}._spf.example", 1)
+    assert "depends on the message" in child.problem
+    assert result.lookups == 2
+
+
+def test_include_of_an_impossible_name_leads_to_no_record() -> None:
+    assert found(report("v=spf1 include:a..example -all"), "spf-include-without-record").subject == "d.example"
+
+
 def chain(number: int) -> Records:
     records: Records = {(f"n{number - 1}.example", "TXT"): "v=spf1 ip4:192.0.2.99 ~all"}
     for index in range(number - 1):
@@ -421,6 +439,17 @@ def test_private_sending_address_is_told_and_not_published() -> None:
     result = report("v=spf1 mx -all", ips=("10.0.0.9",))
     assert "10.0.0.9" in found(result, "spf-private-address").what
     assert result.proposals == ()
+
+
+def test_address_that_an_earlier_term_refuses_comes_before_it() -> None:
+    result = report("v=spf1 -ip4:192.0.2.0/24 ip4:192.0.2.1 -all", ips=("192.0.2.1",))
+    assert result.proposals[0].value == "v=spf1 ip4:192.0.2.1 -ip4:192.0.2.0/24 -all"
+
+
+def test_proposal_that_cannot_help_says_so() -> None:
+    checked = check_spf("localhost", Zone({}), sending_addresses=[ip_address("192.0.2.1")], now=0.0)
+    (proposal,) = asyncio.run(checked).proposals
+    assert "does not yet let 192.0.2.1 pass" in proposal.why
 
 
 def test_expected_include_is_added_before_all_and_makes_its_addresses_pass() -> None:

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import dns.message
+import dns.rdatatype
 import pytest
 
 from tests.support.nameserver import Responder, nsd, saying, serving, silent
@@ -97,6 +98,24 @@ def test_silent_nameserver_ends_in_an_error_within_the_time_limit() -> None:
     seconds, report = asyncio.run(run())
     assert seconds < 2
     assert [finding.code for finding in report.findings] == ["spf-dns-error"]
+
+
+def test_nameserver_that_ignores_the_obsolete_type_delays_little() -> None:
+    def ignoring(query: dns.message.Message, tcp: bool) -> bytes | list[bytes]:
+        if query.question[0].rdtype == dns.rdatatype.SPF:
+            return []
+        return saying('d.example. 60 IN TXT "v=spf1 ip4:192.0.2.1 -all"')(query, tcp)
+
+    async def run() -> tuple[float, SpfReport]:
+        async with Responder(ignoring) as server:
+            resolver = DnsResolver([server], clock=Clock(), attempt_s=30.0, query_s=30.0)
+            started = time.monotonic()
+            report = await check_spf("d.example", resolver, sending_addresses=[], now=0.0)
+            return time.monotonic() - started, report
+
+    seconds, report = asyncio.run(run())
+    assert seconds < 4
+    assert [finding.code for finding in report.findings] == ["spf-valid"]
 
 
 @pytest.mark.parametrize("text", ["v=spf1 include:%s.example -all", "v=spf1 mx:%s.example redirect=x%s.example"])

@@ -91,6 +91,7 @@ def test_explanation_has_blanks_and_letters_of_its_own() -> None:
 
 def test_long_name_loses_labels_on_the_left() -> None:
     name = parse_macro("%{l}.x." + ".".join(["y" * 60] * 4)).expand_name(VALUES | {"l": "a" * 100 + ".b"})
+    assert parse_macro("%{l}").expand_name(VALUES | {"l": "a" * 300}) == ""
     assert name == "b.x." + ".".join(["y" * 60] * 4)
 
 

@@ -28,6 +28,35 @@ def test_record_is_read_into_its_terms() -> None:
     assert record.text[a.start : a.end] == "?A:mail.example/24//64"
 
 
+@pytest.mark.parametrize(
+    "term",
+    [
+        "ip6:fe80::1%eth0",
+        "ip6:2001:db8::/064",
+        "ip4:192.0.2.1/024",
+        "ip4:192.0.2.1/",
+        "ip4:",
+        "a:",
+        "a:/24",
+        "a/024",
+        "a//129",
+        "mx/33",
+        "all:x",
+        "include",
+        "exists",
+        "ptr/24",
+        "redirect=",
+        "exp=",
+        "a:example",
+        "a:192.0.2.1",
+        "a:example.-com",
+    ],
+)
+def test_term_outside_the_grammar_is_a_fault(term: str) -> None:
+    (fault,) = parse_record(f"v=spf1 {term} -all".encode()).faults
+    assert (fault.start, fault.end) == (7, 7 + len(term))
+
+
 @pytest.mark.parametrize("data", [b"v=spf1", b"v=spf1 ", b"V=SpF1 a"])
 def test_version_ends_with_a_space_or_the_record(data: bytes) -> None:
     assert is_spf(data)
