@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What the tests run against: a real Secret Service, a real smarthost, a system call trace, real shells, a man page lint.
-TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix strace bash bash-completion zsh fish mandoc
+# What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
+# lint.
+TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc
 DEMO_PACKAGES := dbus gnome-keyring
 
 .PHONY: demo test lint unit bench docs clean

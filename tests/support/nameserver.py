@@ -1,0 +1,244 @@
+"""Nameservers on loopback: NSD for zones as files, and a responder for what no real server would say."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.TXT
+import dns.rrset
+
+from tests.support.zones import Zone
+from ucrmmail.dns.answer import Answer, Status
+from ucrmmail.dns.nameserver import Nameserver
+
+# What a responder does with a query: answer with bytes (one datagram each), or, with none, keep silent.
+Reply = bytes | list[bytes]
+Behaviour = Callable[[dns.message.Message, bool], Reply]
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free for UDP and TCP at the moment."""
+    while True:
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+
+
+@contextlib.contextmanager
+def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
+    """Run NSD with these zone files (text by zone name) until the block ends."""
+    program = shutil.which("nsd") or "/usr/sbin/nsd"
+    port = free_port()
+    lines = [
+        "server:",
+        f"  ip-address: 127.0.0.1@{port}",
+        '  username: ""',
+        f'  zonesdir: "{directory}"',
+        f'  pidfile: "{directory / "nsd.pid"}"',
+        f'  zonelistfile: "{directory / "zone.list"}"',
+        f'  xfrdfile: "{directory / "xfrd.state"}"',
+        f'  xfrdir: "{directory}"',
+        "  server-count: 1",
+        "  rrl-ratelimit: 0",
+        "remote-control:",
+        "  control-enable: no",
+    ]
+    for number, (zone, text) in enumerate(zones.items()):
+        (directory / f"{number}.zone").write_text(text)
+        lines += ["zone:", f'  name: "{zone}"', f'  zonefile: "{number}.zone"']
+    config = directory / "nsd.conf"
+    config.write_text("\n".join(lines) + "\n")
+    with subprocess.Popen(
+        [program, "-d", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:
+        try:
+            _wait_until_it_answers(port, process)
+            yield Nameserver("127.0.0.1", port)
+        finally:
+            process.terminate()
+            process.wait(timeout=10)
+
+
+def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
+    query = dns.message.make_query("example.", "SOA").to_wire()
+    for _ in range(100):
+        if process.poll() is not None:
+            break
+        with socket.socket(type=socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+            asking.settimeout(0.1)
+            asking.connect(("127.0.0.1", port))
+            asking.send(query)
+            asking.recv(4096)
+            return
+        time.sleep(0.05)
+    process.terminate()
+    raise AssertionError(f"nsd did not start: {process.communicate()[0].decode()}")
+
+
+@dataclass
+class Responder:
+    """A server in the test's own event loop; ``queries`` keeps what came in, as (message, whether over TCP)."""
+
+    behaviour: Behaviour
+    queries: list[tuple[dns.message.Message, bool]] = field(default_factory=list)
+    delay_s: float = 0.0
+    most_at_once: int = 0
+    _now: int = 0
+
+    async def __aenter__(self) -> Nameserver:
+        port = free_port()
+        loop = asyncio.get_running_loop()
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", port))
+        self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", port)
+        return Nameserver("127.0.0.1", port)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._udp.close()
+        self._tcp.close()
+        await self._tcp.wait_closed()
+
+    async def answer(self, wire: bytes, *, tcp: bool) -> list[bytes]:
+        query = dns.message.from_wire(wire)
+        self.queries.append((query, tcp))
+        self._now += 1
+        self.most_at_once = max(self.most_at_once, self._now)
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        self._now -= 1
+        reply = self.behaviour(query, tcp)
+        return [reply] if isinstance(reply, bytes) else reply
+
+    async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        (length,) = struct.unpack("!H", await reader.readexactly(2))
+        for reply in await self.answer(await reader.readexactly(length), tcp=True):
+            writer.write(struct.pack("!H", len(reply)) + reply)
+        with contextlib.suppress(OSError):
+            await writer.drain()
+        writer.close()
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.DatagramTransport", transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        task = asyncio.get_running_loop().create_task(self._reply(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reply(self, data: bytes, addr: tuple[str, int]) -> None:
+        for reply in await self._responder.answer(data, tcp=False):
+            self._transport.sendto(reply, addr)
+
+
+def refusing(rcode: dns.rcode.Rcode) -> Behaviour:
+    """Answer every query with this code and no records."""
+
+    def answer(query: dns.message.Message, tcp: bool) -> bytes:
+        reply = dns.message.make_response(query)
+        reply.set_rcode(rcode)
+        return reply.to_wire()
+
+    return answer
+
+
+def silent(query: dns.message.Message, tcp: bool) -> list[bytes]:
+    """Never answer."""
+    return []
+
+
+def saying(*records: str, flags: int = dns.flags.RA) -> Behaviour:
+    """Answer every query with these records, each ``name ttl IN type data``."""
+
+    def answer(query: dns.message.Message, tcp: bool) -> bytes:
+        reply = dns.message.make_response(query)
+        reply.flags |= flags
+        for record in records:
+            name, ttl, _, rdtype, data = record.split(" ", 4)
+            reply.answer.append(dns.rrset.from_text(name, int(ttl), "IN", rdtype, data))
+        return reply.to_wire()
+
+    return answer
+
+
+@contextlib.asynccontextmanager
+async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float = 0.0) -> AsyncIterator[Nameserver]:
+    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL.
+
+    Text over 255 bytes is published as several strings.
+    """
+    zone = Zone(records)
+
+    def answer(query: dns.message.Message, tcp: bool) -> bytes:
+        question = query.question[0]
+        rdtype = dns.rdatatype.to_text(question.rdtype)
+        name = b".".join(question.name.labels[:-1]).decode("latin-1")
+        reply = dns.message.make_response(query)
+        reply.flags |= dns.flags.RA
+        found = zone._answer(name, rdtype, aliases=())
+        if found.status is Status.NXDOMAIN:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+        elif not found.status.is_known:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+        owner = question.name
+        for alias in found.aliases:
+            target = dns.name.from_text(alias)
+            reply.answer.append(dns.rrset.from_text(owner, 300, "IN", "CNAME", target.to_text()))
+            owner = target
+        if found.status is Status.FOUND:
+            reply.answer.append(_rrset(owner, rdtype, found))
+        wire = reply.to_wire()
+        if not tcp and len(wire) > query.payload:
+            reply = dns.message.make_response(query)
+            reply.flags |= dns.flags.RA | dns.flags.TC
+            wire = reply.to_wire()
+        return wire
+
+    async with Responder(answer, delay_s=delay_s) as server:
+        yield server
+
+
+def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset:
+    rrset = dns.rrset.RRset(owner, dns.rdataclass.IN, dns.rdatatype.from_text(rdtype))
+    rrset.ttl = 300
+    if rdtype in ("TXT", "SPF"):
+        for text in answer.texts:
+            if text.strings:  # a record without strings cannot be put on the wire
+                strings = [part[at : at + 255] for part in text.strings for at in range(0, max(len(part), 1), 255)]
+                rrset.add(dns.rdtypes.ANY.TXT.TXT(dns.rdataclass.IN, rrset.rdtype, strings))
+        return rrset
+    values: list[str] = [str(address) for address in answer.addresses if isinstance(address, IPv4Address | IPv6Address)]
+    values += [f"{mx.preference} {_escaped(mx.exchange)}" for mx in answer.exchanges]
+    values += [_escaped(host) for host in answer.hosts]
+    return dns.rrset.from_text_list(owner, 300, "IN", rdtype, values)
+
+
+def _escaped(name: str) -> str:
+    return name.removesuffix(".") + "."
