@@ -6,12 +6,16 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='test-send enqueue flush status config credentials queue'
+            commands='test-send check-dns enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
             ;;
         /test-send)
             options='--from --subject --transcript --json -h --help'
             arguments=(address...)
+            ;;
+        /check-dns)
+            options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --only --ignore --file --strict --plain -q --quiet --zone --explain --json -h --help'
+            arguments=(domain...)
             ;;
         /enqueue)
             options='--from --to --priority --json -h --help'
@@ -100,13 +104,13 @@ _ucrmmail_command() {
 _ucrmmail_option() {
     kind=''
     case "$1 $2" in
-        '/test-send --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
+        '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/flush --time-limit' | '/flush --message-limit')
+        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
-        ' --config')
+        ' --config' | '/check-dns --file')
             kind=file
             ;;
         '/enqueue --priority')

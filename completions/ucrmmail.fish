@@ -3,6 +3,7 @@
 
 set -g __ucrmmail_commands \
     /test-send \
+    /check-dns \
     /enqueue \
     /flush \
     /status \
@@ -29,6 +30,18 @@ set -g __ucrmmail_options_with_value \
     ' --config' \
     '/test-send --from' \
     '/test-send --subject' \
+    '/check-dns --nameserver' \
+    '/check-dns --selector' \
+    '/check-dns --ip' \
+    '/check-dns --mail-from' \
+    '/check-dns --helo' \
+    '/check-dns --from' \
+    '/check-dns --spf-pass' \
+    '/check-dns --dkim-pass' \
+    '/check-dns --only' \
+    '/check-dns --ignore' \
+    '/check-dns --file' \
+    '/check-dns --explain' \
     '/enqueue --from' \
     '/enqueue --to' \
     '/enqueue --priority' \
@@ -92,6 +105,7 @@ end
 
 complete -c ucrmmail -f
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a enqueue -d 'Queue message files, and print a queue id for each'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a flush -d 'Send what is queued, within the limits'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a status -d 'Show what waits, the limits, and how the last run ended'
@@ -108,6 +122,25 @@ complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the di
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-send 1' -a '(__ucrmmail_values address)'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l nameserver -x -d 'Ask this server: HOST or HOST:PORT'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l selector -x -d 'A DKIM selector that must have a key'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l ip -x -d 'Give the SPF result for this client address (RFC 7208)'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l mail-from -x -a '(__ucrmmail_values address)' -d 'With --ip: the reverse-path ("": the HELO identity)'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l helo -x -d 'With --ip: the HELO name'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l from -x -a '(__ucrmmail_values address)' -d 'Give the DMARC result for a message from this address'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l spf-pass -x -d 'With --from: the domains for which SPF passed'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l dkim-pass -x -d 'With --from: the domains for which DKIM passed'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l only -x -d 'Only these checks, such as spf,dmarc'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l ignore -x -d 'Leave this finding out'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l file -r -F -d 'Read domains from a file, one a line (-: standard input)'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l strict -d 'Exit with 1 for warnings too'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l plain -d 'Plain lines without colour, also on a terminal'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s q -l quiet -d 'Show only what is wrong'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l zone -d 'Print the proposed records as a zone file'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l explain -x -d 'Say what a finding means, and exit'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns 1' -a '(__ucrmmail_values domain)'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l from -x -a '(__ucrmmail_values address)' -d 'Where bounces go ("<>": nowhere)'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l to -x -a '(__ucrmmail_values address)' -d 'Send to this address, not to those in the header; repeatable'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l priority -x -a '(__ucrmmail_values priority)' -d 'urgent, normal or bulk; else what the header says'

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.support.manual import holds_word, section
+from tests.support.nameserver import nsd
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Sink
 from tools.docs.tree import command_tree
 
+ZONE = """\
+@ 300 SOA ns admin 1 3600 600 86400 300
+@ 300 NS ns
+ns 300 A 127.0.0.1
+@ 300 TXT "v=spf1 +all"
+_dmarc 300 TXT "v=DMARC1; p=none; pct=1"
+"""
 # Their fields are named by data: keys of the configuration, addresses, libraries.
 _NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries")
 # What every document has is explained once, in ucrmmail(1).
@@ -46,7 +55,7 @@ def refusal(address: str) -> str | None:
     return {"no@example.com": "550 5.1.1 No such user", "later@example.com": "450 4.2.0 Later"}.get(address)
 
 
-def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink) -> None:
+def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink, tmp_path: Path) -> None:
     sink.on_rcpt = refusal
     program.configure(sink.port, throttler="message_limit = 5", antiflood="activation_threshold = 9")
     documents = Documents(program)
@@ -67,6 +76,8 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink)
     documents.of("queue retry", "--all")
     documents.of("queue remove", queue_id)
     documents.of("status")
+    with nsd(tmp_path, {"isp.example": ZONE}) as server:
+        documents.of("check-dns", "--nameserver", str(server), "--selector", "s1", code=1)
 
     wrong = program.home / "wrong.toml"
     wrong.write_text('[smtp]\nhots = "127.0.0.1"\nport = 1\nencryption = "tls"\n')

@@ -99,6 +99,12 @@ def _add_test_send(app: typer.Typer) -> None:
     app.command("test-send", epilog=EXAMPLES)(test_send)
 
 
+def _add_check_dns(app: typer.Typer) -> None:
+    from ucrmmail.cli.check_dns import EXAMPLES, check_dns
+
+    app.command("check-dns", epilog=EXAMPLES)(check_dns)
+
+
 def _add_enqueue(app: typer.Typer) -> None:
     from ucrmmail.cli.enqueue import EXAMPLES, enqueue
 
@@ -128,6 +134,7 @@ _ADD: dict[str, Callable[[typer.Typer], None]] = {
     "config": _add_config,
     "credentials": _add_credentials,
     "test-send": _add_test_send,
+    "check-dns": _add_check_dns,
     "enqueue": _add_enqueue,
     "flush": _add_flush,
     "queue": _add_queue,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dkim_key import DkimKey, looks_like_key, parse_key
-from ucrmmail.dns.finding import Finding, Severity
+from ucrmmail.dns.finding import Finding, Severity, reason
 from ucrmmail.dns.providers import COMMON_SELECTORS, provider_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class DkimReport:
 
 def found(code: str, severity: Severity, subject: str, what: str, remedy: str = "") -> Finding:
     """Return a finding; the reason is what the code is explained with."""
-    return Finding("dkim", code, severity, subject, what, why=CODES[code], remedy=remedy, rfc=_RFC)
+    return Finding("dkim", code, severity, subject, what, why=reason(CODES[code]), remedy=remedy, rfc=_RFC)
 
 
 async def check_dkim(
@@ -159,7 +159,7 @@ def _judge(selector: str, domain: str, answer: Answer, *, wanted: bool) -> tuple
     result = SelectorResult(selector, _state(key), key.text, key.algorithm, key.bits, key.testing, answer.aliases)
     chain = f", by way of {' -> '.join(answer.aliases)}" if answer.aliases else ""
     findings = [
-        Finding("dkim", p.code, p.severity, subject, p.what + chain, CODES[p.code], p.remedy, _RFC, p.mark)
+        Finding("dkim", p.code, p.severity, subject, p.what + chain, reason(CODES[p.code]), p.remedy, _RFC, p.mark)
         for p in key.problems
     ]
     if key.is_usable:

@@ -32,10 +32,14 @@ class UnansweredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """What stands at the names from a domain up to the top, as far as it was walked: (domain, record or None)."""
+    """What stands at the names from a domain up to the top, as far as it was walked: (domain, record or None).
+
+    ``unanswered`` is the first question without an answer. It matters only to who needs the names above.
+    """
 
     domain: str
     steps: tuple[tuple[str, DmarcRecord | None], ...]
+    unanswered: Answer | None = None
 
     @property
     def own(self) -> DmarcRecord | None:
@@ -47,8 +51,15 @@ class Walk:
         """The organizational domain (section 4.10.2).
 
         From the longest name to the shortest what ``psd`` says, else the name of the record with the fewest labels; the
-        domain itself when there is no record.
+        domain itself when there is no record. Raises UnansweredError.
         """
+        if self.unanswered is not None:
+            raise UnansweredError(self.unanswered)
+        return self.likely_organization
+
+    @property
+    def likely_organization(self) -> str:
+        """The organizational domain as far as it is known."""
         found = [(name, record) for name, record in self.steps if record is not None]
         for name, record in found:
             if record.word("psd") == "n":
@@ -63,11 +74,14 @@ class Walk:
         """The record that holds for the domain, and where it stands (section 4.10.1).
 
         Its own, else that of its organizational domain, else that of the public suffix; None when there is none.
+        Raises UnansweredError, unless it has a record of its own.
         """
+        if self.own is not None:
+            return self.domain, self.own
         records = {name: record for name, record in self.steps if record is not None}
         organization = self.organizational_domain
         suffix = next((name for name, record in reversed(records.items()) if record.word("psd") == "y"), "")
-        for name in (self.domain, organization, suffix):
+        for name in (organization, suffix):
             if name in records:
                 return name, records[name]
         return None
@@ -107,20 +121,24 @@ def dmarc_texts(answer: Answer) -> tuple[str, ...]:
 
 
 async def walk(domain: str, resolver: Resolver) -> Walk:
-    """Walk the tree from a domain upwards (section 4.10). Raises UnansweredError."""
+    """Walk the tree from a domain upwards (section 4.10). Raises UnansweredError when the first name has no answer."""
     names = names_of_walk(domain)
     answers = await asyncio.gather(*(resolver.query(f"_dmarc.{name}", "TXT") for name in names))
     steps: list[tuple[str, DmarcRecord | None]] = []
+    unanswered: Answer | None = None
+    if not answers[0].status.is_known:
+        raise UnansweredError(answers[0])
     for name, answer in zip(names, answers, strict=True):
         if not answer.status.is_known:
-            raise UnansweredError(answer)
+            unanswered = unanswered or answer
+            continue
         texts = dmarc_texts(answer)
         # Several records are as good as none, and the walk goes on.
         record = parse_record(texts[0]) if len(texts) == 1 else None
         steps.append((name, record))
         if record is not None and record.word("psd") in ("y", "n"):
             break
-    return Walk(domain, tuple(steps))
+    return Walk(domain, tuple(steps), unanswered)
 
 
 async def exists(domain: str, resolver: Resolver) -> bool:
@@ -139,7 +157,7 @@ async def evaluate(
     try:
         author = await walk(domain, resolver)
         found = author.applicable
-        organization = author.organizational_domain
+        organization = author.likely_organization
         if found is None or not found[1].is_usable:
             return DmarcResult("none", org_domain=organization, record=found[1].text if found else "")
         name, record = found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, walk
 from ucrmmail.dns.dmarc_record import KNOWN, POLICIES, REMOVED, is_dmarc
-from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
+from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity, reason
 
 if TYPE_CHECKING:
     from ucrmmail.dns.answer import Answer, Resolver
@@ -98,7 +98,7 @@ def found(
     code: str, severity: Severity, subject: str, what: str, *, remedy: str = "", mark: Mark | None = None
 ) -> Finding:
     """Return a finding; the reason is what the code is explained with."""
-    why, _, _ = CODES[code].partition(" RFC 99")
+    why = reason(CODES[code])
     return Finding("dmarc", code, severity, subject, what, why=why, remedy=remedy, rfc=_RFC, mark=mark)
 
 
@@ -110,12 +110,12 @@ async def check_dmarc(domain: str, resolver: Resolver) -> DmarcReport:
     findings = [*_strays(domain, own), *await _wrong_names(domain, apex, resolver)]
     try:
         walked = await walk(domain, resolver)
+        applicable = walked.applicable
     except UnansweredError as error:
         what = f"the DNS did not answer for {error}"
         failed = found("dmarc-error", Severity.ERROR, f"_dmarc.{domain}", what, remedy="run the check again later")
         return DmarcReport(domain, "temperror", findings=(*findings, failed))
-    organization = walked.organizational_domain
-    applicable = walked.applicable
+    organization = walked.likely_organization
     if applicable is None:
         return _missing(domain, organization, findings)
     name, record = applicable
@@ -245,8 +245,8 @@ def _audit(walked: Walk, name: str, record: DmarcRecord) -> list[Finding]:
         findings.append(
             found("dmarc-public-suffix", Severity.WARN, subject, what, remedy=remedy, mark=_mark(record, "psd"))
         )
-    if name != walked.organizational_domain and (record.tag("sp") or record.tag("np")):
-        what = f"sp and np count only in the record of {walked.organizational_domain}"
+    if name != walked.likely_organization and (record.tag("sp") or record.tag("np")):
+        what = f"sp and np count only in the record of {walked.likely_organization}"
         mark = _mark(record, "sp" if record.tag("sp") else "np")
         findings.append(found("dmarc-sp-without-effect", Severity.INFO, subject, what, mark=mark))
     return findings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,6 +46,14 @@ class Finding:
     remedy: str = ""
     rfc: str = ""
     mark: Mark | None = None
+
+
+_SOURCE = re.compile(r" RFC \d+(?: (?:section|appendix) [\w.]+)?\.\Z")
+
+
+def reason(explanation: str) -> str:
+    """Return what a code is explained with, without the RFC at its end, which a finding has in ``rfc``."""
+    return _SOURCE.sub("", explanation)
 
 
 def verdict(findings: tuple[Finding, ...]) -> Severity:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.zones import Zone
 from ucrmmail.dns.answer import Status
+from ucrmmail.dns.dmarc import evaluate
 from ucrmmail.dns.dmarc_check import CODES, DmarcReport, check_dmarc
 from ucrmmail.dns.dmarc_record import is_dmarc, parse_record
 from ucrmmail.dns.finding import Severity
@@ -100,6 +101,15 @@ def test_a_failure_is_never_a_missing_record(status: Status) -> None:
     report = check({AT: status})
     assert [(finding.code, finding.severity) for finding in report.findings] == [("dmarc-error", Severity.ERROR)]
     assert report.result == "temperror"
+
+
+def test_a_failure_above_matters_only_to_who_needs_the_names_above() -> None:
+    above: dict[tuple[str, str], object] = {("_dmarc.example", "TXT"): Status.REFUSED}
+    assert codes(check({AT: GOOD, **above})) == ["dmarc-record"]
+    assert codes(check(above)) == ["dmarc-error"]
+    zone = Zone({AT: GOOD, **above})
+    assert asyncio.run(evaluate(DOMAIN, [], [DOMAIN], zone)).result == "pass"
+    assert asyncio.run(evaluate(DOMAIN, [], ["mail.isp.example"], zone)).result == "temperror"
 
 
 def test_a_subdomain_gets_the_policy_of_its_organization() -> None:

@@ -1,0 +1,241 @@
+"""``ucrmmail check-dns`` as a user runs it: against real name servers on loopback, whole suites included."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.support.nameserver import nsd, serving
+from tests.support.program import Program, Run
+from tests.support.spf_suites import Case, cases
+from tests.unit.dns.test_dmarc_suite import CASES as DMARC_CASES
+from ucrmmail.dns.answer import Status
+from ucrmmail.dns.nameserver import Nameserver
+
+KEY = (
+    "v=DKIM1; p="
+    + base64.b64encode(
+        rsa.generate_private_key(65537, 2048).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).decode()
+)
+ZONE = f"""\
+$ORIGIN isp.example.
+$TTL 300
+@ SOA ns.isp.example. admin.isp.example. 1 3600 600 86400 300
+@ NS ns
+ns A 127.0.0.1
+@ A 192.0.2.1
+@ TXT "v=spf1 ip4:192.0.2.0/24 -all"
+s1._domainkey TXT "{KEY[:255]}" "{KEY[255:]}"
+_dmarc TXT "v=DMARC1; p=reject; rua=mailto:dmarc@isp.example"
+odd TXT "v=spf1 \\027[2J\\007 +all" "[bold]x[/bold]"
+"""
+# The walk up the tree asks here too.
+ABOVE = """\
+$ORIGIN example.
+$TTL 300
+@ SOA ns.isp.example. admin.isp.example. 1 3600 600 86400 300
+@ NS ns.isp.example.
+isp NS ns.isp.example.
+ns.isp A 127.0.0.1
+"""
+
+
+@pytest.fixture(scope="module")
+def nameserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nameserver]:
+    with nsd(tmp_path_factory.mktemp("nsd"), {"isp.example": ZONE, "example": ABOVE}) as server:
+        yield server
+
+
+@pytest.fixture
+def account(program: Program, nameserver: Nameserver) -> Program:
+    program.configure(25, dns=f'nameservers = ["{nameserver}"]\nsending_addresses = ["192.0.2.25"]')
+    return program
+
+
+def codes(run: Run) -> set[str]:
+    return {finding["code"] for domain in run.json["domains"] for finding in domain["findings"]}
+
+
+def test_the_domain_of_the_account_is_checked_and_all_is_well(account: Program) -> None:
+    run = account.run("check-dns", "--selector", "s1", "--json")
+    assert (run.json["schema_version"], len(run.json["domains"])) == (1, 1)
+    (domain,) = run.json["domains"]
+    assert (domain["domain"], domain["verdict"]) == ("isp.example", "pass")
+    assert domain["spf"]["result"] == "pass"
+    assert domain["spf"]["record"] == "v=spf1 ip4:192.0.2.0/24 -all"
+    assert domain["dkim"]["selectors"][0]["state"] == "valid"
+    assert (domain["dmarc"]["result"], domain["dmarc"]["policy"]) == ("pass", "reject")
+    assert domain["dmarc"]["org_domain"] == "isp.example"
+    assert domain["proposals"] == []
+    assert codes(run) == {"spf-valid", "spf-address-pass", "dkim-valid", "dmarc-record", "align-pass"}
+    assert account.run("check-dns", "-q").lines == ["pass     isp.example"]
+
+
+def test_each_verdict_is_a_line_and_what_is_missing_is_proposed(account: Program) -> None:
+    run = account.run("check-dns", "mail.isp.example", code=1)
+    assert run.lines[0] == "fail     mail.isp.example"
+    assert any("spf-no-record" in line for line in run.lines)
+    assert any(line.startswith("    mail.isp.example  TXT  v=spf1 ") for line in run.lines)
+    zone = account.run("check-dns", "mail.isp.example", "--zone", code=1)
+    assert 'mail.isp.example. 3600 IN TXT "v=spf1 ip4:192.0.2.25 ~all"' in zone.lines
+
+
+def test_a_private_note_in_a_record_cannot_reach_the_terminal(account: Program) -> None:
+    run = account.run("check-dns", "odd.isp.example", "--only", "spf", code=1)
+    assert "\\x1b[2J" in run.stdout
+    assert "[bold]" in run.stdout
+    assert not {"\x1b", "\x07"} & set(run.stdout + run.stderr)
+
+
+def test_only_the_checks_that_are_asked_for_are_made(account: Program) -> None:
+    domain = account.run("check-dns", "--only", "spf,dmarc", "--json").json["domains"][0]
+    assert {finding["check"] for finding in domain["findings"]} == {"spf", "dmarc"}
+    assert domain["dkim"] is None
+
+
+def test_findings_can_be_left_out_and_warnings_counted(account: Program) -> None:
+    arguments = ("check-dns", "mail.isp.example", "--only", "dkim")
+    assert account.run(*arguments).lines[0] == "warn     mail.isp.example"
+    account.run(*arguments, "--strict", code=1)
+    assert account.run(*arguments, "--strict", "--ignore", "dkim-none-found").lines == ["pass     mail.isp.example"]
+
+
+def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) -> None:
+    file = tmp_path / "domains"
+    file.write_text("isp.example  # ours\n\nmail.isp.example\n")
+    run = account.run("check-dns", "--file", str(file), code=1)
+    assert run.lines[-1] == "mail.isp.example\tfail\tspf-no-record"
+    both = account.run("check-dns", "--file", "-", "--json", stdin=file.read_text(), code=1)
+    assert [domain["domain"] for domain in both.json["domains"]] == ["isp.example", "mail.isp.example"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("no_such..domain",), "is no domain"),
+        (("--only", "spfx"), "is no check"),
+        (("isp.example", "--ip", "here"), "is no IP address"),
+        (("--ip", "192.0.2.1"), "for whom"),
+        (("--mail-from", "a@isp.example"), "belong to --ip"),
+        (("--spf-pass", "isp.example"), "belong to --from"),
+        (("--nameserver", "127.0.0.1:99999"), "99999"),
+        (("--explain", "spf-plus-al"), "did you mean spf-plus-all?"),
+        (("a.example", "b.example", "--ip", "192.0.2.1"), "one domain"),
+    ],
+)
+def test_a_wrong_command_line_is_one_clear_error(account: Program, arguments: tuple[str, ...], says: str) -> None:
+    run = account.run("check-dns", *arguments, code=2)
+    assert says in run.stderr
+    assert run.stdout == ""
+
+
+def test_without_a_known_domain_the_way_out_is_told(program: Program) -> None:
+    program.config.write_text("")
+    program.config.chmod(0o600)
+    assert "addresses.sender" in program.run("check-dns", code=2).stderr
+
+
+def test_every_code_is_explained(account: Program) -> None:
+    assert account.run("check-dns", "--explain", "spf-plus-all").stdout.startswith("spf-plus-all: ")
+
+
+def test_servers_that_do_not_answer_are_no_missing_records(program: Program) -> None:
+    program.configure(25)
+
+    async def check() -> Run:
+        records: dict[tuple[str, str], object] = {
+            ("isp.example", "TXT"): Status.SERVFAIL,
+            ("_dmarc.isp.example", "TXT"): Status.SERVFAIL,
+            ("s1._domainkey.isp.example", "TXT"): Status.REFUSED,
+        }
+        async with serving(records) as server:
+            arguments = ("check-dns", "--nameserver", str(server), "--selector", "s1", "--json")
+            return await asyncio.to_thread(program.run, *arguments, code=75)
+
+    run = asyncio.run(check())
+    assert run.json["domains"][0]["verdict"] == "error"
+    assert {finding["severity"] for finding in run.json["domains"][0]["findings"]} == {"error"}
+
+
+# --- the public suites through the command line -----------------------------------------------------------------------
+
+
+def spf_answer(program: Program, case: Case, server: str) -> dict[str, Any]:
+    arguments = ["--ip", str(case.ip), "--mail-from", case.mail_from, "--helo", case.helo]
+    run = program.run("check-dns", *arguments, "--nameserver", server, "--json", code=None)
+    assert run.code in (0, 1, 75), run.stderr
+    found: dict[str, Any] = run.json["domains"][0]["spf"]
+    assert run.code == {"pass": 0, "temperror": 75}.get(found["result"], 1)
+    return found
+
+
+def test_the_suite_of_rfc_7208_passes_through_the_command_line(program: Program) -> None:
+    program.configure(25)
+    found = cases("rfc7208-tests.yml")
+    assert len(found) == 203
+    by_zone: dict[str, list[Case]] = {}
+    for case in found:
+        by_zone.setdefault(case.zone, []).append(case)
+    wrong: list[str] = []
+
+    async def run_zone(group: list[Case], pool: ThreadPoolExecutor) -> None:
+        async with serving(group[0].records) as server:
+            loop = asyncio.get_running_loop()
+            answers = await asyncio.gather(
+                *(loop.run_in_executor(pool, spf_answer, program, case, str(server)) for case in group)
+            )
+        for case, answer in zip(group, answers, strict=True):
+            if answer["result"] not in case.results:
+                wrong.append(f"{case.name}: {answer['result']}, not {case.results}")
+            if case.explanation is not None and (answer["explanation"] or "") != case.explanation:
+                wrong.append(f"{case.name}: {answer['explanation']!r}, not {case.explanation!r}")
+
+    async def run_all() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            for group in by_zone.values():
+                await run_zone(group, pool)
+
+    asyncio.run(run_all())
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["dmarc-11", "dmarc-14", "dmarc-17", "dmarc-33", "dmarc-34"])
+def test_dmarc_is_judged_through_the_command_line(program: Program, name: str) -> None:
+    program.configure(25)
+    zone, case = next((zone, case) for known, zone, case in DMARC_CASES if known == name)
+
+    async def judge() -> Run:
+        async with serving(zone) as server:
+            arguments = ["--from", case["header_from"], "--nameserver", str(server), "--json"]
+            for option in ("spf_pass", "dkim_pass"):
+                if case[option]:
+                    arguments += [f"--{option.replace('_', '-')}", ",".join(case[option])]
+            return await asyncio.to_thread(program.run, "check-dns", *arguments, code=None)
+
+    run = asyncio.run(judge())
+    found = run.json["domains"][0]["dmarc"]
+    assert found["result"] == case["result"]
+    assert run.code == {"pass": 0, "temperror": 75}.get(case["result"], 1)
+    for key in ("policy", "org_domain"):
+        if key in case:
+            assert found[key] == case[key]
+
+
+def test_the_json_is_ascii_whatever_the_names_hold(program: Program, nameserver: Nameserver) -> None:
+    program.configure(25)
+    run = program.run(
+        "check-dns", "--ip", "192.0.2.1", "--mail-from", "ä\x1b@b\x07..example", "--helo", "\u202e", "--json",
+        "--nameserver", str(nameserver), code=1,
+    )  # fmt: skip
+    assert run.stdout.isascii()
+    assert json.loads(run.stdout)["domains"][0]["spf"]["result"] == "none"

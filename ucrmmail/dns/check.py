@@ -1,0 +1,202 @@
+"""All checks of a domain together, in the light of the account that sends for it.
+
+Everything that can be asked at once is: the checks run side by side over one resolver, which asks no question twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from ucrmmail.dns import align, dkim_check, dmarc_check, spf_check
+from ucrmmail.dns.align import check_alignment
+from ucrmmail.dns.dkim_check import check_dkim
+from ucrmmail.dns.dmarc_check import check_dmarc
+from ucrmmail.dns.finding import Severity, verdict
+from ucrmmail.dns.providers import provider_of
+from ucrmmail.dns.requirements import Facts, Requirement, requirements
+from ucrmmail.dns.spf import SpfVerdict
+from ucrmmail.dns.spf_check import check_spf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address, IPv6Address
+
+    from ucrmmail.dns.align import AlignReport
+    from ucrmmail.dns.answer import Resolver
+    from ucrmmail.dns.dkim_check import DkimReport
+    from ucrmmail.dns.dmarc_check import DmarcReport
+    from ucrmmail.dns.finding import Finding, Proposal
+    from ucrmmail.dns.spf_check import SpfReport
+
+CHECKS = ("spf", "dkim", "dmarc", "align")
+CODES: Mapping[str, str] = {**spf_check.CODES, **dkim_check.CODES, **dmarc_check.CODES, **align.CODES}
+
+
+@dataclass(frozen=True, slots=True)
+class SendingAccount:
+    """What the DNS is judged against.
+
+    ``transport`` is the provider's name ("smtp" for a smarthost of one's own), ``smarthost`` its host name or address,
+    ``sending_addresses`` are those that mail reaches receivers from (empty: not known), ``reverse_path`` the address
+    that bounces go to ("" when the From address serves), ``selectors`` those that must have a DKIM key.
+    """
+
+    transport: str = "smtp"
+    smarthost: str = ""
+    sending_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
+    reverse_path: str = ""
+    selectors: tuple[str, ...] = ()
+    uses_tls: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DomainReport:
+    """What was found for one domain; a check that was not asked for is None."""
+
+    domain: str
+    findings: tuple[Finding, ...]
+    proposals: tuple[Proposal, ...] = ()
+    spf: SpfReport | None = None
+    dkim: DkimReport | None = None
+    dmarc: DmarcReport | None = None
+    align: AlignReport | None = None
+    requirements: tuple[Requirement, ...] = ()
+
+    @property
+    def verdict(self) -> Severity:
+        """The worst that is known, else what is not known."""
+        return verdict(self.findings)
+
+
+async def check_domain(
+    domain: str, account: SendingAccount, resolver: Resolver, *, only: frozenset[str], random_label: str, now: float
+) -> DomainReport:
+    """Check one domain.
+
+    ``only`` names the checks to show; what a check needs of another is found out without being shown. ``random_label``
+    is a name that nobody has published, ``now`` in seconds since the epoch.
+    """
+    asked = _Asked(account, resolver, now)
+    spf, dkim, dmarc = await asyncio.gather(
+        asked.spf(domain) if only & {"spf", "align"} else _nothing(),
+        asked.dkim(domain, random_label) if only & {"dkim", "align"} else _nothing(),
+        check_dmarc(domain, resolver) if "dmarc" in only else _nothing(),
+    )
+    aligned = None
+    if "align" in only and spf is not None and dkim is not None:
+        aligned = await asked.alignment(domain, spf, dkim)
+    reports = {"spf": spf, "dkim": dkim, "dmarc": dmarc, "align": aligned}
+    shown = [report for name, report in reports.items() if report is not None and name in only]
+    return DomainReport(
+        domain,
+        tuple(finding for report in shown for finding in report.findings),
+        tuple(proposal for report in shown for proposal in getattr(report, "proposals", ())),
+        spf=spf if "spf" in only else None,
+        dkim=dkim if "dkim" in only else None,
+        dmarc=dmarc,
+        align=aligned,
+        requirements=_requirements(account, spf, dkim, dmarc, aligned) if only >= set(CHECKS) else (),
+    )
+
+
+async def _nothing() -> None:
+    """Stand for a check that was not asked for."""
+
+
+def _requirements(
+    account: SendingAccount,
+    spf: SpfReport | None,
+    dkim: DkimReport | None,
+    dmarc: DmarcReport | None,
+    aligned: AlignReport | None,
+) -> tuple[Requirement, ...]:
+    return requirements(
+        Facts(
+            spf=_passes(spf, account) if spf is not None else None,
+            dkim=_signs(dkim) if dkim is not None else None,
+            dmarc=_has_policy(dmarc) if dmarc is not None else None,
+            aligned=aligned.aligned if aligned is not None else None,
+            tls=account.uses_tls,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What every check of a run is asked with."""
+
+    account: SendingAccount
+    resolver: Resolver
+    now: float
+
+    async def spf(self, domain: str) -> SpfReport:
+        """Check SPF for the addresses that mail of this account leaves from."""
+        addresses = self.account.sending_addresses
+        includes = provider_of(self.account.transport).includes
+        if not addresses and not includes and self.account.smarthost:
+            addresses = await self._addresses_of(self.account.smarthost)
+        return await check_spf(
+            domain, self.resolver, sending_addresses=addresses, expected_includes=includes, now=self.now
+        )
+
+    async def _addresses_of(self, host: str) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Return the public addresses of the smarthost: most often mail leaves from where it is taken."""
+        try:
+            addresses: tuple[IPv4Address | IPv6Address, ...] = (ip_address(host.strip("[]")),)
+        except ValueError:
+            answers = await asyncio.gather(self.resolver.query(host, "A"), self.resolver.query(host, "AAAA"))
+            addresses = tuple(address for answer in answers for address in answer.addresses)
+        return tuple(address for address in addresses if address.is_global)
+
+    async def dkim(self, domain: str, random_label: str) -> DkimReport:
+        """Check the keys of the account's selectors, of its provider, or those in common use."""
+        account = self.account
+        return await check_dkim(
+            domain,
+            self.resolver,
+            selectors=account.selectors,
+            transport=account.transport,
+            random_label=random_label,
+        )
+
+    async def alignment(self, domain: str, spf: SpfReport, dkim: DkimReport) -> AlignReport:
+        """Conclude what DMARC makes of the account's mail with this domain in From."""
+        envelope_domain = self.account.reverse_path.rpartition("@")[2].lower() or domain
+        of_envelope = spf if envelope_domain == domain else await self.spf(envelope_domain)
+        return await check_alignment(
+            domain,
+            self.resolver,
+            envelope_domain=envelope_domain,
+            spf_passes=_passes(of_envelope, self.account),
+            dkim_signs=_signs(dkim),
+            transport=self.account.transport,
+        )
+
+
+def _has_policy(dmarc: DmarcReport) -> bool | None:
+    return None if dmarc.result == "temperror" else dmarc.result in ("found", "inherited")
+
+
+def _passes(spf: SpfReport, account: SendingAccount) -> bool | None:
+    """Return whether SPF passes for the account's mail; None when that is not known."""
+    match spf.result:
+        case SpfVerdict.PASS:
+            return True
+        case SpfVerdict.TEMPERROR:
+            return None
+        case "":
+            # No address is known: that of the provider is in its include, which must be there.
+            includes = provider_of(account.transport).includes
+            missing = any(found.code == "spf-expected-include-missing" for found in spf.findings)
+            return None if not includes else not missing
+    return False
+
+
+def _signs(dkim: DkimReport) -> bool | None:
+    """Return whether a key is there; None when none was found under names that were only guessed."""
+    if dkim.is_good:
+        return True
+    return False if any(result.state in ("missing", "invalid", "revoked") for result in dkim.selectors) else None
