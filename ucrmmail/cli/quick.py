@@ -35,7 +35,8 @@ def config_stamp(path: str) -> str:
 
 def nothing_to_flush(arguments: Sequence[str]) -> bool:
     """Return whether this is a plain ``flush``, with a checked configuration, and nothing is due."""
-    if "flush" not in arguments[:3]:
+    # A person who looks on is told that nothing was to be done.
+    if "flush" not in arguments[:3] or os.isatty(2):
         return False
     recognised, config_option = _read_arguments(arguments)
     if not recognised:

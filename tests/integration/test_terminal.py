@@ -1,0 +1,99 @@
+"""On a terminal: a bar while mail is sent, colour for verdicts, and nothing of a stranger's text raw."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support.nameserver import nsd
+from tests.support.program import Program
+from tests.support.sink import Sink
+
+ZONE = """\
+@ 300 SOA ns admin 1 3600 600 86400 300
+@ 300 NS ns
+ns 300 A 127.0.0.1
+@ 300 TXT "v=spf1 \\027]52;c;eA==\\007 [red]+all[/red]"
+"""
+
+
+def on_terminal(program: Program, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None) -> str:
+    """Run a command on a terminal of its own and return what a person sees, control sequences included."""
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        program.command(*arguments),
+        stdin=slave, stdout=slave, stderr=slave, cwd=program.home,
+        env={**program.env, "TERM": "xterm-256color", "COLUMNS": "100", **(env or {})},
+    ) as process:  # fmt: skip
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                data = os.read(master, 65536)
+            except OSError:
+                break
+            if not data:
+                break
+            seen += data
+        assert process.wait(30) == code, seen
+    os.close(master)
+    return seen.decode()
+
+
+def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
+    for _ in range(3):
+        program.sendmail("-t")
+    seen = on_terminal(program, "flush")
+    assert "sending" in seen
+    assert "━" in seen
+    assert "waiting for the antiflood" in seen
+    assert "3 relayed" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).splitlines()[-1]
+    assert "nothing to send" in on_terminal(program, "flush")
+
+
+def test_without_colour_or_with_a_dumb_terminal_there_are_no_control_sequences(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    for env in ({"TERM": "dumb"}, {"NO_COLOR": "1"}):
+        assert "\x1b[3" not in on_terminal(program, "queue", "list", env=env)
+
+
+def test_a_reply_of_the_server_cannot_drive_the_terminal(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda _address: "550 5.1.1 no \x1b]0;owned\x07 [bold]such[/bold] user"
+    program.configure(sink.port)
+    program.sendmail("-t")
+    seen = on_terminal(program, "flush", "-v")
+    assert "\\x1b]0;owned\\x07 [bold]such[/bold] user" in seen
+    assert "\x1b]0;" not in seen
+
+
+def test_verdicts_on_the_dns_are_coloured_and_records_are_not_obeyed(program: Program, tmp_path: Path) -> None:
+    with nsd(tmp_path, {"isp.example": ZONE}) as server:
+        program.configure(25, dns=f'nameservers = ["{server}"]')
+        arguments = ("check-dns", "isp.example", "--only", "spf")
+        seen = on_terminal(program, *arguments, code=1)
+        plain = on_terminal(program, *arguments, "--plain", code=1)
+    assert "\x1b[1;31mfail" in seen
+    assert "\\x1b]52;c;eA==\\x07 [red]+all[/red]" in seen
+    assert "\x1b]52" not in seen
+    assert "\x1b" not in plain
+
+
+@pytest.mark.parametrize("command", [("flush",), ("status",), ("queue", "list"), ("enqueue", "x.eml")])
+def test_a_configuration_that_others_can_write_to_is_refused_by_every_command(
+    program: Program, command: tuple[str, ...]
+) -> None:
+    program.configure(25)
+    (program.home / "x.eml").write_bytes(b"To: b@example.com\n\nhi\n")
+    program.config.chmod(0o622)
+    run = program.run(*command, code=77)
+    assert str(program.config) in run.stderr
+    assert "chmod" in run.stderr
+    assert "chmod" in program.sendmail("-t", code=77).stderr
