@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,25 @@ def test_a_lost_connection_defers_only_its_own_message(program: Program, tmp_pat
         assert (report["relayed"], report["deferred"], report["failed"]) == (14, 1, 0)
         assert len(subjects(server)) == 14
     assert [message["state"] for message in program.queue()] == ["deferred"]
+
+
+def test_a_message_that_the_server_always_answers_with_421_does_not_stop_the_others(
+    program: Program, tmp_path: Path
+) -> None:
+    said = iter(["421 4.3.0 filter trouble"] * 2)
+    with SmtpServer(faults={"final-dot": lambda _line: next(said, None)}) as server:
+        program.configure(server.port, retry='first_delay = "1s"\nmax_delay = "1s"')
+        enqueue(program, tmp_path, 3)
+        program.run("flush", code=75)
+        assert {message["attempts"] for message in program.queue()} == {0}, "the account may be to blame"
+        time.sleep(1.1)
+        report = program.run("flush", "--json").json
+        server.wait_until_idle()
+        assert (report["relayed"], report["deferred"], report["failed"]) == (2, 1, 0)
+        assert subjects(server) == [1, 2]
+        (left,) = program.queue()
+        assert (left["state"], left["attempts"]) == ("deferred", 1)
+        assert "filter trouble" in left["reason"]
+        time.sleep(1.1)
+        program.run("flush")
+    assert program.queue() == []

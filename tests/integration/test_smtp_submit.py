@@ -361,6 +361,26 @@ def test_a_message_that_cannot_be_read_here_does_not_stop_the_others() -> None:
     assert server.messages == []
 
 
+@both
+@pytest.mark.parametrize(("reply", "to_blame"), [("421 4.3.0 filter", True), ("421 4.7.0 too many messages", False)])
+def test_421_to_the_dot_of_a_suspect_is_its_own_trouble_unless_it_is_a_quota(
+    pipelining: bool, reply: str, to_blame: bool
+) -> None:
+    feed = ListFeed([transaction("1"), transaction("2")], suspects=("1",))
+    with SmtpServer(faults={"final-dot": reply}) as server:
+        session = connect(server, pipelining=pipelining)
+        end = submit(session, feed)
+        session.close()
+    assert not end.alive
+    if to_blame:
+        assert end.trouble is None
+        assert feed.summary["1"] == "deferred"
+        assert feed.summary.get("2", "returned") == "returned"
+    else:
+        assert end.refused == "1"
+        assert feed.summary["1"] == "returned"
+
+
 def test_trouble_with_the_next_message_does_not_hurt_the_one_on_the_wire() -> None:
     class Failing(ListFeed):
         def ready(self) -> Transaction | None:

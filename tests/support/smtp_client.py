@@ -46,6 +46,7 @@ class ListFeed:
     settled: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    suspects: tuple[str, ...] = ()
 
     def ready(self) -> Transaction | None:
         if not self.transactions:
@@ -64,6 +65,9 @@ class ListFeed:
         self._once(transaction)
         self.events.append(f"unused {transaction.queue_id}")
         self.returned.append(transaction.queue_id)
+
+    def is_suspect(self, transaction: Transaction) -> bool:
+        return transaction.queue_id in self.suspects
 
     def idle(self) -> None:
         self.events.append("idle")

@@ -72,6 +72,10 @@ class _Test:
     def unused(self, _transaction: Transaction) -> None:
         """There is nothing to put back: the trouble is told."""
 
+    def is_suspect(self, _transaction: Transaction) -> bool:
+        """Return False: there is no other message to protect."""
+        return False
+
     def idle(self) -> None:
         """There is nothing else to do."""
 

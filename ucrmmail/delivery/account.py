@@ -35,6 +35,7 @@ class AccountState:
 
     ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
+    ``suspect`` is the message at whose final dot the trouble came: should it come there again, the message is to blame.
     """
 
     failures: int = 0
@@ -46,6 +47,7 @@ class AccountState:
     exit_code: int = 0
     settings_mark: str = ""
     secret_mark: str = ""
+    suspect: str = ""
 
     @property
     def deferred(self) -> bool:
@@ -62,6 +64,7 @@ def after_trouble(
     max_delay_s: float,
     settings_mark: str,
     secret_mark: str,
+    suspect: str = "",
 ) -> AccountState:
     """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
     failures = state.failures + 1
@@ -80,6 +83,7 @@ def after_trouble(
         exit_code=trouble.exit_code,
         settings_mark=settings_mark,
         secret_mark=secret_mark,
+        suspect=suspect,
     )
 
 

@@ -46,7 +46,7 @@ class QueueFeed:
 
     ``may_start()`` says whether the run may begin another message at all (time limit, stop request). After ``ready()``
     returned None, ``opens_at`` tells when a limit opens (0.0: no limit is in the way) and ``exhausted`` whether the
-    queue has nothing due.
+    queue has nothing due. ``suspect`` is the message at whose final dot the last run ended in a trouble of the account.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class QueueFeed:
         self.opens_at = 0.0
         self.exhausted = False
         self.progress = 0
+        self.suspect = ""
 
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
@@ -143,6 +144,10 @@ class QueueFeed:
                 utf8=claimed.utf8,
                 chunks=claimed.chunks,
             )
+
+    def is_suspect(self, transaction: Transaction) -> bool:
+        """Return whether the last run ended at this message."""
+        return transaction.queue_id == self.suspect
 
     def idle(self) -> None:
         """Open and check the message that comes next while the server is at work on the last one."""

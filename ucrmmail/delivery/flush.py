@@ -155,7 +155,7 @@ def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
             return RunReport(reason="account", next_at=opens_at, exit_code=_EX_TEMPFAIL)
-        run.drive(connections)
+        run.drive(connections, suspect=state.suspect)
         ending = run.ending
         trouble = ending.trouble
         refused = trouble is not None and trouble.exit_code == _EX_NOPERM
@@ -180,6 +180,7 @@ def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections
         max_delay_s=retry.max_delay_s,
         settings_mark=account.settings_mark,
         secret_mark=mark,
+        suspect=ending.refused,
     )
     save_account(account.state_path, state)
     return RunReport(reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code)

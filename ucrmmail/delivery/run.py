@@ -44,18 +44,22 @@ class Window:
 
 @dataclass(slots=True)
 class Ending:
-    """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections."""
+    """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
+
+    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere.
+    """
 
     trouble: Trouble | None = None
     reason: str = ""
     next_at: float = 0.0
+    refused: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def because_of(self, trouble: Trouble) -> None:
+    def because_of(self, trouble: Trouble, refused: str = "") -> None:
         """Remember the first trouble."""
         with self.lock:
             if self.trouble is None:
-                self.trouble = trouble
+                self.trouble, self.refused = trouble, refused
 
 
 class Run:
@@ -79,13 +83,16 @@ class Run:
         self._on_wait = on_wait
         self.ending = Ending()
 
-    def drive(self, connections: int) -> None:
+    def drive(self, connections: int, *, suspect: str) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
+
+        ``suspect`` is the message that ``ending.refused`` named in the last run.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
+        self._feed.suspect = suspect
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -130,7 +137,7 @@ class Run:
                 before = self._feed.progress
                 end = submit(session, self._feed)
                 if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
-                    self.ending.because_of(end.trouble)
+                    self.ending.because_of(end.trouble, end.refused)
                 if not end.alive:
                     session.close()
                     session = None

@@ -62,6 +62,9 @@ class Feed(Protocol):
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
         """Record what became of it; when this returns, the next body may leave."""
 
+    def is_suspect(self, transaction: Transaction) -> bool:
+        """Return whether this message made the server end the last run at its final dot: then it is to blame."""
+
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""
 
@@ -74,10 +77,12 @@ class End:
     """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
+    ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
     """
 
     trouble: Trouble | None
     alive: bool
+    refused: str = ""
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -135,7 +140,8 @@ class _Submitter:
         self._envelope_sent = False
         # The server still has an envelope that nothing came of.
         self._reset_due = False
-        # The server opened DATA for a message that it had refused: a dot would deliver an empty one.
+        # The server opened DATA for a message that it had refused, where a dot would deliver an empty one; or it is
+        # about to close the connection.
         self._broken = False
         self._feed_error: Exception | None = None
 
@@ -148,11 +154,15 @@ class _Submitter:
                     self._transact(message)
                 self._settle(message)
                 if self._broken:
+                    self._give_back()
                     return End(None, alive=False)
             return self._end_of_feed()
         except RefusedError as error:
+            refused = ""
+            if self._stage is Stage.FINAL_DOT and self._current is not None:
+                refused = self._current.transaction.queue_id
             self._give_back()
-            return End(error.trouble, alive=False)
+            return End(error.trouble, alive=False, refused=refused)
         except StoppedError:
             self._give_back()
             return End(None, alive=False)
@@ -326,7 +336,7 @@ class _Submitter:
             self._wire.allow(math.inf)
             self._use_the_time()
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
-            trouble = self._trouble(Stage.FINAL_DOT, reply)
+            trouble = self._verdict(message, reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.
             self._doubt(message, str(error), left=error.unsent <= len(ahead))
@@ -339,6 +349,22 @@ class _Submitter:
             message.decide(message.envelope, relayed)
         else:
             message.refuse(trouble)
+
+    def _verdict(self, message: _Message, reply: Reply) -> Trouble | None:
+        """Return the trouble that the reply to a final dot means; as ``_trouble``, but for a message that is suspect.
+
+        Some servers say 421 to whatever their filters choke on. If that were always the account's, one such message
+        would stop all others for ever.
+        """
+        try:
+            return self._trouble(Stage.FINAL_DOT, reply)
+        except RefusedError as error:
+            trouble = error.trouble
+            blameless = trouble.quota or trouble.kind is not Kind.TRANSIENT
+            if blameless or not self._feed.is_suspect(message.transaction):
+                raise
+            self._broken = True
+            return replace(trouble, scope=Scope.MESSAGE)
 
     def _send_all_but_the_last(self, transaction: Transaction) -> bytes:
         """Send the stuffed message in large writes; return what is left for the last one."""
