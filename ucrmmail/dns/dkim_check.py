@@ -38,6 +38,8 @@ CODES: dict[str, str] = {
     "dkim-wrong-name": "A key stands at a name where no receiver looks: it belongs to SELECTOR._domainkey.DOMAIN."
     " Panels often add the domain to what was typed.",
     "dkim-version": "v must be DKIM1 and the first tag; else receivers ignore the record. RFC 6376 section 3.6.1.",
+    "dkim-tag-list": "A tag stands there twice, or something is no tag (name=value). Either makes the whole record"
+    " invalid, so no signature can be verified with it. RFC 6376 section 3.2.",
     "dkim-algorithm": "k names an algorithm that DKIM does not have; rsa and ed25519 exist. RFC 8463.",
     "dkim-no-key": "The record has no p tag, so there is no key in it. RFC 6376 section 3.6.1.",
     "dkim-revoked": "An empty p revokes the key: signatures made with it are invalid. Right for an old selector, wrong"

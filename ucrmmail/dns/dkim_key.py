@@ -22,6 +22,9 @@ _MOST_TAGS = 50
 # A TXT record holds strings of at most 255 bytes: where a panel cut off the rest, the one string has exactly that.
 _LONGEST_STRING = 255
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]")
+_BLANKS = " \t\r\n"
+# Quotation marks and backslashes are noted for themselves.
+_EDGES = _BLANKS + '"\\'
 _WORKING_ALGORITHMS = ("rsa", "ed25519")
 
 
@@ -89,7 +92,7 @@ def parse_key(text: str, longest_string: int = 0) -> DkimKey:
     ``longest_string`` is the size in bytes of its longest character-string, which shows where a panel cut it off.
     """
     notes = _Notes(text)
-    tags = _tags(text)
+    tags = _tags(text, notes)
     _judge_writing(text, notes)
     version = tags.get("v")
     if version is not None and (version.value != "DKIM1" or version.start != _first(tags)):
@@ -112,16 +115,26 @@ def parse_key(text: str, longest_string: int = 0) -> DkimKey:
     return DkimKey(text, algorithm, bits, testing=testing, data=data, problems=tuple(notes.problems))
 
 
-def _tags(text: str) -> dict[str, _Tag]:
-    """Return the tags by name; of several with one name the first."""
+def _tags(text: str, notes: _Notes) -> dict[str, _Tag]:
+    """Return the tags by name, of several with one name the first; note the first that makes the list invalid."""
     found: dict[str, _Tag] = {}
+    is_valid = True
     start = 0
     for part in text.split(";")[:_MOST_TAGS]:
         name, equals, value = part.partition("=")
-        if equals:
-            lead = len(part) - len(part.lstrip())
-            tag = _Tag(name.strip(' \t\r\n"\\'), value.strip(' \t\r\n"\\'), start + lead, start + len(part.rstrip()))
-            found.setdefault(tag.name, tag)
+        lead = len(part) - len(part.lstrip(_BLANKS))
+        size = len(part.strip(_BLANKS))
+        tag = _Tag(name.strip(_EDGES), value.strip(_EDGES), start + lead, start + lead + size)
+        if equals and tag.name not in found:
+            found[tag.name] = tag
+        elif is_valid and equals:
+            is_valid = False
+            what = f"{tag.name}= stands there twice, which makes the whole record invalid"
+            notes.add(tag, "dkim-tag-list", what, "write each tag once")
+        elif is_valid and tag.name:
+            is_valid = False
+            what = f"{tag.name[:40]!r} is no tag, which makes the whole record invalid"
+            notes.add(tag, "dkim-tag-list", what, "write every tag as name=value, with semicolons between")
         start += len(part) + 1
     return found
 

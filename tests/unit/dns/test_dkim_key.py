@@ -146,3 +146,19 @@ def test_no_record_is_a_crash(text: str) -> None:
         assert problem.code in CODES
         if problem.mark is not None:
             assert 0 <= problem.mark.start <= problem.mark.end <= len(text)
+
+
+def test_a_tag_that_stands_twice_makes_the_record_invalid() -> None:
+    key = parse_key(f"v=DKIM1; p={spki()}; p=")
+    (problem,) = key.problems
+    assert (problem.code, key.is_usable) == ("dkim-tag-list", False)
+    assert problem.mark is not None
+    assert problem.mark.text[problem.mark.start : problem.mark.end] == "p="
+
+
+def test_what_is_no_tag_makes_the_record_invalid() -> None:
+    assert codes(f"v=DKIM1; hello; p={spki()}") == ["dkim-tag-list"]
+
+
+def test_a_semicolon_at_the_end_is_allowed() -> None:
+    assert codes(f"v=DKIM1; p={spki()}; ") == []
