@@ -38,6 +38,8 @@ set -g __ucrmmail_options_with_value \
     '/check-dns --from' \
     '/check-dns --spf-pass' \
     '/check-dns --dkim-pass' \
+    '/check-dns --message' \
+    '/check-dns --private-key' \
     '/check-dns --only' \
     '/check-dns --ignore' \
     '/check-dns --file' \
@@ -130,6 +132,8 @@ complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l helo -x -d 'With --ip: the
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l from -x -a '(__ucrmmail_values address)' -d 'Give the DMARC result for a message from this address'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l spf-pass -x -d 'With --from: the domains for which SPF passed'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l dkim-pass -x -d 'With --from: the domains for which DKIM passed'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l message -r -F -d 'Verify the DKIM signatures of this message, and its DMARC'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l private-key -r -F -d 'With --selector: is this the key that is published?'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l only -x -d 'Only these checks, such as spf,dmarc'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l ignore -x -d 'Leave this finding out'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l file -r -F -d 'Read domains from a file, one a line (-: standard input)'

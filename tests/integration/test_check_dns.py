@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import dkim
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.support.nameserver import nsd, serving
 from tests.support.program import Program, Run
@@ -21,12 +22,9 @@ from tests.unit.dns.test_dmarc_suite import CASES as DMARC_CASES
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.nameserver import Nameserver
 
-KEY = (
-    "v=DKIM1; p="
-    + base64.b64encode(
-        rsa.generate_private_key(65537, 2048).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    ).decode()
-)
+PRIVATE = rsa.generate_private_key(65537, 2048)
+_SPKI = PRIVATE.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+KEY = "v=DKIM1; p=" + base64.b64encode(_SPKI).decode()
 ZONE = f"""\
 $ORIGIN isp.example.
 $TTL 300
@@ -165,6 +163,42 @@ def test_servers_that_do_not_answer_are_no_missing_records(program: Program) -> 
     run = asyncio.run(check())
     assert run.json["domains"][0]["verdict"] == "error"
     assert {finding["severity"] for finding in run.json["domains"][0]["findings"]} == {"error"}
+
+
+# --- messages and keys ------------------------------------------------------------------------------------------------
+
+
+PEM = PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+MESSAGE = b"From: Billing <billing@isp.example>\r\nTo: joe@example.com\r\nSubject: invoice\r\n\r\nPlease pay.\r\n"
+
+
+def test_a_message_is_verified_and_judged(account: Program) -> None:
+    signed = dkim.sign(MESSAGE, b"s1", b"isp.example", PEM) + MESSAGE
+    run = account.run("check-dns", "--message", "-", "--json", stdin=signed)
+    assert codes(run) == {"dkim-signature-valid", "dmarc-result-pass"}
+    assert run.json["domains"][0]["dmarc"]["dkim_aligned"] == ["isp.example"]
+    changed = account.run("check-dns", "--message", "-", stdin=signed.replace(b"Please pay", b"Do not pay"), code=1)
+    assert "dmarc-result-fail" in changed.stdout
+    assert codes(account.run("check-dns", "--message", "-", "--json", stdin=MESSAGE, code=1)) == {
+        "dkim-signature-none",
+        "dmarc-result-fail",
+    }
+    account.run("check-dns", "--message", "missing.eml", code=66)
+
+
+def test_the_private_key_is_compared_and_never_shown(account: Program, tmp_path: Path) -> None:
+    file = tmp_path / "s1.pem"
+    other = rsa.generate_private_key(65537, 2048)
+    for key, code, exit_code in ((PRIVATE, "dkim-private-matches", 0), (other, "dkim-private-differs", 1)):
+        file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        run = account.run(
+            "check-dns", "--private-key", str(file), "--selector", "s1", "--only", "dkim", "--json", code=exit_code
+        )
+        assert code in codes(run)
+        assert not any(line in run.stdout + run.stderr for line in file.read_text().splitlines()[1:-1])
+    file.write_text("not a key")
+    assert "not a key" not in account.run("check-dns", "--private-key", str(file), "--selector", "s1", code=65).stderr
+    account.run("check-dns", "--private-key", str(file), code=2)
 
 
 # --- the public suites through the command line -----------------------------------------------------------------------

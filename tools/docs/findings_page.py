@@ -6,7 +6,7 @@ from itertools import groupby
 
 from tools.docs.mdoc import argument, paragraph
 from tools.docs.page import page
-from ucrmmail.dns import case, check
+from ucrmmail.dns.codes import CODES
 
 _TITLES = {
     "spf": "SPF",
@@ -26,12 +26,11 @@ _TITLES = {
 
 def findings_page() -> str:
     """Return the page."""
-    codes = {**check.CODES, **case.CODES}
     lines = []
-    for title, group in groupby(sorted(codes, key=_place), key=lambda code: _TITLES[_check(code)]):
+    for title, group in groupby(sorted(CODES, key=_place), key=lambda code: _TITLES[_check(code)]):
         lines += [f".Ss {title}", ".Bl -tag -width Ds"]
         for code in group:
-            lines += [f".It {argument(code)}", *paragraph(codes[code])]
+            lines += [f".It {argument(code)}", *paragraph(CODES[code])]
         lines.append(".El")
     told = "What a finding of `ucrmmail check-dns` means; `ucrmmail check-dns --explain CODE` prints the same."
     sections = {"DESCRIPTION": paragraph(told), "FINDINGS": lines}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import NoInputError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ Examples:
   ucrmmail check-dns isp.example --selector s1
   ucrmmail check-dns --ip 192.0.2.25 --mail-from billing@isp.example --helo mail.isp.example
   ucrmmail check-dns --from billing@isp.example --dkim-pass isp.example
+  ucrmmail check-dns --message sent.eml
   ucrmmail check-dns isp.example --zone > records.zone
   ucrmmail check-dns --explain spf-too-many-lookups"""
 
 _EX_TEMPFAIL = 75
 _AT_ONCE = 8
+_LARGEST_FILE = 1 << 26
 
 
 def check_dns(
@@ -69,6 +71,14 @@ def check_dns(
     dkim_pass: Annotated[
         str, typer.Option("--dkim-pass", metavar="DOMAINS", help="With --from: the domains for which DKIM passed.")
     ] = "",
+    message: Annotated[
+        str | None,
+        typer.Option("--message", metavar="FILE", help="Verify the DKIM signatures of this message, and its DMARC."),
+    ] = None,
+    private_key: Annotated[
+        str | None,
+        typer.Option("--private-key", metavar="FILE", help="With --selector: is this the key that is published?"),
+    ] = None,
     only: Annotated[str, typer.Option("--only", metavar="CHECKS", help="Only these checks, such as spf,dmarc.")] = "",
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", metavar="CODE", help="Leave this finding out. Repeatable.")
@@ -97,7 +107,11 @@ def check_dns(
     config = invocation(context).config()
     resolver = _resolver(nameserver or list(config.words("dns.nameservers")))
     given = [*(domains or []), *_domains_in(file)]
-    if ip is not None or header_from is not None:
+    if message is not None:
+        from ucrmmail.dns.case import judge_message
+
+        reports = [asyncio.run(judge_message(_read(message), _list(spf_pass), resolver, now=time.time()))]
+    elif ip is not None or header_from is not None:
         reports = [
             asyncio.run(
                 _judge(
@@ -119,7 +133,12 @@ def check_dns(
             raise UsageError("--spf-pass and --dkim-pass belong to --from", remedy="give the From address with --from")
         checked = [_domain(name) for name in given] or _own_domains(config)
         account = _account(config, selector or [])
+        if private_key is not None and not selector:
+            raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         reports = asyncio.run(_check(checked, account, resolver, _checks(only)))
+        if private_key is not None:
+            pem = _read(private_key)
+            reports = [_with_private_key(report, pem) for report in reports]
     reports = [_without(report, frozenset(ignore or [])) for report in reports]
     if as_json:
         dns_report.show_document(reports)
@@ -148,14 +167,10 @@ def _list(text: str) -> list[str]:
 
 
 def _domains_in(path: str | None) -> list[str]:
-    """Return the domains of a file: one a line, # begins a remark. Raises OSError."""
+    """Return the domains of a file: one a line, # begins a remark. Raises NoInputError."""
     if path is None:
         return []
-    if path == "-":
-        lines = sys.stdin.read().splitlines()
-    else:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().splitlines()
+    lines = _read(path).decode("utf-8", "replace").splitlines()
     return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
@@ -271,6 +286,32 @@ async def _judge(
     return together(spf, dmarc)
 
 
+def _with_private_key(report: DomainReport, pem: bytes) -> DomainReport:
+    """Add for each selector whether its record belongs to the private key. Raises DataError."""
+    from dataclasses import replace
+
+    from ucrmmail.dns.dkim_private import judge_private_key
+
+    results = report.dkim.selectors if report.dkim is not None else ()
+    told = [
+        judge_private_key(pem, f"{result.selector}._domainkey.{report.domain}", result.record)
+        for result in results
+        if result.record
+    ]
+    return replace(report, findings=(*report.findings, *told))
+
+
+def _read(path: str) -> bytes:
+    """Return the content of a file, or of standard input for ``-``. Raises NoInputError."""
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read(_LARGEST_FILE)
+        with open(path, "rb") as file:
+            return file.read(_LARGEST_FILE)
+    except OSError as error:
+        raise NoInputError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _address(text: str) -> IPv4Address | IPv6Address:
     from ipaddress import ip_address
 
@@ -300,11 +341,10 @@ def _exit_code(reports: Sequence[DomainReport], *, strict: bool) -> int:
 def _explain(code: str) -> None:
     from difflib import get_close_matches
 
-    from ucrmmail.dns import case, check
+    from ucrmmail.dns.codes import CODES
 
-    codes = {**check.CODES, **case.CODES}
-    if code not in codes:
-        near = get_close_matches(code, codes, 1)
-        remedy = f"did you mean {near[0]}?" if near else "the codes are in `man ucrmmail-check-dns`"
+    if code not in CODES:
+        near = get_close_matches(code, CODES, 1)
+        remedy = f"did you mean {near[0]}?" if near else "the codes are in `man ucrmmail-findings`"
         raise UsageError(f"--explain: {code!r} is no code of a finding", remedy=remedy)
-    human.say(f"{code}: {codes[code]}")
+    human.say(f"{code}: {CODES[code]}")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ucrmmail.config.location import Location
 
 # What pyproject.toml asks for; a test holds the two together.
-LIBRARIES = ("typer", "rich", "tomli-w", "tomlkit", "keyring", "dnspython", "cryptography", "idna")
+LIBRARIES = ("typer", "rich", "tomli-w", "tomlkit", "keyring", "dnspython", "cryptography", "dkimpy", "idna")
 
 
 def show_version(location: Location, *, as_json: bool) -> None:

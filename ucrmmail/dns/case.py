@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dns.align import AlignReport
 from ucrmmail.dns.check import DomainReport
+from ucrmmail.dns.dkim_message import verify_message
 from ucrmmail.dns.dmarc import DmarcResult, evaluate
 from ucrmmail.dns.finding import Finding, Severity, reason
 from ucrmmail.dns.spf import SpfVerdict, check_host, identity
@@ -14,6 +15,9 @@ from ucrmmail.dns.spf_check import AddressResult, SpfReport
 from ucrmmail.dns.spf_client import is_askable
 from ucrmmail.dns.spf_codes import finding
 from ucrmmail.dns.spf_record import is_spf
+from ucrmmail.errors import NoUserError
+from ucrmmail.message.addresslist import parse_address_list
+from ucrmmail.message.header import split, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,6 +120,29 @@ def _sentence(result: DmarcResult) -> str:
     aligned += [f"DKIM by {domain}" for domain in result.dkim_aligned]
     by = ", ".join(aligned) or "nothing aligns"
     return f"{result.result}: {by}; the policy of {result.org_domain} is {result.policy}"
+
+
+async def judge_message(raw: bytes, spf_pass: Sequence[str], resolver: Resolver, *, now: float) -> DomainReport:
+    """Verify the signatures of a message, and say what DMARC makes of it when SPF passed for these domains."""
+    verdicts = await verify_message(raw, resolver, now)
+    findings = tuple(told for each in verdicts for told in each.findings)
+    author = _author(raw)
+    if not author:
+        return DomainReport("", findings)
+    signed = [each.domain for each in verdicts if each.state == "valid"]
+    conclusion = await judge_dmarc(author, spf_pass, signed, resolver)
+    return DomainReport(author.rpartition("@")[2], (*findings, *conclusion.findings), align=conclusion)
+
+
+def _author(raw: bytes) -> str:
+    """Return the first From address of a message, "" when it has none that can be read."""
+    for name, field in split(raw)[0]:
+        if name == "from":
+            try:
+                return next(iter(parse_address_list(value_of(field))), "")
+            except NoUserError:
+                return ""
+    return ""
 
 
 def together(spf: SpfCase | None, dmarc: AlignReport | None) -> DomainReport:

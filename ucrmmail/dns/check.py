@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from ucrmmail.dns import align, dkim_check, dmarc_check, spf_check
 from ucrmmail.dns.align import check_alignment
 from ucrmmail.dns.dkim_check import check_dkim
 from ucrmmail.dns.dmarc_check import check_dmarc
@@ -21,7 +20,6 @@ from ucrmmail.dns.spf import SpfVerdict
 from ucrmmail.dns.spf_check import check_spf
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv6Address
 
     from ucrmmail.dns.align import AlignReport
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
     from ucrmmail.dns.spf_check import SpfReport
 
 CHECKS = ("spf", "dkim", "dmarc", "align")
-CODES: Mapping[str, str] = {**spf_check.CODES, **dkim_check.CODES, **dmarc_check.CODES, **align.CODES}
 
 
 @dataclass(frozen=True, slots=True)

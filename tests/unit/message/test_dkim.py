@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 
-import dkim  # type: ignore[import-untyped] # dkimpy ships no types
+import dkim
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
