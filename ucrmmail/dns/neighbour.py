@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Shown of what a stranger published.
 LONGEST_SHOWN = 300
+# Tags read of a record: more than any standard has, and a bound for a hostile one.
+_MOST_TAGS = 50
 _SOURCE = re.compile(r" (RFC \d+(?: (?:section|appendix) [\dA-Z.]+)?)\.$")
 _HOST_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)
 
@@ -54,7 +56,10 @@ class TagValue:
 
 
 def tag_values(text: str) -> tuple[TagValue, ...]:
-    """Return the parts of a record between semicolons, names in lower case; empty parts are left out."""
+    """Return the parts of a record between semicolons, names in lower case; empty parts are left out.
+
+    Only so many as a record can need are read.
+    """
     tags = []
     for part in re.finditer(r"[^;]+", text):
         if not (body := part[0].strip()):
@@ -63,6 +68,8 @@ def tag_values(text: str) -> tuple[TagValue, ...]:
         start = part.start() + part[0].index(body)
         shown = (name.strip().lower(), value.strip()) if equals else ("", body)
         tags.append(TagValue(*shown, start, start + len(body)))
+        if len(tags) == _MOST_TAGS:
+            break
     return tuple(tags)
 
 
