@@ -11,7 +11,7 @@ from ucrmmail.dns.finding import Finding, Mark, Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ucrmmail.dns.answer import Answer
+    from ucrmmail.dns.answer import Answer, Resolver
 
 # Shown of what a stranger published.
 LONGEST_SHOWN = 300
@@ -87,3 +87,8 @@ def is_host_name(name: str) -> bool:
         and all(len(label) <= 63 and _HOST_LABEL.fullmatch(label) for label in labels)
         and not labels[-1].isdigit()
     )
+
+
+async def validates(resolver: Resolver) -> bool:
+    """Return whether the nameserver asked validates DNSSEC: the root is signed, so it says so of the root."""
+    return (await resolver.query(".", "SOA")).authenticated
