@@ -6,10 +6,10 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from ucrmmail.dns.answer import Answer, Mx, Status, Text
+from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Status, Text, Tlsa
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 
 class Zone:
@@ -18,17 +18,25 @@ class Zone:
     A TXT value is a str, bytes, or a tuple of these for several strings in one record; a list holds several records.
     MX is ``(preference, exchange)``, A and AAAA are text, PTR, NS and CNAME are names. A ``Status`` as the value makes
     the question fail that way. A name with any record exists; all others are NXDOMAIN. CNAMEs are followed.
+    TLSA is ``(usage, selector, matching type, bytes)``, CAA ``(flags, tag, value)``, SOA ``(primary, mailbox, serial,
+    refresh, retry, expire, minimum)``. Answers about names in the ``signed`` zones ("." is the root itself) are
+    authenticated.
     """
 
-    def __init__(self, records: Mapping[tuple[str, str], object]) -> None:
+    def __init__(self, records: Mapping[tuple[str, str], object], *, signed: Collection[str] = ()) -> None:
+        self._signed = signed
         self._records = {(name.lower(), rdtype): value for (name, rdtype), value in records.items()}
         self._names = {name for name, _ in self._records}
         self.asked: list[tuple[str, str]] = []
 
     async def query(self, name: str, rdtype: str) -> Answer:
-        name = name.rstrip(".")
+        name = name.rstrip(".") or "."
         self.asked.append((name.lower(), rdtype))
-        return self._answer(name, rdtype, aliases=())
+        answer = self._answer(name, rdtype, aliases=())
+        return replace(answer, authenticated=all(self._is_signed(part.lower()) for part in (name, *answer.aliases)))
+
+    def _is_signed(self, name: str) -> bool:
+        return any(name == zone or name.endswith("." + zone) for zone in self._signed)
 
     def _answer(self, name: str, rdtype: str, aliases: tuple[str, ...]) -> Answer:
         key = name.lower()
@@ -56,6 +64,12 @@ def _found(answer: Answer, values: Sequence[object]) -> Answer:
             return replace(answer, addresses=tuple(ip_address(str(value)) for value in values))
         case "MX":
             return replace(answer, exchanges=tuple(Mx(*value) for value in values if isinstance(value, tuple)))
+        case "TLSA":
+            return replace(answer, associations=tuple(Tlsa(*value) for value in values if isinstance(value, tuple)))
+        case "CAA":
+            return replace(answer, authorizations=tuple(Caa(*value) for value in values if isinstance(value, tuple)))
+        case "SOA":
+            return replace(answer, authority=next(Soa(*value) for value in values if isinstance(value, tuple)))
         case _:
             return replace(answer, hosts=tuple(str(value) for value in values))
 
