@@ -219,6 +219,7 @@ def _account(config: Config, selectors: Sequence[str]) -> SendingAccount:
         sending_addresses=_sending_addresses(config.words("dns.sending_addresses")),
         reverse_path=config.text("addresses.sender") or config.text("addresses.organization"),
         selectors=tuple(selectors) or config.words("dns.dkim_selectors"),
+        helo_name=config.text("smtp.local_hostname"),
         uses_tls=config.text("smtp.encryption") != "none" if config.text("smtp.host") else None,
     )
 
@@ -243,14 +244,19 @@ async def _check(
 ) -> list[DomainReport]:
     import asyncio
 
+    from ucrmmail.clock import Clock
     from ucrmmail.dns.check import check_domain
+    from ucrmmail.dns.https import HttpsFetcher
 
+    fetcher = HttpsFetcher(clock=Clock())
     random_label = f"ucrmmail-{os.urandom(6).hex()}"
     at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def check(domain: str) -> DomainReport:
         async with at_once:
-            return await check_domain(domain, account, resolver, only=only, random_label=random_label, now=time.time())
+            return await check_domain(
+                domain, account, resolver, fetcher, only=only, random_label=random_label, now=time.time()
+            )
 
     return list(await asyncio.gather(*(check(domain) for domain in domains)))
 

@@ -6,20 +6,29 @@ Everything that can be asked at once is: the checks run side by side over one re
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.dns.align import check_alignment
+from ucrmmail.dns.bimi import check_bimi
+from ucrmmail.dns.dane import check_dane
 from ucrmmail.dns.dkim_check import check_dkim
 from ucrmmail.dns.dmarc_check import check_dmarc
+from ucrmmail.dns.domain import check_domain as check_zone
 from ucrmmail.dns.finding import Severity, verdict
+from ucrmmail.dns.helo import check_helo
+from ucrmmail.dns.mta_sts import check_mta_sts
+from ucrmmail.dns.mx import check_mx
 from ucrmmail.dns.providers import provider_of
+from ucrmmail.dns.ptr import check_ptr
 from ucrmmail.dns.requirements import Facts, Requirement, requirements
 from ucrmmail.dns.spf import SpfVerdict
 from ucrmmail.dns.spf_check import check_spf
+from ucrmmail.dns.tls_rpt import check_tls_rpt
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from ipaddress import IPv4Address, IPv6Address
 
     from ucrmmail.dns.align import AlignReport
@@ -27,9 +36,21 @@ if TYPE_CHECKING:
     from ucrmmail.dns.dkim_check import DkimReport
     from ucrmmail.dns.dmarc_check import DmarcReport
     from ucrmmail.dns.finding import Finding, Proposal
+    from ucrmmail.dns.https import Fetcher
     from ucrmmail.dns.spf_check import SpfReport
 
-CHECKS = ("spf", "dkim", "dmarc", "align")
+# Whether receivers believe the mail, then what stands around it.
+CORE = ("spf", "dkim", "dmarc", "align")
+CHECKS = (*CORE, "mx", "ptr", "helo", "mta-sts", "tlsrpt", "bimi", "dane", "domain")
+
+
+class _Report(Protocol):
+    """What every check returns."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +59,8 @@ class SendingAccount:
 
     ``transport`` is the provider's name ("smtp" for a smarthost of one's own), ``smarthost`` its host name or address,
     ``sending_addresses`` are those that mail reaches receivers from (empty: not known), ``reverse_path`` the address
-    that bounces go to ("" when the From address serves), ``selectors`` those that must have a DKIM key.
+    that bounces go to ("" when the From address serves), ``selectors`` those that must have a DKIM key, ``helo_name``
+    what our own server calls itself ("": a provider's sends).
     """
 
     transport: str = "smtp"
@@ -46,6 +68,7 @@ class SendingAccount:
     sending_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     reverse_path: str = ""
     selectors: tuple[str, ...] = ()
+    helo_name: str = ""
     uses_tls: bool | None = None
 
 
@@ -69,7 +92,14 @@ class DomainReport:
 
 
 async def check_domain(
-    domain: str, account: SendingAccount, resolver: Resolver, *, only: frozenset[str], random_label: str, now: float
+    domain: str,
+    account: SendingAccount,
+    resolver: Resolver,
+    fetcher: Fetcher,
+    *,
+    only: frozenset[str],
+    random_label: str,
+    now: float,
 ) -> DomainReport:
     """Check one domain.
 
@@ -77,48 +107,76 @@ async def check_domain(
     is a name that nobody has published, ``now`` in seconds since the epoch.
     """
     asked = _Asked(account, resolver, now)
-    spf, dkim, dmarc = await asyncio.gather(
+    spf, dkim, dmarc, neighbours = await asyncio.gather(
         asked.spf(domain) if only & {"spf", "align"} else _nothing(),
         asked.dkim(domain, random_label) if only & {"dkim", "align"} else _nothing(),
-        check_dmarc(domain, resolver) if "dmarc" in only else _nothing(),
+        check_dmarc(domain, resolver) if only & {"dmarc", "bimi"} else _nothing(),
+        _neighbours(domain, account, resolver, fetcher, only),
     )
     aligned = None
     if "align" in only and spf is not None and dkim is not None:
         aligned = await asked.alignment(domain, spf, dkim)
-    reports = {"spf": spf, "dkim": dkim, "dmarc": dmarc, "align": aligned}
+    reports: dict[str, _Report | None] = {"spf": spf, "dkim": dkim, "dmarc": dmarc, "align": aligned, **neighbours}
+    if "bimi" in only and dmarc is not None:
+        reports["bimi"] = await check_bimi(
+            domain, resolver, policy=dmarc.policy, org_domain=dmarc.org_domain, fetcher=fetcher
+        )
     shown = [report for name, report in reports.items() if report is not None and name in only]
-    return DomainReport(
+    report = DomainReport(
         domain,
         tuple(finding for report in shown for finding in report.findings),
         tuple(proposal for report in shown for proposal in getattr(report, "proposals", ())),
         spf=spf if "spf" in only else None,
         dkim=dkim if "dkim" in only else None,
-        dmarc=dmarc,
+        dmarc=dmarc if "dmarc" in only else None,
         align=aligned,
-        requirements=_requirements(account, spf, dkim, dmarc, aligned) if only >= set(CHECKS) else (),
     )
+    if not only >= set(CORE):
+        return report
+    return replace(report, requirements=requirements(_facts(account, report, reports["ptr"])))
+
+
+async def _neighbours(
+    domain: str, account: SendingAccount, resolver: Resolver, fetcher: Fetcher, only: frozenset[str]
+) -> dict[str, _Report | None]:
+    """Return the reports of what stands around the domain; those of checks that were not asked for are None."""
+    addresses = account.sending_addresses
+    checks: dict[str, Awaitable[_Report] | None] = {
+        "mx": check_mx(domain, resolver) if "mx" in only else None,
+        "ptr": check_ptr(addresses, resolver, helo_name=account.helo_name) if "ptr" in only and addresses else None,
+        "helo": check_helo(account.helo_name, addresses, resolver)
+        if "helo" in only and addresses and account.helo_name
+        else None,
+        "mta-sts": check_mta_sts(domain, resolver, fetcher) if "mta-sts" in only else None,
+        "tlsrpt": check_tls_rpt(domain, resolver) if "tlsrpt" in only else None,
+        "dane": check_dane(domain, resolver) if "dane" in only else None,
+        "domain": check_zone(domain, resolver) if "domain" in only else None,
+    }
+    results = await asyncio.gather(*(check if check is not None else _nothing() for check in checks.values()))
+    return dict(zip(checks, results, strict=True))
 
 
 async def _nothing() -> None:
     """Stand for a check that was not asked for."""
 
 
-def _requirements(
-    account: SendingAccount,
-    spf: SpfReport | None,
-    dkim: DkimReport | None,
-    dmarc: DmarcReport | None,
-    aligned: AlignReport | None,
-) -> tuple[Requirement, ...]:
-    return requirements(
-        Facts(
-            spf=_passes(spf, account) if spf is not None else None,
-            dkim=_signs(dkim) if dkim is not None else None,
-            dmarc=_has_policy(dmarc) if dmarc is not None else None,
-            aligned=aligned.aligned if aligned is not None else None,
-            tls=account.uses_tls,
-        )
+def _facts(account: SendingAccount, report: DomainReport, reverse: _Report | None) -> Facts:
+    """Return what the checks mean for the rules of receivers."""
+    spf, dkim, dmarc, aligned = report.spf, report.dkim, report.dmarc, report.align
+    return Facts(
+        spf=_passes(spf, account) if spf is not None else None,
+        dkim=_signs(dkim) if dkim is not None else None,
+        dmarc=_has_policy(dmarc) if dmarc is not None else None,
+        aligned=aligned.aligned if aligned is not None else None,
+        reverse_dns=_holds(reverse) if reverse is not None else None,
+        tls=account.uses_tls,
     )
+
+
+def _holds(report: _Report) -> bool | None:
+    """Return whether a check has found nothing that fails; None when the DNS did not answer."""
+    found = verdict(report.findings)
+    return None if found is Severity.ERROR else found is not Severity.FAIL
 
 
 @dataclass(frozen=True, slots=True)

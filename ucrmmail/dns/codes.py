@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.dns import align, case, dkim_check, dkim_message, dkim_private, dmarc_check, spf_codes
+from ucrmmail.dns import (
+    align,
+    bimi,
+    case,
+    dane,
+    dkim_check,
+    dkim_message,
+    dkim_private,
+    dmarc_check,
+    domain,
+    helo,
+    mta_sts,
+    mx,
+    ptr,
+    spf_codes,
+    tls_rpt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,4 +33,12 @@ CODES: Mapping[str, str] = {
     **dmarc_check.CODES,
     **align.CODES,
     **case.CODES,
+    **mx.CODES,
+    **ptr.CODES,
+    **helo.CODES,
+    **mta_sts.CODES,
+    **tls_rpt.CODES,
+    **dane.CODES,
+    **bimi.CODES,
+    **domain.CODES,
 }

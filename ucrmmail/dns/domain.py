@@ -133,7 +133,7 @@ async def _of_zone(
     findings = list(before)
     answer, can_validate = await asyncio.gather(resolver.query(zone, "NS"), validates(resolver))
     nameservers, told = await _nameservers(zone, answer, resolver)
-    if not any(finding.severity in (Severity.FAIL, Severity.ERROR) for finding in told):
+    if not any(finding.severity in (Severity.WARN, Severity.ERROR) for finding in told):
         what = f"the zone {zone} is served by {', '.join(server.host for server in nameservers)}"
         findings.insert(0, _found("domain-zone", Severity.PASS, zone, what[: 2 * LONGEST_SHOWN]))
     authorizations, issuers = _certificates(domain, caa)
@@ -154,14 +154,14 @@ async def _nameservers(
     hosts = list(dict.fromkeys(host.lower() for host in answer.hosts))
     if not hosts:
         remedy = f"publish at least two NS records at {zone}"
-        return (), [_found("domain-no-nameservers", Severity.FAIL, zone, f"{zone} has no NS record", remedy=remedy)]
+        return (), [_found("domain-no-nameservers", Severity.WARN, zone, f"{zone} has no NS record", remedy=remedy)]
     looked_at = await asyncio.gather(*(_look_at(host, resolver) for host in hosts[:MOST_NAMESERVERS]))
     servers = tuple(server for server, _ in looked_at)
     findings = [finding for _, told in looked_at for finding in told]
     if len(hosts) == 1:
         what = f"{hosts[0]} is the only nameserver of {zone}"
         remedy = "add a second one in another network"
-        findings.append(_found("domain-one-nameserver", Severity.WARN, zone, what, remedy=remedy))
+        findings.append(_found("domain-one-nameserver", Severity.INFO, zone, what, remedy=remedy))
     elif len(networks := _networks(servers)) == 1:
         what = f"all nameservers of {zone} stand in {networks.pop()}"
         findings.append(_found("domain-nameservers-near", Severity.INFO, zone, what))
@@ -171,26 +171,25 @@ async def _nameservers(
 async def _look_at(host: str, resolver: Resolver) -> tuple[NameserverHost, list[Finding]]:
     if not is_host_name(host) or _is_address(host):
         what, remedy = f"{host} is no host name", "name the nameserver by its host name, with a final dot"
-        return NameserverHost(host), [_found("domain-nameserver-address", Severity.FAIL, host, what, remedy=remedy)]
+        return NameserverHost(host), [_found("domain-nameserver-address", Severity.WARN, host, what, remedy=remedy)]
     answers = await asyncio.gather(resolver.query(host, "A"), resolver.query(host, "AAAA"))
     addresses = tuple(address for answer in answers for address in answer.addresses)
     findings = []
     if aliases := answers[0].aliases or answers[1].aliases:
         what, remedy = f"{host} is an alias of {aliases[-1]}", f"publish NS {aliases[-1]} in its place"
-        findings.append(_found("domain-nameserver-alias", Severity.FAIL, host, what, remedy=remedy))
+        findings.append(_found("domain-nameserver-alias", Severity.WARN, host, what, remedy=remedy))
     if not addresses:
         silent = next((answer for answer in answers if not answer.status.is_known), None)
         if silent is not None:
             findings.append(_found.unanswered("domain-nameserver-error", silent))
         else:
             what, remedy = f"{host} has no address", f"publish its address, or remove NS {host}"
-            findings.append(_found("domain-nameserver-address", Severity.FAIL, host, what, remedy=remedy))
+            findings.append(_found("domain-nameserver-address", Severity.WARN, host, what, remedy=remedy))
     inside = [address for address in addresses if is_unroutable(ip_network(address))]
     if inside:
-        severity = Severity.FAIL if len(inside) == len(addresses) else Severity.WARN
         what = f"{host} has the address {', '.join(map(str, inside[:5]))}"
         remedy = "publish the public address of the nameserver"
-        findings.append(_found("domain-nameserver-private", severity, host, what, remedy=remedy))
+        findings.append(_found("domain-nameserver-private", Severity.INFO, host, what, remedy=remedy))
     return NameserverHost(host, addresses), findings
 
 

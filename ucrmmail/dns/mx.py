@@ -123,7 +123,7 @@ def _without(domain: str, own: list[Answer], *, sends: bool) -> MxReport:
     if sends:
         what = "there is no MX and no address: bounces and answers are lost"
         remedy = f"publish {domain} MX '10 HOST' with the name of the server that takes mail"
-        return MxReport(domain, "missing", findings=(_found("mx-missing", Severity.FAIL, domain, what, remedy=remedy),))
+        return MxReport(domain, "missing", findings=(_found("mx-missing", Severity.WARN, domain, what, remedy=remedy),))
     what = "there is no MX and no address: the domain takes no mail"
     finding = _found("mx-none-needed", Severity.INFO, domain, what, remedy=f"publish {domain} MX '0 .'")
     proposal = Proposal(domain, "MX", "0 .", "says at once that the domain takes no mail")
