@@ -191,8 +191,7 @@ def _of_the_set(domain: str, published: Sequence[Mx]) -> list[Finding]:
 async def _look_at(domain: str, mx: Mx, resolver: Resolver) -> tuple[Exchange, list[Finding]]:
     """Return an exchange with its addresses, and what is wrong with it."""
     host = mx.exchange
-    # A name without the final dot gets the domain of the zone added, an address as well.
-    if _is_address(host) or _is_address(host.lower().removesuffix("." + domain)):
+    if _is_address(host) or _is_address(_without_zone(host, domain)):
         what = f"{host} is an IP address, and an exchange is the name of a host"
         remedy = f"give the host a name with an A record, and publish {domain} MX '{mx.preference} NAME'"
         return Exchange(mx.preference, host), [_found("mx-address", Severity.FAIL, host, what, remedy=remedy)]
@@ -241,6 +240,16 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _without_zone(host: str, domain: str) -> str:
+    """Return the first four labels when the rest is the domain or above it.
+
+    A name without the final dot gets the name of the zone added, and so does an address.
+    """
+    labels = host.lower().split(".")
+    rest = ".".join(labels[4:])
+    return ".".join(labels[:4]) if rest and (domain == rest or domain.endswith("." + rest)) else ""
 
 
 def _listed(addresses: Sequence[IPv4Address | IPv6Address]) -> str:
