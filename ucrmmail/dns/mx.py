@@ -6,6 +6,7 @@ A domain that sends needs them as well: bounces, answers and the abuse reports o
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -178,12 +179,12 @@ def _of_the_set(domain: str, published: Sequence[Mx]) -> list[Finding]:
         what = f"the null MX ('0 .') stands beside {others}"
         remedy = f"remove {domain} MX '0 .'"
         findings.append(_found("mx-null-beside-others", Severity.FAIL, domain, what, remedy=remedy))
-    names = [mx.exchange.lower() for mx in published if mx.exchange != "."]
-    for name in sorted({name for name in names if names.count(name) > 1})[:MOST_EXCHANGES]:
-        what = f"{name} stands there {names.count(name)} times"
+    names = Counter(mx.exchange.lower() for mx in published if mx.exchange != ".")
+    for name in [name for name, count in names.items() if count > 1][:MOST_EXCHANGES]:
+        what = f"{name} stands there {names[name]} times"
         findings.append(_found("mx-duplicate", Severity.WARN, domain, what, remedy="keep the one that is tried first"))
-    if len(set(names)) > MOST_EXCHANGES:
-        what = f"{len(set(names))} exchanges, of which the first {MOST_EXCHANGES} were looked at"
+    if len(names) > MOST_EXCHANGES:
+        what = f"{len(names)} exchanges, of which the first {MOST_EXCHANGES} were looked at"
         findings.append(_found("mx-many", Severity.WARN, domain, what, remedy="four are plenty"))
     return findings
 
