@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ucrmmail.dns.answer import Answer, Resolver
 
 MOST_ADDRESSES = 64
-# Names that the public DNS never holds (RFC 6761, RFC 6762, and what routers and companies use inside).
+# What routers and companies use inside, where the DNS here may know it; the public DNS never does (RFC 6761, 6762).
 _PRIVATE = (
-    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "home.arpa", "corp", "invalid", "test",
+    "localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "home.arpa", "corp",
 )  # fmt: skip
 
 CODES: dict[str, str] = {

@@ -6,6 +6,7 @@ A domain that sends needs them as well: bounces, answers and the abuse reports o
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
@@ -178,12 +179,12 @@ def _of_the_set(domain: str, published: Sequence[Mx]) -> list[Finding]:
         what = f"the null MX ('0 .') stands beside {others}"
         remedy = f"remove {domain} MX '0 .'"
         findings.append(_found("mx-null-beside-others", Severity.FAIL, domain, what, remedy=remedy))
-    names = [mx.exchange.lower() for mx in published if mx.exchange != "."]
-    for name in sorted({name for name in names if names.count(name) > 1})[:MOST_EXCHANGES]:
-        what = f"{name} stands there {names.count(name)} times"
+    names = Counter(mx.exchange.lower() for mx in published if mx.exchange != ".")
+    for name in [name for name, count in names.items() if count > 1][:MOST_EXCHANGES]:
+        what = f"{name} stands there {names[name]} times"
         findings.append(_found("mx-duplicate", Severity.WARN, domain, what, remedy="keep the one that is tried first"))
-    if len(set(names)) > MOST_EXCHANGES:
-        what = f"{len(set(names))} exchanges, of which the first {MOST_EXCHANGES} were looked at"
+    if len(names) > MOST_EXCHANGES:
+        what = f"{len(names)} exchanges, of which the first {MOST_EXCHANGES} were looked at"
         findings.append(_found("mx-many", Severity.WARN, domain, what, remedy="four are plenty"))
     return findings
 
@@ -191,8 +192,7 @@ def _of_the_set(domain: str, published: Sequence[Mx]) -> list[Finding]:
 async def _look_at(domain: str, mx: Mx, resolver: Resolver) -> tuple[Exchange, list[Finding]]:
     """Return an exchange with its addresses, and what is wrong with it."""
     host = mx.exchange
-    # A name without the final dot gets the domain of the zone added, an address as well.
-    if _is_address(host) or _is_address(host.lower().removesuffix("." + domain)):
+    if _is_address(host) or _is_address(_without_zone(host, domain)):
         what = f"{host} is an IP address, and an exchange is the name of a host"
         remedy = f"give the host a name with an A record, and publish {domain} MX '{mx.preference} NAME'"
         return Exchange(mx.preference, host), [_found("mx-address", Severity.FAIL, host, what, remedy=remedy)]
@@ -241,6 +241,16 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _without_zone(host: str, domain: str) -> str:
+    """Return the first four labels when the rest is the domain or above it.
+
+    A name without the final dot gets the name of the zone added, and so does an address.
+    """
+    labels = host.lower().split(".")
+    rest = ".".join(labels[4:])
+    return ".".join(labels[:4]) if rest and (domain == rest or domain.endswith("." + rest)) else ""
 
 
 def _listed(addresses: Sequence[IPv4Address | IPv6Address]) -> str:

@@ -52,9 +52,11 @@ CODES: dict[str, str] = {
 }
 _found = Voice("ptr", CODES)
 _WORDS = re.compile(
-    r"(?<![a-z])(dynamic|dyn|dynip|pool|pools|ppp|pppoe|dsl|adsl|vdsl|xdsl|dhcp|dial|dialup|dialin|cable|catv|ftth|"
-    r"broadband|customers?|cust|clients?|static|unassigned|residential|reverse|rev)(?![a-z])"
+    r"(?<![a-z])(dynamic|dyn|dynip|pools?|pppo?e?|[avx]?dsl|dhcp|dial(up|in)?|cable|catv|ftth|broadband|unassigned|"
+    r"residential)(?![a-z])"
 )
+# These stand in names of servers too, and say something only beside a number.
+_WORDS_BESIDE_NUMBERS = re.compile(r"(?<![a-z])(static|customers?|cust|clients?|reverse|rev|host|ip)(?![a-z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,4 +192,5 @@ def is_generic(name: str, address: IPv4Address | IPv6Address) -> bool:
         plain = re.sub(r"[^0-9a-f]", "", host)
         spelt = str(address).replace(":", "-").strip("-") in name
         packed = len(plain) >= 16 and plain in address.exploded.replace(":", "")
-    return spelt or packed or _WORDS.search(below) is not None
+    numbered = re.search(r"\d{2}", host) is not None and _WORDS_BESIDE_NUMBERS.search(below) is not None
+    return spelt or packed or numbered or _WORDS.search(below) is not None

@@ -28,14 +28,14 @@ def get(
     authority: TestAuthority,
     port: int,
     *,
-    deadline_s: float = 5.0,
+    deadline_s: float = 10.0,
     addresses: tuple[IPv4Address | IPv6Address, ...] = (LOOPBACK,),
 ) -> Fetched:
     fetcher = HttpsFetcher(clock=Clock(), deadline_s=deadline_s, port=port, ca_file=str(authority.ca_file))
     return asyncio.run(fetcher.get(HOST, "/a/b.txt", addresses))
 
 
-def answered(authority: TestAuthority, answer: bytes | Behaviour, *, deadline_s: float = 5.0) -> Fetched:
+def answered(authority: TestAuthority, answer: bytes | Behaviour, *, deadline_s: float = 10.0) -> Fetched:
     with web_server(authority.server_context(HOST), answer) as server:
         return get(authority, server.port, deadline_s=deadline_s)
 

@@ -49,6 +49,8 @@ def test_two_exchanges_pass_in_the_order_servers_try_them() -> None:
         ((10, "alias.d.example"), "mx-cname", Severity.FAIL, "found"),
         ((10, "192.0.2.25"), "mx-address", Severity.FAIL, "invalid"),
         ((10, "192.0.2.25.d.example"), "mx-address", Severity.FAIL, "invalid"),
+        ((10, "192.0.2.25.example"), "mx-address", Severity.FAIL, "invalid"),
+        ((10, "192.0.2.25.provider.example"), "mx-no-address", Severity.FAIL, "invalid"),
         ((10, "[192.0.2.25]"), "mx-address", Severity.FAIL, "invalid"),
         ((10, "localhost"), "mx-bad-name", Severity.FAIL, "invalid"),
         ((10, "mail_1.d.example"), "mx-bad-name", Severity.FAIL, "invalid"),

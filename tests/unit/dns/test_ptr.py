@@ -106,6 +106,8 @@ def test_addresses_and_names_are_bounded() -> None:
         "static.25.2.0.192.clients.isp.example",
         "dyn-7.isp.example",
         "host7.adsl.isp.example",
+        "host-1234.isp.example",
+        "v1234.customers.isp.example",
         "h192000002025.isp.example",
     ],
 )
@@ -114,7 +116,16 @@ def test_a_name_made_for_a_pool_is_generic(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["mail.d.example", "mx25.d.example", "static.example", "clientele.d.example", "mail.cable.example"]
+    "name",
+    [
+        "mail.d.example",
+        "mx25.d.example",
+        "static.example",
+        "clientele.d.example",
+        "mail.cable.example",
+        "mx1.clients.isp.example",
+        "static.www.d.example",
+    ],
 )
 def test_a_name_of_a_server_is_not_generic(name: str) -> None:
     assert not is_generic(name, FOUR)
