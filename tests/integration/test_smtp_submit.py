@@ -12,7 +12,8 @@ import pytest
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
 from tests.support.smtp_server import DROP, HANG, Fault, Raw, SmtpServer, Wait
 from ucrmmail.message.outcome import Outcome, Scope, Stage
-from ucrmmail.smtp.submit import Transaction, submit
+from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.transaction import Transaction
 
 # More than the kernel takes for a server that does not read.
 TWENTY_MEGABYTES = (b"x" * 78 + b"\r\n") * 250_000

@@ -11,7 +11,8 @@ from ucrmmail.clock import Clock
 from ucrmmail.message.outcome import Outcome
 from ucrmmail.smtp.session import Session, StageReport, open_session
 from ucrmmail.smtp.smarthost import Smarthost
-from ucrmmail.smtp.submit import End, Transaction, submit
+from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.transaction import End, Transaction
 
 JOE, ANN, BOB = "joe@example.com", "ann@example.com", "bob@example.com"
 BODY = b"From: billing@isp.example\r\nSubject: invoice\r\n\r\nPlease pay.\r\n"

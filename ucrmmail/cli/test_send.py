@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ucrmmail.config.load import Config
     from ucrmmail.message.outcome import Outcome, Trouble
     from ucrmmail.smtp.session import StageReport
-    from ucrmmail.smtp.submit import Transaction
+    from ucrmmail.smtp.transaction import Transaction
 
 EXAMPLES = """\b
 Examples:
@@ -113,7 +113,7 @@ def _transaction(config: Config, smarthost: str, to: list[str], from_: str, subj
     from ucrmmail.message.address import parse_mailbox
     from ucrmmail.message.prepare import prepare
     from ucrmmail.message.testmessage import SUBJECT, build_test_message
-    from ucrmmail.smtp.submit import Transaction
+    from ucrmmail.smtp.transaction import Transaction
 
     addresses = addresses_of(config)
     username = config.text("smtp.username")

@@ -17,7 +17,7 @@ from ucrmmail.delivery.opening import report_failures
 from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, unreported
 from ucrmmail.message.outcome import Result
-from ucrmmail.smtp.submit import Transaction
+from ucrmmail.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,7 +12,7 @@ from ucrmmail.message.outcome import Outcome, Result, Stage
 
 if TYPE_CHECKING:
     from ucrmmail.smtp.capabilities import Capabilities
-    from ucrmmail.smtp.submit import Transaction
+    from ucrmmail.smtp.transaction import Transaction
 
 
 def mail_command(transaction: Transaction, offered: Capabilities) -> bytes:

@@ -8,20 +8,22 @@ most the one message that was on the wire. QUIT never goes behind a dot: Postfix
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.body import END, stuffed
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
+from ucrmmail.smtp.transaction import End, Message, outcome_of
 from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.session import Session
+    from ucrmmail.smtp.transaction import Feed, Transaction
 
 # RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
@@ -33,90 +35,12 @@ _MESSAGE_TIMES = 10
 _LEAST_BYTES_A_SECOND = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
-    """One message and its envelope, ready to leave; ``chunks()`` yields the message anew at each call.
-
-    Reading may fail with OSError: then this message is deferred, and the others go on.
-    """
-
-    queue_id: str
-    reverse_path: str
-    recipients: tuple[str, ...]
-    size_bytes: int
-    eight_bit: bool
-    utf8: bool
-    chunks: Callable[[], Iterator[bytes]]
-
-
-class Feed(Protocol):
-    """Where transactions come from, and where their outcomes go.
-
-    Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient, or to
-    ``unused`` when its body never left for reasons not its own.
-    """
-
-    def ready(self) -> Transaction | None:
-        """Return the next transaction that may leave now; None when none may."""
-
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
-        """Record what became of it; when this returns, the next body may leave."""
-
-    def is_suspect(self, transaction: Transaction) -> bool:
-        """Return whether this message made the server end the last run at its final dot: then it is to blame."""
-
-    def idle(self) -> None:
-        """Use the time in which the server works on a message for what need not be done between two messages."""
-
-    def unused(self, transaction: Transaction) -> None:
-        """Take it back: nothing was sent, and no attempt is spent."""
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
-
-    A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
-    ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
-    """
-
-    trouble: Trouble | None
-    alive: bool
-    refused: str = ""
-
-
 def submit(session: Session, feed: Feed) -> End:
     """Send what the feed has ready until it has no more, or the account or the connection gives trouble.
 
     Errors of the feed (an outcome that cannot be recorded) pass through.
     """
     return _Submitter(session, feed).run()
-
-
-@dataclass(slots=True)
-class _Message:
-    """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one."""
-
-    transaction: Transaction
-    waiting: tuple[str, ...]
-    envelope: tuple[str, ...] = ()
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    beyond: Outcome | None = None
-
-    def decide(self, recipients: tuple[str, ...], outcome: Outcome) -> None:
-        """Give those of these recipients who have none the outcome."""
-        for recipient in recipients:
-            self.outcomes.setdefault(recipient, replace(outcome, recipient=recipient))
-
-    def refuse(self, trouble: Trouble) -> None:
-        """Let a trouble of the whole message decide about everybody who has no outcome yet."""
-        self.decide(self.transaction.recipients, _outcome(trouble))
-        self.waiting = ()
-
-    @property
-    def may_have_left(self) -> bool:
-        """Whether the server has it, or may have it, for somebody."""
-        return any(outcome.uncertain or outcome.result is Result.RELAYED for outcome in self.outcomes.values())
 
 
 class _UnreadableError(Exception):
@@ -134,8 +58,8 @@ class _Submitter:
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
         self._stage = Stage.MAIL
-        self._current: _Message | None = None
-        self._ahead: _Message | None = None
+        self._current: Message | None = None
+        self._ahead: Message | None = None
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
         # The server still has an envelope that nothing came of.
@@ -171,21 +95,21 @@ class _Submitter:
         except (ConnectionLostError, ProtocolError) as error:
             return self._after_loss(error)
 
-    def _advance(self) -> _Message | None:
+    def _advance(self) -> Message | None:
         if self._feed_error is not None:
             raise self._feed_error
         self._envelope_sent = self._ahead is not None and self._ahead.beyond is None
         self._current, self._ahead = self._ahead or self._next(), None
         return self._current
 
-    def _next(self) -> _Message | None:
+    def _next(self) -> Message | None:
         """Return the next message, checked against what the server can take."""
         if self._session.transactions_left < 1:
             return None
         transaction = self._feed.ready()
         if transaction is None:
             return None
-        return _Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
+        return Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
 
     def _end_of_feed(self) -> End:
         if self._session.transactions_left < 1:
@@ -195,7 +119,7 @@ class _Submitter:
 
     # --- one message -------------------------------------------------------------------------------------------
 
-    def _transact(self, message: _Message) -> None:
+    def _transact(self, message: Message) -> None:
         size_s = message.transaction.size_bytes / _LEAST_BYTES_A_SECOND
         self._wire.allow(_MESSAGE_TIMES * self._timeout_s + size_s)
         if not self._envelope_sent:
@@ -208,7 +132,7 @@ class _Submitter:
             # Too many recipients at once: the others go in a transaction of their own, at no cost.
             self._open_envelope(message)
 
-    def _open_envelope(self, message: _Message) -> None:
+    def _open_envelope(self, message: Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
         self._stage = Stage.MAIL
         self._expect_silence()
@@ -220,7 +144,7 @@ class _Submitter:
             if self._reset_due:
                 self._forget_last()
 
-    def _fill_envelope(self, message: _Message) -> bytes:
+    def _fill_envelope(self, message: Message) -> bytes:
         """Move recipients into the next envelope; return its commands as one group."""
         message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
         self._session.transactions_left -= 1
@@ -246,7 +170,7 @@ class _Submitter:
         if self._wire.pending:
             raise ProtocolError("the server said something that nobody had asked for")
 
-    def _is_accepted(self, message: _Message) -> bool:
+    def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         mail = self._ask(Stage.MAIL, mail_command(message.transaction, self._offered))
         trouble = self._trouble(Stage.MAIL, mail)
@@ -264,7 +188,7 @@ class _Submitter:
         self._leave(data, mail_accepted=_is_done(mail), somebody_accepted=bool(accepted))
         return False
 
-    def _rcpts(self, message: _Message, *, mail_accepted: bool) -> tuple[str, ...]:
+    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
         """Go through the replies to RCPT; return who was accepted. Who was one too many goes back to ``waiting``."""
         if not (mail_accepted or self._pipelining):
             return ()
@@ -284,7 +208,7 @@ class _Submitter:
             else:
                 trouble = self._trouble(Stage.RCPT, reply)
                 if trouble is not None:
-                    message.decide((recipient,), _outcome(trouble))
+                    message.decide((recipient,), outcome_of(trouble))
         message.waiting = (*postponed, *message.waiting)
         return tuple(accepted)
 
@@ -320,7 +244,7 @@ class _Submitter:
 
     # --- the body ----------------------------------------------------------------------------------------------
 
-    def _send_body(self, message: _Message) -> None:
+    def _send_body(self, message: Message) -> None:
         """Send the message up to and with the final dot, and take the answer to it."""
         self._stage = Stage.BODY
         self._wire.end_if_asked()
@@ -350,7 +274,7 @@ class _Submitter:
         else:
             message.refuse(trouble)
 
-    def _verdict(self, message: _Message, reply: Reply) -> Trouble | None:
+    def _verdict(self, message: Message, reply: Reply) -> Trouble | None:
         """Return the trouble that the reply to a final dot means; as ``_trouble``, but for a message that is suspect.
 
         Some servers say 421 to whatever their filters choke on. If that were always the account's, one such message
@@ -395,7 +319,7 @@ class _Submitter:
             return b""
         return self._fill_envelope(self._ahead)
 
-    def _doubt(self, message: _Message, what: str, *, left: bool) -> None:
+    def _doubt(self, message: Message, what: str, *, left: bool) -> None:
         if left:
             doubtful = Outcome(
                 "", Result.DEFERRED, Stage.FINAL_DOT, f"{what} (after the final dot)", "4.4.2", uncertain=True
@@ -406,7 +330,7 @@ class _Submitter:
 
     # --- giving back -------------------------------------------------------------------------------------------
 
-    def _settle(self, message: _Message) -> None:
+    def _settle(self, message: Message) -> None:
         self._current = None
         transaction = message.transaction
         self._feed.settle(transaction, tuple(message.outcomes[recipient] for recipient in transaction.recipients))
@@ -471,12 +395,3 @@ def _readable(transaction: Transaction) -> Iterator[bytes]:
         yield from transaction.chunks()
     except OSError as error:
         raise _UnreadableError(f"the message cannot be read here: {error}") from error
-
-
-def _outcome(trouble: Trouble) -> Outcome:
-    """Return the outcome that a trouble of a message or a recipient gives, for a recipient still to be named."""
-    result = Result.FAILED if trouble.kind is Kind.PERMANENT else Result.DEFERRED
-    enhanced = trouble.reply.enhanced if trouble.reply is not None else ""
-    if not enhanced:
-        enhanced = "5.0.0" if result is Result.FAILED else "4.0.0"
-    return Outcome("", result, trouble.stage, trouble.told, enhanced)

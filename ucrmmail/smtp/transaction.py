@@ -1,0 +1,102 @@
+"""What is sent, and what becomes of it: the nouns between the queue and the client.
+
+A ``Feed`` hands out transactions and takes their outcomes; a ``Message`` is a transaction under way, which may need
+several envelopes, and ends with one outcome for each recipient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from ucrmmail.message.outcome import Kind, Outcome, Result, Trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One message and its envelope, ready to leave; ``chunks()`` yields the message anew at each call.
+
+    Reading may fail with OSError: then this message is deferred, and the others go on.
+    """
+
+    queue_id: str
+    reverse_path: str
+    recipients: tuple[str, ...]
+    size_bytes: int
+    eight_bit: bool
+    utf8: bool
+    chunks: Callable[[], Iterator[bytes]]
+
+
+class Feed(Protocol):
+    """Where transactions come from, and where their outcomes go.
+
+    Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient, or to
+    ``unused`` when its body never left for reasons not its own.
+    """
+
+    def ready(self) -> Transaction | None:
+        """Return the next transaction that may leave now; None when none may."""
+
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+        """Record what became of it; when this returns, the next body may leave."""
+
+    def is_suspect(self, transaction: Transaction) -> bool:
+        """Return whether this message made the server end the last run at its final dot: then it is to blame."""
+
+    def idle(self) -> None:
+        """Use the time in which the server works on a message for what need not be done between two messages."""
+
+    def unused(self, transaction: Transaction) -> None:
+        """Take it back: nothing was sent, and no attempt is spent."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
+
+    A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
+    ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
+    """
+
+    trouble: Trouble | None
+    alive: bool
+    refused: str = ""
+
+
+@dataclass(slots=True)
+class Message:
+    """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one."""
+
+    transaction: Transaction
+    waiting: tuple[str, ...]
+    envelope: tuple[str, ...] = ()
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    beyond: Outcome | None = None
+
+    def decide(self, recipients: tuple[str, ...], outcome: Outcome) -> None:
+        """Give those of these recipients who have none the outcome."""
+        for recipient in recipients:
+            self.outcomes.setdefault(recipient, replace(outcome, recipient=recipient))
+
+    def refuse(self, trouble: Trouble) -> None:
+        """Let a trouble of the whole message decide about everybody who has no outcome yet."""
+        self.decide(self.transaction.recipients, outcome_of(trouble))
+        self.waiting = ()
+
+    @property
+    def may_have_left(self) -> bool:
+        """Whether the server has it, or may have it, for somebody."""
+        return any(outcome.uncertain or outcome.result is Result.RELAYED for outcome in self.outcomes.values())
+
+
+def outcome_of(trouble: Trouble) -> Outcome:
+    """Return the outcome that a trouble of a message or a recipient gives, for a recipient still to be named."""
+    result = Result.FAILED if trouble.kind is Kind.PERMANENT else Result.DEFERRED
+    enhanced = trouble.reply.enhanced if trouble.reply is not None else ""
+    if not enhanced:
+        enhanced = "5.0.0" if result is Result.FAILED else "4.0.0"
+    return Outcome("", result, trouble.stage, trouble.told, enhanced)
