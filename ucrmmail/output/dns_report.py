@@ -68,6 +68,8 @@ def _show(report: DomainReport, *, plain: bool, quiet: bool) -> None:
         human.say("  what receivers ask of senders:")
         for rule in report.requirements:
             human.say(f"    {_STATES[rule.state]:<10}{rule.receiver}, {rule.senders}: {rule.rule}")
+    if quiet and report.verdict is Severity.PASS:
+        return
     if report.proposals:
         human.say("  to publish:")
     for proposal in report.proposals:
