@@ -6,8 +6,11 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='test-send enqueue flush status config credentials queue'
+            commands='test-connection test-send enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
+            ;;
+        /test-connection)
+            options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
             ;;
         /test-send)
             options='--from --subject --transcript --json -h --help'
@@ -100,7 +103,7 @@ _ucrmmail_command() {
 _ucrmmail_option() {
     kind=''
     case "$1 $2" in
-        '/test-send --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
+        '/test-connection --recipient' | '/test-send --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
         '/test-send --subject' | '/flush --time-limit' | '/flush --message-limit')
