@@ -6,8 +6,11 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='test-send check-dns enqueue flush status config credentials queue'
+            commands='test-connection test-send check-dns enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
+            ;;
+        /test-connection)
+            options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
             ;;
         /test-send)
             options='--from --subject --transcript --json -h --help'
@@ -104,7 +107,7 @@ _ucrmmail_command() {
 _ucrmmail_option() {
     kind=''
     case "$1 $2" in
-        '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
+        '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
         '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')

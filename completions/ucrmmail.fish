@@ -2,6 +2,7 @@
 # Commands and options are known here. Only values (keys, queue ids ...) are asked for, of `ucrmmail __complete`.
 
 set -g __ucrmmail_commands \
+    /test-connection \
     /test-send \
     /check-dns \
     /enqueue \
@@ -28,6 +29,7 @@ set -g __ucrmmail_commands \
     /queue/remove
 set -g __ucrmmail_options_with_value \
     ' --config' \
+    '/test-connection --recipient' \
     '/test-send --from' \
     '/test-send --subject' \
     '/check-dns --nameserver' \
@@ -106,6 +108,7 @@ function __ucrmmail_values
 end
 
 complete -c ucrmmail -f
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-connection -d 'Test each stage of a session, and send nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a enqueue -d 'Queue message files, and print a queue id for each'
@@ -118,6 +121,13 @@ complete -c ucrmmail -n '__ucrmmail_at \'\'' -l config -r -F -d 'Use this config
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l version -d 'Show the version and exit'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l json -d 'With --version: Python, libraries and paths too'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l recipient -x -a '(__ucrmmail_values address)' -d 'Ask for this recipient, not for the sender'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l probe -d 'Try the usual ports without a login, and propose settings'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l strict -d 'Exit 1 when there is a warning'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l transcript -d 'Show the dialogue, without secrets'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -s v -l verbose -d 'Show what the server offers, as a table'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /test-connection' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l from -x -a '(__ucrmmail_values address)' -d 'Send from this address'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l subject -x -d 'The subject'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the dialogue, without secrets'

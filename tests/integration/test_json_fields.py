@@ -68,6 +68,9 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
         program.sendmail("-t")
     documents.of("flush", "--dry-run")
     documents.of("flush", "--message-limit", "2")
+    documents.of("test-connection", "--transcript")
+    documents.of("test-connection", "--recipient", "no@example.com", code=1)
+    documents.of("test-connection", "--probe", code=69)
     documents.of("test-send", "joe@example.com", "no@example.com", code=1)
     documents.of("queue list")
     documents.of("queue show", queue_id)
@@ -95,6 +98,7 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     # A smarthost that is not there: what concerns the account.
     program.configure(1)
     documents.of("flush", code=69)
+    documents.of("test-connection", code=69)
     documents.of("test-send", "joe@example.com", code=69)
 
     printing = {

@@ -278,6 +278,7 @@ class SmtpServer:
         most_recipients: int = 0,
         lies_about_pipelining: bool = False,
         host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.faults = dict(faults or {})
         self.extensions = tuple(extensions)
@@ -295,7 +296,7 @@ class SmtpServer:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(
-            (host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
         )
         self.port: int = self._listener.getsockname()[1]
 

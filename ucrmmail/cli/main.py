@@ -93,6 +93,12 @@ def _add_credentials(app: typer.Typer) -> None:
     app.add_typer(credentials.app, name="credentials")
 
 
+def _add_test_connection(app: typer.Typer) -> None:
+    from ucrmmail.cli.test_connection import EXAMPLES, test_connection
+
+    app.command("test-connection", epilog=EXAMPLES)(test_connection)
+
+
 def _add_test_send(app: typer.Typer) -> None:
     from ucrmmail.cli.test_send import EXAMPLES, test_send
 
@@ -133,6 +139,7 @@ def _add_status(app: typer.Typer) -> None:
 _ADD: dict[str, Callable[[typer.Typer], None]] = {
     "config": _add_config,
     "credentials": _add_credentials,
+    "test-connection": _add_test_connection,
     "test-send": _add_test_send,
     "check-dns": _add_check_dns,
     "enqueue": _add_enqueue,

@@ -89,6 +89,12 @@ def addresses_of(config: Config) -> Addresses:
     )
 
 
+def sender_of(config: Config) -> str:
+    """Return the address that our own messages come from: sender, organization, or a user name that is one; or ""."""
+    addresses, username = addresses_of(config), config.text("smtp.username")
+    return addresses.sending or (username if "@" in username else "")
+
+
 def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
     """Return the function that makes a message from the drop directory ready for the queue."""
     from ucrmmail.message.prepare import prepare
@@ -125,13 +131,18 @@ def secret_of(config: Config) -> Callable[[], str]:
         if not config.text("smtp.username"):
             return ""
         if not found:
-            from ucrmmail.cli.credentials import store_of
-            from ucrmmail.credentials.find import find_secret
-
-            found.append(find_secret(store_of(config), os.environ))
+            found.append(find_secret_of(config))
         return found[0].reveal()
 
     return secret
+
+
+def find_secret_of(config: Config) -> Secret:
+    """Return the account's secret and its source. Raises ConfigError, TemporaryError, PermissionDeniedError."""
+    from ucrmmail.cli.credentials import store_of
+    from ucrmmail.credentials.find import find_secret
+
+    return find_secret(store_of(config), os.environ)
 
 
 @dataclass(slots=True)

@@ -108,7 +108,7 @@ def _send(config: Config, to: list[str], from_: str, subject: str) -> _Test:
 
 def _transaction(config: Config, smarthost: str, to: list[str], from_: str, subject: str) -> Transaction:
     """Return the test message and its envelope, prepared like any other message."""
-    from ucrmmail.cli.runtime import addresses_of
+    from ucrmmail.cli.runtime import addresses_of, sender_of
     from ucrmmail.errors import ConfigError
     from ucrmmail.message.address import parse_mailbox
     from ucrmmail.message.prepare import prepare
@@ -116,8 +116,7 @@ def _transaction(config: Config, smarthost: str, to: list[str], from_: str, subj
     from ucrmmail.smtp.transaction import Transaction
 
     addresses = addresses_of(config)
-    username = config.text("smtp.username")
-    sender = from_ or addresses.sender or addresses.organization or (username if "@" in username else "")
+    sender = from_ or sender_of(config)
     if not sender:
         raise ConfigError(
             "there is no address to send from", remedy="use --from, or run `ucrmmail config set addresses.sender`"
@@ -134,7 +133,7 @@ def _transaction(config: Config, smarthost: str, to: list[str], from_: str, subj
             hostname=hostname,
             smarthost=smarthost,
             unique=unique,
-            authenticated=bool(username),
+            authenticated=bool(config.text("smtp.username")),
             subject=subject or SUBJECT,
         ),
         reverse_path=sender if from_ else None,

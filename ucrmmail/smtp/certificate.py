@@ -35,6 +35,10 @@ class Certificate:
         more = len(names) - _MOST_NAMES
         return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
+    def days_left(self, now: float) -> int:
+        """Return the whole days until it ends, ``now`` in seconds since 1970; negative when it has ended."""
+        return int((self.not_after.timestamp() - now) // 86400)
+
 
 def read_certificate(der: bytes) -> Certificate | None:
     """Return what a certificate says (DER, RFC 5280); None when it cannot be read."""

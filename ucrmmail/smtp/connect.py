@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.trouble import RefusedError, account_trouble
@@ -38,6 +38,14 @@ class Address:
     def text(self) -> str:
         """The address as people write it."""
         return str(self.sockaddr[0])
+
+
+class Connection(NamedTuple):
+    """A connected socket, the address it leads to, and why the addresses before that one did not answer."""
+
+    sock: socket.socket
+    address: Address
+    problems: tuple[str, ...]
 
 
 def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadline: float) -> list[Address]:
@@ -82,13 +90,13 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
 
 def connect(
     smarthost: Smarthost, addresses: list[Address], *, clock: Clock, stop: Stopper | None, deadline: float
-) -> tuple[socket.socket, Address]:
-    """Return a connection to the first address that answers, and which it is.
+) -> Connection:
+    """Return a connection to the first address that answers.
 
     They share the time: one that does not answer leaves some for the next. Raises RefusedError when none answers, with
     the reason of each; StoppedError.
     """
-    problems = []
+    problems: list[str] = []
     for number, address in enumerate(addresses):
         now = clock.monotonic()
         share = now + (deadline - now) / (len(addresses) - number)
@@ -101,7 +109,7 @@ def connect(
         if problem == 0:
             # A group of commands is one write already; waiting for more (Nagle) would cost a round trip.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock, address
+            return Connection(sock, address, tuple(problems))
         sock.close()
         problems.append(f"{address.text}: {_WORDS.get(problem) or os.strerror(problem)}")
     raise RefusedError(

@@ -8,33 +8,32 @@ from __future__ import annotations
 
 import math
 import ssl
-import string
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.message.outcome import Stage, Trouble
 from ucrmmail.smtp.auth import choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
-from ucrmmail.smtp.connect import Address, connect, resolve
-from ucrmmail.smtp.tls import context_for, seen_certificate, tls_trouble, unverified_context
+from ucrmmail.smtp.connect import connect, resolve
+from ucrmmail.smtp.look import Look
+from ucrmmail.smtp.tls import EXPIRES_SOON_DAYS, context_for, seen_certificate, speaks_no_tls, tls_trouble
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ucrmmail.clock import Clock
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.certificate import Certificate
+    from ucrmmail.smtp.connect import Address
     from ucrmmail.smtp.smarthost import Smarthost
     from ucrmmail.smtp.wire import Observer, Stopper
 
 # Every command of the opening has the command's own time; all together have this many times as much.
 _OPENING_TIMES = 3
 _QUIT_TIMEOUT_S = 2.0
-_PEEK_TIMEOUT_S = 10.0
-_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._")
 
 
 class SessionError(Exception):
@@ -47,7 +46,10 @@ class SessionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """One stage of the dialogue, as a test of the connection shows it."""
+    """One stage of the dialogue, as a test of the connection shows it.
+
+    ``warning`` is what holds today and may not tomorrow; ``facts`` is what a program may want to know of the stage.
+    """
 
     stage: Stage
     ok: bool
@@ -55,6 +57,8 @@ class StageReport:
     detail: str = ""
     reply: str = ""
     remedy: str = ""
+    warning: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 class Watcher(Protocol):
@@ -77,16 +81,36 @@ class Stages:
         """Whether anybody sees the stages."""
         return self._watcher is not None
 
-    def over(self, stage: Stage, detail: str, *, ok: bool = True, reply: Reply | None = None, remedy: str = "") -> None:
-        """Report that this stage is over; the next one begins."""
-        if self._watcher is not None:
-            began, self._began = self._began, self._clock.monotonic()
-            said = str(reply) if reply is not None else ""
-            self._watcher.stage(StageReport(stage, ok, self._began - began, detail, said, remedy))
+    def over(
+        self,
+        stage: Stage,
+        detail: str,
+        *,
+        reply: Reply | None = None,
+        warning: str = "",
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
+        """Report that this stage is over and well; the next one begins."""
+        self._report(StageReport(stage, True, self._spent_s(), detail, _told(reply), "", warning, facts or {}))
 
-    def failed(self, trouble: Trouble) -> None:
+    def failed(self, trouble: Trouble, facts: Mapping[str, object] | None = None) -> None:
         """Report a stage that ended with this trouble."""
-        self.over(trouble.stage, trouble.what, ok=False, reply=trouble.reply, remedy=trouble.remedy)
+        said = _told(trouble.reply)
+        self._report(
+            StageReport(trouble.stage, False, self._spent_s(), trouble.what, said, trouble.remedy, "", facts or {})
+        )
+
+    def _spent_s(self) -> float:
+        began, self._began = self._began, self._clock.monotonic()
+        return self._began - began
+
+    def _report(self, report: StageReport) -> None:
+        if self._watcher is not None:
+            self._watcher.stage(report)
+
+
+def _told(reply: Reply | None) -> str:
+    return str(reply) if reply is not None else ""
 
 
 class Session:
@@ -141,7 +165,7 @@ def open_session(
         return opening.open()
     except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError) as error:
         trouble = opening.trouble_of(error)
-        stages.failed(trouble)
+        stages.failed(trouble, opening.facts)
         raise SessionError(trouble) from error
 
 
@@ -164,31 +188,34 @@ class _Opening:
         self._observer = observer
         self._stages = stages
         self._stage = Stage.RESOLVE
+        self._address: Address | None = None
         self._certificate: Certificate | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What was seen of the certificate that is not trusted."""
+        return _facts_of_certificate(self._certificate, self._clock.now())
 
     def open(self) -> Session:
         # A file that cannot be used is found before anything is sent.
         context = context_for(self._smarthost) if self._smarthost.encryption != "none" else None
-        wire, address = self._connected()
+        wire = self._connected()
         try:
             return self._introduced(wire, context)
-        except ssl.SSLCertVerificationError:
-            self._certificate = self._peek(address)
-            wire.close()
-            raise
         except BaseException:
             wire.close()
             raise
 
-    def _connected(self) -> tuple[Wire, Address]:
+    def _connected(self) -> Wire:
         deadline = self._clock.monotonic() + self._timeout_s
         smarthost, clock, stop = self._smarthost, self._clock, self._stop
         addresses = resolve(smarthost, clock=clock, stop=stop, deadline=deadline)
         self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
         self._stage = Stage.CONNECT
-        sock, address = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
-        self._stages.over(Stage.CONNECT, address.text)
-        return Wire(sock, clock=clock, stop=stop, observer=self._observer), address
+        found = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
+        self._address = found.address
+        self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
+        return Wire(found.sock, clock=clock, stop=stop, observer=self._observer)
 
     def _introduced(self, wire: Wire, context: ssl.SSLContext | None) -> Session:
         """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
@@ -203,11 +230,17 @@ class _Opening:
             self._secure(wire, context)
             # What the server offered in clear may have been a forger's word.
             capabilities = self._ehlo(wire)
-        if smarthost.username and smarthost.authentication != "none":
+        if smarthost.logs_in:
             self._stage = Stage.AUTH
             mechanism = choose_mechanism(smarthost, capabilities, in_tls=context is not None)
             reply = log_in(wire, smarthost, mechanism, self._secret)
-            self._stages.over(Stage.AUTH, f"{mechanism} as {smarthost.username}", reply=reply)
+            offered = capabilities.mechanisms
+            self._stages.over(
+                Stage.AUTH,
+                f"{mechanism} as {smarthost.username} (offered: {', '.join(offered)})",
+                reply=reply,
+                facts={"mechanism": mechanism, "mechanisms": list(offered)},
+            )
         wire.allow(math.inf)
         return Session(wire, smarthost, capabilities, self._stages)
 
@@ -220,11 +253,12 @@ class _Opening:
 
     def _ehlo(self, wire: Wire) -> Capabilities:
         self._stage = Stage.EHLO
-        name = _own_name(self._smarthost, wire)
+        name = self._smarthost.own_name(str(wire.socket.getsockname()[0]))
         reply = self._ask(wire, f"EHLO {name}")
         if reply.code == 250:
             capabilities = parse_ehlo(reply)
-            self._stages.over(Stage.EHLO, ", ".join(capabilities.keywords) or "no extensions")
+            told = ", ".join(capabilities.keywords) or "no extensions"
+            self._stages.over(Stage.EHLO, told, facts=_facts_of_ehlo(capabilities))
             return capabilities
         if reply.code in {500, 501, 502, 504}:
             # A server from before 1995; it offers nothing (RFC 5321 section 3.2).
@@ -268,60 +302,86 @@ class _Opening:
         self._stage = Stage.TLS
         wire.start_tls(context, self._smarthost.host, self._timeout_s)
         if self._stages.watched:
-            self._stages.over(Stage.TLS, _told_tls(wire.socket, self._clock.now()))
-
-    def _peek(self, address: Address) -> Certificate | None:
-        """Return the certificate that was not trusted, from a second connection on which nothing else is said."""
-        deadline = self._clock.monotonic() + min(self._timeout_s, _PEEK_TIMEOUT_S)
-        wire: Wire | None = None
-        try:
-            sock, _ = connect(self._smarthost, [address], clock=self._clock, stop=self._stop, deadline=deadline)
-            wire = Wire(sock, clock=self._clock, stop=self._stop)
-            wire.allow(deadline - self._clock.monotonic())
-            if self._smarthost.encryption == "starttls":
-                wire.read_reply(self._timeout_s)
-                self._ask(wire, f"EHLO {_own_name(self._smarthost, wire)}")
-                self._ask(wire, "STARTTLS")
-            wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
-            return seen_certificate(wire.socket)
-        except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError):
-            return None
-        finally:
-            if wire is not None:
-                wire.close()
+            now, certificate, facts = self._clock.now(), seen_certificate(wire.socket), _facts_of_tls(wire.socket)
+            self._stages.over(
+                Stage.TLS,
+                _told_tls(facts, certificate, now),
+                warning=_told_end(certificate, now),
+                facts={**facts, **_facts_of_certificate(certificate, now)},
+            )
 
     def trouble_of(self, error: Exception) -> Trouble:
         """Return the trouble of the account that an exception means."""
         if isinstance(error, RefusedError):
             return error.trouble
         if isinstance(error, ssl.SSLError):
-            return tls_trouble(self._smarthost, error, self._certificate)
+            return self._tls_trouble(error)
         remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
         if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
-            if isinstance(error, NoAnswerError):
-                remedy = "if this is a port for TLS (465), run `ucrmmail config set smtp.encryption tls`"
+            if self._look is not None and not isinstance(error, ProtocolError) and self._look.for_tls():
+                remedy = "this port speaks TLS from the first byte: run `ucrmmail config set smtp.encryption tls`"
+            elif isinstance(error, NoAnswerError):
+                remedy = "it may be overloaded, or a firewall is in between; try `ucrmmail test-connection --probe`"
         elif "CERTIFICATE_REQUIRED" in str(error):
             remedy = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
         return account_trouble(self._stage, f"{self._smarthost.name}: {error} (at {self._stage.value})", remedy=remedy)
 
+    def _tls_trouble(self, error: ssl.SSLError) -> Trouble:
+        in_clear = None
+        if self._look is not None:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._certificate = self._look.at_certificate()
+            elif speaks_no_tls(error):
+                in_clear = self._look.in_clear()
+        return tls_trouble(self._smarthost, error, self._certificate, in_clear)
 
-def _own_name(smarthost: Smarthost, wire: Wire) -> str:
-    """Return what we call ourselves: the name, or an address literal when that is no name (RFC 5321 section 4.1.4)."""
-    name = smarthost.local_hostname
-    if name and _NAME_CHARACTERS.issuperset(name):
-        return name
-    address = str(wire.socket.getsockname()[0])
-    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+    @property
+    def _look(self) -> Look | None:
+        if self._address is None:
+            return None
+        return Look(self._smarthost, self._address, clock=self._clock, stop=self._stop)
 
 
-def _told_tls(sock: socket.socket, now: float) -> str:
-    """Return what was negotiated, and until when the certificate holds."""
+def _facts_of_ehlo(offered: Capabilities) -> dict[str, object]:
+    return {
+        "name": offered.name,
+        "extensions": list(offered.keywords),
+        "mechanisms": list(offered.mechanisms),
+        "max_size_bytes": offered.size_bytes or None,
+        "max_recipients": offered.most_recipients or None,
+        "max_transactions": offered.most_transactions or None,
+    }
+
+
+def _facts_of_tls(sock: socket.socket) -> dict[str, object]:
     if not isinstance(sock, ssl.SSLSocket):
-        return ""
+        raise TypeError("the handshake is over: the socket is one of TLS")
     cipher = sock.cipher()
-    told = f"{sock.version()}, {cipher[0] if cipher else 'no cipher'}"
-    certificate = seen_certificate(sock)
+    return {"version": sock.version(), "cipher": cipher[0] if cipher else None}
+
+
+def _facts_of_certificate(certificate: Certificate | None, now: float) -> dict[str, object]:
+    if certificate is None:
+        return {}
+    return {
+        "names": list(certificate.names or (certificate.subject,)),
+        "issuer": certificate.issuer,
+        "not_after": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
+        "days_left": certificate.days_left(now),
+    }
+
+
+def _told_tls(facts: Mapping[str, object], certificate: Certificate | None, now: float) -> str:
+    """Return what was negotiated, and until when the certificate holds."""
+    told = f"{facts['version']}, {facts['cipher'] or 'no cipher'}"
     if certificate is not None:
-        days = int((certificate.not_after.timestamp() - now) // 86400)
+        days = certificate.days_left(now)
         told += f"; certificate for {certificate.told_names}, from {certificate.issuer}, good for {days} days"
     return told
+
+
+def _told_end(certificate: Certificate | None, now: float) -> str:
+    """Return the warning about a certificate that ends soon, "" when there is time."""
+    if certificate is None or certificate.days_left(now) >= EXPIRES_SOON_DAYS:
+        return ""
+    return f"the certificate expires on {certificate.not_after:%Y-%m-%d %H:%M} UTC; without a new one no mail goes then"

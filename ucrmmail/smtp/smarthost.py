@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import string
 from dataclasses import dataclass
+
+_NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,21 @@ class Smarthost:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
+    def logs_in(self) -> bool:
+        """Whether the account logs in."""
+        return bool(self.username) and self.authentication != "none"
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the smarthost is this machine, so that nobody is in between."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def own_name(self, own_address: str) -> str:
+        """Return what we call ourselves: the name, or an address literal when that is none (RFC 5321 section 4.1.4)."""
+        name = self.local_hostname
+        if name and _NAME_CHARACTERS.issuperset(name):
+            return name
+        return f"[IPv6:{own_address}]" if ":" in own_address else f"[{own_address}]"

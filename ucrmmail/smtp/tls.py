@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     import socket
 
     from ucrmmail.smtp.certificate import Certificate
+    from ucrmmail.smtp.look import InClear
     from ucrmmail.smtp.smarthost import Smarthost
 
+# An authority that renews by itself does so a month before the end; a certificate this old is forgotten.
+EXPIRES_SOON_DAYS = 21
 # Numbers of OpenSSL's x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED = 9, 10, 18
 _OTHER_NAME = frozenset({62, 64})
@@ -21,6 +24,7 @@ _UNKNOWN_ISSUER = frozenset({2, 19, 20, 21, 27})
 # What OpenSSL says when the other side's first bytes are no TLS.
 _NO_TLS_AT_ALL = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
+_MOST_SHOWN = 80
 _SEE_OPENSSL = "look at it with `openssl s_client`"
 
 
@@ -78,8 +82,19 @@ def seen_certificate(sock: socket.socket) -> Certificate | None:
     return read_certificate(der)
 
 
-def tls_trouble(smarthost: Smarthost, error: ssl.SSLError, certificate: Certificate | None) -> Trouble:
-    """Return what a failed handshake means. ``certificate`` is the one that was not trusted, if it could be seen."""
+def speaks_no_tls(error: ssl.SSLError) -> bool:
+    """Return whether the other side's first bytes were no TLS: it speaks plain text, or something else altogether."""
+    return error.reason in _NO_TLS_AT_ALL
+
+
+def tls_trouble(
+    smarthost: Smarthost, error: ssl.SSLError, certificate: Certificate | None, in_clear: InClear | None
+) -> Trouble:
+    """Return what a failed handshake means.
+
+    ``certificate`` is the one that was not trusted, ``in_clear`` what the server says in plain text where it spoke no
+    TLS; each None when it was not seen.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         what, remedy = _mistrust(smarthost, error.verify_code, certificate)
         return account_trouble(
@@ -89,13 +104,8 @@ def tls_trouble(smarthost: Smarthost, error: ssl.SSLError, certificate: Certific
             remedy=remedy,
         )
     reason = error.reason or str(error)
-    if reason in _NO_TLS_AT_ALL:
-        return account_trouble(
-            Stage.TLS,
-            f"{smarthost.name} does not speak TLS where it should",
-            why="the port is one for STARTTLS or plain text",
-            remedy="run `ucrmmail config set smtp.encryption starttls`, or set smtp.port to one for TLS (465)",
-        )
+    if speaks_no_tls(error):
+        return _plain_text(smarthost, in_clear)
     if reason in _TOO_OLD:
         return account_trouble(
             Stage.TLS,
@@ -104,6 +114,24 @@ def tls_trouble(smarthost: Smarthost, error: ssl.SSLError, certificate: Certific
             remedy="tell its operator, or use another smarthost",
         )
     return account_trouble(Stage.TLS, f"the TLS handshake with {smarthost.name} failed: {reason}", remedy=_SEE_OPENSSL)
+
+
+def _plain_text(smarthost: Smarthost, in_clear: InClear | None) -> Trouble:
+    """Return the trouble of a server that answers the first bytes of TLS with plain text."""
+    why = "the port is one for STARTTLS or plain text"
+    remedy = "run `ucrmmail config set smtp.encryption starttls`, or set smtp.port to one for TLS (465)"
+    if in_clear is not None:
+        why = f"it greets in plain text: {in_clear.greeting[:_MOST_SHOWN]}"
+        if not in_clear.starttls:
+            remedy = (
+                "this port offers no STARTTLS either: `ucrmmail test-connection --probe` finds one with TLS, such as "
+                "587 with `ucrmmail config set smtp.encryption starttls`"
+            )
+        elif smarthost.encryption == "tls":
+            remedy = "this port speaks STARTTLS: run `ucrmmail config set smtp.encryption starttls`"
+        else:
+            remedy = "it offers STARTTLS and does not do it: tell its operator"
+    return account_trouble(Stage.TLS, f"{smarthost.name} does not speak TLS where it should", why=why, remedy=remedy)
 
 
 def _mistrust(smarthost: Smarthost, code: int, certificate: Certificate | None) -> tuple[str, str]:

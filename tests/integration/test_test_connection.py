@@ -1,0 +1,329 @@
+"""``test-connection``: what a person sees of each stage, against a server that fails there."""
+
+from __future__ import annotations
+
+import random
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.certificates import TestAuthority
+from tests.support.program import Program, Run
+from tests.support.smtp_server import EXTENSIONS, HANG, SmtpServer
+
+SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
+LOGINS = {"user": "canary-4711"}
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> TestAuthority:
+    return TestAuthority(tmp_path / "ca")
+
+
+def configure(
+    program: Program, authority: TestAuthority, port: int, encryption: str, *, host: str = "localhost"
+) -> None:
+    """Write a configuration of an account that logs in with TLS."""
+    program.config.write_text(
+        f'[smtp]\nhost = "{host}"\nport = {port}\nencryption = "{encryption}"\nca_file = "{authority.ca_file}"\n'
+        'username = "user"\ntimeout = "2s"\n\n[addresses]\nsender = "billing@isp.example"\n'
+    )
+    program.config.chmod(0o600)
+
+
+def tested(program: Program, *arguments: str, code: int = 0) -> Run:
+    return program.run("test-connection", *arguments, env=SECRET, code=code)
+
+
+def stage(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the last stage of this name."""
+    found: dict[str, Any] = [each for each in document["stages"] if each["stage"] == name][-1]
+    return found
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_good_account_holds_at_every_stage_and_nothing_is_sent(
+    program: Program, authority: TestAuthority, encryption: str
+) -> None:
+    context = authority.server_context("localhost")
+    extensions = (*EXTENSIONS, "LIMITS RCPTMAX=100 MAILMAX=50")
+    with SmtpServer(tls=context, smtps=encryption == "tls", logins=LOGINS, extensions=extensions) as server:
+        configure(program, authority, server.port, encryption)
+        run = tested(program, "--json", "--transcript")
+        server.wait_until_idle()
+    document = run.json
+    assert document["ok"] is True
+    assert all(each["ok"] for each in document["stages"])
+    names = [each["stage"] for each in document["stages"]]
+    assert names[:5] == ["configuration", "secret", "resolve", "connect", {"tls": "tls"}.get(encryption, "greeting")]
+    assert names[-5:] == ["auth", "mail", "rcpt", "rset", "quit"]
+    assert all(each["seconds"] >= 0 for each in document["stages"])
+    assert stage(document, "secret")["facts"] == {"source": "environment"}
+    tls = stage(document, "tls")["facts"]
+    assert tls["version"] == "TLSv1.3"
+    assert tls["names"] == ["localhost"]
+    assert tls["days_left"] == 29
+    assert stage(document, "auth")["reply"] == "235 2.7.0 welcome"
+    assert stage(document, "auth")["facts"]["mechanism"] == "PLAIN"
+    assert "CRAM-MD5" in stage(document, "auth")["facts"]["mechanisms"]
+    assert document["limits"] == {"max_size_bytes": 10485760, "max_recipients": 100, "max_transactions": 50}
+    assert document["warnings"] == []
+    assert "C: RCPT TO:<billing@isp.example>" in document["transcript"]
+    assert "C: AUTH PLAIN [redacted]" in document["transcript"]
+    assert "canary-4711" not in run.stdout
+    assert server.messages == []
+    assert server.commands[-2:] == [b"RSET", b"QUIT"]
+
+
+def test_a_person_sees_a_line_for_each_stage_and_the_limits(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        run = tested(program, "-v")
+    assert "FAILED" not in run.stdout
+    assert "found in the environment" in run.stdout
+    assert "messages of 10.5MB at the most" in run.stdout
+    assert "Nothing was sent" in run.stdout
+    assert "SIZE\t10485760\tthe largest message, in bytes" in run.lines
+    assert run.stderr == ""
+
+
+def test_a_wrong_password_is_told_with_the_reply_and_the_remedy(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins={"user": "another"}) as server:
+        configure(program, authority, server.port, "starttls")
+        run = tested(program, code=77)
+        document = tested(program, "--json", "--transcript", code=77).json
+    assert "535 5.7.8" in run.stderr
+    assert "config set smtp.password" in run.stderr
+    assert document["ok"] is False
+    assert stage(document, "auth")["ok"] is False
+    assert stage(document, "auth")["reply"].startswith("535 5.7.8")
+    assert "config set smtp.password" in stage(document, "auth")["remedy"]
+    assert "canary-4711" not in str(document)
+
+
+def test_a_missing_secret_does_not_keep_the_connection_from_being_tested(
+    program: Program, authority: TestAuthority
+) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        program.config.write_text(program.config.read_text() + '\n[credentials]\nsource = "file"\n')
+        document = program.run("test-connection", "--json", code=78).json
+    assert stage(document, "secret")["ok"] is False
+    assert stage(document, "secret")["remedy"]
+    assert stage(document, "tls")["ok"] is True
+    assert "auth" not in [each["stage"] for each in document["stages"]]
+
+
+def test_tls_against_a_port_for_starttls_is_recognised(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS) as server:
+        configure(program, authority, server.port, "tls")
+        run = tested(program, code=69)
+        document = tested(program, "--json", code=69).json
+    assert "this port speaks STARTTLS: run `ucrmmail config set smtp.encryption starttls`" in run.stderr
+    assert "220 test.example ESMTP" in run.stderr
+    assert "smtp.encryption starttls" in stage(document, "tls")["remedy"]
+    assert b"AUTH" not in server.received
+
+
+def test_tls_against_a_port_without_any_is_told_apart(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer() as server:
+        configure(program, authority, server.port, "tls")
+        run = tested(program, code=69)
+    assert "this port offers no STARTTLS either" in run.stderr
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "none"])
+def test_starttls_against_a_port_for_tls_is_recognised_by_its_silence(
+    program: Program, authority: TestAuthority, encryption: str
+) -> None:
+    with SmtpServer(tls=authority.server_context(), smtps=True) as server:
+        configure(program, authority, server.port, encryption)
+        document = tested(program, "--json", code=69).json
+    failed = stage(document, "greeting")
+    assert "did not answer in time" in failed["detail"]
+    assert failed["remedy"].startswith("this port speaks TLS from the first byte")
+    assert "`ucrmmail config set smtp.encryption tls`" in failed["remedy"]
+
+
+def test_a_silent_server_is_not_taken_for_one_of_tls(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(faults={"greeting": HANG}) as server:
+        configure(program, authority, server.port, "starttls")
+        document = tested(program, "--json", code=69).json
+    assert "--probe" in stage(document, "greeting")["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("expired", "expired on 20"),
+        ("other name", "is for another name (other.example), not for localhost"),
+        ("unknown authority", "was issued by an authority that is not trusted here"),
+        ("self-signed", "is self-signed"),
+    ],
+)
+def test_a_certificate_that_is_not_trusted_is_shown_with_its_fault(
+    program: Program, authority: TestAuthority, tmp_path: Path, kind: str, says: str
+) -> None:
+    contexts = {
+        "expired": lambda: authority.server_context("localhost", expired=True),
+        "other name": lambda: authority.server_context("other.example"),
+        "unknown authority": lambda: TestAuthority(tmp_path / "other").server_context("localhost"),
+        "self-signed": lambda: authority.self_signed_context("localhost"),
+    }
+    with SmtpServer(tls=contexts[kind](), logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        run = tested(program, code=69)
+        document = tested(program, "--json", code=69).json
+    assert says in run.stderr
+    assert "remedy:" in run.stderr
+    failed = stage(document, "tls")
+    assert says in failed["detail"]
+    assert failed["facts"]["names"] == ["other.example" if kind == "other name" else "localhost"]
+    assert (failed["facts"]["days_left"] < 0) is (kind == "expired")
+    assert b"AUTH" not in server.received
+
+
+@pytest.mark.parametrize(("days_left", "warned"), [(20, True), (23, False)])
+def test_a_certificate_that_ends_soon_is_a_warning_and_with_strict_a_failure(
+    program: Program, authority: TestAuthority, days_left: int, warned: bool
+) -> None:
+    context = authority.server_context("localhost", days_left=days_left)
+    with SmtpServer(tls=context, logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        relaxed = tested(program)
+        document = tested(program, "--strict", "--json", code=1 if warned else 0).json
+    assert ("the certificate expires on 20" in relaxed.stdout) is warned
+    assert document["ok"] is True
+    assert len(document["warnings"]) == (1 if warned else 0)
+    assert bool(stage(document, "tls")["warning"]) is warned
+
+
+def test_a_refused_recipient_is_told_and_the_transaction_is_withdrawn(
+    program: Program, authority: TestAuthority
+) -> None:
+    refusal = "550 5.1.1 no such user"
+    with SmtpServer(
+        tls=authority.server_context(), logins=LOGINS, faults={"rcpt": lambda line: refusal if b"no@" in line else None}
+    ) as server:
+        configure(program, authority, server.port, "starttls")
+        document = tested(program, "--recipient", "no@example.com", "--json", code=1).json
+        tested(program)
+        server.wait_until_idle()
+    assert stage(document, "mail")["ok"] is True
+    assert stage(document, "rcpt")["reply"] == refusal
+    assert stage(document, "rset")["ok"] is True
+    assert document["error"]["what"] == "the smarthost refused the recipient"
+    assert server.messages == []
+
+
+def test_a_refused_sender_is_told_with_its_remedy(program: Program, authority: TestAuthority) -> None:
+    faults = {"mail": "553 5.7.1 <billing@isp.example>: Sender address rejected: not owned by user user"}
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults=faults) as server:
+        configure(program, authority, server.port, "starttls")
+        run = tested(program, code=1)
+    assert "not owned by user" in run.stderr
+    assert "addresses.sender" in run.stderr
+
+
+def test_a_server_that_is_busy_ends_with_the_code_for_later(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults={"mail": "421 4.3.2 later"}) as server:
+        configure(program, authority, server.port, "starttls")
+        document = tested(program, "--json", code=75).json
+    assert stage(document, "mail")["reply"] == "421 4.3.2 later"
+
+
+def test_a_server_without_logins_is_told_what_the_account_wants(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context()) as server:
+        configure(program, authority, server.port, "starttls")
+        document = tested(program, "--json", code=77).json
+    assert "offers no login that can be used here" in stage(document, "auth")["detail"]
+    assert "PLAIN" in document["error"]["why"]
+
+
+def test_a_connection_that_is_refused_says_so(program: Program, authority: TestAuthority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    configure(program, authority, port, "starttls", host="127.0.0.1")
+    document = tested(program, "--json", code=69).json
+    assert "refused: nothing listens on this port" in stage(document, "connect")["detail"]
+    assert stage(document, "resolve")["ok"] is True
+    assert document["limits"] is None
+
+
+def test_a_configuration_that_says_too_little_is_a_stage_too(program: Program) -> None:
+    program.config.write_text('[smtp]\ntransport = "gmail"\n')
+    program.config.chmod(0o600)
+    document = tested(program, "--json", code=78).json
+    assert [each["stage"] for each in document["stages"]] == ["configuration"]
+    assert "smtp.username is not set" in stage(document, "configuration")["detail"]
+    program.config.write_text("[smtp]\nhots = 3\n")
+    assert "hots" in stage(tested(program, "--json", code=78).json, "configuration")["detail"]
+
+
+def test_an_account_without_login_reads_no_secret_and_one_without_sender_is_warned(program: Program) -> None:
+    with SmtpServer() as server:
+        program.config.write_text(
+            f'[smtp]\nhost = "127.0.0.1"\nport = {server.port}\nencryption = "none"\n\n'
+            '[credentials]\nsource = "command"\ncommand = ["/bin/false"]\n'
+        )
+        program.config.chmod(0o600)
+        document = program.run("test-connection", "--json").json
+    assert "none is needed" in stage(document, "secret")["detail"]
+    assert "addresses.sender" in stage(document, "mail")["warning"]
+    assert b"MAIL" not in server.received
+
+
+def test_a_malformed_recipient_is_refused_before_anything_is_done(program: Program) -> None:
+    run = program.run("test-connection", "--recipient", "joe@", "--json", code=67)
+    assert "joe@" in run.stderr
+    assert run.stdout == ""
+
+
+def loopback() -> str:
+    """Return an address of this machine that no other test listens on."""
+    return f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+
+
+def test_the_probe_proposes_what_works(program: Program, authority: TestAuthority) -> None:
+    host = loopback()
+    context: ssl.SSLContext = authority.server_context(host)
+    with (
+        SmtpServer(host=host, port=2525, tls=context, logins=LOGINS) as starttls,
+        SmtpServer(host=host, port=8465, tls=context, smtps=True, logins=LOGINS) as tls,
+    ):
+        configure(program, authority, 587, "starttls", host=host)
+        run = tested(program, "--probe")
+        document = tested(program, "--probe", "--json").json
+    proposed = ["ucrmmail config set smtp.port 8465", "ucrmmail config set smtp.encryption tls"]
+    assert [line.strip() for line in run.lines[-2:]] == proposed
+    assert document["settings"] == proposed
+    assert document["ok"] is True
+    works = {(each["port"], each["encryption"]) for each in document["probes"] if each["ok"]}
+    assert works == {(8465, "tls"), (2525, "starttls")}
+    for server in (starttls, tls):
+        assert server.commands
+        assert not any(line.startswith((b"AUTH", b"MAIL")) for line in server.commands)
+
+
+def test_the_probe_wants_a_login_that_can_be_used(program: Program, authority: TestAuthority) -> None:
+    host = loopback()
+    context = authority.server_context(host)
+    with SmtpServer(host=host, port=8465, tls=context, smtps=True):
+        configure(program, authority, 8465, "tls", host=host)
+        run = tested(program, "--probe", code=69)
+        document = tested(program, "--probe", "--json", code=69).json
+    assert "offers no login" in run.stdout
+    assert "no usual port" in run.stderr
+    assert document["ok"] is False
+    assert document["settings"] == []
+
+
+def test_the_probe_proposes_nothing_where_the_best_is_configured(program: Program, authority: TestAuthority) -> None:
+    host = loopback()
+    with SmtpServer(host=host, port=8465, tls=authority.server_context(host), smtps=True, logins=LOGINS):
+        configure(program, authority, 8465, "tls", host=host)
+        run = tested(program, "--probe")
+    assert run.lines[-1] == "The settings that are configured work."

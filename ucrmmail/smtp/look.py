@@ -1,0 +1,100 @@
+"""A second look at a server that is not as expected: what its port speaks, and which certificate it shows.
+
+Each look is a connection of its own, short, on which no secret and no mail goes. None of them decides anything: they
+only tell a person which setting is wrong.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ucrmmail.smtp.capabilities import parse_ehlo
+from ucrmmail.smtp.connect import connect
+from ucrmmail.smtp.tls import seen_certificate, unverified_context
+from ucrmmail.smtp.trouble import RefusedError
+from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.certificate import Certificate
+    from ucrmmail.smtp.connect import Address
+    from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.smtp.wire import Stopper
+
+_LOOK_S = 10.0
+_FAILURES = (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError)
+
+
+@dataclass(frozen=True, slots=True)
+class InClear:
+    """What a server says to a client that speaks plain text: its ``greeting``, and whether it offers STARTTLS."""
+
+    greeting: str
+    starttls: bool
+
+
+class Look:
+    """Looks at one address of the smarthost, each for ten seconds at the most. Raises StoppedError."""
+
+    def __init__(self, smarthost: Smarthost, address: Address, *, clock: Clock, stop: Stopper | None) -> None:
+        self._smarthost = smarthost
+        self._address = address
+        self._clock = clock
+        self._stop = stop
+        self._timeout_s = min(smarthost.timeout_s, _LOOK_S)
+
+    def at_certificate(self) -> Certificate | None:
+        """Return the certificate that was not trusted; None when it cannot be seen."""
+        try:
+            with self._connected() as wire:
+                if self._smarthost.encryption == "starttls":
+                    wire.read_reply(self._timeout_s)
+                    self._ask(wire, self._hello(wire))
+                    self._ask(wire, "STARTTLS")
+                wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
+                return seen_certificate(wire.socket)
+        except _FAILURES:
+            return None
+
+    def in_clear(self) -> InClear | None:
+        """Return what the server says in plain text, where TLS was expected; None when that is no SMTP either."""
+        try:
+            with self._connected() as wire:
+                greeting = wire.read_reply(self._timeout_s)
+                offered = parse_ehlo(self._ask(wire, self._hello(wire)))
+                return InClear(str(greeting), offered.starttls)
+        except _FAILURES:
+            return None
+
+    def for_tls(self) -> bool:
+        """Return whether the port speaks TLS from the first byte, where a greeting was expected."""
+        try:
+            with self._connected() as wire:
+                wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
+                return True
+        except _FAILURES:
+            return False
+
+    @contextmanager
+    def _connected(self) -> Iterator[Wire]:
+        deadline = self._clock.monotonic() + self._timeout_s
+        found = connect(self._smarthost, [self._address], clock=self._clock, stop=self._stop, deadline=deadline)
+        wire = Wire(found.sock, clock=self._clock, stop=self._stop)
+        try:
+            wire.allow(deadline - self._clock.monotonic())
+            yield wire
+        finally:
+            wire.close()
+
+    def _hello(self, wire: Wire) -> str:
+        return f"EHLO {self._smarthost.own_name(str(wire.socket.getsockname()[0]))}"
+
+    def _ask(self, wire: Wire, command: str) -> Reply:
+        wire.send(command.encode() + b"\r\n", self._timeout_s)
+        return wire.read_reply(self._timeout_s)
