@@ -145,7 +145,7 @@ def _of_destinations(name: str, record: str, tag: TagValue, destinations: list[s
 def _mail_domain(uri: str) -> str:
     """Return the domain of a ``mailto:`` address in lower case, "" for what is none."""
     scheme, _, rest = uri.partition(":")
-    if scheme.lower() != "mailto" or "!" in rest:
+    if scheme.lower() != "mailto":
         return ""
     address = _REPORTABLE.fullmatch(rest.partition("?")[0])
     return address[1].lower() if address and is_host_name(address[1]) else ""

@@ -48,6 +48,7 @@ def test_a_good_record_passes(record: object) -> None:
         ("v=TLSRPTv1", "tlsrpt-no-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=", "tlsrpt-no-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=tls@elsewhere.example", "tlsrpt-rua", Severity.FAIL),
+        ("v=TLSRPTv1; rua=smtp:tls@elsewhere.example", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=mailto:tls@localhost", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=mailto:tls@elsewhere.example!10m", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=https:///reports", "tlsrpt-rua", Severity.FAIL),
