@@ -225,8 +225,8 @@ def _of_service(host: str, fetched: Fetched) -> list[Finding]:
         what, remedy = "the policy is longer than 64 KB", "name exchanges by *. before their domain"
         findings.append(_found("mta-sts-too-large", Severity.FAIL, host, what, remedy=remedy))
     if fetched.media_type != "text/plain":
-        shown = fetched.media_type[:LONGEST_SHOWN] or "without a media type"
-        what, remedy = f"the policy is served as {shown}", "let the web server say Content-Type: text/plain"
+        shown = f"as {fetched.media_type[:LONGEST_SHOWN]}" if fetched.media_type else "without a media type"
+        what, remedy = f"the policy is served {shown}", "let the web server say Content-Type: text/plain"
         findings.append(_found("mta-sts-media-type", Severity.WARN, host, what, remedy=remedy))
     return findings
 
