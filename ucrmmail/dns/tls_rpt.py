@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
-from ucrmmail.dns.neighbour import LONGEST_SHOWN, TagValue, Voice, is_host_name, shown_texts, tag_values
+from ucrmmail.dns.neighbour import (
+    LONGEST_SHOWN,
+    TagValue,
+    Voice,
+    is_host_name,
+    mark_of_version,
+    shown_texts,
+    tag_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +90,7 @@ async def check_tls_rpt(domain: str, resolver: Resolver) -> TlsRptReport:
 def _stray(name: str, text: str) -> Finding:
     if _LOOKS_LIKE.match(text):
         what = f"senders ignore {text[:LONGEST_SHOWN]!r}"
-        mark = Mark(text, 0, len(text.partition(";")[0]))
+        mark = mark_of_version(text)
         remedy = "let it begin with v=TLSRPTv1; exactly so"
         return _found("tlsrpt-version", Severity.FAIL, name, what, remedy=remedy, mark=mark)
     return _found("tlsrpt-stray-text", Severity.INFO, name, f"another TXT record stands here: {text[:LONGEST_SHOWN]!r}")

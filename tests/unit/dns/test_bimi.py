@@ -104,6 +104,12 @@ def test_the_wrong_tag_is_marked() -> None:
     assert mark.text[mark.start : mark.end] == "l=http://www.d.example/logo.svg"
 
 
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(";v=BIMI1; l="), "bimi-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
+
+
 def test_a_record_without_end_is_bounded() -> None:
     assert len(report(GOOD + ";a" * 30_000).findings) < 60
 

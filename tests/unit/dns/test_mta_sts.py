@@ -222,6 +222,12 @@ def test_the_media_type_is_told(media_type: str, shown: str) -> None:
     assert finding(result, "mta-sts-media-type").what.endswith(shown)
 
 
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(more={("_mta-sts.d.example", "TXT"): ";v=STSv1; id=1"}), "mta-sts-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
+
+
 def test_each_exchange_must_be_covered() -> None:
     more: Records = {("d.example", "MX"): [(10, "mail.d.example"), (20, "Spare.provider.example")]}
     result = report(more=more)

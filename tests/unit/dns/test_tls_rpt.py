@@ -90,6 +90,12 @@ def test_bytes_that_are_no_text_are_shown_as_escapes() -> None:
     assert "\\xff" in finding(result, "tlsrpt-rua").what
 
 
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(";v=TLSRPTv1; rua=mailto:tls@elsewhere.example"), "tlsrpt-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
+
+
 def test_a_record_without_end_is_bounded() -> None:
     result = report("v=TLSRPTv1; rua=" + ",".join("x" * 500 for _ in range(120)))
     assert len(result.findings) < 30
