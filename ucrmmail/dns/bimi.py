@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dns.bimi_svg import problems_of_svg
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
-from ucrmmail.dns.neighbour import LONGEST_SHOWN, TagValue, Voice, is_host_name, shown_texts, tag_values
+from ucrmmail.dns.neighbour import (
+    LONGEST_SHOWN,
+    TagValue,
+    Voice,
+    is_host_name,
+    mark_of_version,
+    shown_texts,
+    tag_values,
+)
 
 if TYPE_CHECKING:
     from ucrmmail.dns.answer import Resolver
@@ -103,7 +111,7 @@ async def check_bimi(
 def _stray(name: str, text: str) -> Finding:
     if _LOOKS_LIKE.match(text):
         what = f"receivers ignore {text[:LONGEST_SHOWN]!r}"
-        mark = Mark(text, 0, len(text.partition(";")[0]))
+        mark = mark_of_version(text)
         remedy = "let it begin with v=BIMI1; exactly so"
         return _found("bimi-version", Severity.FAIL, name, what, remedy=remedy, mark=mark)
     return _found("bimi-stray-text", Severity.INFO, name, f"another TXT record stands here: {text[:LONGEST_SHOWN]!r}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
@@ -169,7 +169,7 @@ async def _nameservers(
 
 
 async def _look_at(host: str, resolver: Resolver) -> tuple[NameserverHost, list[Finding]]:
-    if not is_host_name(host) or _is_address(host):
+    if not is_host_name(host):
         what, remedy = f"{host} is no host name", "name the nameserver by its host name, with a final dot"
         return NameserverHost(host), [_found("domain-nameserver-address", Severity.WARN, host, what, remedy=remedy)]
     answers = await asyncio.gather(resolver.query(host, "A"), resolver.query(host, "AAAA"))
@@ -191,14 +191,6 @@ async def _look_at(host: str, resolver: Resolver) -> tuple[NameserverHost, list[
         remedy = "publish the public address of the nameserver"
         findings.append(_found("domain-nameserver-private", Severity.INFO, host, what, remedy=remedy))
     return NameserverHost(host, addresses), findings
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _networks(servers: Sequence[NameserverHost]) -> set[str]:

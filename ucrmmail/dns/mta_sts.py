@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
 from ucrmmail.dns.mta_sts_policy import MAX_AGE_S, MODES, Policy, matches, parse_policy, policy_id, policy_text
-from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name, shown_texts, tag_values
+from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name, mark_of_version, shown_texts, tag_values
 
 if TYPE_CHECKING:
     from ucrmmail.dns.answer import Answer, Resolver
@@ -123,7 +123,7 @@ async def check_mta_sts(domain: str, resolver: Resolver, fetcher: Fetcher) -> Mt
 def _stray(name: str, text: str) -> Finding:
     if _LOOKS_LIKE.match(text):
         what = f"senders ignore {text[:LONGEST_SHOWN]!r}"
-        mark = Mark(text, 0, len(text.partition(";")[0]))
+        mark = mark_of_version(text)
         remedy = "let it begin with v=STSv1; exactly so"
         return _found("mta-sts-version", Severity.FAIL, name, what, remedy=remedy, mark=mark)
     what = f"another TXT record stands here: {text[:LONGEST_SHOWN]!r}"
@@ -225,8 +225,8 @@ def _of_service(host: str, fetched: Fetched) -> list[Finding]:
         what, remedy = "the policy is longer than 64 KB", "name exchanges by *. before their domain"
         findings.append(_found("mta-sts-too-large", Severity.FAIL, host, what, remedy=remedy))
     if fetched.media_type != "text/plain":
-        shown = fetched.media_type[:LONGEST_SHOWN] or "without a media type"
-        what, remedy = f"the policy is served as {shown}", "let the web server say Content-Type: text/plain"
+        shown = f"as {fetched.media_type[:LONGEST_SHOWN]}" if fetched.media_type else "without a media type"
+        what, remedy = f"the policy is served {shown}", "let the web server say Content-Type: text/plain"
         findings.append(_found("mta-sts-media-type", Severity.WARN, host, what, remedy=remedy))
     return findings
 

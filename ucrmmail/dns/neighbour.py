@@ -73,6 +73,11 @@ def tag_values(text: str) -> tuple[TagValue, ...]:
     return tuple(tags)
 
 
+def mark_of_version(text: str) -> Mark:
+    """Return where the version stands, or should, in a record that is not empty: all before the first semicolon."""
+    return Mark(text, 0, max(1, len(text.partition(";")[0])))
+
+
 def shown_texts(answer: Answer) -> tuple[str, ...]:
     """Return the TXT records of an answer as text; bytes that are none are written as escapes."""
     return tuple(text.joined.decode("utf-8", "backslashreplace") for text in answer.texts)

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
-from ucrmmail.dns.neighbour import LONGEST_SHOWN, TagValue, Voice, is_host_name, shown_texts, tag_values
+from ucrmmail.dns.neighbour import (
+    LONGEST_SHOWN,
+    TagValue,
+    Voice,
+    is_host_name,
+    mark_of_version,
+    shown_texts,
+    tag_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +90,7 @@ async def check_tls_rpt(domain: str, resolver: Resolver) -> TlsRptReport:
 def _stray(name: str, text: str) -> Finding:
     if _LOOKS_LIKE.match(text):
         what = f"senders ignore {text[:LONGEST_SHOWN]!r}"
-        mark = Mark(text, 0, len(text.partition(";")[0]))
+        mark = mark_of_version(text)
         remedy = "let it begin with v=TLSRPTv1; exactly so"
         return _found("tlsrpt-version", Severity.FAIL, name, what, remedy=remedy, mark=mark)
     return _found("tlsrpt-stray-text", Severity.INFO, name, f"another TXT record stands here: {text[:LONGEST_SHOWN]!r}")
@@ -145,7 +153,7 @@ def _of_destinations(name: str, record: str, tag: TagValue, destinations: list[s
 def _mail_domain(uri: str) -> str:
     """Return the domain of a ``mailto:`` address in lower case, "" for what is none."""
     scheme, _, rest = uri.partition(":")
-    if scheme.lower() != "mailto" or "!" in rest:
+    if scheme.lower() != "mailto":
         return ""
     address = _REPORTABLE.fullmatch(rest.partition("?")[0])
     return address[1].lower() if address and is_host_name(address[1]) else ""

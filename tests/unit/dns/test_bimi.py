@@ -80,6 +80,11 @@ def test_without_an_enforced_policy_no_logo_is_shown(policy: str) -> None:
     assert severities(report(None, policy=policy)) == {"bimi-absent": Severity.INFO}
 
 
+def test_the_policy_that_is_not_enforced_is_named() -> None:
+    assert finding(report(GOOD, policy="none"), "bimi-policy").what == "the DMARC policy of d.example is none"
+    assert finding(report(GOOD, policy=""), "bimi-policy").what == "the DMARC policy of d.example is missing"
+
+
 def test_a_subdomain_takes_the_logo_of_its_organization() -> None:
     zone = Zone({("default._bimi.example", "TXT"): GOOD})
     result = checked(check_bimi("d.example", zone, policy="reject", org_domain="example"), CODES)
@@ -97,6 +102,12 @@ def test_the_wrong_tag_is_marked() -> None:
     mark = finding(report(GOOD.replace("l=https", "l=http")), "bimi-location").mark
     assert mark is not None
     assert mark.text[mark.start : mark.end] == "l=http://www.d.example/logo.svg"
+
+
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(";v=BIMI1; l="), "bimi-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
 
 
 def test_a_record_without_end_is_bounded() -> None:
@@ -137,6 +148,7 @@ def test_each_state_of_the_logo_has_its_code(fetched: Fetched, code: str, severi
     served = Served(fetched)
     result = checked(check_bimi("d.example", zone, policy="reject", fetcher=served), CODES)
     assert severities(result) == PASS | {code: severity}
+    assert (fetched.detail or str(fetched.status)) in finding(result, code).what or fetched.status == 200
     assert served.asked == [("www.d.example", "/logo.svg", ["192.0.2.80"])]
 
 

@@ -85,6 +85,13 @@ def test_a_gap_in_the_signatures_is_a_warning(signed: tuple[str, ...], code: str
     assert not result.exchanges[0].is_secure
 
 
+def test_long_data_is_shown_by_its_beginning() -> None:
+    assert finding(report((3, 1, 1, b"\x0a" * 31)), "dane-length").what.startswith(
+        "3 1 1 0a0a0a0a0a0a0a0a...: 31 bytes"
+    )
+    assert finding(report((3, 1, 1, b"\x0a" * 8)), "dane-length").what.startswith("3 1 1 0a0a0a0a0a0a0a0a: 8 bytes")
+
+
 def test_absent_is_no_fault() -> None:
     zone = {key: value for key, value in ZONE.items() if key[1] != "TLSA"}
     result = checked(check_dane("d.example", Zone(zone)), CODES)

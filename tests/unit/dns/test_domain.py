@@ -82,6 +82,11 @@ def test_each_state_of_the_zone_has_its_code(more: Records, code: str, severity:
     assert severities(report(more))[code] is severity
 
 
+@pytest.mark.parametrize("caa", [(128, "issue", "ca.example"), (0, "future", "x"), (128, "ISSUEMAIL", ";")])
+def test_a_caa_record_that_authorities_know_or_may_ignore_is_no_fault(caa: tuple[int, str, str]) -> None:
+    assert severities(report({("d.example", "CAA"): caa})) == PASS
+
+
 @pytest.mark.parametrize(
     ("soa", "code", "severity"),
     [

@@ -88,6 +88,11 @@ def test_another_reverse_name_is_told() -> None:
     assert severities(result) == {"helo-verified": Severity.PASS, "helo-reverse-differs": Severity.INFO}
 
 
+def test_what_the_name_leads_to_is_told() -> None:
+    assert report("mail.d.example").findings[0].what == "mail.d.example leads to 192.0.2.25"
+    assert report("mail.d.example", ()).findings[0].what == "mail.d.example leads to 192.0.2.25"
+
+
 def test_without_known_addresses_a_name_that_exists_passes() -> None:
     assert severities(report("mail.d.example", ())) == {"helo-verified": Severity.PASS}
 

@@ -208,6 +208,26 @@ def test_each_state_of_the_policy_has_its_code(changed: str, to: str, expected: 
     assert severities(report(POLICY.replace(changed, to))) == expected
 
 
+def test_what_senders_read_is_told() -> None:
+    assert finding(report(), "mta-sts-policy").what == "mode enforce, for 1209600 s: mail.d.example"
+    ending = POLICY.replace("enforce", "none").replace("mx: mail.d.example\n", "")
+    assert finding(report(ending), "mta-sts-policy").what == "mode none, for 1209600 s: no exchange"
+
+
+@pytest.mark.parametrize(
+    ("media_type", "shown"), [("text/html", "served as text/html"), ("", "served without a media type")]
+)
+def test_the_media_type_is_told(media_type: str, shown: str) -> None:
+    result = report(Fetched(200, media_type, POLICY.encode()))
+    assert finding(result, "mta-sts-media-type").what.endswith(shown)
+
+
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(more={("_mta-sts.d.example", "TXT"): ";v=STSv1; id=1"}), "mta-sts-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
+
+
 def test_each_exchange_must_be_covered() -> None:
     more: Records = {("d.example", "MX"): [(10, "mail.d.example"), (20, "Spare.provider.example")]}
     result = report(more=more)

@@ -77,6 +77,16 @@ def test_an_alias_is_replaced_by_the_host_it_leads_to() -> None:
     assert "mail.d.example." in finding(report((10, "alias.d.example")), "mx-cname").remedy
 
 
+def test_a_host_that_does_not_exist_is_told_from_one_without_address() -> None:
+    assert "does not exist" in finding(report((10, "nowhere.d.example")), "mx-no-address").what
+    assert "has no address" in finding(report((10, "empty.d.example")), "mx-no-address").what
+
+
+def test_the_exchanges_beside_a_null_mx_are_named() -> None:
+    what = finding(report([(0, "."), (10, "mail.d.example")]), "mx-null-beside-others").what
+    assert what.endswith("stands beside mail.d.example")
+
+
 def test_a_doubled_domain_is_told_as_the_final_dot_that_is_missing() -> None:
     result = report((10, "mail.d.example.d.example"))
     assert "final dot" in finding(result, "mx-no-address").remedy

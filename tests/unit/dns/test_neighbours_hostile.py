@@ -13,7 +13,7 @@ from ucrmmail.dns import bimi, dane, domain, helo, mta_sts, mx, ptr, tls_rpt
 from ucrmmail.dns.bimi_svg import problems_of_svg
 from ucrmmail.dns.https import Fetched
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=100, deadline=None)
 WORDS = [
     *("v=TLSRPTv1", "v=STSv1", "v=BIMI1", ";", "; ", "=", ",", "rua=", "id=", "l=", "a=", "mailto:", "https://"),
     *("a@b.example", "b.example/x.svg", "!", "\x00", "\x1b[0m", "\u2028", "é", " ", "\t", "[bold]", "x" * 300),

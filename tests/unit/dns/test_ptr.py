@@ -88,6 +88,11 @@ def test_a_message_over_ipv6_is_not_confirmed_by_ipv4() -> None:
     assert severities(report("also.d.example", "2001:db8::25")) == {"ptr-unconfirmed": Severity.FAIL}
 
 
+@pytest.mark.parametrize(("address", "rdtype"), [("192.0.2.25", " A "), ("2001:db8::25", " AAAA ")])
+def test_the_record_that_is_missing_is_named(address: str, rdtype: str) -> None:
+    assert rdtype in report("gone.d.example", address).findings[0].remedy
+
+
 def test_addresses_and_names_are_bounded() -> None:
     many = [ip_address("198.51.100.0") + number for number in range(200)]
     zone = Zone({(many[0].reverse_pointer, "PTR"): [f"h{number}.d.example" for number in range(300)]})
@@ -135,6 +140,7 @@ def test_a_name_made_from_an_ipv6_address_is_generic() -> None:
     assert is_generic("2001-db8--25.isp.example", SIX)
     assert is_generic("20010db8000000000000000000000025.isp.example", SIX)
     assert not is_generic("mail.d.example", SIX)
+    assert not is_generic("db8.d.example", SIX)
 
 
 def test_every_code_is_explained() -> None:

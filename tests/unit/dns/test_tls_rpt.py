@@ -48,6 +48,7 @@ def test_a_good_record_passes(record: object) -> None:
         ("v=TLSRPTv1", "tlsrpt-no-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=", "tlsrpt-no-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=tls@elsewhere.example", "tlsrpt-rua", Severity.FAIL),
+        ("v=TLSRPTv1; rua=smtp:tls@elsewhere.example", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=mailto:tls@localhost", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=mailto:tls@elsewhere.example!10m", "tlsrpt-rua", Severity.FAIL),
         ("v=TLSRPTv1; rua=https:///reports", "tlsrpt-rua", Severity.FAIL),
@@ -87,6 +88,12 @@ def test_the_wrong_destination_is_marked_among_the_others() -> None:
 def test_bytes_that_are_no_text_are_shown_as_escapes() -> None:
     result = report(b"v=TLSRPTv1; rua=\xff\x00")
     assert "\\xff" in finding(result, "tlsrpt-rua").what
+
+
+def test_a_record_that_begins_with_a_semicolon_is_marked_there() -> None:
+    mark = finding(report(";v=TLSRPTv1; rua=mailto:tls@elsewhere.example"), "tlsrpt-version").mark
+    assert mark is not None
+    assert (mark.start, mark.end) == (0, 1)
 
 
 def test_a_record_without_end_is_bounded() -> None:
