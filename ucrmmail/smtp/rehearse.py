@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
-from ucrmmail.smtp.submit import Transaction
+from ucrmmail.smtp.transaction import Transaction
 from ucrmmail.smtp.trouble import account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
