@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.certificates import TestAuthority
 from tests.support.program import Program, Run
-from tests.support.smtp_server import EXTENSIONS, HANG, SmtpServer
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer
 
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
 LOGINS = {"user": "canary-4711"}
@@ -281,6 +281,54 @@ def test_a_malformed_recipient_is_refused_before_anything_is_done(program: Progr
     run = program.run("test-connection", "--recipient", "joe@", "--json", code=67)
     assert "joe@" in run.stderr
     assert run.stdout == ""
+
+
+def test_a_missing_secret_does_not_hide_that_nothing_listens(program: Program, authority: TestAuthority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    configure(program, authority, port, "starttls")
+    program.config.write_text(program.config.read_text() + '\n[credentials]\nsource = "file"\n')
+    run = program.run("test-connection", code=78)
+    assert "no connection to localhost" in run.stderr
+    assert run.stderr.count("remedy:") == 2
+
+
+def test_a_name_that_does_not_exist_fails_its_own_stage(program: Program, authority: TestAuthority) -> None:
+    configure(program, authority, 587, "starttls", host="no-such-host.invalid")
+    document = run_test(program, "--json", code=69).json
+    assert "the name no-such-host.invalid was not found" in stage(document, "resolve")["detail"]
+    assert "connect" not in [each["stage"] for each in document["stages"]]
+
+
+def test_a_firewall_that_crosses_out_starttls_is_named(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(extensions=("SIZE 1000", "XXXXXXXA"), logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        run = run_test(program, code=69)
+    assert "a firewall in between rewrites" in run.stderr
+    assert "smtp.port 465" in run.stderr
+    assert b"AUTH" not in server.received
+
+
+def test_a_connection_that_breaks_in_the_transaction_is_told(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults={"rcpt": DROP}) as server:
+        configure(program, authority, server.port, "starttls")
+        document = run_test(program, "--json", code=69).json
+    assert "(at rcpt)" in stage(document, "rcpt")["detail"]
+    assert document["ok"] is False
+
+
+def test_an_address_outside_ascii_needs_smtputf8(program: Program, authority: TestAuthority) -> None:
+    extensions = [each for each in EXTENSIONS if each != "SMTPUTF8"]
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, extensions=extensions) as server:
+        configure(program, authority, server.port, "starttls")
+        document = run_test(program, "--recipient", "jörg@example.com", "--json", code=1).json
+    assert "does not offer SMTPUTF8" in stage(document, "mail")["detail"]
+    assert b"MAIL" not in server.received
+
+
+@pytest.mark.parametrize("other", [["--strict"], ["-v"], ["--transcript"], ["--recipient", "joe@example.com"]])
+def test_the_probe_goes_with_no_option_of_the_test(program: Program, other: list[str]) -> None:
+    assert "--probe goes only with --json" in run_test(program, "--probe", *other, code=2).stderr
 
 
 def loopback() -> str:
