@@ -99,7 +99,7 @@ def terminal(request: pytest.FixtureRequest) -> Terminal:
 # What is typed, and the whole line after one Tab; {} are queue ids.
 STATIC = [
     ("conf", "config"),
-    ("test", "test-send"),
+    ("test-s", "test-send"),
     ("queue rel", "queue release"),
     ("--conf", "--config"),
     ("flush --time", "flush --time-limit"),
@@ -218,7 +218,9 @@ def test_bash_shows_what_can_follow_and_never_an_error(bash: Terminal, typed: st
 
 
 def test_bash_lists_the_commands_and_nothing_hidden(bash: Terminal) -> None:
-    screen = bash.offered("ucrmmail ", "config", "credentials", "enqueue", "flush", "queue", "status", "test-send")
+    screen = bash.offered(
+        "ucrmmail ", "config", "credentials", "enqueue", "flush", "queue", "status", "test-connection", "test-send"
+    )
     assert "__complete" not in screen
 
 

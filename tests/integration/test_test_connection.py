@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.certificates import TestAuthority
 from tests.support.program import Program, Run
-from tests.support.smtp_server import EXTENSIONS, HANG, SmtpServer
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer
 
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
 LOGINS = {"user": "canary-4711"}
@@ -34,8 +34,9 @@ def configure(
     program.config.chmod(0o600)
 
 
-def tested(program: Program, *arguments: str, code: int = 0) -> Run:
-    return program.run("test-connection", *arguments, env=SECRET, code=code)
+def run_test(program: Program, *arguments: str, **expected: int) -> Run:
+    """Run the command with the secret in the environment; ``code`` is the exit code that must come, else 0."""
+    return program.run("test-connection", *arguments, env=SECRET, code=expected.get("code", 0))
 
 
 def stage(document: dict[str, Any], name: str) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def test_a_good_account_holds_at_every_stage_and_nothing_is_sent(
     extensions = (*EXTENSIONS, "LIMITS RCPTMAX=100 MAILMAX=50")
     with SmtpServer(tls=context, smtps=encryption == "tls", logins=LOGINS, extensions=extensions) as server:
         configure(program, authority, server.port, encryption)
-        run = tested(program, "--json", "--transcript")
+        run = run_test(program, "--json", "--transcript")
         server.wait_until_idle()
     document = run.json
     assert document["ok"] is True
@@ -81,7 +82,7 @@ def test_a_good_account_holds_at_every_stage_and_nothing_is_sent(
 def test_a_person_sees_a_line_for_each_stage_and_the_limits(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context(), logins=LOGINS) as server:
         configure(program, authority, server.port, "starttls")
-        run = tested(program, "-v")
+        run = run_test(program, "-v")
     assert "FAILED" not in run.stdout
     assert "found in the environment" in run.stdout
     assert "messages of 10.5MB at the most" in run.stdout
@@ -93,8 +94,8 @@ def test_a_person_sees_a_line_for_each_stage_and_the_limits(program: Program, au
 def test_a_wrong_password_is_told_with_the_reply_and_the_remedy(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context(), logins={"user": "another"}) as server:
         configure(program, authority, server.port, "starttls")
-        run = tested(program, code=77)
-        document = tested(program, "--json", "--transcript", code=77).json
+        run = run_test(program, code=77)
+        document = run_test(program, "--json", "--transcript", code=77).json
     assert "535 5.7.8" in run.stderr
     assert "config set smtp.password" in run.stderr
     assert document["ok"] is False
@@ -120,8 +121,8 @@ def test_a_missing_secret_does_not_keep_the_connection_from_being_tested(
 def test_tls_against_a_port_for_starttls_is_recognised(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context(), logins=LOGINS) as server:
         configure(program, authority, server.port, "tls")
-        run = tested(program, code=69)
-        document = tested(program, "--json", code=69).json
+        run = run_test(program, code=69)
+        document = run_test(program, "--json", code=69).json
     assert "this port speaks STARTTLS: run `ucrmmail config set smtp.encryption starttls`" in run.stderr
     assert "220 test.example ESMTP" in run.stderr
     assert "smtp.encryption starttls" in stage(document, "tls")["remedy"]
@@ -131,7 +132,7 @@ def test_tls_against_a_port_for_starttls_is_recognised(program: Program, authori
 def test_tls_against_a_port_without_any_is_told_apart(program: Program, authority: TestAuthority) -> None:
     with SmtpServer() as server:
         configure(program, authority, server.port, "tls")
-        run = tested(program, code=69)
+        run = run_test(program, code=69)
     assert "this port offers no STARTTLS either" in run.stderr
 
 
@@ -141,7 +142,7 @@ def test_starttls_against_a_port_for_tls_is_recognised_by_its_silence(
 ) -> None:
     with SmtpServer(tls=authority.server_context(), smtps=True) as server:
         configure(program, authority, server.port, encryption)
-        document = tested(program, "--json", code=69).json
+        document = run_test(program, "--json", code=69).json
     failed = stage(document, "greeting")
     assert "did not answer in time" in failed["detail"]
     assert failed["remedy"].startswith("this port speaks TLS from the first byte")
@@ -151,7 +152,7 @@ def test_starttls_against_a_port_for_tls_is_recognised_by_its_silence(
 def test_a_silent_server_is_not_taken_for_one_of_tls(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(faults={"greeting": HANG}) as server:
         configure(program, authority, server.port, "starttls")
-        document = tested(program, "--json", code=69).json
+        document = run_test(program, "--json", code=69).json
     assert "--probe" in stage(document, "greeting")["remedy"]
 
 
@@ -175,8 +176,8 @@ def test_a_certificate_that_is_not_trusted_is_shown_with_its_fault(
     }
     with SmtpServer(tls=contexts[kind](), logins=LOGINS) as server:
         configure(program, authority, server.port, "starttls")
-        run = tested(program, code=69)
-        document = tested(program, "--json", code=69).json
+        run = run_test(program, code=69)
+        document = run_test(program, "--json", code=69).json
     assert says in run.stderr
     assert "remedy:" in run.stderr
     failed = stage(document, "tls")
@@ -193,8 +194,8 @@ def test_a_certificate_that_ends_soon_is_a_warning_and_with_strict_a_failure(
     context = authority.server_context("localhost", days_left=days_left)
     with SmtpServer(tls=context, logins=LOGINS) as server:
         configure(program, authority, server.port, "starttls")
-        relaxed = tested(program)
-        document = tested(program, "--strict", "--json", code=1 if warned else 0).json
+        relaxed = run_test(program)
+        document = run_test(program, "--strict", "--json", code=1 if warned else 0).json
     assert ("the certificate expires on 20" in relaxed.stdout) is warned
     assert document["ok"] is True
     assert len(document["warnings"]) == (1 if warned else 0)
@@ -209,8 +210,8 @@ def test_a_refused_recipient_is_told_and_the_transaction_is_withdrawn(
         tls=authority.server_context(), logins=LOGINS, faults={"rcpt": lambda line: refusal if b"no@" in line else None}
     ) as server:
         configure(program, authority, server.port, "starttls")
-        document = tested(program, "--recipient", "no@example.com", "--json", code=1).json
-        tested(program)
+        document = run_test(program, "--recipient", "no@example.com", "--json", code=1).json
+        run_test(program)
         server.wait_until_idle()
     assert stage(document, "mail")["ok"] is True
     assert stage(document, "rcpt")["reply"] == refusal
@@ -223,7 +224,7 @@ def test_a_refused_sender_is_told_with_its_remedy(program: Program, authority: T
     faults = {"mail": "553 5.7.1 <billing@isp.example>: Sender address rejected: not owned by user user"}
     with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults=faults) as server:
         configure(program, authority, server.port, "starttls")
-        run = tested(program, code=1)
+        run = run_test(program, code=1)
     assert "not owned by user" in run.stderr
     assert "addresses.sender" in run.stderr
 
@@ -231,14 +232,14 @@ def test_a_refused_sender_is_told_with_its_remedy(program: Program, authority: T
 def test_a_server_that_is_busy_ends_with_the_code_for_later(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults={"mail": "421 4.3.2 later"}) as server:
         configure(program, authority, server.port, "starttls")
-        document = tested(program, "--json", code=75).json
+        document = run_test(program, "--json", code=75).json
     assert stage(document, "mail")["reply"] == "421 4.3.2 later"
 
 
 def test_a_server_without_logins_is_told_what_the_account_wants(program: Program, authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context()) as server:
         configure(program, authority, server.port, "starttls")
-        document = tested(program, "--json", code=77).json
+        document = run_test(program, "--json", code=77).json
     assert "offers no login that can be used here" in stage(document, "auth")["detail"]
     assert "PLAIN" in document["error"]["why"]
 
@@ -247,7 +248,7 @@ def test_a_connection_that_is_refused_says_so(program: Program, authority: TestA
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     configure(program, authority, port, "starttls", host="127.0.0.1")
-    document = tested(program, "--json", code=69).json
+    document = run_test(program, "--json", code=69).json
     assert "refused: nothing listens on this port" in stage(document, "connect")["detail"]
     assert stage(document, "resolve")["ok"] is True
     assert document["limits"] is None
@@ -256,11 +257,11 @@ def test_a_connection_that_is_refused_says_so(program: Program, authority: TestA
 def test_a_configuration_that_says_too_little_is_a_stage_too(program: Program) -> None:
     program.config.write_text('[smtp]\ntransport = "gmail"\n')
     program.config.chmod(0o600)
-    document = tested(program, "--json", code=78).json
+    document = run_test(program, "--json", code=78).json
     assert [each["stage"] for each in document["stages"]] == ["configuration"]
     assert "smtp.username is not set" in stage(document, "configuration")["detail"]
     program.config.write_text("[smtp]\nhots = 3\n")
-    assert "hots" in stage(tested(program, "--json", code=78).json, "configuration")["detail"]
+    assert "hots" in stage(run_test(program, "--json", code=78).json, "configuration")["detail"]
 
 
 def test_an_account_without_login_reads_no_secret_and_one_without_sender_is_warned(program: Program) -> None:
@@ -282,6 +283,54 @@ def test_a_malformed_recipient_is_refused_before_anything_is_done(program: Progr
     assert run.stdout == ""
 
 
+def test_a_missing_secret_does_not_hide_that_nothing_listens(program: Program, authority: TestAuthority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    configure(program, authority, port, "starttls")
+    program.config.write_text(program.config.read_text() + '\n[credentials]\nsource = "file"\n')
+    run = program.run("test-connection", code=78)
+    assert "no connection to localhost" in run.stderr
+    assert run.stderr.count("remedy:") == 2
+
+
+def test_a_name_that_does_not_exist_fails_its_own_stage(program: Program, authority: TestAuthority) -> None:
+    configure(program, authority, 587, "starttls", host="no-such-host.invalid")
+    document = run_test(program, "--json", code=69).json
+    assert "the name no-such-host.invalid was not found" in stage(document, "resolve")["detail"]
+    assert "connect" not in [each["stage"] for each in document["stages"]]
+
+
+def test_a_firewall_that_crosses_out_starttls_is_named(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(extensions=("SIZE 1000", "XXXXXXXA"), logins=LOGINS) as server:
+        configure(program, authority, server.port, "starttls")
+        run = run_test(program, code=69)
+    assert "a firewall in between rewrites" in run.stderr
+    assert "smtp.port 465" in run.stderr
+    assert b"AUTH" not in server.received
+
+
+def test_a_connection_that_breaks_in_the_transaction_is_told(program: Program, authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, faults={"rcpt": DROP}) as server:
+        configure(program, authority, server.port, "starttls")
+        document = run_test(program, "--json", code=69).json
+    assert "(at rcpt)" in stage(document, "rcpt")["detail"]
+    assert document["ok"] is False
+
+
+def test_an_address_outside_ascii_needs_smtputf8(program: Program, authority: TestAuthority) -> None:
+    extensions = [each for each in EXTENSIONS if each != "SMTPUTF8"]
+    with SmtpServer(tls=authority.server_context(), logins=LOGINS, extensions=extensions) as server:
+        configure(program, authority, server.port, "starttls")
+        document = run_test(program, "--recipient", "jörg@example.com", "--json", code=1).json
+    assert "does not offer SMTPUTF8" in stage(document, "mail")["detail"]
+    assert b"MAIL" not in server.received
+
+
+@pytest.mark.parametrize("other", [["--strict"], ["-v"], ["--transcript"], ["--recipient", "joe@example.com"]])
+def test_the_probe_goes_with_no_option_of_the_test(program: Program, other: list[str]) -> None:
+    assert "--probe goes only with --json" in run_test(program, "--probe", *other, code=2).stderr
+
+
 def loopback() -> str:
     """Return an address of this machine that no other test listens on."""
     return f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
@@ -295,8 +344,8 @@ def test_the_probe_proposes_what_works(program: Program, authority: TestAuthorit
         SmtpServer(host=host, port=8465, tls=context, smtps=True, logins=LOGINS) as tls,
     ):
         configure(program, authority, 587, "starttls", host=host)
-        run = tested(program, "--probe")
-        document = tested(program, "--probe", "--json").json
+        run = run_test(program, "--probe")
+        document = run_test(program, "--probe", "--json").json
     proposed = ["ucrmmail config set smtp.port 8465", "ucrmmail config set smtp.encryption tls"]
     assert [line.strip() for line in run.lines[-2:]] == proposed
     assert document["settings"] == proposed
@@ -313,17 +362,25 @@ def test_the_probe_wants_a_login_that_can_be_used(program: Program, authority: T
     context = authority.server_context(host)
     with SmtpServer(host=host, port=8465, tls=context, smtps=True):
         configure(program, authority, 8465, "tls", host=host)
-        run = tested(program, "--probe", code=69)
-        document = tested(program, "--probe", "--json", code=69).json
+        run = run_test(program, "--probe", code=69)
+        document = run_test(program, "--probe", "--json", code=69).json
     assert "offers no login" in run.stdout
     assert "no usual port" in run.stderr
     assert document["ok"] is False
     assert document["settings"] == []
 
 
-def test_the_probe_proposes_nothing_where_the_best_is_configured(program: Program, authority: TestAuthority) -> None:
+def test_the_probe_keeps_to_settings_that_work_already(program: Program, authority: TestAuthority) -> None:
     host = loopback()
-    with SmtpServer(host=host, port=8465, tls=authority.server_context(host), smtps=True, logins=LOGINS):
-        configure(program, authority, 8465, "tls", host=host)
-        run = tested(program, "--probe")
-    assert run.lines[-1] == "The settings that are configured work."
+    context = authority.server_context(host)
+    with (
+        SmtpServer(host=host, port=8465, tls=context, smtps=True, logins=LOGINS),
+        SmtpServer(host=host, tls=context, logins=LOGINS) as server,
+    ):
+        configure(program, authority, server.port, "starttls", host=host)
+        document = run_test(program, "--probe", "--json").json
+    assert document["settings"] == [
+        f"ucrmmail config set smtp.port {server.port}",
+        "ucrmmail config set smtp.encryption starttls",
+    ]
+    assert {each["port"] for each in document["probes"] if each["ok"]} == {8465, server.port}

@@ -184,6 +184,8 @@ def test_a_secret_that_the_server_echoes_is_shown_and_kept_nowhere(program: Prog
         runs = [
             program.run("test-send", "me@example.com", "--transcript", env=SECRET, code=77),
             program.run("test-send", "me@example.com", "--transcript", "--json", env=SECRET, code=77),
+            program.run("test-connection", "--transcript", env=SECRET, code=77),
+            program.run("test-connection", "--transcript", "--json", env=SECRET, code=77),
             program.run("flush", env=SECRET, code=77),
             program.run("status"),
         ]

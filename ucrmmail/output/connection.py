@@ -82,12 +82,10 @@ def show_probe(
         mark = "ok    " if each.trouble is None else "FAILED"
         told = each.trouble.what if each.trouble is not None else _told_mechanisms(each.mechanisms)
         human.say(f"{mark} {each.port:<5} {each.encryption:<9} {each.seconds * 1000:6.0f} ms  {told}")
-    if lines:
+    if works:
         human.say("These settings work:")
         for line in lines:
             human.say(f"  {line}")
-    elif works:
-        human.say("The settings that are configured work.")
     else:
         human.note("ucrmmail: no usual port of the smarthost takes mail from here")
         human.note("  why:    each failed in its own way, see above")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
+
+# STARTTLS has eight letters, and the first seven are replaced.
+_CROSSED_OUT = re.compile(r"X{7,}[A-Z]?|\*{7,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,17 @@ class Capabilities:
     eight_bit: bool = False
     utf8: bool = False
     starttls: bool = False
+
+    @property
+    def is_rewritten(self) -> bool:
+        """Whether a firewall has crossed out what it does not know, as Cisco's ``inspect esmtp`` does.
+
+        250-mail.example.net
+        250-SIZE 35882577
+        250 XXXXXXXA
+        """
+        words = (keyword.partition(" ")[0] for keyword in self.keywords)
+        return any(_CROSSED_OUT.fullmatch(word) for word in words)
 
 
 def parse_ehlo(reply: Reply) -> Capabilities:

@@ -73,10 +73,10 @@ def _probe(smarthost: Smarthost, clock: Clock) -> Probed:
 
 
 def settings_for(smarthost: Smarthost, probed: Sequence[Probed]) -> tuple[tuple[str, str], ...]:
-    """Return the keys and values that make the best working combination the configured one; none when none works."""
-    for each in probed:
-        if each.trouble is None:
-            found = (("smtp.port", str(each.port)), ("smtp.encryption", each.encryption))
-            now = {"smtp.port": str(smarthost.port), "smtp.encryption": smarthost.encryption}
-            return () if dict(found) == now else found
-    return ()
+    """Return the keys and values of a combination that works: the configured one, else the best; () when none does."""
+    works = [(each.port, each.encryption) for each in probed if each.trouble is None]
+    if not works:
+        return ()
+    configured = (smarthost.port, smarthost.encryption)
+    port, encryption = configured if configured in works else works[0]
+    return (("smtp.port", str(port)), ("smtp.encryption", encryption))

@@ -275,6 +275,16 @@ class _Opening:
     def _ask_for_tls(self, wire: Wire, capabilities: Capabilities) -> None:
         self._stage = Stage.STARTTLS
         name = self._smarthost.name
+        if capabilities.is_rewritten and not capabilities.starttls:
+            raise RefusedError(
+                account_trouble(
+                    Stage.STARTTLS,
+                    f"a firewall in between rewrites what {name} offers, and nothing is sent without TLS",
+                    why="extensions are crossed out with X or *, as the SMTP inspection of some firewalls does",
+                    remedy="switch that inspection off, or use TLS from the first byte: run `ucrmmail config set "
+                    "smtp.port 465` and `ucrmmail config set smtp.encryption tls`",
+                )
+            )
         if not capabilities.starttls:
             raise RefusedError(
                 account_trouble(
