@@ -2,6 +2,7 @@
 
     flush      2,000 messages of 5 KB from the spool to Postfix's smtp-sink, against smtplib with one connection and
                no records: wall time and CPU time of the sending process
+    dns        ``check-dns`` of one domain and of fifty, with a name server that answers after 20 ms
     start-up   ``--help``, ``status``, ``flush`` on an empty queue, and a durable submission, against
                ``python -c pass`` of the same interpreter
 
@@ -11,6 +12,7 @@ Commands are run in turn (A B A B ...), and the median is shown. The figures rea
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import resource
@@ -24,6 +26,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.nameserver import serving
 from tests.support.program import BIN, Program
 
 BODY = b"".join(b"%078d\r\n" % number for number in range(59))
@@ -133,10 +136,51 @@ def bench_start(rounds: int) -> None:
         print(f"  {name:22} {median:6.1f} ms  {median / base:5.2f} x pass  {median - base:+6.1f} ms")
 
 
+def dns_zone(domains: int) -> dict[tuple[str, str], object]:
+    """Return domains that share a provider, with all that a well kept domain has."""
+    zone: dict[tuple[str, str], object] = {
+        ("_spf.provider.example", "TXT"): "v=spf1 include:a.provider.example ip4:192.0.2.0/24 ~all",
+        ("a.provider.example", "TXT"): "v=spf1 ip4:198.51.100.0/24 ~all",
+        ("mx.provider.example", "A"): "192.0.2.9",
+        ("ns.provider.example", "A"): "192.0.2.8",
+        ("ns2.provider.example", "A"): "198.51.100.8",
+    }
+    for number in range(domains):
+        name = f"d{number}.example"
+        zone[(name, "TXT")] = "v=spf1 include:_spf.provider.example -all"
+        zone[(name, "A")] = "192.0.2.1"
+        zone[(name, "MX")] = (10, "mx.provider.example")
+        zone[(name, "SOA")] = ("ns.provider.example", "admin.provider.example", 1, 7200, 900, 1209600, 3600)
+        zone[(name, "NS")] = ["ns.provider.example", "ns2.provider.example"]
+        zone[(f"_dmarc.{name}", "TXT")] = f"v=DMARC1; p=reject; rua=mailto:dmarc@{name}"
+    return zone
+
+
+async def bench_dns(rounds: int) -> None:
+    """Check one domain and fifty, every answer 20 ms late."""
+    with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root:
+        program = Program(Path(root) / "home")
+        program.configure(25)
+        async with serving(dns_zone(50), delay_s=0.02) as server:
+            print("check-dns, answers after 20 ms, start-up included, medians")
+            for count in (1, 50):
+                names = [f"d{number}.example" for number in range(count)]
+                command = program.command("check-dns", *names, "--json", "--nameserver", str(server))
+                times = []
+                for _ in range(rounds):
+                    began = time.perf_counter()
+                    process = await asyncio.create_subprocess_exec(
+                        *command, env=program.env, stdout=asyncio.subprocess.DEVNULL
+                    )
+                    await process.wait()
+                    times.append(time.perf_counter() - began)
+                print(f"  {count:3} domains  {statistics.median(times):6.2f} s")
+
+
 def main() -> None:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(description="Figures of ucrmmail as ratios in one run.")
-    parser.add_argument("what", nargs="*", default=["flush", "start"], help="flush, start")
+    parser.add_argument("what", nargs="*", default=["flush", "start", "dns"], help="flush, start, dns")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=2000)
     arguments = parser.parse_args()
@@ -144,6 +188,8 @@ def main() -> None:
         bench_flush(arguments.rounds, arguments.messages)
     if "start" in arguments.what:
         bench_start(max(arguments.rounds, 15))
+    if "dns" in arguments.what:
+        asyncio.run(bench_dns(arguments.rounds))
 
 
 if __name__ == "__main__":
