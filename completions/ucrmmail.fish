@@ -45,6 +45,8 @@ set -g __ucrmmail_options_with_value \
     '/check-dns --only' \
     '/check-dns --ignore' \
     '/check-dns --file' \
+    '/check-dns --save' \
+    '/check-dns --compare' \
     '/check-dns --explain' \
     '/enqueue --from' \
     '/enqueue --to' \
@@ -147,6 +149,9 @@ complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l private-key -r -F -d 'With
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l only -x -d 'Only these checks, such as spf,dmarc'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l ignore -x -d 'Leave this finding out'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l file -r -F -d 'Read domains from a file, one a line (-: standard input)'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l save -r -F -d 'Keep what was found, for --compare'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l compare -r -F -d 'Tell only what has changed since --save'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l flatten -d 'Propose SPF without includes too'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l strict -d 'Exit with 1 for warnings too'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l plain -d 'Plain lines without colour, also on a terminal'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s q -l quiet -d 'Show only what is wrong'

@@ -37,6 +37,7 @@ mail A 192.0.2.25
 @ TXT "v=spf1 ip4:192.0.2.0/24 -all"
 s1._domainkey TXT "{KEY[:255]}" "{KEY[255:]}"
 _dmarc TXT "v=DMARC1; p=reject; rua=mailto:dmarc@isp.example"
+flat TXT "v=spf1 include:isp.example -all"
 odd TXT "v=spf1 \\027[2J\\007 +all" "[bold]x[/bold]"
 """
 # The walk up the tree asks here too.
@@ -215,6 +216,43 @@ def test_the_private_key_is_compared_and_never_shown(account: Program, tmp_path:
     file.write_text("not a key")
     assert "not a key" not in account.run("check-dns", "--private-key", str(file), "--selector", "s1", code=65).stderr
     account.run("check-dns", "--private-key", str(file), code=2)
+
+
+# --- in cron -----------------------------------------------------------------------------------------------------------
+
+
+def test_only_what_has_changed_is_told(account: Program, tmp_path: Path) -> None:
+    known = str(tmp_path / "known.json")
+    arguments = ("check-dns", "mail.isp.example", "-q", "--compare", known, "--save", known)
+    account.run(*arguments[:3], "--compare", known, code=66)
+    first = account.run("check-dns", "mail.isp.example", "--save", known, code=1)
+    assert "spf-no-record" in first.stdout
+    assert account.run(*arguments).lines == ["pass     mail.isp.example"]
+    entries = json.loads(Path(known).read_text())
+    entries["domains"]["mail.isp.example"] = [["spf-plus-all", "mail.isp.example", "fail"]]
+    Path(known).write_text(json.dumps(entries))
+    changed = account.run(*arguments, "--json", code=1).json["domains"][0]
+    assert changed["gone"] == ["spf-plus-all  mail.isp.example"]
+    assert "spf-no-record" in {finding["code"] for finding in changed["findings"]}
+    assert account.run(*arguments).lines == ["pass     mail.isp.example"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"baseline": 2}', '{"baseline": 1, "domains": [1]}', "x" * 1000])
+def test_what_is_no_baseline_is_refused(account: Program, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "known.json"
+    path.write_text(content)
+    assert "no baseline" in account.run("check-dns", "--compare", str(path), code=65).stderr
+    account.run("check-dns", "--save", "/nowhere/known.json", code=73)
+
+
+def test_flattening_is_proposed_on_request_with_its_danger(account: Program) -> None:
+    assert "include" in account.run("check-dns", "flat.isp.example", "--only", "spf", code=None).stdout
+    proposals = account.run("check-dns", "flat.isp.example", "--only", "spf", "--flatten", "--json", code=None).json[
+        "domains"
+    ][0]["proposals"]
+    flat = [proposal for proposal in proposals if "include" not in proposal["value"]]
+    assert [proposal["value"] for proposal in flat] == ["v=spf1 ip4:192.0.2.0/24 -all"]
+    assert "change" in flat[0]["why"]
 
 
 # --- the public suites through the command line -----------------------------------------------------------------------

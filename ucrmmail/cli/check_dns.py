@@ -28,6 +28,7 @@ Examples:
   ucrmmail check-dns --ip 192.0.2.25 --mail-from billing@isp.example --helo mail.isp.example
   ucrmmail check-dns --from billing@isp.example --dkim-pass isp.example
   ucrmmail check-dns --message sent.eml
+  ucrmmail check-dns --compare known.json --save known.json -q
   ucrmmail check-dns isp.example --zone > records.zone
   ucrmmail check-dns --explain spf-too-many-lookups"""
 
@@ -87,6 +88,15 @@ def check_dns(
         str | None,
         typer.Option("--file", metavar="FILE", help="Read domains from a file, one a line (-: standard input)."),
     ] = None,
+    save: Annotated[
+        str | None, typer.Option("--save", metavar="FILE", help="Keep what was found, for --compare.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option("--compare", metavar="FILE", help="Tell only what has changed since --save.")
+    ] = None,
+    flatten: Annotated[
+        bool, typer.Option("--flatten", help="Propose SPF without includes too. It breaks when the provider moves.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines without colour, also on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
@@ -136,16 +146,26 @@ def check_dns(
         if private_key is not None and not selector:
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         reports = asyncio.run(_check(checked, account, resolver, _checks(only)))
+        if flatten:
+            reports = asyncio.run(_flattened(reports, resolver))
         if private_key is not None:
             pem = _read(private_key)
             reports = [_with_private_key(report, pem) for report in reports]
     reports = [_without(report, frozenset(ignore or [])) for report in reports]
+    found = reports
+    if compare is not None:
+        from ucrmmail.dns.baseline import decode, since
+
+        baseline = decode(_read(compare))
+        reports = [since(report, baseline) for report in reports]
     if as_json:
         dns_report.show_document(reports)
     elif zone:
         dns_report.show_zone(reports)
     else:
         dns_report.show_reports(reports, plain=plain, quiet=quiet)
+    if save is not None:
+        _save(save, found)
     code = _exit_code(reports, strict=strict)
     if code:
         raise typer.Exit(code)
@@ -261,6 +281,19 @@ async def _check(
     return list(await asyncio.gather(*(check(domain) for domain in domains)))
 
 
+async def _flattened(reports: Sequence[DomainReport], resolver: DnsResolver) -> list[DomainReport]:
+    """Add the records without includes to what is proposed; the danger is named beside them."""
+    import asyncio
+    from dataclasses import replace
+
+    from ucrmmail.dns.spf_flatten import flatten
+
+    proposed = await asyncio.gather(*(flatten(report.domain, resolver) for report in reports))
+    return [
+        replace(report, proposals=(*report.proposals, *more)) for report, more in zip(reports, proposed, strict=True)
+    ]
+
+
 async def _judge(
     resolver: DnsResolver,
     domains: Sequence[str],
@@ -305,6 +338,18 @@ def _with_private_key(report: DomainReport, pem: bytes) -> DomainReport:
         if result.record
     ]
     return replace(report, findings=(*report.findings, *told))
+
+
+def _save(path: str, reports: Sequence[DomainReport]) -> None:
+    """Write the baseline, in one step. Raises CannotCreateError."""
+    from ucrmmail.dns.baseline import encode
+    from ucrmmail.errors import CannotCreateError
+    from ucrmmail.files import replace_file
+
+    try:
+        replace_file(path, encode(reports))
+    except OSError as error:
+        raise CannotCreateError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _read(path: str) -> bytes:

@@ -74,7 +74,10 @@ class SendingAccount:
 
 @dataclass(frozen=True, slots=True)
 class DomainReport:
-    """What was found for one domain; a check that was not asked for is None."""
+    """What was found for one domain; a check that was not asked for is None.
+
+    ``gone`` names what an earlier check found and this one did not: see ``baseline``.
+    """
 
     domain: str
     findings: tuple[Finding, ...]
@@ -84,6 +87,7 @@ class DomainReport:
     dmarc: DmarcReport | None = None
     align: AlignReport | None = None
     requirements: tuple[Requirement, ...] = ()
+    gone: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Severity:

@@ -60,6 +60,8 @@ def _show(report: DomainReport, *, plain: bool, quiet: bool) -> None:
         _line(finding.severity, f"{finding.code}  {finding.subject}: {finding.what}", plain=plain, indent=2)
         for line in _details(finding):
             human.say(f"{'':<{_WIDTH + 4}}{line}")
+    for gone in report.gone:
+        human.say(f"  {'gone':<{_WIDTH}}{gone}")
     if report.spf is not None and report.spf.tree is not None and not quiet:
         human.say(f"  SPF lookups of {report.domain}: {report.spf.lookups} of {_MOST_LOOKUPS}")
         for line in _tree(report.spf.tree, "    "):
@@ -146,6 +148,7 @@ def domain_document(report: DomainReport) -> dict[str, Any]:
             {"receiver": rule.receiver, "senders": rule.senders, "rule": rule.rule, "holds": rule.state}
             for rule in report.requirements
         ],
+        "gone": list(report.gone),
         "spf": _spf_document(report),
         "dkim": _dkim_document(report),
         "dmarc": _dmarc_document(report),
