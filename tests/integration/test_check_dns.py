@@ -182,6 +182,14 @@ def test_servers_that_do_not_answer_are_no_missing_records(program: Program) -> 
     assert {finding["severity"] for finding in core} == {"error"}
 
 
+def test_hundreds_of_domains_are_checked_in_one_run(account: Program, tmp_path: Path) -> None:
+    file = tmp_path / "domains"
+    file.write_text("".join(f"d{number}.isp.example\n" for number in range(300)))
+    run = account.run("check-dns", "--file", str(file), "--only", "spf", "--json", code=1)
+    assert len(run.json["domains"]) == 300
+    assert {domain["verdict"] for domain in run.json["domains"]} == {"fail"}
+
+
 # --- messages and keys ------------------------------------------------------------------------------------------------
 
 

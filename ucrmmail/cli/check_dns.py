@@ -34,6 +34,9 @@ Examples:
 
 _EX_TEMPFAIL = 75
 _AT_ONCE = 8
+# A run ends in time whatever servers do, and a long list of domains gets more of it.
+_RUN_S = 60.0
+_DOMAIN_S = 2.0
 _LARGEST_FILE = 1 << 26
 
 
@@ -115,8 +118,8 @@ def check_dns(
         _explain(explain)
         return
     config = invocation(context).config()
-    resolver = _resolver(nameserver or list(config.words("dns.nameservers")))
     given = [*(domains or []), *_domains_in(file)]
+    resolver = _resolver(nameserver or list(config.words("dns.nameservers")), domains=len(given))
     if message is not None:
         from ucrmmail.dns.case import judge_message
 
@@ -174,12 +177,14 @@ def check_dns(
 # --- what is asked ----------------------------------------------------------------------------------------------------
 
 
-def _resolver(nameservers: Sequence[str]) -> DnsResolver:
+def _resolver(nameservers: Sequence[str], *, domains: int) -> DnsResolver:
     from ucrmmail.clock import Clock
     from ucrmmail.dns.nameserver import parse_nameserver
     from ucrmmail.dns.resolver import DnsResolver
 
-    return DnsResolver([parse_nameserver(text) for text in nameservers], clock=Clock())
+    return DnsResolver(
+        [parse_nameserver(text) for text in nameservers], clock=Clock(), run_s=_RUN_S + domains * _DOMAIN_S
+    )
 
 
 def _list(text: str) -> list[str]:
