@@ -331,7 +331,7 @@ _RETRY = (
         "retry.give_up_after",
         duration(),
         "5d",
-        "When a message that is still deferred has failed, and is reported.",
+        "How long after its first attempt a message that is still deferred has failed, and is reported.",
         "3d",
     ),
 )

@@ -174,7 +174,6 @@ class QueueFeed:
                 claimed.state,
                 outcomes,
                 queue_id=claimed.queue_id,
-                accepted_at=claimed.accepted_at,
                 now=now,
                 retry=self._retry,
             )

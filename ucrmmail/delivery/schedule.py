@@ -29,18 +29,20 @@ class Retry:
     give_up_after_s: float = 432_000.0
 
 
-def next_attempt(attempts: int, *, accepted_at: float, now: float, retry: Retry, seed: str) -> float | None:
+def next_attempt(attempts: int, *, first_at: float, now: float, retry: Retry, seed: str) -> float | None:
     """Return when a message that was deferred ``now``, in its attempt number ``attempts``, is tried again.
 
-    None means that it is given up: it was accepted ``give_up_after_s`` ago or earlier. Times are seconds since the
-    epoch. The last attempt is made when that time is over rather than one long delay before it or after it.
+    None means that it is given up: it was first tried ``give_up_after_s`` ago or earlier (``first_at``). Times are
+    seconds since the epoch. The last attempt is made when that time is over rather than one long delay before it or
+    after it. Counted is from the first attempt, not from acceptance: a smarthost that was down for a week, or a limit
+    that held the message back, has not used up its time, and a failed message that a person retries gets all of it.
 
-    A message accepted in the future shows that the clock was set back since. Its age is then what the delays so far
+    A first attempt in the future shows that the clock was set back since. Its age is then what the delays so far
     add up to, else a clock that once stood ten years ahead would have it tried for ten years.
     """
-    if accepted_at > now:
-        accepted_at = now - sum(_nominal_delay_s(earlier, retry) for earlier in range(1, attempts))
-    deadline = accepted_at + retry.give_up_after_s
+    if first_at > now:
+        first_at = now - sum(_nominal_delay_s(earlier, retry) for earlier in range(1, attempts))
+    deadline = first_at + retry.give_up_after_s
     if now >= deadline:
         return None
     again = now + _spread_delay_s(attempts, retry, seed)

@@ -30,7 +30,6 @@ def after_attempt(
     outcomes: Iterable[Outcome],
     *,
     queue_id: str,
-    accepted_at: float,
     now: float,
     retry: Retry,
 ) -> MessageState:
@@ -40,12 +39,13 @@ def after_attempt(
     week, expires nothing by itself.
     """
     attempts = state.attempts + 1
+    first_at = state.first_attempt_at or now
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
     deferred = [recipient for recipient in recipients if recipient.result == Result.DEFERRED]
     next_at = 0.0
     if deferred:
-        again = next_attempt(attempts, accepted_at=accepted_at, now=now, retry=retry, seed=queue_id)
+        again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
         if again is None:
             recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
         else:
@@ -53,7 +53,7 @@ def after_attempt(
     return replace(
         state,
         attempts=attempts,
-        first_attempt_at=state.first_attempt_at or now,
+        first_attempt_at=first_at,
         next_attempt_at=next_at,
         reason=deferred[-1].reply if deferred else "",
         recipients=recipients,

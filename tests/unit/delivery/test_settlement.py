@@ -1,0 +1,64 @@
+"""What an attempt makes of a message's state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ucrmmail.delivery.schedule import Retry
+from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
+from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.spool.state import MessageState, RecipientState
+
+NOW = 1_800_000_000.0
+DAY = 86_400.0
+JOE, ANN = "joe@example.com", "ann@example.com"
+RETRY = Retry(give_up_after_s=5 * DAY)
+FRESH = MessageState(recipients=(RecipientState(JOE), RecipientState(ANN)))
+
+
+def outcome(recipient: str, result: Result, reply: str = "") -> Outcome:
+    return Outcome(recipient, result, Stage.RCPT, reply, "")
+
+
+def attempt(state: MessageState, now: float, *outcomes: Outcome) -> MessageState:
+    return after_attempt(state, outcomes, queue_id="1-x", now=now, retry=RETRY)
+
+
+def results(state: MessageState) -> dict[str, str]:
+    return {recipient.recipient: str(recipient.result) for recipient in state.recipients}
+
+
+def test_each_recipient_keeps_an_outcome_of_its_own() -> None:
+    state = attempt(FRESH, NOW, outcome(JOE, Result.RELAYED), outcome(ANN, Result.DEFERRED, "450 later"))
+    assert results(state) == {JOE: "relayed", ANN: "deferred"}
+    assert (state.attempts, state.reason, result_of(state)) == (1, "450 later", Result.DEFERRED)
+    assert NOW + RETRY.first_delay_s <= state.next_attempt_at <= NOW + 1.25 * RETRY.first_delay_s
+    state = attempt(state, NOW + DAY, outcome(ANN, Result.FAILED, "550 no"))
+    assert results(state) == {JOE: "relayed", ANN: "failed"}
+    assert (state.next_attempt_at, result_of(state)) == (0.0, Result.FAILED)
+    assert [recipient.recipient for recipient in unreported(state)] == [ANN]
+    assert unreported(all_reported(state)) == ()
+
+
+def test_giving_up_counts_from_the_first_attempt() -> None:
+    """A queue that waited for a week, for the smarthost or a limit, has its five days before it."""
+    late = NOW + 30 * DAY
+    state = attempt(FRESH, late, outcome(JOE, Result.DEFERRED, "450 greylisted"), outcome(ANN, Result.RELAYED))
+    assert results(state)[JOE] == "deferred"
+    assert state.first_attempt_at == late
+    again = attempt(state, late + 5 * DAY - 1, outcome(JOE, Result.DEFERRED, "450 greylisted"))
+    assert results(again)[JOE] == "deferred"
+    given_up = attempt(again, late + 5 * DAY, outcome(JOE, Result.DEFERRED, "450 still"))
+    assert results(given_up) == {JOE: "failed", ANN: "relayed"}
+    assert "given up after 5d" in unreported(given_up)[0].reply
+    assert "450 still" in unreported(given_up)[0].reply
+
+
+def test_a_person_who_retries_gives_all_of_the_time_again() -> None:
+    failed = attempt(
+        replace(FRESH, first_attempt_at=NOW), NOW + 6 * DAY, *(outcome(each, Result.DEFERRED) for each in (JOE, ANN))
+    )
+    assert set(results(failed).values()) == {"failed"}
+    retried = replace(failed, first_attempt_at=0.0, attempts=0, recipients=FRESH.recipients)
+    again = attempt(retried, NOW + 7 * DAY, outcome(JOE, Result.DEFERRED), outcome(ANN, Result.DEFERRED))
+    assert set(results(again).values()) == {"deferred"}
