@@ -130,7 +130,12 @@ async def check_dkim(
             results.append(result)
         findings += told
     findings += await _wrong_names(domain, [each.selector for each in results if each.state == "missing"], resolver)
-    findings += _together(domain, results, transport, asked=len(names) - 1)
+    unanswered = [answer for answer in answers if not answer.status.is_known]
+    if unanswered and not results:
+        what = f"the DNS did not answer for {len(unanswered)} of {len(answers)} selectors: {unanswered[0].status}"
+        findings.append(found("dkim-error", Severity.ERROR, domain, what, "run the check again later"))
+    else:
+        findings += _together(domain, results, transport, asked=len(names) - 1)
     return DkimReport(domain, tuple(results), tuple(findings))
 
 

@@ -14,6 +14,7 @@ from tests.support.zones import Zone
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dkim_check import CODES, DkimReport, check_dkim
 from ucrmmail.dns.finding import Severity
+from ucrmmail.dns.providers import COMMON_SELECTORS
 
 KEY = (
     "v=DKIM1; p="
@@ -113,6 +114,13 @@ def test_a_failure_is_never_a_missing_key(status: Status) -> None:
     report = check({at("mail"): status}, "mail")
     assert [(finding.code, finding.severity) for finding in report.findings] == [("dkim-error", Severity.ERROR)]
     assert report.selectors[0].state == "error"
+
+
+def test_a_server_that_answers_for_no_selector_leaves_the_question_open() -> None:
+    silent = {at(name): Status.TIMEOUT for name in COMMON_SELECTORS}
+    report = check({**silent})
+    assert [(finding.code, finding.severity) for finding in report.findings] == [("dkim-error", Severity.ERROR)]
+    assert codes(check({**silent, at("s1"): KEY})) == ["dkim-valid"], "one key is an answer"
 
 
 def test_ed25519_alone_is_not_enough() -> None:
