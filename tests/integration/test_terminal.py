@@ -86,6 +86,17 @@ def test_verdicts_on_the_dns_are_coloured_and_records_are_not_obeyed(program: Pr
     assert "\x1b" not in plain
 
 
+def test_many_domains_show_a_bar_that_is_gone_at_the_end(program: Program, tmp_path: Path) -> None:
+    with nsd(tmp_path, {"isp.example": ZONE}) as server:
+        program.configure(25, dns=f'nameservers = ["{server}"]')
+        names = [f"d{number}.isp.example" for number in range(20)]
+        seen = on_terminal(program, "check-dns", *names, "--only", "spf", code=1)
+        one = on_terminal(program, "check-dns", names[0], "--only", "spf", code=1)
+    assert "checking" in seen
+    assert "20/20" in seen
+    assert "checking" not in one
+
+
 @pytest.mark.parametrize("command", [("flush",), ("status",), ("queue", "list"), ("enqueue", "x.eml")])
 def test_a_configuration_that_others_can_write_to_is_refused_by_every_command(
     program: Program, command: tuple[str, ...]

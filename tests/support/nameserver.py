@@ -46,13 +46,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
-    """Run NSD with these zone files (text by zone name) until the block ends."""
+def nsd(
+    directory: Path, zones: Mapping[str, str], *, address: str = "127.0.0.1", port: int = 0
+) -> Iterator[Nameserver]:
+    """Run NSD with these zone files (text by zone name) until the block ends; port 0 is a free one."""
     program = shutil.which("nsd") or "/usr/sbin/nsd"
-    port = free_port()
+    port = port or free_port()
     lines = [
         "server:",
-        f"  ip-address: 127.0.0.1@{port}",
+        f"  ip-address: {address}@{port}",
         '  username: ""',
         f'  zonesdir: "{directory}"',
         f'  pidfile: "{directory / "nsd.pid"}"',
@@ -73,21 +75,21 @@ def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
         [program, "-d", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         try:
-            _wait_until_it_answers(port, process)
-            yield Nameserver("127.0.0.1", port)
+            _wait_until_it_answers(address, port, process)
+            yield Nameserver(address, port)
         finally:
             process.terminate()
             process.wait(timeout=10)
 
 
-def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_answers(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     query = dns.message.make_query("example.", "SOA").to_wire()
     for _ in range(100):
         if process.poll() is not None:
             break
         with socket.socket(type=socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
             asking.settimeout(0.1)
-            asking.connect(("127.0.0.1", port))
+            asking.connect((address, port))
             asking.send(query)
             asking.recv(4096)
             return

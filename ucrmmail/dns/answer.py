@@ -24,6 +24,7 @@ class Status(StrEnum):
     REFUSED = "refused"
     TIMEOUT = "no answer in time"
     MALFORMED = "malformed answer"
+    REFERRED = "the server refers to others"  # it does not resolve for us: RFC 1034 section 4.3.1
 
     @property
     def is_known(self) -> bool:

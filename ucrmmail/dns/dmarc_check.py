@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
-from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, walk
+from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, organization_of, walk
 from ucrmmail.dns.dmarc_record import KNOWN, POLICIES, REMOVED, is_dmarc
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity, reason
 
@@ -394,15 +394,8 @@ async def _takes_reports(name: str, organization: str, destination: str, resolve
     if destination in (organization, name) or destination.endswith("." + organization):
         return True
     permission, walked = await asyncio.gather(
-        resolver.query(f"{name}._report._dmarc.{destination}", "TXT"), _organization_of(destination, resolver)
+        resolver.query(f"{name}._report._dmarc.{destination}", "TXT"), organization_of(destination, resolver)
     )
     if walked == organization or dmarc_texts(permission):
         return True
     return False if permission.status.is_known else None
-
-
-async def _organization_of(domain: str, resolver: Resolver) -> str:
-    try:
-        return (await walk(domain, resolver)).organizational_domain
-    except UnansweredError:
-        return ""

@@ -147,7 +147,7 @@ class DnsResolver:
                 return replace(answer, status=Status.NXDOMAIN, ttl_s=min(ttl_s, authority.ttl if authority else 0))
             if authority is not None or len(aliases) == before:
                 if authority is None and _is_referral(reply):
-                    return replace(answer, detail="the server refers to others: it does not resolve for us")
+                    return replace(answer, status=Status.REFERRED, detail="it does not resolve for us")
                 return replace(answer, status=Status.NO_DATA, ttl_s=min(ttl_s, authority.ttl if authority else 0))
 
     async def _ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message | _Failure:
