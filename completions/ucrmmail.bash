@@ -17,7 +17,7 @@ _ucrmmail_command() {
             arguments=(address...)
             ;;
         /check-dns)
-            options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --message --private-key --only --ignore --file --save --compare --flatten --strict --plain -q --quiet --zone --explain --json -h --help'
+            options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --message --private-key --only --ignore --file --save --compare --flatten --strict --plain -q --quiet --zone --panel --blocklists --blocklist --watch --expect --watch-time --explain --json -h --help'
             arguments=(domain...)
             ;;
         /enqueue)
@@ -110,7 +110,7 @@ _ucrmmail_option() {
         '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')

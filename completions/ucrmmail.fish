@@ -47,6 +47,10 @@ set -g __ucrmmail_options_with_value \
     '/check-dns --file' \
     '/check-dns --save' \
     '/check-dns --compare' \
+    '/check-dns --panel' \
+    '/check-dns --blocklist' \
+    '/check-dns --expect' \
+    '/check-dns --watch-time' \
     '/check-dns --explain' \
     '/enqueue --from' \
     '/enqueue --to' \
@@ -156,6 +160,12 @@ complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l strict -d 'Exit with 1 for
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l plain -d 'Plain lines without colour, also on a terminal'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s q -l quiet -d 'Show only what is wrong'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l zone -d 'Print the proposed records as a zone file'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l panel -x -d 'Tell the steps for this DNS panel, such as cpanel'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l blocklists -d 'Ask the usual blocklists about the domain and sending addresses'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l blocklist -x -d 'Ask this blocklist'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l watch -d 'Wait until all servers of the zone show good records'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l expect -x -d 'With --watch: until this record is among them'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l watch-time -x -d 'With --watch: give up after this time'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l explain -x -d 'Say what a finding means, and exit'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s h -l help -d 'Show what it does, its options and examples'

@@ -81,6 +81,7 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     documents.of("status")
     with nsd(tmp_path, {"isp.example": ZONE}) as server:
         documents.of("check-dns", "--nameserver", str(server), "--selector", "s1", code=1)
+        documents.of("check-dns", "--nameserver", str(server), "--watch", "--watch-time", "0s", code=75)
 
     wrong = program.home / "wrong.toml"
     wrong.write_text('[smtp]\nhots = "127.0.0.1"\nport = 1\nencryption = "tls"\n')
