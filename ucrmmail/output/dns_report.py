@@ -29,8 +29,10 @@ _COLOURS = {
     Severity.ERROR: "magenta",
 }
 _WIDTH = 9
-# Around an offending part so much of a long record is shown.
+# Around an offending part so much of a long record is shown, of the part itself, and of a sentence about it.
 _CONTEXT = 60
+_LONGEST_PART = 160
+_LONGEST_SENTENCE = 400
 _MOST_LOOKUPS = 10
 _STATES = {True: "yes", False: "NO", None: "not known"}
 # Longer TXT data is split into strings of at most this many bytes (RFC 1035 section 3.3.14).
@@ -82,7 +84,7 @@ def _show(report: DomainReport, panel: Panel | None, *, plain: bool, quiet: bool
     shown_panel = panel or panel_of(report.zone.nameservers)
     for proposal in report.proposals:
         human.say(f"    {proposal.name}  {proposal.rdtype}  {proposal.value}")
-        human.say(f"      {proposal.why}" + ("; it replaces what stands there" if proposal.replaces else ""))
+        human.say(f"      {_cut(proposal.why)}" + ("; it replaces what stands there" if proposal.replaces else ""))
         if shown_panel is not None:
             for step in steps(proposal, report.zone.name or report.domain, shown_panel):
                 human.say(f"      - {step}")
@@ -107,24 +109,30 @@ def _details(finding: Finding) -> Iterator[str]:
         yield from _marked(finding.mark)
     for name, text in (("why:    ", finding.why), ("remedy: ", finding.remedy)):
         if text:
-            yield name + text
+            yield name + _cut(text)
+
+
+def _cut(text: str) -> str:
+    """Return a sentence without the length that a hostile record gives it."""
+    return text if len(text) <= _LONGEST_SENTENCE else f"{text[:_LONGEST_SENTENCE]}..."
 
 
 def _marked(mark: Mark) -> Iterator[str]:
     """Yield the published text around the offending part, and a line that points to it."""
     start = max(0, mark.start - _CONTEXT)
-    end = min(len(mark.text), mark.end + _CONTEXT)
-    before, part = visible(mark.text[start : mark.start]), visible(mark.text[mark.start : mark.end])
+    part_end = min(mark.end, mark.start + _LONGEST_PART)
+    end = min(len(mark.text), part_end + _CONTEXT)
+    before, part = visible(mark.text[start : mark.start]), visible(mark.text[mark.start : part_end])
     lead = "..." if start else ""
     tail = "..." if end < len(mark.text) else ""
-    yield f"{lead}{before}{part}{visible(mark.text[mark.end : end])}{tail}"
+    yield f"{lead}{before}{part}{visible(mark.text[part_end:end])}{tail}"
     yield " " * len(lead + before) + "^" * max(1, len(part))
 
 
 def _tree(node: Node, lead: str) -> Iterator[str]:
     beyond = "  <- beyond the limit" if node.position > _MOST_LOOKUPS else ""
     again = " (again)" if node.repeated else ""
-    problem = f"  !! {node.problem}" if node.problem else ""
+    problem = f"  !! {_cut(node.problem)}" if node.problem else ""
     name = f"{node.position}. {node.via}" if node.via else node.domain
     plural = "" if node.lookups == 1 else "s"
     yield f"{lead}{name}{again}: {node.lookups} lookup{plural}{problem}{beyond}"
