@@ -6,7 +6,7 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='test-connection test-send check-dns enqueue flush status config credentials queue'
+            commands='test-connection test-send check-dns doctor enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
             ;;
         /test-connection)
@@ -19,6 +19,9 @@ _ucrmmail_command() {
         /check-dns)
             options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --message --private-key --only --ignore --file --save --compare --flatten --strict --plain -q --quiet --zone --explain --json -h --help'
             arguments=(domain...)
+            ;;
+        /doctor)
+            options='--only --skip --timeout --strict -q --quiet --json -h --help'
             ;;
         /enqueue)
             options='--from --to --priority --json -h --help'
@@ -110,7 +113,7 @@ _ucrmmail_option() {
         '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/doctor --only' | '/doctor --skip' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')

@@ -5,6 +5,7 @@ set -g __ucrmmail_commands \
     /test-connection \
     /test-send \
     /check-dns \
+    /doctor \
     /enqueue \
     /flush \
     /status \
@@ -48,6 +49,9 @@ set -g __ucrmmail_options_with_value \
     '/check-dns --save' \
     '/check-dns --compare' \
     '/check-dns --explain' \
+    '/doctor --only' \
+    '/doctor --skip' \
+    '/doctor --timeout' \
     '/enqueue --from' \
     '/enqueue --to' \
     '/enqueue --priority' \
@@ -113,6 +117,7 @@ complete -c ucrmmail -f
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-connection -d 'Test each stage of a session, and send nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a doctor -d 'Check all that mail needs to go out, and change nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a enqueue -d 'Queue message files, and print a queue id for each'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a flush -d 'Send what is queued, within the limits'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a status -d 'Show what waits, the limits, and how the last run ended'
@@ -160,6 +165,13 @@ complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l explain -x -d 'Say what a 
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns 1' -a '(__ucrmmail_values domain)'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l only -x -d 'Only these checks, such as queue,flush'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l skip -x -d 'All but these checks, such as dns'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l timeout -x -d 'How long a server may take for an answer'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l strict -d 'Exit 1 for warnings too'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -s q -l quiet -d 'Show only what is wrong'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l from -x -a '(__ucrmmail_values address)' -d 'Where bounces go ("<>": nowhere)'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l to -x -a '(__ucrmmail_values address)' -d 'Send to this address, not to those in the header; repeatable'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l priority -x -a '(__ucrmmail_values priority)' -d 'urgent, normal or bulk; else what the header says'

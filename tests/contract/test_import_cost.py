@@ -86,6 +86,7 @@ def test_a_tab_key_imports_nothing_heavy(tmp_path: Path, kind: str) -> None:
         ("config", "get", "smtp.host"),
         ("config", "path"),
         ("queue", "list"),
+        ("doctor", "--help"),
     ],
     ids=" ".join,
 )

@@ -144,8 +144,8 @@ def check_dns(
             raise UsageError("--mail-from and --helo belong to --ip", remedy="give the client's address with --ip")
         if spf_pass or dkim_pass:
             raise UsageError("--spf-pass and --dkim-pass belong to --from", remedy="give the From address with --from")
-        checked = [_domain(name) for name in given] or _own_domains(config)
-        account = _account(config, selector or [])
+        checked = [_domain(name) for name in given] or own_domains(config)
+        account = account_of(config, selector or [])
         if private_key is not None and not selector:
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         reports = asyncio.run(_check(checked, account, resolver, _checks(only)))
@@ -209,7 +209,7 @@ def _domain(name: str) -> str:
         raise UsageError(f"{name!r} is no domain: {error}", remedy="give a name such as isp.example") from None
 
 
-def _own_domains(config: Config) -> list[str]:
+def own_domains(config: Config) -> list[str]:
     """Return the domains that mail of this account is sent for. Raises UsageError when none is known."""
     named = list(config.words("dns.domains"))
     if not named:
@@ -235,7 +235,8 @@ def _checks(only: str) -> frozenset[str]:
     return wanted or frozenset(CHECKS)
 
 
-def _account(config: Config, selectors: Sequence[str]) -> SendingAccount:
+def account_of(config: Config, selectors: Sequence[str]) -> SendingAccount:
+    """Return what the DNS is judged against; ``selectors`` go before those of the configuration."""
     from ucrmmail.dns.check import SendingAccount
 
     return SendingAccount(

@@ -105,6 +105,12 @@ def _add_test_send(app: typer.Typer) -> None:
     app.command("test-send", epilog=EXAMPLES)(test_send)
 
 
+def _add_doctor(app: typer.Typer) -> None:
+    from ucrmmail.cli.doctor import EXAMPLES, doctor
+
+    app.command(epilog=EXAMPLES)(doctor)
+
+
 def _add_check_dns(app: typer.Typer) -> None:
     from ucrmmail.cli.check_dns import EXAMPLES, check_dns
 
@@ -142,6 +148,7 @@ _ADD: dict[str, Callable[[typer.Typer], None]] = {
     "test-connection": _add_test_connection,
     "test-send": _add_test_send,
     "check-dns": _add_check_dns,
+    "doctor": _add_doctor,
     "enqueue": _add_enqueue,
     "flush": _add_flush,
     "queue": _add_queue,
