@@ -79,6 +79,9 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     documents.of("queue retry", "--all")
     documents.of("queue remove", queue_id)
     documents.of("status")
+    given = ("billing@isp.example", "--host", "127.0.0.1", "--port", str(sink.port), "--encryption", "none", "--yes")
+    documents.of("setup", *given, "--store", "file", "--password-stdin", "--username", "u", "--no-test", stdin=b"x")
+    documents.of("setup", *given, "--username", "")
     documents.of("doctor", "--skip", "dns,schedule")
     with nsd(tmp_path, {"isp.example": ZONE}) as server:
         documents.of("check-dns", "--nameserver", str(server), "--selector", "s1", code=1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  ucrmmail config set smtp.transport gmail
-  ucrmmail config set smtp.password
+  ucrmmail setup
+  ucrmmail doctor
   ucrmmail test-send me@example.com
   ucrmmail flush --dry-run
   ucrmmail queue list
@@ -79,6 +79,12 @@ def _top(
         raise UsageError("--json stands before a command", remedy="put it behind the command")
     if context.invoked_subcommand is None:
         context.fail("Missing command.")
+
+
+def _add_setup(app: typer.Typer) -> None:
+    from ucrmmail.cli.setup import EXAMPLES, setup
+
+    app.command(epilog=EXAMPLES)(setup)
 
 
 def _add_config(app: typer.Typer) -> None:
@@ -143,6 +149,7 @@ def _add_status(app: typer.Typer) -> None:
 
 # In the order of an administrator's day, which is the order of --help.
 _ADD: dict[str, Callable[[typer.Typer], None]] = {
+    "setup": _add_setup,
     "config": _add_config,
     "credentials": _add_credentials,
     "test-connection": _add_test_connection,
