@@ -1,4 +1,7 @@
-"""The questions of a guide: asked on a terminal only, never of a script; leaving at any of them changes nothing."""
+"""The questions of a guide: asked on a terminal only, never of a script; leaving at any of them changes nothing.
+
+A question may hold what the DNS said, so that it is escaped like everything else that a terminal is shown.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import typer
 
 from ucrmmail.errors import UcrmmailError, UsageError
 from ucrmmail.output import human
+from ucrmmail.output.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +41,7 @@ class Dialogue:
         if not self.asks:
             raise nobody_to_ask(missing)
         while True:
-            given = typer.prompt(question, default=default or None, show_default=bool(default), err=True)
+            given = typer.prompt(visible(question), default=default or None, show_default=bool(default), err=True)
             try:
                 return check(str(given).strip())
             except UcrmmailError as error:
@@ -47,13 +51,13 @@ class Dialogue:
         """Return what is typed and not shown; "" is an answer."""
         if not self.asks:
             raise nobody_to_ask(missing)
-        return str(typer.prompt(question, hide_input=True, default="", show_default=False, err=True))
+        return str(typer.prompt(visible(question), hide_input=True, default="", show_default=False, err=True))
 
     def agrees(self, question: str, *, default: bool = True, unasked: bool = False) -> bool:
         """Return whether a person agrees; a script has with --yes, else ``unasked`` counts."""
         if self.yes:
             return True
-        return typer.confirm(question, default=default, err=True) if self.asks else unasked
+        return typer.confirm(visible(question), default=default, err=True) if self.asks else unasked
 
 
 def dialogue(*, yes: bool, as_json: bool) -> Dialogue:

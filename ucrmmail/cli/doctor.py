@@ -208,7 +208,7 @@ class _Examination:
     # --- what is on this machine --------------------------------------------------------------------------------------
 
     def _machine(self, config: Config | None) -> list[Check]:
-        import platform
+        import sys
 
         from ucrmmail.cli.quick import LAST_FLUSH
         from ucrmmail.doctor import machine
@@ -218,11 +218,9 @@ class _Examination:
         written = [f"{spool}/{name}" for name in (LAST_FLUSH, "ledger", "account.json", "journal")] if spool else []
         if config is not None:
             written.append(config.path)
-        version = tuple(map(int, platform.python_version_tuple()[:2]))
-        patch = int("".join(filter(str.isdigit, platform.python_version_tuple()[2])) or 0)
         return [
             machine.judge_clock(machine.look_at_clock([*written, __file__]), now),
-            machine.judge_python((version[0], version[1], patch), now),
+            machine.judge_python(sys.version_info[:3], now),
             machine.judge_tls(machine.look_at_tls(os.environ), config.text("smtp.ca_file") if config else ""),
         ]
 

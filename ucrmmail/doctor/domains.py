@@ -27,6 +27,9 @@ def judge_domain(report: DomainReport) -> Check:
         detail = "SPF, DKIM and DMARC hold"
         return Check("dns", verdict, detail, subject=report.domain, facts={"codes": []})
     found = [finding for finding in report.findings if finding.severity is severity]
+    if verdict is Verdict.UNKNOWN:
+        # One silence has kept all of the checks from an answer.
+        found = found[:1]
     more = f"; and {len(found) - _MOST} more" if len(found) > _MOST else ""
     detail = "; ".join(f"{finding.subject}: {finding.what}" for finding in found[:_MOST]) + more
     remedy = (

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 CRON_PATH = "/usr/bin:/bin"
 _PROGRAM = "ucrmmail"
+_MOST_SHELLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,11 @@ class FlushCall:
     config: str
 
 
-def find_flush(command: str) -> FlushCall | None:
-    """Return the call of ``ucrmmail flush`` in a command of a shell; None when there is none that can be seen."""
+def find_flush(command: str, *, depth: int = 0) -> FlushCall | None:
+    """Return the call of ``ucrmmail flush`` in a command of a shell; None when there is none that can be seen.
+
+    ``depth`` is how many shells are around it.
+    """
     try:
         words = shlex.split(command)
     except ValueError:
@@ -61,7 +65,7 @@ def find_flush(command: str) -> FlushCall | None:
         variable = word.removeprefix("UCRMMAIL_CONFIG=") if word.startswith("UCRMMAIL_CONFIG=") else variable
         if any(character.isspace() for character in word):
             # A shell's -c and its command.
-            inner = find_flush(word)
+            inner = find_flush(word, depth=depth + 1) if depth < _MOST_SHELLS else None
             if inner is not None:
                 return FlushCall(inner.program, inner.config or variable)
         elif os.path.basename(word) == _PROGRAM:

@@ -62,9 +62,11 @@ def _table(checks: Sequence[Check]) -> None:
 
 def _what_to_do(checks: Sequence[Check]) -> None:
     """Print the remedies below the table, where a command is not broken by its frame."""
-    for check in checks:
-        if check.remedy and check.verdict is not Verdict.OK:
-            human.say(f"{_name(check)}: {check.remedy}")
+    remedies = [check for check in checks if check.remedy and check.verdict is not Verdict.OK]
+    if remedies:
+        human.say("What to do:")
+    for check in remedies:
+        human.say(f"  {_name(check)}: {check.remedy}")
 
 
 def _summary(checks: Sequence[Check]) -> str:
