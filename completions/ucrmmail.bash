@@ -117,8 +117,11 @@ _ucrmmail_option() {
         '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/doctor --only' | '/doctor --skip' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
+        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
+            ;;
+        '/doctor --only' | '/doctor --skip')
+            kind=check
             ;;
         ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
             kind=file

@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "smtp": LEAVES | {"message"},
     "dns": LEAVES | {"message"},
     "delivery": LEAVES | {"message", "limits", "spool", "smtp"},
-    "doctor": LEAVES | {"message", "config", "spool", "smtp", "dns", "delivery"},
+    "doctor": LEAVES | {"message", "config", "limits", "spool", "smtp", "dns", "delivery"},
     "output": LEAVES | {"message", "config", "credentials", "limits", "spool", "smtp", "dns", "delivery", "doctor"},
     "cli": LEAVES
     | {

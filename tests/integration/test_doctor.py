@@ -65,6 +65,12 @@ def crontab(program: Program, text: str) -> None:
     program.env["PATH"] = f"{directory}:/usr/bin:/bin"
 
 
+@pytest.fixture(autouse=True)
+def empty_crontab(program: Program) -> None:
+    """Keep the crontab of whoever runs the tests out of them."""
+    crontab(program, "")
+
+
 @contextlib.contextmanager
 def running_cron(directory: Path) -> Iterator[None]:
     """Run a process that the kernel calls ``cron``."""
@@ -250,9 +256,12 @@ def test_a_login_that_the_flush_found_refused_is_not_hammered(program: Program, 
         assert "535 5.7.8" in check(run, "account")["detail"]
         assert "no run tries before" in check(run, "account")["detail"]
         assert check(run, "connection")["verdict"] == "ok"
-        # With another secret there is no reason to wait.
+        # With another secret there is no reason to wait, and what the last run found is over.
         keep_secret(program, SECRET)
-        assert only(program, "login")["verdict"] == "ok"
+        run = program.run("doctor", "--only", "connection,login,account", "--json")
+        assert check(run, "login")["verdict"] == "ok"
+        assert check(run, "account")["verdict"] == "warn"
+        assert check(run, "account")["detail"].startswith("it works now; the last run had trouble: ")
 
 
 def test_a_sender_that_the_server_refuses_is_told(program: Program, authority: TestAuthority) -> None:
@@ -366,6 +375,23 @@ def test_the_age_of_the_queue_decides(program: Program, hours: float, verdict: s
     assert (found["remedy"] is None) == (verdict == "ok")
 
 
+def test_mail_that_waits_for_a_limit_is_a_warning_with_the_time(program: Program) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port, throttler='message_limit = 1\nduration = "1h"')
+        assert only(program, "limits")["detail"] == "0 of 1 messages in 1h"
+        program.sendmail("-t")
+        program.sendmail("-t")
+        program.run("flush", "--no-wait")
+        found = only(program, "limits")
+        program.run("queue", "remove", "--all", "--yes")
+        assert only(program, "limits")["verdict"] == "ok"
+    assert found["verdict"] == "warn"
+    assert found["detail"].startswith("1 of 1 messages in 1h: used up until ")
+    assert found["detail"].endswith("and 1 wait for it")
+    assert found["facts"]["opens_at"].endswith("Z")
+    assert "flush --dry-run" in found["remedy"]
+
+
 def test_what_failed_was_damaged_or_rejected_waits_for_a_person(program: Program) -> None:
     faults = {"rcpt": "550 5.1.1 No such user"}
     with SmtpServer(faults=faults) as server:
@@ -434,7 +460,6 @@ def test_without_a_job_the_line_to_add_is_told_and_works_when_pasted(program: Pr
         ("* * * * * /nowhere/ucrmmail --config CONFIG flush", "/nowhere/ucrmmail is not there", "whole path"),
         ("* * * * * UCRMMAIL flush", "not CONFIG", "crontab -"),
         ("@reboot UCRMMAIL --config CONFIG flush", "it runs once, when the machine starts", "crontab -"),
-        ("* * * * * UCRMMAIL --config CONFIG flush", "but no cron is running", "systemctl enable --now cron"),
     ],
 )  # fmt: skip
 def test_a_line_that_will_not_work_is_told_with_its_place(

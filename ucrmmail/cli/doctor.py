@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.account import AccountState
     from ucrmmail.doctor.check import Check
     from ucrmmail.doctor.schedule import LastFlush
+    from ucrmmail.limits.view import LimitsView
     from ucrmmail.spool.listing import Counts
 
 EXAMPLES = """\b
@@ -38,10 +39,11 @@ _LONGEST_S = 60.0
 def doctor(
     context: typer.Context,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="CHECKS", help="Only these checks, such as queue,flush.")
+        list[str] | None,
+        typer.Option("--only", metavar="CHECK", help="Only these checks, such as queue,flush. Repeatable."),
     ] = None,
     skip: Annotated[
-        list[str] | None, typer.Option("--skip", metavar="CHECKS", help="All but these checks, such as dns.")
+        list[str] | None, typer.Option("--skip", metavar="CHECK", help="All but these checks, such as dns. Repeatable.")
     ] = None,
     timeout: Annotated[
         str, typer.Option("--timeout", metavar="DURATION", help="How long a server may take for an answer.")
@@ -114,6 +116,7 @@ class _Examination:
         """Return the checks in their order."""
         from concurrent.futures import ThreadPoolExecutor
 
+        from ucrmmail.doctor.account import with_hindsight
         from ucrmmail.doctor.check import CHECKS
 
         location = self.called.location()
@@ -125,7 +128,9 @@ class _Examination:
                 local.append(self._spool(config))
             for checks in (found, *local, *(future.result() for future in running)):
                 self.checks += [check for check in checks if check.name in self.wanted]
-        return sorted(self.checks, key=lambda check: CHECKS.index(check.name))
+        order = list(CHECKS)
+        self.checks = list(with_hindsight(self.checks))
+        return sorted(self.checks, key=lambda check: order.index(check.name))
 
     def _wants(self, *names: str) -> bool:
         return not self.wanted.isdisjoint(names)
@@ -226,6 +231,7 @@ class _Examination:
 
     def _spool(self, config: Config) -> list[Check]:
         from ucrmmail.doctor import spool
+        from ucrmmail.doctor.account import judge_account, judge_limits
         from ucrmmail.doctor.check import skipped
 
         directory = config.text("spool.directory")
@@ -236,12 +242,12 @@ class _Examination:
             checks.append(spool.judge_space(disk, directory, config.size_bytes("spool.min_free_space")))
             counts = _counts(directory)
             checks += [spool.judge_queue(counts, now), spool.judge_failed(counts, directory)]
-            state, opens_at = _account_state(config, now)
-            checks.append(spool.judge_account(state, opens_at, now))
+            checks.append(judge_limits(_limits(config, now), counts.waiting, now))
+            checks.append(judge_account(*_account_state(config, now), now))
         except (UcrmmailError, OSError):
             # What is wrong with it is told by the check of the spool.
             made = {check.name for check in checks}
-            rest = [name for name in ("space", "queue", "failed", "account") if name not in made]
+            rest = [name for name in ("space", "queue", "limits", "failed", "account") if name not in made]
             checks += skipped(rest, "the spool cannot be read")
         return checks
 
@@ -403,6 +409,16 @@ def _account_state(config: Config, now: float) -> tuple[AccountState, float]:
         state, now=now, max_delay_s=config.seconds("retry.max_delay"), settings_mark=settings_mark_of(config)
     )
     return state, opens_at
+
+
+def _limits(config: Config, now: float) -> LimitsView:
+    """Return how far the limits are used. Raises OSError."""
+    from ucrmmail.cli.runtime import rules_of
+    from ucrmmail.limits.ledger import read_boot_id
+    from ucrmmail.limits.view import read_tally, view_limits
+
+    ledger = f"{config.text('spool.directory')}/ledger"
+    return view_limits(read_tally(ledger, rules_of(config), now, read_boot_id()), now)
 
 
 def _refused_login(config: Config) -> Check | None:

@@ -38,6 +38,7 @@ _STORES = ("keyring", "file", "command")
 _ENCRYPTIONS = ("tls", "starttls", "none")
 _MOST_LOGINS = 3
 _NOPERM = 77
+_INTERRUPTED = 130
 
 
 def setup(
@@ -105,7 +106,12 @@ def setup(
         as_json=as_json,
     )
     guide.run()
-    guide.offer_message(context)
+    try:
+        guide.show_result()
+        guide.offer_message(context)
+    except (KeyboardInterrupt, typer.Abort):
+        human.note("The settings are kept.")
+        raise typer.Exit(_INTERRUPTED) from None
 
 
 def _address(given: str, config: Config, talk: Dialogue) -> str:
@@ -154,7 +160,6 @@ class _Guide:
         self.settings = (*self._plan(login), *self._source(login, store))
         self._agree()
         self._write(login, store)
-        self._show_result()
 
     # --- what is tested -----------------------------------------------------------------------------------------------
 
@@ -285,7 +290,6 @@ class _Guide:
             return
         keep_both(self.location, values_of(self.settings), store, login.secret)
         self.kept_in = store
-        self._warn_of_cron()
 
     def _warn_of_cron(self) -> None:
         """Say that cron cannot read the secret, before it is found out at night."""
@@ -303,9 +307,12 @@ class _Guide:
         if not self.as_json:
             human.note(f"warning: {text}")
 
-    def _show_result(self) -> None:
+    def show_result(self) -> None:
+        """Tell what was done, and what is left to do."""
         from ucrmmail.cli.cron_line import cron_line
 
+        if self.kept_in is not None:
+            self._warn_of_cron()
         if self.as_json:
             self._print(written=True)
             return
@@ -346,7 +353,4 @@ class _Guide:
         except typer.Exit:
             human.note("The settings are kept.")
             raise
-        except typer.Abort:
-            human.note("The settings are kept.")
-            return
         human.note("`ucrmmail doctor` checks all of it at any time.")

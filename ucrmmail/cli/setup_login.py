@@ -98,6 +98,8 @@ class Logins:
     def _asked(self, name: str, chosen: Preset, kept: str, *, signs_in: bool) -> Login:
         if chosen.note and chosen.name != "smtp":
             self.talk.say(f"{chosen.title}: {chosen.note}.")
+        if chosen.app_page:
+            self.talk.say(f"It is made at {chosen.app_page}.")
         hint = ""
         if kept:
             hint = " (Enter keeps the one that is there)"

@@ -60,7 +60,11 @@ def search(address: str, given: Given, config: Config, talk: Dialogue, *, test: 
     """Return where mail from ``address`` is submitted. Raises UsageError, SmarthostUnavailableError."""
     if given.transport and given.transport not in NAMES:
         raise UsageError(f"--transport: {given.transport!r} is not known; allowed: {', '.join(NAMES)}")
-    if given.transport and (given.host or preset(given.transport).host):
+    if given.transport and not given.host and not preset(given.transport).host:
+        # A provider with a host for each region, or a smarthost of one's own.
+        host = talk.ask("Smarthost (a host name)", host_name, missing="--host")
+        found = Found(given.transport, "asked", host, given.port, given.encryption)
+    elif given.transport:
         found = Found(given.transport, "given", given.host, given.port, given.encryption)
     elif given.host:
         found = Found("smtp", "given", given.host, given.port, given.encryption)

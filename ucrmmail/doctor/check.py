@@ -20,26 +20,27 @@ class Verdict(StrEnum):
     SKIPPED = "skipped"
 
 
-CHECKS = (
-    "config",
-    "secret",
-    "cron-secret",
-    "connection",
-    "login",
-    "sender",
-    "dns",
-    "spool",
-    "space",
-    "queue",
-    "failed",
-    "account",
-    "schedule",
-    "flush",
-    "clock",
-    "python",
-    "tls",
-)
-"""The names of all checks, in the order in which they are shown: what comes first is the cause of what comes later."""
+CHECKS = {
+    "config": "the configuration file",
+    "secret": "the secret, as it is found here",
+    "cron-secret": "the secret, as cron would find it",
+    "connection": "the way to the smarthost, up to TLS",
+    "login": "the login",
+    "sender": "whether mail from the sender would be taken",
+    "dns": "SPF, DKIM and DMARC of the account's domains",
+    "spool": "whose the queue is, and where",
+    "space": "room on the disk",
+    "queue": "the age of the oldest message",
+    "limits": "limits that are used up",
+    "failed": "what failed, was damaged or rejected",
+    "account": "what the last flush learnt of the account",
+    "schedule": "the cron entry or timer that runs the flush",
+    "flush": "when the flush last ran",
+    "clock": "the clock of this machine",
+    "python": "the version of Python",
+    "tls": "the TLS library and whom it trusts",
+}
+"""The names of all checks and what they look at, in the order in which they are shown: causes come first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from ucrmmail.spool.layout import check_places, check_root
 from ucrmmail.units import format_size
 
 if TYPE_CHECKING:
-    from ucrmmail.delivery.account import AccountState
     from ucrmmail.spool.listing import Counts
 
 # Mail that a limit holds back may well be an hour old; a day is more than anyone expects.
@@ -80,8 +79,10 @@ def _parent_open_to_others(directory: str) -> str:
     """Return the nearest directory above in which others may rename what is ours; "" when there is none."""
     parent = os.path.dirname(os.path.realpath(directory))
     while True:
-        mode = os.stat(parent).st_mode
-        if mode & (stat.S_IWGRP | stat.S_IWOTH) and not mode & stat.S_ISVTX:
+        found = os.stat(parent)
+        # A group of one's own, as most systems give each user, holds nobody else.
+        writers = stat.S_IWOTH if found.st_gid in (0, os.getegid()) else stat.S_IWOTH | stat.S_IWGRP
+        if found.st_mode & writers and not found.st_mode & stat.S_ISVTX:
             return parent
         if parent == "/":
             return ""
@@ -196,15 +197,6 @@ def judge_failed(counts: Counts, directory: str) -> Check:
         return Check("failed", Verdict.OK, "none failed, damaged or rejected", facts=facts)
     verdict = Verdict.FAIL if counts.corrupt else Verdict.WARN
     return Check("failed", verdict, ", ".join(what for what, _ in found), found[0][1], facts=facts)
-
-
-def judge_account(state: AccountState, opens_at: float, now: float) -> Check:
-    """Judge what the last runs learnt of the account; ``opens_at`` is when the next one may try."""
-    if not state.deferred:
-        return Check("account", Verdict.OK, "the last run had no trouble with it")
-    pause = f"; no run tries before {rfc3339(opens_at)}" if opens_at > now else ""
-    facts = {"not_before": rfc3339(opens_at) if opens_at > now else None}
-    return Check("account", Verdict.FAIL, f"{state.what}{pause}", state.remedy, facts=facts)
 
 
 def told_age(seconds: float) -> str:
