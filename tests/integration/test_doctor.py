@@ -21,6 +21,7 @@ from tests.integration.test_check_dns import ZONE as GOOD_ZONE
 from tests.support.certificates import TestAuthority
 from tests.support.nameserver import nsd
 from tests.support.program import BIN, PLAIN, Program, Run
+from tests.support.secret_service import secret_service
 from tests.support.smtp_server import HANG, SmtpServer
 from ucrmmail.doctor.check import CHECKS
 
@@ -196,6 +197,22 @@ def test_a_secret_that_only_this_shell_has_fails_for_cron(program: Program, auth
     assert "cron would not find it: " in only(program, "cron-secret", code=1)["detail"]
 
 
+def test_a_keyring_that_cron_does_not_reach_and_one_that_is_locked(
+    program: Program, authority: TestAuthority, tmp_path: Path
+) -> None:
+    configure(program, authority, 1)
+    with secret_service(tmp_path / "session") as session:
+        program.env.update(session.env)
+        program.run("config", "set", "smtp.password", "--stdin", "--store", "keyring", stdin=SECRET)
+        run = program.run("doctor", "--only", "secret,cron-secret", "--json", code=1)
+        assert check(run, "secret")["facts"] == {"source": "keyring"}
+        assert check(run, "cron-secret")["verdict"] == "fail"
+        assert check(run, "cron-secret")["detail"].startswith("cron would not find it: ")
+        assert check(run, "cron-secret")["remedy"]
+        session.lock()
+        assert "locked" in only(program, "secret", code=1)["detail"]
+
+
 def test_a_server_that_is_not_there_is_told_with_the_port(program: Program, authority: TestAuthority) -> None:
     configure(program, authority, 1)
     run = program.run("doctor", "--only", "connection,login,sender", code=1)
@@ -203,6 +220,9 @@ def test_a_server_that_is_not_there_is_told_with_the_port(program: Program, auth
     assert "refused: nothing listens on this port" in run.stdout
     assert "skipped login        there is no connection to log in on" in run.stdout
     assert "remedy: check smtp.host and smtp.port" in run.stdout
+    assert "`ucrmmail test-connection --probe` tries the other ports" in run.stdout
+    program.run("config", "set", "smtp.host", "no-such-host.invalid")
+    assert "the name no-such-host.invalid was not found" in only(program, "connection", code=1)["detail"]
 
 
 def test_dead_servers_cost_seconds_not_minutes(program: Program, authority: TestAuthority) -> None:

@@ -79,7 +79,7 @@ def test_a_newcomer_is_led_from_the_address_to_a_message_that_was_sent(
                 terminal.answer("User name [billing@isp.example]: ", "")
                 terminal.answer_hidden("Password of billing@isp.example: ", SECRET)
                 terminal.sees("ok     rcpt")
-                terminal.sees("There is no keyring that works here")
+                terminal.sees("No usable keyring is here.")
                 terminal.answer("secrets.toml, readable by you alone?", "y")
                 terminal.sees("smtp.host = localhost")
                 terminal.sees("credentials.source = file")

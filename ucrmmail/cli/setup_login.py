@@ -126,7 +126,7 @@ class Logins:
         try:
             keyring.probe(os.environ)
         except UcrmmailError as error:
-            self.talk.say(f"There is no keyring that works here: {error.what}.")
+            self.talk.say(f"{error.what[:1].upper()}{error.what[1:]}.")
             file = self._named(login.username, "file")
             if self.talk.agrees(f"Keep the password in {file.file}, readable by you alone?"):
                 return file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.doctor.check import Check, Verdict
@@ -84,7 +84,10 @@ def judge_connection(seen: Seen, smarthost: Smarthost) -> Check:
     """Judge everything before the login: name, connection, greeting, EHLO, TLS and the certificate."""
     trouble = _trouble_in(seen, before_login=True)
     if trouble is not None:
-        return _failed("connection", trouble)
+        failed = _failed("connection", trouble)
+        if trouble.stage is Stage.RESOLVE:
+            return failed
+        return replace(failed, remedy=f"{trouble.remedy}; `ucrmmail test-connection --probe` tries the other ports")
     tls = seen.facts(Stage.TLS)
     encrypted = f"{tls.get('version')}, certificate until {str(tls.get('not_after'))[:10]}" if tls else "not encrypted"
     warning = next((report.warning for report in seen.stages if report.warning), "")
