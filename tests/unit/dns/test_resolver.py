@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.nameserver import Behaviour, Responder, nsd, refusing, saying, serving, silent
 from ucrmmail.clock import Clock
-from ucrmmail.dns.answer import Answer, Mx, Soa, Status, Text, Tlsa
+from ucrmmail.dns.answer import Answer, Mx, Soa, Srv, Status, Text, Tlsa
 from ucrmmail.dns.nameserver import Nameserver
 from ucrmmail.dns.resolver import DnsResolver
 
@@ -35,6 +35,7 @@ ns       IN A 127.0.0.1
 @        IN TXT "v=spf1 mx " "-all"
 @        IN TXT "other"
 @        IN CAA 0 issue "ca.example.net"
+_submissions._tcp IN SRV 0 1 465 mail.example.
 mail     IN A 192.0.2.1
 mail     IN AAAA 2001:db8::1
 mail2    IN A 192.0.2.2
@@ -94,6 +95,7 @@ def test_records_of_each_type_become_plain_values(server: Nameserver) -> None:
     assert asked(server, "1.example", "PTR").hosts == ("mail.example",)
     assert asked(server, "example", "NS").hosts == ("ns.example",)
     assert asked(server, "_25._tcp.mail.example", "TLSA").associations == (Tlsa(3, 1, 1, b"\xab" * 32),)
+    assert asked(server, "_submissions._tcp.example", "SRV").services == (Srv(0, 1, 465, "mail.example"),)
     (caa,) = asked(server, "example", "CAA").authorizations
     assert (caa.flags, caa.tag, caa.value) == (0, "issue", "ca.example.net")
     soa = Soa("ns.example", "hostmaster.example", 2026112301, 7200, 3600, 1209600, 60)
@@ -420,7 +422,7 @@ def test_answers_with_bytes_gone_wrong_never_raise() -> None:
         # All at once, so that there is time for each even on a busy machine: an answer that is dropped is waited for.
         async with Responder(spoiled) as server:
             resolvers = [DnsResolver([server], clock=Clock(), attempt_s=1.0, query_s=1.5) for _ in range(40)]
-            types = ("TXT", "MX", "A", "AAAA", "CAA", "TLSA", "SOA", "NS", "CNAME", "PTR")
+            types = ("TXT", "MX", "A", "AAAA", "CAA", "TLSA", "SRV", "SOA", "NS", "CNAME", "PTR")
             answers = await asyncio.gather(*(each.query("example", kind) for each in resolvers for kind in types))
             return {answer.status for answer in answers}
 
