@@ -117,6 +117,10 @@ def why_ours(published: dict[str, list[str]], mine: str, peer: str) -> str:
         # unknown-modifier = name "=" macro-string, and z is no macro letter: a syntax error anywhere in the record is
         # permerror before anything is evaluated (section 4.6).
         return "RFC 7208 section 12"
+    if peer == "permerror" and any({"all", "+all", "-all", "~all", "?all"} & {*each} for each in terms):
+        # "Mechanisms listed after all MUST be ignored. Any redirect modifier MUST be ignored when there is an all
+        # mechanism in the record": the peer follows both.
+        return "RFC 7208 section 5.1"
     if mine == "permerror" and any("%{d0}" in term for each in terms for term in each):
         # "If the DIGIT is specified, it MUST be nonzero."
         return "RFC 7208 section 7.3"
@@ -126,6 +130,11 @@ def why_ours(published: dict[str, list[str]], mine: str, peer: str) -> str:
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(zones, st.sampled_from(CLIENTS), st.sampled_from(["user@a.example", "o'b+c@a.example"]))
 @example({"a.example": ["v=spf1 x-other=a x-other=a"]}, "192.0.2.1", "user@a.example")
+@example(
+    {"a.example": ["v=spf1 ?all exp=h1.example ?include:a.example redirect=a.example all"]},
+    CLIENTS[0],
+    "user@a.example",
+)
 @example({"a.example": ["v=spf1 op=%{z}"]}, "192.0.2.1", "user@a.example")
 def test_two_evaluators_agree_but_for_what_the_rfc_decides(
     published: dict[str, list[str]], client: str, sender: str
@@ -143,6 +152,7 @@ def test_two_evaluators_agree_but_for_what_the_rfc_decides(
         ("v=spf1 x-other=a x-other=a", "neutral", "permerror"),
         ("v=spf1 op=%{z}", "permerror", "neutral"),
         ("v=spf1 exists:%{d0}", "permerror", "neutral"),
+        ("v=spf1 ?all exp=h1.example ?include:a.example redirect=a.example all", "neutral", "permerror"),
     ],
 )
 def test_each_disagreement_that_is_allowed_is_there(record: str, mine: str, peer: str) -> None:
