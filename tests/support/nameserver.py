@@ -111,14 +111,16 @@ class Responder:
     queries: list[tuple[dns.message.Message, bool]] = field(default_factory=list)
     delay_s: float = 0.0
     most_at_once: int = 0
+    address: str = "127.0.0.1"
+    port: int = 0  # a free one
     _now: int = 0
 
     async def __aenter__(self) -> Nameserver:
-        port = free_port()
+        port = self.port or free_port()
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", port))
-        self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", port)
-        return Nameserver("127.0.0.1", port)
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(self.address, port))
+        self._tcp = await asyncio.start_server(self._stream, self.address, port)
+        return Nameserver(self.address, port)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -197,7 +199,13 @@ def saying(*records: str, flags: int = dns.flags.RA) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float = 0.0) -> AsyncIterator[Nameserver]:
-    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL.
+    """Serve a dictionary zone over UDP and TCP, each answer after a delay; see ``zone_behaviour``."""
+    async with Responder(zone_behaviour(records), delay_s=delay_s) as server:
+        yield server
+
+
+def zone_behaviour(records: Mapping[tuple[str, str], object]) -> Behaviour:
+    """Answer from a dictionary zone; a Status as a value becomes SERVFAIL.
 
     Text over 255 bytes is published as several strings.
     """
@@ -228,8 +236,7 @@ async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float =
             wire = reply.to_wire(max_size=65535)
         return wire
 
-    async with Responder(answer, delay_s=delay_s) as server:
-        yield server
+    return answer
 
 
 def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset:
@@ -244,6 +251,9 @@ def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset
     values: list[str] = [str(address) for address in answer.addresses if isinstance(address, IPv4Address | IPv6Address)]
     values += [f"{mx.preference} {_escaped(mx.exchange)}" for mx in answer.exchanges]
     values += [_escaped(host) for host in answer.hosts]
+    if (soa := answer.authority) is not None:
+        times = f"{soa.serial} {soa.refresh_s} {soa.retry_s} {soa.expire_s} {soa.minimum_s}"
+        values.append(f"{_escaped(soa.primary)} {_escaped(soa.mailbox)} {times}")
     return dns.rrset.from_text_list(owner, 300, "IN", rdtype, values)
 
 
