@@ -1,4 +1,4 @@
-"""A hundred domains with mistakes that administrators make: what is said of each, and nothing else is complained of."""
+"""Whole domains with a mistake each, on a real server: all checks together name it, and complain of nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.support.nameserver import nsd
 from tests.support.program import Program
 from ucrmmail.dns.nameserver import Nameserver
 
-MISTAKES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "suites" / "mistakes.yml").read_text())
+MISTAKES: list[dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).parents[1] / "suites" / "whole-domains.yml").read_text()
+)
 HEAD = """\
 @ SOA ns.isp.example. admin.isp.example. 1 3600 600 86400 300
 @ NS ns.isp.example.
