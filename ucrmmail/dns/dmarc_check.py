@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _RFC = "RFC 9989"
 # Shown of a record that is no DMARC record.
+_VERSION_LATE = re.compile(r";\s*v\s*=\s*dmarc1\s*(?:;|\Z)", re.IGNORECASE)
 _LONGEST_SHOWN = 300
 
 CODES: dict[str, str] = {
@@ -201,7 +203,8 @@ def _strays(domain: str, answer: Answer) -> list[Finding]:
 
 def _looks_like_dmarc(text: str) -> bool:
     squeezed = "".join(character for character in text.lower()[:40] if character.isalnum())
-    return squeezed.startswith(("vdmarc", "dmarc"))
+    # A version that is not the first tag is none (RFC 9989 section 4.7).
+    return squeezed.startswith(("vdmarc", "dmarc")) or _VERSION_LATE.search(text) is not None
 
 
 async def _wrong_names(domain: str, apex: Answer, resolver: Resolver) -> list[Finding]:
