@@ -283,6 +283,96 @@ def test_what_somebody_wrote_is_shown_beside_what_replaces_it(program: Program, 
     assert program.config.read_bytes() == before
 
 
+def test_a_provider_that_wants_a_sign_in_is_set_up_without_a_password(
+    account: Program, authority: TestAuthority
+) -> None:
+    given = ("setup", "billing@isp.example", "--transport", "microsoft365", "--host", "localhost", "--no-limits")
+    with smarthost(authority) as server, Terminal(account, *given, "--port", str(server.port)) as terminal:
+        terminal.answer("User name", "")
+        terminal.sees("Authenticated SMTP must be enabled for the mailbox; passwords are being withdrawn")
+        terminal.answer_hidden("(Enter: sign in with `ucrmmail login` later): ", "")
+        terminal.sees("ok     tls")
+        terminal.sees("the login is not tested: sign in with `ucrmmail login`")
+        terminal.answer("Write this?", "y")
+        assert terminal.ends() == 0, terminal.text
+    assert settings(account)["smtp"]["transport"] == "microsoft365"
+    assert "credentials" not in settings(account)
+    # Where no password is taken at all, none is asked for; a script says that it does without a test.
+    account.run("setup", "you@outlook.com", "--no-test", "--yes")
+    assert settings(account)["smtp"] == {
+        "ca_file": str(authority.ca_file), "transport": "outlook", "username": "you@outlook.com",
+    }  # fmt: skip
+
+
+def test_an_account_that_is_set_up_stays_as_it_is_when_all_is_confirmed(
+    account: Program, authority: TestAuthority
+) -> None:
+    with smarthost(authority) as server:
+        script(account, server, "--store", "file")
+        before = account.config.read_bytes()
+        with Terminal(account, "setup", "--host", "localhost", "--port", str(server.port)) as terminal:
+            terminal.answer("Address that mail is sent from [billing@isp.example]: ", "")
+            terminal.answer("User name [billing@isp.example]: ", "")
+            terminal.answer_hidden("(Enter keeps the one that is there): ", "")
+            terminal.sees("says all of this already")
+            terminal.answer("Send a test message", "n")
+            assert terminal.ends() == 0, terminal.text
+        assert account.config.read_bytes() == before
+        account.run("test-connection")
+
+
+def test_an_empty_password_and_a_dead_host_are_asked_for_again(account: Program, authority: TestAuthority) -> None:
+    with (
+        smarthost(authority) as server,
+        Terminal(account, "setup", "billing@isp.example", "--host", "127.0.0.2", "--port", str(server.port),
+                 "--store", "file") as terminal,
+    ):  # fmt: skip
+        terminal.sees("127.0.0.2 takes no mail from here")
+        terminal.press("Smarthost (a host name", b"\x03")
+        assert terminal.ends() == 130
+    with (
+        smarthost(authority) as server,
+        Terminal(account, "setup", "billing@isp.example", "--host", "localhost", "--port", str(server.port),
+                 "--store", "file") as terminal,
+    ):  # fmt: skip
+        terminal.answer("User name", "")
+        terminal.answer_hidden("Password of billing@isp.example: ", "")
+        terminal.sees("The password is empty.")
+        terminal.answer_hidden("Password of billing@isp.example: ", SECRET)
+        terminal.answer("Write this?", "y")
+        terminal.answer("Send a test message", "n")
+        assert terminal.ends() == 0, terminal.text
+
+
+def test_a_provider_with_a_host_for_each_region_is_asked_for_it(account: Program) -> None:
+    with Terminal(account, "setup", "a@isp.example", "--transport", "ses", "--no-test", "--store", "file") as terminal:
+        terminal.answer("Smarthost (a host name): ", "email-smtp.eu-central-1.amazonaws.com")
+        terminal.answer("User name", "AKIAIOSFODNN7EXAMPLE")
+        terminal.answer_hidden("Password", SECRET)
+        terminal.answer("Amazon SES takes 200 recipients in 24h", "n")
+        terminal.sees("no limit is set: `ucrmmail config presets ses`")
+        terminal.answer("Write this?", "y")
+        assert terminal.ends() == 0, terminal.text
+    assert settings(account)["smtp"]["host"] == "email-smtp.eu-central-1.amazonaws.com"
+    assert "throttler" not in settings(account)
+
+
+def test_a_test_message_that_is_refused_does_not_undo_the_settings(account: Program, authority: TestAuthority) -> None:
+    with (
+        smarthost(authority, faults={"data": "554 5.7.1 not today"}) as server,
+        Terminal(account, "setup", "billing@isp.example", "--host", "localhost", "--port", str(server.port),
+                 "--store", "file") as terminal,
+    ):  # fmt: skip
+        terminal.answer("User name", "")
+        terminal.answer_hidden("Password", SECRET)
+        terminal.answer("Write this?", "y")
+        terminal.answer("Send a test message", "y")
+        terminal.sees("not today")
+        terminal.sees("The settings are kept.")
+        assert terminal.ends() == 1
+    assert settings(account)["smtp"]["host"] == "localhost"
+
+
 # --- in scripts -------------------------------------------------------------------------------------------------------
 
 
@@ -452,6 +542,18 @@ def test_a_keyring_that_works_is_taken_and_its_item_undone_when_the_file_cannot_
     assert "warning: cron would not find the password" in run.stderr
 
 
+def test_an_earlier_secret_is_back_when_the_file_cannot_be_written(account: Program, authority: TestAuthority) -> None:
+    with smarthost(authority) as server:
+        script(account, server, "--store", "file")
+        account.run("config", "unset", "smtp.host")
+        (account.home / "config.toml.lock").unlink()
+        (account.home / "config.toml.lock").mkdir()
+        given = ("setup", "billing@isp.example", "--host", "localhost", "--port", str(server.port), "--no-test")
+        account.run(*given, "--encryption", "starttls", "--password-stdin", stdin="new", code=None)
+    assert SECRET in (account.home / "secrets.toml").read_text()
+    assert "new" not in (account.home / "secrets.toml").read_text()
+
+
 def test_without_a_keyring_a_script_must_name_the_store(account: Program, authority: TestAuthority) -> None:
     before = account.config.read_bytes()
     with smarthost(authority) as server:
@@ -482,4 +584,7 @@ def test_what_the_command_line_says_wrongly_is_told(account: Program) -> None:
         (("a@isp.example", "--transport", "gmail", "--password-stdin"), "holds no password"),
     ):
         assert told in account.run("setup", *arguments, code=2).stderr
+    given = ("setup", "a@isp.example", "--transport", "gmail", "--password-stdin")
+    assert "not UTF-8" in account.run(*given, stdin=b"\xff\xfe", code=2).stderr
+    assert "control character" in account.run(*given, stdin=b"a\x00b", code=2).stderr
     assert os.listdir(account.home) == ["config.toml"]

@@ -47,10 +47,8 @@ class Dialogue:
             except UcrmmailError as error:
                 human.print_error(error)
 
-    def ask_secret(self, question: str, *, missing: str) -> str:
-        """Return what is typed and not shown; "" is an answer."""
-        if not self.asks:
-            raise nobody_to_ask(missing)
+    def ask_secret(self, question: str) -> str:
+        """Return what is typed and not shown; "" is an answer. A script is not asked."""
         return str(typer.prompt(visible(question), hide_input=True, default="", show_default=False, err=True))
 
     def agrees(self, question: str, *, default: bool = True, unasked: bool = False) -> bool:

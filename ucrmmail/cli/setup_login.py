@@ -71,7 +71,9 @@ class Logins:
             )
         name = self.username or chosen.username
         if not name:
-            default = self.config.text("smtp.username") or address
+            # A user name that was written for another address is not this one's.
+            same_account = self.config.text("addresses.sender") in ("", address)
+            default = (self.config.text("smtp.username") if same_account else "") or address
             name = self.talk.ask("User name", str, default=default, missing="--username") if self.talk.asks else default
         return self._with_secret(name, chosen)
 
@@ -106,7 +108,7 @@ class Logins:
         elif signs_in:
             hint = " (Enter: sign in with `ucrmmail login` later)"
         while True:
-            secret = _as_meant(self.talk.ask_secret(f"Password of {name}{hint}", missing="--password-stdin"), chosen)
+            secret = _as_meant(self.talk.ask_secret(f"Password of {name}{hint}"), chosen)
             if secret or hint:
                 return Login(name, secret or kept, is_new=bool(secret))
             self.talk.say("The password is empty.")
