@@ -6,8 +6,11 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='test-connection test-send check-dns enqueue flush status config credentials queue'
+            commands='login test-connection test-send check-dns enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
+            ;;
+        /login)
+            options='--flow --store --no-browser --json -h --help'
             ;;
         /test-connection)
             options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
@@ -110,7 +113,7 @@ _ucrmmail_option() {
         '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/login --flow' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
@@ -122,7 +125,7 @@ _ucrmmail_option() {
         '/queue/list --state' | '/queue/hold --state' | '/queue/release --state' | '/queue/retry --state' | '/queue/remove --state')
             kind=state
             ;;
-        '/config/set --store' | '/credentials/delete --store')
+        '/login --store' | '/config/set --store' | '/credentials/delete --store')
             kind=store
             ;;
     esac

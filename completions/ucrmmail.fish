@@ -2,6 +2,7 @@
 # Commands and options are known here. Only values (keys, queue ids ...) are asked for, of `ucrmmail __complete`.
 
 set -g __ucrmmail_commands \
+    /login \
     /test-connection \
     /test-send \
     /check-dns \
@@ -29,6 +30,8 @@ set -g __ucrmmail_commands \
     /queue/remove
 set -g __ucrmmail_options_with_value \
     ' --config' \
+    '/login --flow' \
+    '/login --store' \
     '/test-connection --recipient' \
     '/test-send --from' \
     '/test-send --subject' \
@@ -110,6 +113,7 @@ function __ucrmmail_values
 end
 
 complete -c ucrmmail -f
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a login -d 'Sign in with OAuth 2.0, to send without a password'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-connection -d 'Test each stage of a session, and send nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
@@ -123,6 +127,11 @@ complete -c ucrmmail -n '__ucrmmail_at \'\'' -l config -r -F -d 'Use this config
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l version -d 'Show the version and exit'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l json -d 'With --version: Python, libraries and paths too'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l flow -x -d 'client-credentials, device-code, authorization-code or service-account; it is recorded'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l store -x -a '(__ucrmmail_values store)' -d 'Where the token is kept: keyring or file'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l no-browser -d 'Open no browser: take the address on standard input'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /login' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l recipient -x -a '(__ucrmmail_values address)' -d 'Ask for this recipient, not for the sender'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l probe -d 'Try the usual ports without a login, and propose settings'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l strict -d 'Exit 1 when there is a warning'
@@ -207,7 +216,7 @@ complete -c ucrmmail -n '__ucrmmail_at /config/presets' -s h -l help -d 'Show wh
 complete -c ucrmmail -n '__ucrmmail_at /config/presets 1 1' -a '(__ucrmmail_values preset)'
 complete -c ucrmmail -n '__ucrmmail_at /config/edit' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a status -d 'Tell which source has the secret: here, and as cron would see it'
-complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a delete -d 'Delete the account\'s secret from its source'
+complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a delete -d 'Delete the account\'s secret from its source, its OAuth token too'
 complete -c ucrmmail -n '__ucrmmail_at /credentials' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l as-cron -d 'Look only with the environment that cron gives, or only with this one'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l here -d 'Look only with the environment that cron gives, or only with this one'
