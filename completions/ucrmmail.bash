@@ -6,12 +6,15 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='setup test-connection test-send check-dns doctor enqueue flush status config credentials queue'
+            commands='setup login test-connection test-send check-dns doctor enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
             ;;
         /setup)
             options='--address --transport --host --port --encryption --username --password-stdin --store --limits --no-limits --no-test --yes --json -h --help'
             arguments=(address)
+            ;;
+        /login)
+            options='--flow --store --no-browser --json -h --help'
             ;;
         /test-connection)
             options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
@@ -117,7 +120,7 @@ _ucrmmail_option() {
         '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
+        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/login --flow' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         '/doctor --only' | '/doctor --skip')
@@ -135,7 +138,7 @@ _ucrmmail_option() {
         '/queue/list --state' | '/queue/hold --state' | '/queue/release --state' | '/queue/retry --state' | '/queue/remove --state')
             kind=state
             ;;
-        '/setup --store' | '/config/set --store' | '/credentials/delete --store')
+        '/setup --store' | '/login --store' | '/config/set --store' | '/credentials/delete --store')
             kind=store
             ;;
     esac

@@ -3,6 +3,7 @@
 
 set -g __ucrmmail_commands \
     /setup \
+    /login \
     /test-connection \
     /test-send \
     /check-dns \
@@ -38,6 +39,8 @@ set -g __ucrmmail_options_with_value \
     '/setup --encryption' \
     '/setup --username' \
     '/setup --store' \
+    '/login --flow' \
+    '/login --store' \
     '/test-connection --recipient' \
     '/test-send --from' \
     '/test-send --subject' \
@@ -127,6 +130,7 @@ end
 
 complete -c ucrmmail -f
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a setup -d 'Set up the account, asking only what cannot be known'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a login -d 'Sign in with OAuth 2.0, to send without a password'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-connection -d 'Test each stage of a session, and send nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
@@ -156,6 +160,11 @@ complete -c ucrmmail -n '__ucrmmail_at /setup' -l yes -d 'Answer yes to every qu
 complete -c ucrmmail -n '__ucrmmail_at /setup' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /setup' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /setup 1 1' -a '(__ucrmmail_values address)'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l flow -x -d 'client-credentials, device-code, authorization-code or service-account; it is recorded'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l store -x -a '(__ucrmmail_values store)' -d 'Where the token is kept: keyring or file'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l no-browser -d 'Open no browser: take the address on standard input'
+complete -c ucrmmail -n '__ucrmmail_at /login' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /login' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l recipient -x -a '(__ucrmmail_values address)' -d 'Ask for this recipient, not for the sender'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l probe -d 'Try the usual ports without a login, and propose settings'
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l strict -d 'Exit 1 when there is a warning'
@@ -253,7 +262,7 @@ complete -c ucrmmail -n '__ucrmmail_at /config/presets' -s h -l help -d 'Show wh
 complete -c ucrmmail -n '__ucrmmail_at /config/presets 1 1' -a '(__ucrmmail_values preset)'
 complete -c ucrmmail -n '__ucrmmail_at /config/edit' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a status -d 'Tell which source has the secret: here, and as cron would see it'
-complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a delete -d 'Delete the account\'s secret from its source'
+complete -c ucrmmail -n '__ucrmmail_at /credentials 1 1' -a delete -d 'Delete the account\'s secret from its source, its OAuth token too'
 complete -c ucrmmail -n '__ucrmmail_at /credentials' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l as-cron -d 'Look only with the environment that cron gives, or only with this one'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l here -d 'Look only with the environment that cron gives, or only with this one'

@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.support.manual import holds_word, section
 from tests.support.nameserver import nsd
+from tests.support.oauth_server import CLIENT_ID, OAuthServer
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Sink
 from tools.docs.tree import command_tree
@@ -101,6 +102,15 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     documents.of("config path")
     documents.of("config presets")
     documents.of("credentials status", code=78)
+    with OAuthServer(more={"refresh_token_expires_in": 604799}) as oauth:
+        program.configure(
+            sink.port,
+            smtp='username = "billing@isp.example"\nauthentication = "xoauth2"',
+            oauth=f'client_id = "{CLIENT_ID}"\ntoken_endpoint = "{oauth.token_endpoint}"\n'
+            f'device_endpoint = "{oauth.device_endpoint}"',
+        )
+        documents.of("login", "--store", "file")
+        documents.of("credentials status")
     documents.of("credentials delete", "--store", "file", "--yes")
     # A smarthost that is not there: what concerns the account.
     program.configure(1)

@@ -261,6 +261,7 @@ class SmtpServer:
     """Listens on 127.0.0.1 and serves each connection in a thread of its own; see the module's docstring.
 
     ``logins`` maps users to passwords (or tokens) and makes a login necessary; ``mechanisms`` are those offered.
+    ``tokens(user, token)`` tells in their place whether an access token is good.
     ``tls`` is the context for STARTTLS, or with ``smtps`` from the first byte. ``offer_starttls=False`` takes the offer
     out, as a man in the middle does.
     """
@@ -274,6 +275,7 @@ class SmtpServer:
         smtps: bool = False,
         offer_starttls: bool = True,
         logins: Mapping[str, str] | None = None,
+        tokens: Callable[[str, str], bool] | None = None,
         mechanisms: str = "PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER",
         most_recipients: int = 0,
         lies_about_pipelining: bool = False,
@@ -286,6 +288,7 @@ class SmtpServer:
         self.smtps = smtps
         self.offer_starttls = offer_starttls
         self.logins = dict(logins or {})
+        self.tokens = tokens
         self.mechanisms = mechanisms
         self.most_recipients = most_recipients
         self.lies_about_pipelining = lies_about_pipelining
@@ -490,7 +493,8 @@ class _Service:
                 initial.split(b"\1")[0].split(b",")[1].removeprefix(b"a=").replace(b"=2C", b",").replace(b"=3D", b"=")
             )
             token = fields.get(b"auth", b"").removeprefix(b"Bearer ")
-        if self._server.logins.get(user.decode()) == token.decode():
+        known = self._server.logins.get(user.decode()) == token.decode()
+        if self._server.tokens(user.decode(), token.decode()) if self._server.tokens is not None else known:
             return user.decode()
         told = {"status": "401" if mechanism == "XOAUTH2" else "invalid_token", "schemes": "bearer", "scope": "mail"}
         self._challenge(json.dumps(told).encode())

@@ -18,8 +18,9 @@ from ucrmmail.errors import UcrmmailError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ucrmmail.config.load import Config
     from ucrmmail.config.location import Location
-    from ucrmmail.credentials.find import Store
+    from ucrmmail.oauth.keeper import Standing
 
 # The child itself gives a keyring or a command ten.
 _DEADLINE_S = 30.0
@@ -27,12 +28,16 @@ _DEADLINE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look for the secret found: the source that answers, or should; the error, None when it was found."""
+    """What a look for the secret found: the source that answers, or should; the error, None when it was found.
+
+    ``token`` is what is known of an OAuth token, as JSON shows it; None for an account that has none of ours.
+    """
 
     source: str
     account: str
     error: UcrmmailError | None
     exit_code: int
+    token: dict[str, object] | None = None
 
     @property
     def found(self) -> bool:
@@ -45,21 +50,41 @@ class Look:
             "source": self.source or None,
             "found": self.found,
             "account": self.account,
+            "token": self.token,
             "error": self.error.what if self.error else None,
             "why": (self.error.why or None) if self.error else None,
             "remedy": (self.error.remedy or None) if self.error else None,
         }
 
 
-def look_here(store: Store, environ: Mapping[str, str]) -> Look:
+def look_here(config: Config, environ: Mapping[str, str]) -> Look:
     """Look in this environment."""
+    from ucrmmail.cli.credentials import store_of
+    from ucrmmail.cli.oauth import keeper_of, uses_oauth
     from ucrmmail.credentials.find import find_secret
 
+    store = store_of(config)
     try:
+        if uses_oauth(config):
+            standing = keeper_of(config).standing()
+            return Look(standing.source, store.account, None, 0, _token_fields(standing))
         source = find_secret(store, environ).source
     except UcrmmailError as error:
         return Look(store.source, store.account, error, error.exit_code)
     return Look(source, store.account, None, 0)
+
+
+def _token_fields(standing: Standing) -> dict[str, object]:
+    from ucrmmail.clock import rfc3339
+
+    token = standing.token
+    return {
+        "flow": standing.flow,
+        "expires_at": rfc3339(token.expires_at) if token.access else None,
+        "renewable": standing.renewable,
+        "signed_in_at": rfc3339(token.signed_in_at) if token.signed_in_at else None,
+        "sign_in_expires_at": rfc3339(token.sign_in_ends_at) if token.sign_in_ends_at else None,
+    }
 
 
 def look_as_cron(location: Location) -> Look:
@@ -82,7 +107,7 @@ def look_as_cron(location: Location) -> Look:
         problem = None
         if not found["found"]:
             problem = UcrmmailError(found["error"], why=found["why"] or "", remedy=found["remedy"] or "")
-        return Look(found["source"] or "", found["account"], problem, ended.returncode)
+        return Look(found["source"] or "", found["account"], problem, ended.returncode, found["token"])
     except (ValueError, KeyError):
         # It came to no answer, as with a configuration that is wrong: its own words say why.
         said = ended.err.decode("utf-8", "backslashreplace").strip().split("\n")[0]

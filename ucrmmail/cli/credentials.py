@@ -32,18 +32,21 @@ To set it: ucrmmail config set smtp.password""",
 )
 
 
-def store_of(config: Config, source: str = "") -> Store:
-    """Return where this account's secret is kept; ``source`` goes before the one that is configured."""
+def store_of(config: Config, source: str = "", key: str = "smtp.password") -> Store:
+    """Return where a secret of this account is kept; ``source`` goes before the one that is configured."""
     from ucrmmail.credentials.find import Store
 
     path = os.path.realpath(config.path)
     names = (config.text("smtp.username"), path)
+    # The password is kept under the bare user name, where other programs look for it too.
+    suffix = "" if key == "smtp.password" else f" {key}"
     return Store(
-        names=tuple(name for name in names if name),
+        names=tuple(name + suffix for name in names if name),
         source=source or config.text("credentials.source"),
         recorded=bool(source) or config.is_set("credentials.source"),
         command=config.words("credentials.command"),
         file=config.text("credentials.file") or f"{os.path.dirname(path)}/secrets.toml",
+        key=key,
     )
 
 
@@ -69,7 +72,7 @@ def status(
     location = called.location()
     looks: dict[str, Look] = {}
     if not as_cron:
-        looks["here"] = look_here(store_of(called.config()), os.environ)
+        looks["here"] = look_here(called.config(), os.environ)
     if as_cron is not False:
         looks["as cron"] = look_as_cron(location)
     first, *others = looks.values()
@@ -88,9 +91,20 @@ def _show(looks: dict[str, Look]) -> None:
         looks = {" and ".join(looks): next(iter(looks.values()))}
     for where, look in looks.items():
         if look.error is None:
-            human.say(f"{where}: {look.source} has the secret of {look.account}")
+            human.say(f"{where}: {look.source} has {_told_of(look)} of {look.account}")
         else:
             human.print_error(look.error, program=where)
+
+
+def _told_of(look: Look) -> str:
+    if look.token is None:
+        return "the secret"
+    told = f"the sign-in ({look.token['flow']})"
+    if look.token["expires_at"]:
+        told += f", with an access token until {look.token['expires_at']} that is renewed by itself,"
+    if look.token["sign_in_expires_at"]:
+        told += f" and ends for good at {look.token['sign_in_expires_at']},"
+    return told
 
 
 def _note_other_config(location: Location) -> None:
@@ -116,25 +130,35 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the account's secret from its source. That this is its source stays configured."""
+    """Delete the account's secret from its source, its OAuth token too. That this is its source stays configured."""
+    from ucrmmail.cli.oauth import is_configured, keeper_of
     from ucrmmail.credentials.environment import override
     from ucrmmail.credentials.find import delete_secret
     from ucrmmail.output import machine
 
     if store not in (None, "keyring", "file"):
         raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file")
-    chosen = store_of(invocation(context).config(), store or "")
+    config = invocation(context).config()
+    chosen = store_of(config, store or "")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on", remedy="say --yes")
         typer.confirm(f"Delete the secret of {chosen.account} from the {chosen.source}?", abort=True, err=True)
     found = delete_secret(chosen, os.environ)
+    token = False
+    if is_configured(config):
+        token = keeper_of(config, source=chosen.source).forget()
+        client_secret = store_of(config, chosen.source, "oauth.client_secret")
+        found = delete_secret(client_secret, os.environ) or token or found
     if as_json:
-        machine.print_document({"source": chosen.source, "account": chosen.account, "deleted": found})
+        fields = {"source": chosen.source, "account": chosen.account, "deleted": found, "token_deleted": token}
+        machine.print_document(fields)
     elif found:
         human.say(f"the secret of {chosen.account} is deleted from the {chosen.source}")
     else:
         human.say(f"the {chosen.source} has no secret of {chosen.account}")
+    if token:
+        human.note("the provider still knows the sign-in: end it there too, in the account's security settings")
     other = override(os.environ)
     if other:
         human.note(f"{other} still gives a secret here")
@@ -152,7 +176,7 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     called = invocation(context)
     config = called.config()
     before = config.text("credentials.source") if config.is_set("credentials.source") else ""
-    chosen = store_of(config, store or before or _usable_source(key, config))
+    chosen = store_of(config, store or before or usable_source(config, f"config set {key}"), key)
     keep_secret(chosen, secret, os.environ)
     set_value(called.location(), "credentials.source", chosen.source)
     if chosen.source == "command":
@@ -160,11 +184,14 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     else:
         place = chosen.file if chosen.source == "file" else "the keyring"
         human.say(f"{key}: {place} now has the secret of {chosen.account}")
-    _remark(called.location(), chosen, before)
+    remark(called.location(), chosen, before)
 
 
-def _usable_source(key: str, config: Config) -> str:
-    """Return the source to use when none was chosen: a keyring that works now, or the file that a person agrees to."""
+def usable_source(config: Config, command: str) -> str:
+    """Return the source to use when none was chosen: a keyring that works now, or the file that a person agrees to.
+
+    ``command`` is what the person has run. Raises ConfigError with the ready commands when there is nobody to ask.
+    """
     from ucrmmail.credentials import keyring
 
     try:
@@ -178,21 +205,25 @@ def _usable_source(key: str, config: Config) -> str:
         raise ConfigError(
             f"{error.what}, so the secret was not kept",
             why=error.why,
-            remedy=f"run `ucrmmail config set {key} --store file` (an owner-only file); or, with a program that prints"
-            f" it, `ucrmmail config set credentials.command 'pass show smtp'` and `ucrmmail config set {key}"
-            " --store command`",
+            remedy=f"run `ucrmmail {command} --store file` (an owner-only file)"
+            + (
+                "; or, with a program that prints it, `ucrmmail config set credentials.command 'pass show smtp'` and"
+                f" `ucrmmail {command} --store command`"
+                if command.startswith("config")
+                else ""
+            ),
         ) from None
     return "keyring"
 
 
-def _remark(location: Location, chosen: Store, before: str) -> None:
+def remark(location: Location, chosen: Store, before: str) -> None:
     """Say what will surprise: an older copy, a source that goes first, and that cron cannot read it."""
     from ucrmmail.cli.as_cron import look_as_cron
     from ucrmmail.credentials.environment import override
 
     if before in ("keyring", "file") and before != chosen.source:
         human.note(f"the {before} may still have an older one: `ucrmmail credentials delete --store {before}`")
-    other = override(os.environ)
+    other = override(os.environ, chosen.key)
     if other:
         human.note(f"warning: {other} goes before it here")
     look = look_as_cron(location)

@@ -99,6 +99,12 @@ def _add_credentials(app: typer.Typer) -> None:
     app.add_typer(credentials.app, name="credentials")
 
 
+def _add_login(app: typer.Typer) -> None:
+    from ucrmmail.cli.login import EXAMPLES, login
+
+    app.command("login", epilog=EXAMPLES)(login)
+
+
 def _add_test_connection(app: typer.Typer) -> None:
     from ucrmmail.cli.test_connection import EXAMPLES, test_connection
 
@@ -152,6 +158,7 @@ _ADD: dict[str, Callable[[typer.Typer], None]] = {
     "setup": _add_setup,
     "config": _add_config,
     "credentials": _add_credentials,
+    "login": _add_login,
     "test-connection": _add_test_connection,
     "test-send": _add_test_send,
     "check-dns": _add_check_dns,

@@ -120,21 +120,38 @@ def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
     return ready_for_queue
 
 
-def secret_of(config: Config) -> Callable[[], str]:
-    """Return a function that fetches the account's secret once, when it is first asked for.
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What the account logs in with: each is a function, called only when it is needed.
 
-    The function raises ConfigError when there is none, TemporaryError when it is locked or does not answer.
+    ``secret`` returns the password or the access token, "" when none is used. ``after_refusal`` returns another token
+    when a kept one was refused, "" when there is none. ``mark`` returns what changes when a person has changed the
+    secret, or has signed in anew. They raise ConfigError when there is no secret, TemporaryError when it is locked, or
+    when no token can be had now; PermissionDeniedError when a person must sign in again.
     """
+
+    secret: Callable[[], str]
+    after_refusal: Callable[[], str]
+    mark: Callable[[], str]
+
+
+def login_of(config: Config) -> Login:
+    """Return what the account logs in with; a secret is fetched once, when it is first asked for."""
+    if not config.text("smtp.username"):
+        return Login(str, str, str)
+    from ucrmmail.cli.oauth import keeper_of, uses_oauth
+
+    if uses_oauth(config):
+        keeper = keeper_of(config)
+        return Login(keeper.access_token, keeper.after_refusal, keeper.mark)
     found: list[Secret] = []
 
     def secret() -> str:
-        if not config.text("smtp.username"):
-            return ""
         if not found:
             found.append(find_secret_of(config))
         return found[0].reveal()
 
-    return secret
+    return Login(secret, str, secret)
 
 
 def find_secret_of(config: Config) -> Secret:
@@ -227,14 +244,16 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
     from ucrmmail.delivery.flush import Account
     from ucrmmail.smtp.session import Session, open_session
 
-    secret = secret_of(config)
+    login = login_of(config)
 
     def connect() -> Session:
-        return open_session(smarthost_of(config), secret=secret, clock=clock, stop=stop)
+        return open_session(
+            smarthost_of(config), secret=login.secret, after_refusal=login.after_refusal, clock=clock, stop=stop
+        )
 
     return Account(
         connect=connect,
-        secret=secret,
+        secret=login.mark,
         settings_mark=settings_mark_of(config),
         state_path=f"{config.text('spool.directory')}/account.json",
     )
@@ -244,7 +263,8 @@ def settings_mark_of(config: Config) -> str:
     """Return what changes when the settings that decide a login change."""
     from ucrmmail.delivery.account import settings_mark
 
-    settings = [config.text(key) for key in ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication")]
+    keys = ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication", "oauth.client_id", "oauth.tenant")
+    settings = [config.text(key) for key in keys]
     return settings_mark(settings, config.integer("smtp.port"), config.text("smtp.ca_file"))
 
 

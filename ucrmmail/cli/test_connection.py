@@ -11,12 +11,11 @@ import typer
 from ucrmmail.cli.context import Invocation, JsonOption, invocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ucrmmail.cli.runtime import Login
     from ucrmmail.config.load import Config
-    from ucrmmail.credentials.secret import Secret
     from ucrmmail.errors import UcrmmailError
     from ucrmmail.message.outcome import Stage, Trouble
+    from ucrmmail.oauth.keeper import TokenKeeper
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.session import Session, StageReport
     from ucrmmail.smtp.smarthost import Smarthost
@@ -124,15 +123,28 @@ class _Test:
     def run(self, config: Config, smarthost: Smarthost, recipient: str) -> None:
         """Go from the secret to RSET, as far as it makes sense."""
         from ucrmmail.clock import Clock
+        from ucrmmail.errors import UcrmmailError
+        from ucrmmail.message.outcome import Stage
         from ucrmmail.smtp.session import SessionError, open_session
         from ucrmmail.smtp.transcript import Transcript
 
-        secret = self._secret(config, smarthost)
+        login = self._login(config, smarthost)
         transcript = Transcript()
+        began = time.monotonic()
         try:
-            session = open_session(smarthost, secret=secret, clock=Clock(), observer=transcript, watcher=self)
+            session = open_session(
+                smarthost,
+                secret=login.secret,
+                after_refusal=login.after_refusal,
+                clock=Clock(),
+                observer=transcript,
+                watcher=self,
+            )
         except SessionError as error:
             self.troubles.append(error.trouble)
+        except UcrmmailError as error:
+            # The kept token was refused, and there was no other.
+            self._failed(Stage.AUTH, error, began)
         except _NoSecretError:
             # Told already; what comes before the login was tested all the same.
             pass
@@ -168,28 +180,34 @@ class _Test:
                     return
         session.quit()
 
-    def _secret(self, config: Config, smarthost: Smarthost) -> Callable[[], str]:
+    def _login(self, config: Config, smarthost: Smarthost) -> Login:
         """Return what gives the session the secret; it is looked for now, and only for an account that logs in."""
-        from ucrmmail.cli.runtime import find_secret_of
+        from ucrmmail.cli.oauth import keeper_of, uses_oauth
+        from ucrmmail.cli.runtime import Login, find_secret_of
         from ucrmmail.errors import UcrmmailError
         from ucrmmail.message.outcome import Stage
 
         began = time.monotonic()
         if not smarthost.logs_in:
             self._well(Stage.SECRET, "none is needed: the account does not log in", began)
-            return str
+            return Login(str, str, str)
         try:
+            if uses_oauth(config):
+                keeper = keeper_of(config)
+                keeper.access_token()
+                self._well(Stage.SECRET, _told_token(keeper), began, config.text("credentials.source"))
+                return Login(keeper.access_token, keeper.after_refusal, keeper.mark)
             secret = find_secret_of(config)
         except UcrmmailError as error:
             self._failed(Stage.SECRET, error, began)
-            return _no_secret
-        self._well(Stage.SECRET, f"found in {_SOURCES.get(secret.source, secret.source)}", began, secret)
-        return secret.reveal
+            return Login(_no_secret, str, str)
+        self._well(Stage.SECRET, f"found in {_SOURCES.get(secret.source, secret.source)}", began, secret.source)
+        return Login(secret.reveal, str, secret.reveal)
 
-    def _well(self, stage: Stage, detail: str, began: float, secret: Secret | None = None) -> None:
+    def _well(self, stage: Stage, detail: str, began: float, source: str = "") -> None:
         from ucrmmail.smtp.session import StageReport
 
-        facts = {"source": secret.source} if secret is not None else {}
+        facts = {"source": source} if source else {}
         self.stage(StageReport(stage, True, time.monotonic() - began, detail, facts=facts))
 
     def _failed(self, stage: Stage, error: UcrmmailError, began: float) -> None:
@@ -209,6 +227,13 @@ class _NoSecretError(Exception):
 
 def _no_secret() -> str:
     raise _NoSecretError
+
+
+def _told_token(keeper: TokenKeeper) -> str:
+    from ucrmmail.clock import rfc3339
+
+    came = "kept from before" if keeper.from_store else "fetched now"
+    return f"access token {came}, good until {rfc3339(keeper.expires_at)}"
 
 
 _SOURCES = {

@@ -81,7 +81,7 @@ class _Test:
 
 
 def _send(config: Config, to: list[str], from_: str, subject: str) -> _Test:
-    from ucrmmail.cli.runtime import secret_of, smarthost_of
+    from ucrmmail.cli.runtime import login_of, smarthost_of
     from ucrmmail.clock import Clock
     from ucrmmail.errors import SmarthostUnavailableError
     from ucrmmail.smtp.session import SessionError, open_session
@@ -91,9 +91,17 @@ def _send(config: Config, to: list[str], from_: str, subject: str) -> _Test:
     smarthost = smarthost_of(config)
     test = _Test(_transaction(config, smarthost.name, to, from_, subject))
     transcript = Transcript()
+    login = login_of(config)
 
     try:
-        session = open_session(smarthost, secret=secret_of(config), clock=Clock(), observer=transcript, watcher=test)
+        session = open_session(
+            smarthost,
+            secret=login.secret,
+            after_refusal=login.after_refusal,
+            clock=Clock(),
+            observer=transcript,
+            watcher=test,
+        )
         end = submit(session, test)
         test.trouble = end.trouble
         if end.alive:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.config.load import Config
 
-_FILES = ("smtp.ca_file", "smtp.client_certificate", "smtp.client_key", "credentials.file")
+_FILES = ("smtp.ca_file", "smtp.client_certificate", "smtp.client_key", "credentials.file", "oauth.key_file")
 
 
 @dataclass(frozen=True, slots=True)

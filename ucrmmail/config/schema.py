@@ -58,6 +58,7 @@ class Key:
 _HOST = text("a host name or an IP address", texts.host, "host")
 _MAILBOX = text("an address such as billing@isp.example", texts.mailbox, "address")
 _PATH = text("an absolute path", texts.path, "path")
+_ENDPOINT = text("an address that begins with https://", texts.endpoint)
 _MOST = 1_000_000_000
 
 _SMTP = (
@@ -394,7 +395,81 @@ _CREDENTIALS = (
     ),
 )
 
-_DECLARED = (*_SMTP, *_ADDRESSES, *_THROTTLER, *_ANTIFLOOD, *_SPOOL, *_RETRY, *_DNS, *_CREDENTIALS)
+_OAUTH = (
+    Key(
+        "oauth.flow",
+        choice("auto", "client-credentials", "device-code", "authorization-code", "service-account"),
+        "auto",
+        "How the account gets its token. auto takes what suits the provider and the keys that are set;"
+        " `ucrmmail login --flow` records another.",
+        "client-credentials",
+        known_as="oauth grant",
+    ),
+    Key(
+        "oauth.client_id",
+        text("the id of a client"),
+        "",
+        "The id of the application as it is registered with the provider.",
+        "11112222-3333-4444-5555-666677778888",
+    ),
+    Key(
+        "oauth.client_secret",
+        secret(),
+        "",
+        "The secret of that application, where it has one. It is asked for without echo or read with --stdin, and kept"
+        " in the credential store, never in the file.",
+        "",
+    ),
+    Key(
+        "oauth.tenant",
+        text("a domain or a directory id", texts.tenant),
+        "",
+        "The Microsoft tenant that the application and the mailbox belong to.",
+        "isp.example",
+        default_note="any organization; with smtp.transport outlook any personal account",
+    ),
+    Key(
+        "oauth.key_file",
+        _PATH,
+        "",
+        "The JSON key of a Google service account with domain-wide delegation; readable by its owner only.",
+        "/etc/ucrmmail/service-account.json",
+    ),
+    Key(
+        "oauth.token_endpoint",
+        _ENDPOINT,
+        "",
+        "Where tokens are granted.",
+        "https://auth.isp.example/token",
+        default_note="the provider's, by smtp.transport",
+    ),
+    Key(
+        "oauth.authorization_endpoint",
+        _ENDPOINT,
+        "",
+        "Where a person agrees in a browser.",
+        "https://auth.isp.example/authorize",
+        default_note="the provider's, by smtp.transport",
+    ),
+    Key(
+        "oauth.device_endpoint",
+        _ENDPOINT,
+        "",
+        "Where a code is given out that a person enters in a browser (RFC 8628).",
+        "https://auth.isp.example/device",
+        default_note="the provider's, by smtp.transport",
+    ),
+    Key(
+        "oauth.scope",
+        text("words with blanks between them"),
+        "",
+        "What the token is for, in the provider's words.",
+        "'https://auth.isp.example/smtp offline_access'",
+        default_note="the provider's scope for SMTP, by smtp.transport",
+    ),
+)
+
+_DECLARED = (*_SMTP, *_ADDRESSES, *_THROTTLER, *_ANTIFLOOD, *_SPOOL, *_RETRY, *_DNS, *_CREDENTIALS, *_OAUTH)
 
 KEYS: dict[str, Key] = {key.path: key for key in _DECLARED}
 TABLES: tuple[str, ...] = tuple(dict.fromkeys(key.table for key in _DECLARED))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import string
+from urllib.parse import urlsplit
 
 from ucrmmail.errors import NoUserError
 from ucrmmail.units import parse_rate
@@ -89,6 +90,27 @@ def host(text: str) -> str:
     if all(label.isdecimal() or not label for label in proper.split(".")):
         raise ValueError(f"{shown(text)} is neither a host name nor an IP address")
     return proper
+
+
+def endpoint(text: str) -> str:
+    """Return the address of an endpoint: with https, or on this machine itself; else what it is sent could be read."""
+    try:
+        parts = urlsplit(plain(text))
+        port_is_sound = parts.port != 0
+    except ValueError:
+        raise ValueError(f"{shown(text)} is not an address of the web") from None
+    if parts.scheme not in ("https", "http") or not parts.hostname or not port_is_sound or " " in text:
+        raise ValueError(f"{shown(text)} is not an address that begins with https://")
+    if parts.username is not None or parts.fragment:
+        raise ValueError(f"{shown(text)} holds more than the address of an endpoint")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError(f"{shown(text)} is not encrypted, and secrets are sent there; use https")
+    return text
+
+
+def tenant(text: str) -> str:
+    """Return a tenant of Microsoft: an id, a domain, or a word such as organizations."""
+    return domain(text)
 
 
 def nameserver(text: str) -> str:

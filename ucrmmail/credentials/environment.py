@@ -4,6 +4,8 @@
     LoadCredentialEncrypted=ucrmmail.smtp.password:/etc/ucrmmail/smtp.password.cred
     UCRMMAIL_SMTP_PASSWORD                                                        in a container, or in CI
 
+and so for ``oauth.client_secret``.
+
 systemd puts the credential into a file below $CREDENTIALS_DIRECTORY. Of either, the first line is the secret.
 """
 
@@ -19,13 +21,18 @@ from ucrmmail.files import DistrustError, open_untrusted, read_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VARIABLE = "UCRMMAIL_SMTP_PASSWORD"
-CREDENTIAL = "ucrmmail.smtp.password"
+PASSWORD = "smtp.password"  # noqa: S105 # the name of the key
+# By key of the configuration.
+VARIABLES = {PASSWORD: "UCRMMAIL_SMTP_PASSWORD", "oauth.client_secret": "UCRMMAIL_OAUTH_CLIENT_SECRET"}
 _LARGEST = 65536
 
 
-def read_credential(environ: Mapping[str, str]) -> str | None:
-    """Return the systemd credential ``ucrmmail.smtp.password``, None when there is none.
+def _credential(key: str) -> str:
+    return f"ucrmmail.{key}"
+
+
+def read_credential(environ: Mapping[str, str], key: str = PASSWORD) -> str | None:
+    """Return the systemd credential of a key, such as ``ucrmmail.smtp.password``; None when there is none.
 
     Raises PermissionDeniedError when it cannot be read, SecretMissingError when it is empty, ConfigError when it is no
     secret: one that was meant is not passed over.
@@ -33,7 +40,7 @@ def read_credential(environ: Mapping[str, str]) -> str | None:
     directory = environ.get("CREDENTIALS_DIRECTORY", "")
     if not directory:
         return None
-    path = f"{directory}/{CREDENTIAL}"
+    path = f"{directory}/{_credential(key)}"
     try:
         fd = open_untrusted(path)
         try:
@@ -49,14 +56,17 @@ def read_credential(environ: Mapping[str, str]) -> str | None:
     return first_line(raw, f"the systemd credential {path}")
 
 
-def read_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the secret in UCRMMAIL_SMTP_PASSWORD, None when it is unset or empty. Raises ConfigError."""
-    value = environ.get(VARIABLE, "")
-    return first_line(os.fsencode(value), VARIABLE) if value else None
+def read_variable(environ: Mapping[str, str], key: str = PASSWORD) -> str | None:
+    """Return the secret in the variable of a key, such as UCRMMAIL_SMTP_PASSWORD; None when it is unset or empty.
+
+    Raises ConfigError.
+    """
+    value = environ.get(VARIABLES[key], "")
+    return first_line(os.fsencode(value), VARIABLES[key]) if value else None
 
 
-def override(environ: Mapping[str, str]) -> str:
+def override(environ: Mapping[str, str], key: str = PASSWORD) -> str:
     """Return what goes before every configured source here, for people; "" when nothing does."""
-    if read_credential(environ) is not None:
-        return f"the systemd credential {CREDENTIAL}"
-    return VARIABLE if environ.get(VARIABLE) else ""
+    if read_credential(environ, key) is not None:
+        return f"the systemd credential {_credential(key)}"
+    return VARIABLES[key] if environ.get(VARIABLES[key]) else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.credentials import command, environment, file, keyring
 from ucrmmail.credentials.secret import (
+    LONGEST_BYTES,
     Secret,
     SecretMissingError,
     SecretUnavailableError,
@@ -27,7 +28,7 @@ class Store:
 
     It is kept under the first of ``names``, the user name of the account. The others are names that it may have been
     kept under before: the configuration file's, when it had no user name yet. ``recorded`` is False when nobody has
-    chosen the source.
+    chosen the source. ``key`` is the key of the configuration that the secret belongs to.
     """
 
     names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Store:
     recorded: bool
     command: tuple[str, ...]
     file: str
+    key: str = environment.PASSWORD
 
     @property
     def account(self) -> str:
@@ -48,10 +50,10 @@ def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DE
     Raises SecretMissingError (78), SecretUnavailableError (75), PermissionDeniedError (77), ConfigError (78).
     """
     forbid_core_dumps()
-    value = environment.read_credential(environ)
+    value = environment.read_credential(environ, store.key)
     if value is not None:
         return Secret("systemd", value)
-    value = environment.read_variable(environ)
+    value = environment.read_variable(environ, store.key)
     if value is not None:
         return Secret("environment", value)
     try:
@@ -62,8 +64,14 @@ def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DE
         raise SecretMissingError(
             f"there is no secret for {store.account!r} yet",
             why=error.what,
-            remedy="run `ucrmmail config set smtp.password`",
+            remedy=f"run `ucrmmail config set {store.key}`",
         ) from None
+
+
+def read_kept(store: Store, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> str:
+    """Return what is kept in the store's source, whatever the environment brings along. Raises as ``find_secret``."""
+    forbid_core_dumps()
+    return _read(store, environ, deadline_s)
 
 
 def _read(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
@@ -74,14 +82,21 @@ def _read(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
     return command.read(store.command, environ, deadline_s)
 
 
-def keep_secret(store: Store, secret: str, environ: Mapping[str, str], deadline_s: float = DEADLINE_S) -> None:
+def keep_secret(
+    store: Store,
+    secret: str,
+    environ: Mapping[str, str],
+    deadline_s: float = DEADLINE_S,
+    *,
+    longest_bytes: int = LONGEST_BYTES,
+) -> None:
     """Put the secret into the store's source, and read it back from there.
 
     A command keeps its secret itself: ``secret`` is then "" or the same. Raises UsageError when it cannot be a secret,
     and as ``find_secret``.
     """
     forbid_core_dumps()
-    checked(secret, "the secret")
+    checked(secret, "the secret", longest_bytes)
     if store.source == "keyring":
         keyring.write(store.account, secret, environ, deadline_s)
     elif store.source == "file":

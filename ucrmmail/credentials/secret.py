@@ -51,8 +51,8 @@ def first_line(raw: bytes, where: str) -> str:
         ) from None
 
 
-def checked(secret: str, where: str) -> str:
-    """Return the secret if it is one line of text that a login can carry. Raises UsageError."""
+def checked(secret: str, where: str, longest_bytes: int = LONGEST_BYTES) -> str:
+    """Return the secret if it is one line of text, and no longer than a login can carry. Raises UsageError."""
     # A NUL ends a password in AUTH PLAIN (RFC 4616), a line end in every store; others come with a clumsy paste.
     if any(character < " " or character == "\x7f" for character in secret):
         raise UsageError(f"{where} holds a control character", remedy="paste or pipe in the secret alone")
@@ -60,8 +60,8 @@ def checked(secret: str, where: str) -> str:
         size_bytes = len(secret.encode())
     except UnicodeEncodeError:
         raise UsageError(f"{where} is not text in UTF-8") from None
-    if size_bytes > LONGEST_BYTES:
-        raise UsageError(f"{where} is longer than {LONGEST_BYTES} bytes")
+    if size_bytes > longest_bytes:
+        raise UsageError(f"{where} is longer than {longest_bytes} bytes")
     return secret
 
 

@@ -54,7 +54,9 @@ class Account:
     """How to reach the smarthost, and how to tell whether that was changed since a run failed.
 
     ``connect()`` returns a session that is logged in, or raises SessionError with a trouble of the account.
-    ``secret()`` returns the secret, "" when none is used. Both are called only when there is a message to send.
+    ``secret()`` returns what changes when a person has changed the secret: a password itself, "" when none is used; of
+    an access token, which changes every hour, when the person signed in. Both are called only when there is a message
+    to send.
     """
 
     connect: Callable[[], Session]

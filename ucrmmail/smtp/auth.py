@@ -10,10 +10,11 @@ import base64
 import binascii
 import hmac
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Stage
+from ucrmmail.smtp.remedies import token_advice
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ProtocolError
 
@@ -76,12 +77,43 @@ def _nothing_in_common(smarthost: Smarthost, offered: tuple[str, ...], wanted: t
     )
 
 
-def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, secret: Callable[[], str]) -> Reply:
-    """Log in and return the server's reply; ``secret()`` is asked for only here.
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where the secret comes from: ``secret()`` is asked for it only when the server takes a login.
 
-    Raises RefusedError; ConnectionLostError, ProtocolError and StoppedError from the wire; what ``secret()`` raises.
+    ``after_refusal()`` returns another token when one was refused that was kept for too long, "" when there is none.
     """
-    word = secret()
+
+    secret: Callable[[], str]
+    after_refusal: Callable[[], str] = str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """The server's reply to the login; ``renewed`` when it was to a second token."""
+
+    reply: Reply
+    renewed: bool = False
+
+
+def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, credentials: Credentials) -> LoggedIn:
+    """Log in. With a token there may be a second try, once, on the same connection (RFC 4954 section 4).
+
+    Raises RefusedError; ConnectionLostError, ProtocolError and StoppedError from the wire; what ``credentials`` raises.
+    """
+    try:
+        return LoggedIn(_try(wire, smarthost, mechanism, credentials.secret()))
+    except RefusedError as error:
+        reply = error.trouble.reply
+        if mechanism not in _WITH_TOKEN or reply is None or reply.code != 535:
+            raise
+        other = credentials.after_refusal()
+        if not other:
+            raise
+    return LoggedIn(_try(wire, smarthost, mechanism, other), renewed=True)
+
+
+def _try(wire: Wire, smarthost: Smarthost, mechanism: str, word: str) -> Reply:
     _refuse_control_characters(smarthost, word)
     # A server may repeat our answers as we encoded them, or the secret alone in any of the three ways it can fall.
     wire.hide(word.encode(), *_encoded_within(word.encode()))
@@ -105,11 +137,8 @@ def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, secret: Callable[[]
         raise ProtocolError(f"the server answered the login with {reply}")
     trouble = classify(Stage.AUTH, reply)
     if mechanism in _WITH_TOKEN and not trouble.quota:
-        trouble = replace(
-            trouble,
-            why=f"the access token was not accepted{f' ({told})' if told else ''}",
-            remedy="check that credentials.command prints a fresh token for this account and for SMTP",
-        )
+        why, remedy = token_advice(reply)
+        trouble = replace(trouble, why=f"{why} ({told})" if told else why, remedy=remedy)
     raise RefusedError(trouble)
 
 

@@ -38,7 +38,12 @@ _ALLOW_SENDER = "set addresses.sender to an address of this account, or let it s
 _CHECK_DNS = "run `ucrmmail check-dns`: it names the records to publish"
 _STARTTLS = "run `ucrmmail config set smtp.encryption starttls`"
 _OAUTH = (
-    "use OAuth: set smtp.authentication to xoauth2, and credentials.command to a program that prints an access token"
+    "use OAuth: run `ucrmmail login`, or set smtp.authentication to xoauth2 and credentials.command to a program that"
+    " prints an access token"
+)
+_ENABLE_SMTP_AUTH_FIRST = (
+    "let the administrator enable Authenticated SMTP for this mailbox (Microsoft 365 admin center, Active users, Mail, "
+    "Email apps): tokens need it too"
 )
 _ENABLE_SMTP_AUTH = (
     "let the administrator enable Authenticated SMTP for this mailbox (Microsoft 365 admin center, Active users, Mail, "
@@ -150,6 +155,33 @@ _QUOTA = (
     "the provider counts what this account sends, and its limit is reached",
     "nothing now: a later run tries again. To stay below it, set throttler.message_limit and throttler.duration",
 )
+
+
+# The login with an access token. Microsoft's 5.7.3 stands for each of the things that must be right (M, "Authenticate
+# an IMAP, POP or SMTP connection using OAuth").
+_TOKEN_REFUSED = (
+    "the access token was not accepted",
+    "run `ucrmmail login`, or check that credentials.command prints a fresh token for this account and for SMTP",
+)
+_BY_TOKEN = (
+    _Known("5.7.139", "", "SMTP AUTH is switched off for this mailbox or its tenant", _ENABLE_SMTP_AUTH_FIRST),  # M
+    _Known(
+        "5.7.3",
+        "authentication unsuccessful",
+        "the access token was not accepted: smtp.username is no mailbox that it is for, or it may not send as it",
+        "check smtp.username; with a token of an application, make the service principal with the object id of the"
+        " enterprise application (not of the app registration), and give it FullAccess to the mailbox",
+    ),  # M
+)
+
+
+def token_advice(reply: Reply) -> tuple[str, str]:
+    """Return (why, remedy) for the refusal of an access token."""
+    text = reply.text.lower()
+    for known in _BY_TOKEN:
+        if known.status == reply.enhanced and known.words in text:
+            return known.why, known.remedy
+    return _TOKEN_REFUSED
 
 
 def advice_for(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.message.outcome import Stage, Trouble
-from ucrmmail.smtp.auth import choose_mechanism, log_in
+from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
 from ucrmmail.smtp.look import Look
@@ -149,6 +149,7 @@ def open_session(
     smarthost: Smarthost,
     *,
     secret: Callable[[], str],
+    after_refusal: Callable[[], str] = str,
     clock: Clock,
     stop: Stopper | None = None,
     observer: Observer | None = None,
@@ -156,11 +157,13 @@ def open_session(
 ) -> Session:
     """Return a session that is ready for transactions.
 
-    ``secret()`` is called only when the server has said that it takes a login. Raises SessionError with the trouble,
-    StoppedError when the run was asked to end; errors of ``secret()`` pass through.
+    ``secret()`` is called only when the server has said that it takes a login; ``after_refusal()`` when it refused a
+    token, and returns another one to try once, or "". Raises SessionError with the trouble, StoppedError when the run
+    was asked to end; errors of the two functions pass through.
     """
     stages = Stages(watcher, clock)
-    opening = _Opening(smarthost, secret, clock, stop=stop, observer=observer, stages=stages)
+    credentials = Credentials(secret, after_refusal)
+    opening = _Opening(smarthost, credentials, clock, stop=stop, observer=observer, stages=stages)
     try:
         return opening.open()
     except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError) as error:
@@ -173,7 +176,7 @@ class _Opening:
     def __init__(
         self,
         smarthost: Smarthost,
-        secret: Callable[[], str],
+        credentials: Credentials,
         clock: Clock,
         *,
         stop: Stopper | None,
@@ -182,7 +185,7 @@ class _Opening:
     ) -> None:
         self._smarthost = smarthost
         self._timeout_s = smarthost.timeout_s
-        self._secret = secret
+        self._credentials = credentials
         self._clock = clock
         self._stop = stop
         self._observer = observer
@@ -233,13 +236,14 @@ class _Opening:
         if smarthost.logs_in:
             self._stage = Stage.AUTH
             mechanism = choose_mechanism(smarthost, capabilities, in_tls=context is not None)
-            reply = log_in(wire, smarthost, mechanism, self._secret)
+            done = log_in(wire, smarthost, mechanism, self._credentials)
             offered = capabilities.mechanisms
+            renewed = "; the token that was kept was refused, a new one was fetched" if done.renewed else ""
             self._stages.over(
                 Stage.AUTH,
-                f"{mechanism} as {smarthost.username} (offered: {', '.join(offered)})",
-                reply=reply,
-                facts={"mechanism": mechanism, "mechanisms": list(offered)},
+                f"{mechanism} as {smarthost.username} (offered: {', '.join(offered)}){renewed}",
+                reply=done.reply,
+                facts={"mechanism": mechanism, "mechanisms": list(offered), "token_renewed": done.renewed},
             )
         wire.allow(math.inf)
         return Session(wire, smarthost, capabilities, self._stages)

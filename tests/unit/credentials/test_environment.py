@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ucrmmail.credentials.environment import CREDENTIAL, override, read_credential, read_variable
+from ucrmmail.credentials.environment import override, read_credential, read_variable
 from ucrmmail.credentials.secret import SecretMissingError
 from ucrmmail.errors import ConfigError, PermissionDeniedError
+
+CREDENTIAL = "ucrmmail.smtp.password"
 
 
 @pytest.fixture
