@@ -175,7 +175,6 @@ class _Examination:
         from dataclasses import replace
 
         from ucrmmail.cli.as_cron import look_here
-        from ucrmmail.cli.credentials import store_of
         from ucrmmail.cli.runtime import sender_of, smarthost_of
         from ucrmmail.clock import Clock
         from ucrmmail.doctor import connection
@@ -189,7 +188,7 @@ class _Examination:
         checks: list[Check] = []
         found = False
         if smarthost.logs_in and self._wants("secret", "login", "sender"):
-            look = look_here(store_of(config), os.environ)
+            look = look_here(config, os.environ)
             found = look.found
             checks.append(judge_secret("secret", look.source, look.account, look.error))
         elif not smarthost.logs_in:
@@ -269,9 +268,9 @@ def _guarded(name: str, examine: Callable[[], list[Check]]) -> Callable[[], list
 
 
 def _secret(config: Config) -> Callable[[], str]:
-    from ucrmmail.cli.runtime import secret_of
+    from ucrmmail.cli.runtime import login_of
 
-    return secret_of(config)
+    return login_of(config).secret
 
 
 def _no_secret() -> str:
@@ -427,7 +426,7 @@ def _refused_login(config: Config) -> Check | None:
 
     Providers lock accounts after many refused logins, and a monitor may run this every minute.
     """
-    from ucrmmail.cli.runtime import secret_of, settings_mark_of
+    from ucrmmail.cli.runtime import login_of, settings_mark_of
     from ucrmmail.clock import rfc3339
     from ucrmmail.delivery.account import secret_mark
     from ucrmmail.doctor.check import Check, Verdict
@@ -440,7 +439,7 @@ def _refused_login(config: Config) -> Check | None:
         return None
     if opens_at <= now or state.exit_code != PermissionDeniedError.exit_code:
         return None
-    if state.secret_mark and secret_mark(settings_mark_of(config), secret_of(config)()) != state.secret_mark:
+    if state.secret_mark and secret_mark(settings_mark_of(config), login_of(config).mark()) != state.secret_mark:
         return None
     detail = f"{state.what}; not tried again before {rfc3339(opens_at)}, since providers lock accounts"
     return Check("login", Verdict.FAIL, detail, state.remedy)
