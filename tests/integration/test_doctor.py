@@ -24,6 +24,7 @@ from tests.support.program import BIN, PLAIN, Program, Run
 from tests.support.secret_service import secret_service
 from tests.support.smtp_server import HANG, SmtpServer
 from ucrmmail.doctor.check import CHECKS
+from ucrmmail.files import Locked
 
 USER = pwd.getpwuid(os.geteuid()).pw_name
 SECRET = "canary-8123"
@@ -446,6 +447,19 @@ def test_a_flush_that_runs_no_more_is_told(program: Program) -> None:
     program.sendmail("-t")
     found = only(program, "flush", code=1)
     assert found["detail"] == "the last run was 2 h ago, and 1 wait; it should be 10m at the most"
+
+
+def test_a_flush_that_takes_hours_is_not_taken_for_one_that_is_missing(program: Program) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port)
+        program.sendmail("-t")
+        program.run("flush")
+        program.sendmail("-t")
+        os.utime(program.spool / "last-flush.json", (0, time.time() - 7200))
+        with Locked(str(program.spool / "lock")):
+            assert only(program, "flush")["detail"] == "one is running now, and 1 wait"
+            assert only(program, "schedule")["verdict"] == "unknown"
+        only(program, "flush", code=1)
 
 
 def test_a_last_run_that_went_wrong_is_a_warning(program: Program) -> None:

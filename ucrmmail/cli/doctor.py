@@ -375,14 +375,16 @@ def _crontab() -> str:
 def _last_flush(config: Config) -> LastFlush:
     from ucrmmail.cli.quick import LAST_FLUSH
     from ucrmmail.cli.status import last_flush
-    from ucrmmail.doctor.schedule import LastFlush
+    from ucrmmail.doctor.schedule import LastFlush, flush_runs
 
     directory = config.text("spool.directory")
+    running = flush_runs(f"{directory}/lock")
     left = last_flush(directory)
     if left is None:
-        return LastFlush(None)
+        return LastFlush(None, running=running)
     code = left.get("exit_code")
-    return LastFlush(os.stat(f"{directory}/{LAST_FLUSH}").st_mtime, code if isinstance(code, int) else 0)
+    at = os.stat(f"{directory}/{LAST_FLUSH}").st_mtime
+    return LastFlush(at, code if isinstance(code, int) else 0, running=running)
 
 
 def _counts(directory: str) -> Counts:

@@ -31,7 +31,8 @@ _SYSTEM_UNITS = (
 )
 _USER_UNITS = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
 _LINGER = "/var/lib/systemd/linger"
-_CRON_DAEMONS = ("cron", "crond", "fcron", "dcron", "busybox")
+_CRON_DAEMONS = ("cron", "crond", "fcron", "dcron", "mcron", "bcron-sched")
+_SYSTEMD_CRON = "/usr/lib/systemd/system-generators/systemd-crontab-generator"
 _LARGEST = 1 << 20
 
 
@@ -56,10 +57,11 @@ class Whose:
 
 @dataclass(frozen=True, slots=True)
 class LastFlush:
-    """When the last flush ended (s since the epoch; None: there was none), and its exit code."""
+    """When the last flush ended (s since the epoch; None: there was none), its exit code, and whether one runs now."""
 
     at: float | None
     exit_code: int = 0
+    running: bool = False
 
 
 def jobs_of_system(root: str = "") -> tuple[Job, ...]:
@@ -96,24 +98,43 @@ def _lingering(jobs: tuple[Job, ...], user: str, root: str) -> tuple[Job, ...]:
     return tuple(job if job.off else replace(job, off=why, remedy=f"`loginctl enable-linger {user}`") for job in jobs)
 
 
-def cron_runs(proc: str = "/proc") -> bool:
-    """Return whether a cron daemon is running."""
-    for process in os.listdir(proc):
+def cron_runs(root: str = "") -> bool | None:
+    """Return whether a cron daemon is running; None when the processes of others cannot be seen (hidepid, proc(5))."""
+    if os.path.exists(f"{root}{_SYSTEMD_CRON}"):
+        # It makes timers of all tables when the machine starts, and no process of its own is there afterwards.
+        return True
+    for process in os.listdir(f"{root}/proc"):
         if not process.isdigit():
             continue
         try:
-            with open(f"{proc}/{process}/comm", encoding="utf-8", errors="replace") as file:
+            with open(f"{root}/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
                 if file.read().strip() in _CRON_DAEMONS:
                     return True
         except OSError:
             continue
-    return False
+    return False if os.path.exists(f"{root}/proc/1") else None
 
 
-def judge_schedule(jobs: tuple[Job, ...], whose: Whose, last: LastFlush, now: float, *, cron_running: bool) -> Check:
+def flush_runs(lock: str, locks: str = "/proc/locks") -> bool:
+    """Return whether a flush holds its lock now. The lock itself is not touched: that could keep a flush from starting.
+
+    1: FLOCK  ADVISORY  WRITE 4711 08:01:131337 0 EOF
+    """
+    try:
+        inode = str(os.stat(lock).st_ino)
+        with open(locks, encoding="utf-8", errors="replace") as file:
+            held = [line.split() for line in file.read(_LARGEST).splitlines()]
+    except OSError:
+        return False
+    return any("FLOCK" in words and words[-3].rpartition(":")[2] == inode for words in held if len(words) >= 8)
+
+
+def judge_schedule(
+    jobs: tuple[Job, ...], whose: Whose, last: LastFlush, now: float, *, cron_running: bool | None
+) -> Check:
     """Judge whether a job runs this user's flush with this configuration, and can."""
     facts: dict[str, object] = {"jobs": [job.place for job in jobs]}
-    recent = last.at is not None and now - last.at < _PATIENCE_S
+    recent = last.running or (last.at is not None and now - last.at < _PATIENCE_S)
 
     def fail(detail: str, remedy: str) -> Check:
         return Check("schedule", Verdict.FAIL, detail, remedy, facts=facts)
@@ -141,7 +162,7 @@ def judge_schedule(jobs: tuple[Job, ...], whose: Whose, last: LastFlush, now: fl
         return fail(f"{job.place}: {trouble}", f"write the whole path there: `{whose.line}`")
     best = min(works, key=lambda job: job.gap_s if job.gap_s is not None else _SELDOM_S)
     facts["gap_s"] = best.gap_s
-    if best.by_cron and not cron_running and not recent:
+    if best.by_cron and cron_running is False and not recent:
         return fail(f"{best.place}, but no cron is running", "`systemctl enable --now cron`, or `service cron start`")
     often = f", every {format_duration(best.gap_s)}" if best.gap_s is not None else ""
     if best.gap_s is not None and best.gap_s >= _SELDOM_S:
@@ -154,6 +175,8 @@ def judge_flush(last: LastFlush, gap_s: float | None, waiting: int, now: float) 
     """Judge when the flush last ran; ``gap_s`` is the time between two runs by the schedule, None when not known."""
     waits = f", and {waiting} wait" if waiting else ""
     facts = {"at": rfc3339(last.at) if last.at is not None else None, "exit_code": last.exit_code}
+    if last.running:
+        return Check("flush", Verdict.OK, f"one is running now{waits}", facts=facts)
     if last.at is None:
         detail = f"it has never run{waits}"
         return Check("flush", Verdict.FAIL if waiting else Verdict.WARN, detail, "`ucrmmail flush -v`", facts=facts)

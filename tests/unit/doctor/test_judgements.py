@@ -18,7 +18,7 @@ from ucrmmail.doctor.machine import (
     look_at_clock,
     look_at_tls,
 )
-from ucrmmail.doctor.schedule import LastFlush, Whose, cron_runs, judge_flush, judge_schedule
+from ucrmmail.doctor.schedule import LastFlush, Whose, cron_runs, flush_runs, judge_flush, judge_schedule
 from ucrmmail.doctor.spool import Disk, judge_queue, judge_space, mount_in, told_age
 from ucrmmail.spool.listing import Counts
 
@@ -28,7 +28,7 @@ NEVER = LastFlush(None)
 WORKS = Job("the crontab of joe, line 1", "joe", "/bin/true", gap_s=60.0)
 
 
-def schedule(*jobs: Job, last: LastFlush = NEVER, cron_running: bool = True) -> Check:
+def schedule(*jobs: Job, last: LastFlush = NEVER, cron_running: bool | None = True) -> Check:
     return judge_schedule(jobs, WHOSE, last, NOW, cron_running=cron_running)
 
 
@@ -78,13 +78,38 @@ def test_a_flush_may_be_as_late_as_its_schedule_allows(age_s: float, gap_s: floa
 
 
 def test_cron_is_recognised_by_the_name_of_its_process(tmp_path: Path) -> None:
+    proc = tmp_path / "proc"
     for number, name in (("1", "init"), ("77", "crond"), ("self", "cron")):
-        (tmp_path / number).mkdir()
-        (tmp_path / number / "comm").write_text(f"{name}\n")
-    (tmp_path / "78").mkdir()
+        (proc / number).mkdir(parents=True)
+        (proc / number / "comm").write_text(f"{name}\n")
+    (proc / "78").mkdir()
     assert cron_runs(str(tmp_path)) is True
-    (tmp_path / "77" / "comm").write_text("crowd\n")
+    (proc / "77" / "comm").write_text("crowd\n")
     assert cron_runs(str(tmp_path)) is False
+
+
+def test_a_cron_that_may_be_hidden_or_needs_no_process_is_not_missed(tmp_path: Path) -> None:
+    (tmp_path / "proc" / "4711").mkdir(parents=True)
+    assert cron_runs(str(tmp_path)) is None
+    assert schedule(WORKS, cron_running=None).verdict is Verdict.OK
+    generator = tmp_path / "usr" / "lib" / "systemd" / "system-generators" / "systemd-crontab-generator"
+    generator.parent.mkdir(parents=True)
+    generator.write_text("")
+    assert cron_runs(str(tmp_path)) is True
+
+
+def test_a_lock_is_found_without_being_touched(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert flush_runs(str(lock)) is False
+    lock.write_text("")
+    inode = lock.stat().st_ino
+    locks = tmp_path / "locks"
+    locks.write_text(
+        f"1: FLOCK  ADVISORY  WRITE 4711 08:01:{inode}9 0 EOF\n2: POSIX  ADVISORY  READ 1 08:01:{inode} 0 EOF\nx\n"
+    )
+    assert flush_runs(str(lock), str(locks)) is False
+    locks.write_text(f"2: -> FLOCK  ADVISORY  WRITE 4711 08:01:{inode} 0 EOF\n")
+    assert flush_runs(str(lock), str(locks)) is True
 
 
 @pytest.mark.parametrize(
