@@ -56,7 +56,15 @@ def test_a_file_keeps_the_secret_for_its_owner_alone(account: Program) -> None:
 
 def test_the_document_tells_source_and_whether_it_is_found_here_and_as_cron(account: Program) -> None:
     keep_in_file(account)
-    look = {"source": "file", "found": True, "account": "user", "error": None, "why": None, "remedy": None}
+    look = {
+        "source": "file",
+        "found": True,
+        "account": "user",
+        "token": None,
+        "error": None,
+        "why": None,
+        "remedy": None,
+    }
     assert account.run("credentials", "status", "--json").json == {"schema_version": 1, **look, "as_cron": look}
     assert account.run("credentials", "status", "--here", "--json").json == {"schema_version": 1, **look}
     assert account.run("credentials", "status", "--as-cron", "--json").json == {"schema_version": 1, **look}

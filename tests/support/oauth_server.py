@@ -61,6 +61,7 @@ class OAuthServer:
         self.device_answers: list[str] = []
         self.device_interval: float = 0
         self.grants_refresh = True
+        self.rotates = True
         self.delay_s = 0.0
         self.requests: list[dict[str, str]] = []
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -68,6 +69,7 @@ class OAuthServer:
         self._sign_ins: list[_SignIn] = []
         self._codes: dict[str, dict[str, str]] = {}
         self._next: list[_RefusedError | int] = []
+        self._refusal: _RefusedError | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         server = self
@@ -112,6 +114,10 @@ class OAuthServer:
 
     def refuse(self, code: str, description: str = "", *, times: int = 1) -> None:
         self._next += [_RefusedError(code, description)] * times
+
+    def refuse_tokens(self, code: str, description: str = "") -> None:
+        """Refuse every request for a token; codes to enter are given out."""
+        self._refusal = _RefusedError(code, description)
 
     def fail_with(self, status: int) -> None:
         self._next.append(status)
@@ -173,6 +179,8 @@ class OAuthServer:
 
     def _granted(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         time.sleep(self.delay_s)
+        if path == "/token" and self._refusal is not None:
+            raise self._refusal
         if form.get("grant_type") != JWT_GRANT:
             self._check_client(form, needs_secret=path == "/token")
         if path == "/device":
@@ -224,6 +232,8 @@ class OAuthServer:
                 raise _RefusedError("invalid_grant", "the refresh token was used before")
             if given == one.refresh:
                 reply = self._token(form, refresh=False)
+                if not self.rotates:
+                    return reply
                 one.used.add(given)
                 one.refresh = reply["refresh_token"] = f"{CANARY}refresh-{next(self._numbers)}"
                 return reply

@@ -57,13 +57,13 @@ def client_of(config: Config, flow: str = "") -> Client:
 
 
 def keeper_of(config: Config, *, flow: str = "", source: str = "") -> TokenKeeper:
-    """Return the keeper of the account's token; ``source`` goes before the configured one."""
+    """Return the keeper of the account's token; ``source`` is where the token is kept, "" where it is configured."""
     from ucrmmail.clock import Clock
     from ucrmmail.oauth.keeper import Places, TokenKeeper
 
     places = Places(
         token=store_of(config, source, _TOKEN),
-        client_secret=store_of(config, source, "oauth.client_secret"),
+        client_secret=store_of(config, key="oauth.client_secret"),
         lock_path=f"{config.text('spool.directory')}/{LOCK}",
     )
     return TokenKeeper(client_of(config, flow), places, os.environ, Clock())

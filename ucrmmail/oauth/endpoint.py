@@ -102,6 +102,8 @@ class Endpoint:
             raise TokenUnavailableError(f"{host} was not reached", remedy=_NOT_NOW) from None
         except RequestException as error:
             raise TokenUnavailableError(f"{host}: {type(error).__name__}", remedy=_NOT_NOW) from None
+        finally:
+            self._session.close()
 
 
 def _session(client: Client, secret: str, redirect_uri: str) -> OAuth2Session:
@@ -140,7 +142,8 @@ def _bounded(response: Response, **_options: Any) -> Response:
                 raise TimeoutError
     except HTTPError as error:
         raise NoConnectionError(type(error).__name__) from None
-    response.raw.release_conn()
+    finally:
+        response.raw.close()
     response.raw = BytesIO(body)
     return response
 

@@ -41,13 +41,14 @@ def service_account(client: Client, *, now: float) -> Token:
     key = read_key_file(client.key_file)
     url = client.provider.token_endpoint or key["token_uri"]
     try:
-        from authlib.oauth2.rfc7523 import JWTBearerGrant  # noqa: F401, PLC0415
         from authlib.oauth2.rfc7523.assertion import sign_jwt_bearer_assertion  # noqa: PLC0415
+        from joserfc.errors import JoseError  # noqa: PLC0415 # what Authlib signs with
+        from joserfc.jwk import RSAKey  # noqa: PLC0415
     except ImportError:
         raise missing_extra() from None
     try:
         assertion = sign_jwt_bearer_assertion(
-            key["private_key"],
+            RSAKey.import_key(key["private_key"]),
             issuer=key["client_email"],
             audience=url,
             subject=client.user,
@@ -56,7 +57,7 @@ def service_account(client: Client, *, now: float) -> Token:
             claims={"scope": client.scope_for(SERVICE_ACCOUNT)},
             header={"alg": "RS256", "typ": "JWT", **({"kid": key["private_key_id"]} if key["private_key_id"] else {})},
         )
-    except ValueError:
+    except (ValueError, JoseError):
         # The library's own words could quote the key.
         raise ConfigError(f"{client.key_file}: its private_key cannot be read", remedy=_DOWNLOAD) from None
     return Endpoint(client, "").token(_JWT_BEARER, now=now, flow=SERVICE_ACCOUNT, url=url, assertion=assertion)

@@ -1,0 +1,338 @@
+"""The access token from run to run: kept, renewed once by whoever comes first, and never a reason to bounce mail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.oauth_server import CANARY, CLIENT_ID, CLIENT_SECRET, OAuthServer
+from tests.support.program import Program
+from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins
+from tests.support.smtp_server import DROP, SmtpServer
+
+
+@pytest.fixture
+def oauth() -> Iterator[OAuthServer]:
+    with OAuthServer() as server:
+        yield server
+
+
+@pytest.fixture
+def smarthost(oauth: OAuthServer) -> Iterator[SmtpServer]:
+    with SmtpServer(logins={USER: "no password does"}, tokens=oauth.is_good) as server:
+        yield server
+
+
+@pytest.fixture
+def account(program: Program, oauth: OAuthServer, smarthost: SmtpServer) -> Program:
+    """Signed in by device code."""
+    configure(program, oauth, smarthost.port)
+    program.run("login")
+    return program
+
+
+def only_message(program: Program) -> dict[str, object]:
+    (message,) = program.queue()
+    return message
+
+
+def test_a_token_that_is_about_to_end_is_renewed_before_it_is_used(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    before = kept_token(account)
+    change_token(account, fetched_at=time.time() - 3400, expires_at=time.time() + 200)
+    enqueue(account)
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+    assert (oauth.refreshes, logins(smarthost)) == (1, 1)
+    after = kept_token(account)
+    assert after["access"] != before["access"]
+    assert after["refresh"] != before["refresh"]
+    assert after["signed_in_at"] == before["signed_in_at"]
+
+
+def test_each_renewal_uses_the_refresh_token_that_the_last_one_brought(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    for _ in range(3):
+        change_token(account, expires_at=1.0)
+        account.run("test-connection")
+    assert oauth.refreshes == 3
+    used = [form["refresh_token"] for form in oauth.requests if form.get("grant_type") == "refresh_token"]
+    assert len(set(used)) == 3
+
+
+def test_a_server_that_does_not_rotate_is_asked_with_the_same_one(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.rotates = False
+    first = kept_token(account)["refresh"]
+    for _ in range(2):
+        change_token(account, expires_at=1.0)
+        account.run("test-connection")
+    assert kept_token(account)["refresh"] == first
+
+
+def test_processes_that_renew_at_once_use_one_refresh(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    change_token(account, expires_at=1.0)
+    oauth.delay_s = 0.5
+    running = [account.start("test-connection") for _ in range(4)]
+    for process in running:
+        with process:
+            _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+    assert oauth.refreshes == 1
+
+
+def test_a_kept_token_that_is_refused_is_renewed_and_tried_once_more(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.spoil_access_tokens()
+    enqueue(account)
+    report = account.run("flush", "--json").json
+    assert report["relayed"] == 1
+    assert (oauth.refreshes, logins(smarthost), len(smarthost.connections)) == (1, 2, 1)
+    oauth.spoil_access_tokens()
+    run = account.run("test-connection", "--transcript")
+    assert "the token that was kept was refused, a new one was fetched" in run.stdout
+    assert CANARY not in run.stdout
+
+
+def test_several_connections_share_the_new_token(account: Program, oauth: OAuthServer, smarthost: SmtpServer) -> None:
+    account.run("config", "set", "smtp.connections", "3")
+    for _ in range(6):
+        enqueue(account)
+    oauth.spoil_access_tokens()
+    account.run("flush")
+    assert len(smarthost.accepted) == 6
+    assert oauth.refreshes == 1
+
+
+def test_a_new_token_that_is_refused_is_not_tried_again(account: Program, oauth: OAuthServer) -> None:
+    with SmtpServer(logins={USER: "no password does"}, tokens=lambda _user, _token: False) as strict:
+        account.run("config", "set", "smtp.port", str(strict.port))
+        enqueue(account)
+        run = account.run("flush", code=77)
+        assert (oauth.refreshes, logins(strict)) == (1, 2)
+        # The challenge that explains the refusal, decoded.
+        assert "status: 401" in run.stderr
+        assert "the access token was not accepted" in run.stderr
+        assert "ucrmmail login" in run.stderr
+        assert only_message(account)["attempts"] == 0
+        account.run("flush", code=75)
+        assert logins(strict) == 2, "no run hammers a smarthost that refuses"
+        account.run("login")
+        account.run("flush", code=77)
+        assert logins(strict) == 4, "a new sign-in is tried at once"
+
+
+def test_the_refusal_of_a_token_is_decoded_for_the_reader(account: Program) -> None:
+    with SmtpServer(logins={USER: "no password does"}, tokens=lambda _user, _token: False) as strict:
+        account.run("config", "set", "smtp.port", str(strict.port))
+        account.run("config", "set", "smtp.authentication", "oauthbearer")
+        for command in (("test-connection",), ("test-send", "joe@example.com")):
+            run = account.run(*command, code=77)
+            assert "status: invalid_token, schemes: bearer, scope: mail" in run.stderr
+
+
+def test_microsofts_refusal_of_an_application_names_its_permissions(account: Program, oauth: OAuthServer) -> None:
+    refusal = "535 5.7.3 Authentication unsuccessful [AM0PR01CA0123.eurprd01.prod.exchangelabs.com]"
+    with SmtpServer(
+        logins={USER: "no password does"}, tokens=lambda _user, _token: False, faults={"auth": refusal}
+    ) as strict:
+        account.run("config", "set", "smtp.port", str(strict.port))
+        run = account.run("test-connection", code=77)
+    assert "object id of the enterprise application" in run.stderr
+
+
+def test_a_smarthost_that_hangs_up_after_a_refusal_gets_the_new_token_next_time(
+    account: Program, oauth: OAuthServer
+) -> None:
+    with SmtpServer(logins={USER: "no password does"}, tokens=oauth.is_good, faults={"auth": [None, DROP]}) as nervous:
+        account.run("config", "set", "smtp.port", str(nervous.port))
+        oauth.spoil_access_tokens()
+        enqueue(account)
+        account.run("flush", code=69)
+        account.run("flush")
+        assert len(nervous.accepted) == 1
+    assert oauth.refreshes == 1
+
+
+def test_a_server_that_does_not_answer_defers_and_the_next_run_goes_on(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    change_token(account, expires_at=1.0)
+    enqueue(account)
+    oauth.fail_with(503)
+    run = account.run("flush", code=75)
+    assert "answered with HTTP 503" in run.stderr
+    message = only_message(account)
+    assert (message["attempts"], message["state"]) == (0, "waiting")
+    assert logins(smarthost) == 0
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+
+
+def test_cron_is_told_once_an_hour_of_a_server_that_does_not_answer(account: Program, oauth: OAuthServer) -> None:
+    change_token(account, expires_at=1.0)
+    enqueue(account)
+    for told in (True, False):
+        oauth.fail_with(503)
+        assert bool(account.run("flush", code=75).stderr) == told
+
+
+def test_an_ended_sign_in_says_sign_in_again_and_bounces_nothing(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.end_sessions()
+    change_token(account, expires_at=1.0)
+    enqueue(account)
+    run = account.run("flush", code=77)
+    assert f"the sign-in of {USER} is no longer accepted" in run.stderr
+    assert "Token has been expired or revoked." in run.stderr
+    assert "sign in again: run `ucrmmail login`" in run.stderr
+    asked = len(oauth.requests)
+    again = account.run("flush", code=77)
+    assert again.stderr == "", "cron is told once an hour"
+    assert len(oauth.requests) == asked, "nobody asks for what has ended"
+    status = account.run("credentials", "status", "--json", code=77).json
+    assert status["found"] is False
+    assert "no longer accepted" in status["error"]
+    assert only_message(account)["attempts"] == 0
+    assert account.run("queue", "list", "--state", "failed", "--json").json["messages"] == []
+    account.run("login")
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+
+
+def test_a_refresh_token_that_somebody_else_has_used_ends_the_sign_in(account: Program, oauth: OAuthServer) -> None:
+    stolen = kept_token(account)["refresh"]
+    form = {"grant_type": "refresh_token", "refresh_token": stolen, "client_id": CLIENT_ID}
+    assert oauth.answer("/token", form)[0] == 200
+    change_token(account, expires_at=1.0)
+    run = account.run("test-connection", code=77)
+    assert "the refresh token was used before" in run.stderr
+
+
+def test_a_token_of_other_settings_is_not_used(account: Program, oauth: OAuthServer) -> None:
+    account.run("config", "set", "oauth.scope", "another")
+    account.run("test-connection")
+    assert oauth.refreshes == 1
+
+
+def test_a_damaged_token_asks_for_a_sign_in(account: Program, oauth: OAuthServer) -> None:
+    path = account.home / "secrets.toml"
+    path.write_text(f'[secrets]\n"{USER} oauth.token" = "not a token"\n')
+    run = account.run("test-connection", code=78)
+    assert f"{USER} has not signed in yet" in run.stderr
+    account.run("login")
+    account.run("test-connection")
+
+
+def test_the_status_shows_how_long_the_token_is_good(account: Program) -> None:
+    run = account.run("credentials", "status")
+    assert "here and as cron: file has the sign-in (device-code), with an access token until 20" in run.stdout
+    document = account.run("credentials", "status", "--json").json
+    for look in (document, document["as_cron"]):
+        assert look["found"] is True
+        assert look["token"]["flow"] == "device-code"
+        assert look["token"]["renewable"] is True
+        assert look["token"]["expires_at"] > look["token"]["signed_in_at"]
+
+
+def test_the_status_of_an_account_that_has_not_signed_in(program: Program, oauth: OAuthServer) -> None:
+    configure(program, oauth, 25)
+    run = program.run("credentials", "status", code=78)
+    assert "run `ucrmmail login`" in run.stderr
+
+
+def test_delete_forgets_the_token_and_the_client_secret(account: Program, oauth: OAuthServer) -> None:
+    account.run("config", "set", "oauth.client_secret", "--stdin", stdin=CLIENT_SECRET)
+    run = account.run("credentials", "delete", "--yes", "--json")
+    assert (run.json["deleted"], run.json["token_deleted"]) == (True, True)
+    assert CANARY not in (account.home / "secrets.toml").read_text()
+    assert account.run("credentials", "delete", "--yes", "--json").json["deleted"] is False
+    account.run("test-connection", code=78)
+
+
+def test_the_client_secret_may_come_from_the_environment(
+    program: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    """A container: nothing was stored, nobody signed in."""
+    oauth.secret = CLIENT_SECRET
+    configure(program, oauth, smarthost.port, oauth_keys='flow = "client-credentials"')
+    env = {"UCRMMAIL_OAUTH_CLIENT_SECRET": CLIENT_SECRET}
+    status = program.run("credentials", "status", "--here", "--json", env=env).json
+    assert (status["source"], status["found"]) == ("environment", True)
+    enqueue(program)
+    program.run("flush", env=env)
+    assert len(smarthost.accepted) == 1
+
+
+def test_a_token_in_the_environment_goes_before_our_own(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    token = kept_token(account)["access"]
+    account.run("credentials", "delete", "--yes")
+    account.run("test-connection", env={"UCRMMAIL_SMTP_PASSWORD": token})
+
+
+def test_a_program_that_prints_the_token_needs_none_of_this(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    token = kept_token(account)["access"]
+    account.run("config", "unset", "oauth.client_id")
+    account.run("config", "set", "credentials.command", f"/bin/echo {token}")
+    account.run("config", "set", "credentials.source", "command")
+    account.run("test-connection")
+    assert oauth.refreshes == 0
+
+
+def everything_below(home: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != "secrets.toml")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_tokens_are_in_no_argument_environment_output_or_file(
+    program: Program, oauth: OAuthServer, smarthost: SmtpServer, tmp_path: Path
+) -> None:
+    oauth.secret = CLIENT_SECRET
+    configure(program, oauth, smarthost.port)
+    trace = tmp_path / "trace"
+    said = b""
+    for arguments, stdin, code in [
+        (("config", "set", "oauth.client_secret", "--stdin"), CLIENT_SECRET, 0),
+        (("login", "--flow", "device-code"), "", 0),
+        (("login", "--json"), "", 0),
+        (("credentials", "status", "--json"), "", 0),
+        (("enqueue", "--to", "joe@example.com", "-"), "Subject: x\n\nx\n", 0),
+        (("flush", "-v", "--json"), "", 0),
+        (("test-connection", "--transcript"), "", 0),
+        (("test-send", "joe@example.com", "--transcript", "--json"), "", 0),
+        (("config", "list"), "", 0),
+        (("test-connection", "--transcript"), "revoked", 77),
+    ]:
+        if stdin == "revoked":
+            oauth.end_sessions()
+        argv = ["strace", "-f", "-v", "-s", "100000", "-e", "trace=execve", "-A", "-o", str(trace)]
+        done = subprocess.run(
+            [*argv, *program.command(*arguments)],
+            input=stdin.encode(),
+            env={**program.env, "UCRMMAIL_DEBUG": "1"},
+            cwd=program.home,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        said += done.stdout + done.stderr
+    assert trace.read_text().count("execve(") >= 10
+    assert b"WDJB-MJHT" in said
+    for place in (said, everything_below(program.home), trace.read_bytes()):
+        assert CANARY.encode() not in place
