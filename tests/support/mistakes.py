@@ -86,8 +86,13 @@ def _filled(value: Any, domain: str) -> str | list[str]:
 
 
 @contextlib.asynccontextmanager
-async def published(domains: Sequence[Mistake]) -> AsyncIterator[Nameserver]:
-    """Serve the zones of these domains; answers below a signed one are marked as validated."""
+async def published(
+    domains: Sequence[Mistake], *, asked: list[tuple[str, str]] | None = None
+) -> AsyncIterator[Nameserver]:
+    """Serve the zones of these domains; answers below a signed one are marked as validated.
+
+    ``asked`` receives the name and type of every question, in order.
+    """
     records: dict[tuple[str, str], Sequence[str | list[str]] | str] = {}
     for one in domains:
         records.update(one.records)
@@ -99,6 +104,8 @@ async def published(domains: Sequence[Mistake]) -> AsyncIterator[Nameserver]:
         reply = dns.message.make_response(query)
         reply.flags |= dns.flags.RA
         owner, rdtype = query.question[0].name, query.question[0].rdtype
+        if asked is not None:
+            asked.append((owner.canonicalize().to_text(), dns.rdatatype.to_text(rdtype)))
         # A resolver that validates says so of the root, whatever it says of the domain.
         secure = (validating and owner == dns.name.root) or any(owner.is_subdomain(zone) for zone in signed)
         for _ in range(10):
