@@ -81,6 +81,9 @@ class Terminal:
         A signal between Python's last look and its read from the terminal is seen only at the next key.
         """
         self.sees(question)
+        # To its end, so that what is shown from now on is the answer to the key.
+        if not self.text.endswith(": "):
+            self.sees(": ")
         while True:
             os.write(self._master, key)
             ends_at = time.monotonic() + _AGAIN_S
