@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.oauth_server import CANARY, CLIENT_ID, CLIENT_SECRET, OAuthServer
 from tests.support.program import Program
+from tests.support.secret_service import SecretService, secret_service
 from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins
 from tests.support.smtp_server import DROP, SmtpServer
 
@@ -293,6 +294,44 @@ def test_a_program_that_prints_the_token_needs_none_of_this(
     account.run("config", "set", "credentials.source", "command")
     account.run("test-connection")
     assert oauth.refreshes == 0
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[SecretService]:
+    with secret_service(tmp_path / "session") as service:
+        yield service
+
+
+def test_the_keyring_keeps_the_token_and_a_locked_one_defers(
+    program: Program, oauth: OAuthServer, smarthost: SmtpServer, session: SecretService
+) -> None:
+    # Longer than a password may be.
+    oauth.more = {"access_token": "x" * 10_000}
+    configure(program, oauth, smarthost.port, credentials="")
+    program.env.update(session.env)
+    run = program.run("login")
+    assert "kept in the keyring" in run.stdout
+    assert "warning: cron would not find it" in run.stderr
+    assert not (program.home / "secrets.toml").exists()
+    enqueue(program)
+    session.lock()
+    run = program.run("flush", code=75)
+    assert "the keyring is locked" in run.stderr
+    assert "ucrmmail login --store file" in run.stderr
+    assert only_message(program)["attempts"] == 0
+
+
+def test_a_login_without_a_keyring_asks_for_a_place(program: Program, oauth: OAuthServer) -> None:
+    configure(program, oauth, 25, credentials="")
+    run = program.run("login", code=78)
+    assert "`ucrmmail login --store file`" in run.stderr
+    assert oauth.requests == [], "nobody is sent to a browser for nothing"
+
+
+def test_a_client_secret_that_is_set_says_what_comes_next(program: Program, oauth: OAuthServer) -> None:
+    configure(program, oauth, 25)
+    run = program.run("config", "set", "oauth.client_secret", "--stdin", stdin=CLIENT_SECRET)
+    assert run.stderr == "next: `ucrmmail login`\n"
 
 
 def everything_below(home: Path) -> bytes:

@@ -80,6 +80,7 @@ class TokenKeeper:
         self._mutex = threading.Lock()
         self._used = Token()
         self._from_store = False
+        self._why_none = ""
 
     def access_token(self) -> str:
         """Return a token that is good for some minutes.
@@ -143,10 +144,12 @@ class TokenKeeper:
             return Token()
         try:
             return from_json(read_kept(self._places.token, self._environ))
-        except SecretMissingError:
+        except SecretMissingError as error:
+            self._why_none = f"{error.what}{f': {error.why}' if error.why else ''}"
             return Token()
         except ValueError:
             # Somebody else's secret under our name: a sign-in writes it anew.
+            self._why_none = f"what the {self._places.token.source} has for it is no token"
             return Token()
         except SecretUnavailableError as error:
             raise SecretUnavailableError(error.what, why=error.why, remedy=_UNLOCK) from None
@@ -234,8 +237,8 @@ class TokenKeeper:
             )
         return ConfigError(
             f"{self._client.user} has not signed in yet",
-            why=f"there is no refresh token in the {self._places.token.source}",
-            remedy="run `ucrmmail login`",
+            why=self._why_none,
+            remedy="run `ucrmmail login`; with --store file where no keyring can be used",
         )
 
     def fetch_without_person(self, flow: str) -> Token:
