@@ -213,6 +213,14 @@ def test_an_ended_sign_in_says_sign_in_again_and_bounces_nothing(
     assert len(smarthost.accepted) == 1
 
 
+def test_a_sign_in_that_was_revoked_at_the_provider_ends(account: Program, oauth: OAuthServer) -> None:
+    form = {"token": kept_token(account)["refresh"], "client_id": CLIENT_ID}
+    assert oauth.answer("/revoke", form)[0] == 200
+    account.run("test-connection")
+    change_token(account, expires_at=1.0)
+    assert "sign in again" in account.run("test-connection", code=77).stderr
+
+
 def test_a_refresh_token_that_somebody_else_has_used_ends_the_sign_in(account: Program, oauth: OAuthServer) -> None:
     stolen = kept_token(account)["refresh"]
     form = {"grant_type": "refresh_token", "refresh_token": stolen, "client_id": CLIENT_ID}
@@ -226,6 +234,28 @@ def test_a_token_of_other_settings_is_not_used(account: Program, oauth: OAuthSer
     account.run("config", "set", "oauth.scope", "another")
     account.run("test-connection")
     assert oauth.refreshes == 1
+
+
+def test_who_turns_to_a_flow_without_a_person_uses_it_at_once(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.secret = CLIENT_SECRET
+    account.run("config", "set", "oauth.client_secret", "--stdin", stdin=CLIENT_SECRET)
+    account.run("config", "set", "oauth.flow", "client-credentials")
+    account.run("test-connection")
+    assert (oauth.refreshes, oauth.grants("client_credentials")) == (0, 1)
+    assert kept_token(account)["refresh"] == ""
+
+
+def test_a_disk_that_takes_nothing_does_not_stop_an_application(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.secret = CLIENT_SECRET
+    configure(account, oauth, smarthost.port, oauth_keys='flow = "client-credentials"')
+    account.run("config", "set", "credentials.file", "/proc/secrets.toml")
+    enqueue(account)
+    account.run("flush", env={"UCRMMAIL_OAUTH_CLIENT_SECRET": CLIENT_SECRET})
+    assert len(smarthost.accepted) == 1
 
 
 def test_a_damaged_token_asks_for_a_sign_in(account: Program, oauth: OAuthServer) -> None:

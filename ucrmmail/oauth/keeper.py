@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -196,7 +196,8 @@ class TokenKeeper:
             found = self.stored()
             if found.access != refused and found.is_fresh(self._clock.now(), self._client.mark):
                 return found
-            if found.refresh:
+            # Who turned to a flow without a person may have a refresh token left from before.
+            if found.refresh and self._client.flow not in WITHOUT_PERSON:
                 return self._refreshed(found)
             return self._without_person(found)
 
@@ -206,8 +207,10 @@ class TokenKeeper:
         except GrantRefusedError as error:
             if error.code not in ENDS_SIGN_IN:
                 raise
-            # Kept, so that the next runs need not ask: some servers lock out who asks again and again.
-            self._save(old.ended_because(error.what))
+            # Kept, so that the next runs need not ask: some servers lock out who asks again and again. Where it cannot
+            # be kept, they ask.
+            with suppress(UcrmmailError):
+                self._save(old.ended_because(error.what))
             raise sign_in_ended(self._client.user, error.what) from None
         self._save(new)
         return new
@@ -218,11 +221,9 @@ class TokenKeeper:
             raise self._not_signed_in(old)
         token = self.fetch_without_person(flow)
         if self._is_kept:
-            try:
+            # On a container's read-only disk each run fetches one of its own, and nothing is lost.
+            with suppress(UcrmmailError):
                 self._save(token)
-            except UcrmmailError:
-                # A container's read-only disk: each run fetches one of its own, and nothing is lost.
-                pass
         return token
 
     def _not_signed_in(self, token: Token) -> UcrmmailError:
