@@ -24,9 +24,15 @@ lint:
 unit:
 	$(BIN)/pytest -q -n 2 --cov --cov-report=term
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed $(VENV)-peers/.installed
 	@sh tests/tools/apt-install postfix
-	$(BIN)/python -m tests.bench
+	CHECKDMARC=$(VENV)-peers/bin/checkdmarc $(BIN)/python -m tests.bench
+
+# What others use, in an environment of its own: it needs other releases of the same libraries.
+$(VENV)-peers/.installed:
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet 'checkdmarc>=6.0.4'
+	touch $@
 
 # pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
 $(VENV)/.installed: pyproject.toml
@@ -40,4 +46,4 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m tools.docs
 
 clean:
-	rm -rf $(VENV) .coverage* .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) $(VENV)-peers .coverage* .mypy_cache .ruff_cache .hypothesis dist

@@ -6,8 +6,12 @@ _ucrmmail_command() {
     commands='' options='' arguments=()
     case $1 in
         '')
-            commands='login test-connection test-send check-dns enqueue flush status config credentials queue'
+            commands='setup login test-connection test-send check-dns doctor enqueue flush status config credentials queue'
             options='--config --version --json -h --help'
+            ;;
+        /setup)
+            options='--address --transport --host --port --encryption --username --password-stdin --store --limits --no-limits --no-test --yes --json -h --help'
+            arguments=(address)
             ;;
         /login)
             options='--flow --store --no-browser --json -h --help'
@@ -20,8 +24,11 @@ _ucrmmail_command() {
             arguments=(address...)
             ;;
         /check-dns)
-            options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --message --private-key --only --ignore --file --save --compare --flatten --strict --plain -q --quiet --zone --explain --json -h --help'
+            options='--nameserver --selector --ip --mail-from --helo --from --spf-pass --dkim-pass --message --private-key --only --ignore --file --save --compare --flatten --strict --plain -q --quiet --zone --panel --blocklists --blocklist --watch --expect --watch-time --explain --json -h --help'
             arguments=(domain...)
+            ;;
+        /doctor)
+            options='--only --skip --timeout --strict -q --quiet --json -h --help'
             ;;
         /enqueue)
             options='--from --to --priority --json -h --help'
@@ -110,14 +117,20 @@ _ucrmmail_command() {
 _ucrmmail_option() {
     kind=''
     case "$1 $2" in
-        '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
+        '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/login --flow' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/login --flow' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
+            ;;
+        '/doctor --only' | '/doctor --skip')
+            kind=check
             ;;
         ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
             kind=file
+            ;;
+        '/setup --transport')
+            kind=preset
             ;;
         '/enqueue --priority')
             kind=priority
@@ -125,7 +138,7 @@ _ucrmmail_option() {
         '/queue/list --state' | '/queue/hold --state' | '/queue/release --state' | '/queue/retry --state' | '/queue/remove --state')
             kind=state
             ;;
-        '/login --store' | '/config/set --store' | '/credentials/delete --store')
+        '/setup --store' | '/login --store' | '/config/set --store' | '/credentials/delete --store')
             kind=store
             ;;
     esac

@@ -2,10 +2,12 @@
 # Commands and options are known here. Only values (keys, queue ids ...) are asked for, of `ucrmmail __complete`.
 
 set -g __ucrmmail_commands \
+    /setup \
     /login \
     /test-connection \
     /test-send \
     /check-dns \
+    /doctor \
     /enqueue \
     /flush \
     /status \
@@ -30,6 +32,13 @@ set -g __ucrmmail_commands \
     /queue/remove
 set -g __ucrmmail_options_with_value \
     ' --config' \
+    '/setup --address' \
+    '/setup --transport' \
+    '/setup --host' \
+    '/setup --port' \
+    '/setup --encryption' \
+    '/setup --username' \
+    '/setup --store' \
     '/login --flow' \
     '/login --store' \
     '/test-connection --recipient' \
@@ -50,7 +59,14 @@ set -g __ucrmmail_options_with_value \
     '/check-dns --file' \
     '/check-dns --save' \
     '/check-dns --compare' \
+    '/check-dns --panel' \
+    '/check-dns --blocklist' \
+    '/check-dns --expect' \
+    '/check-dns --watch-time' \
     '/check-dns --explain' \
+    '/doctor --only' \
+    '/doctor --skip' \
+    '/doctor --timeout' \
     '/enqueue --from' \
     '/enqueue --to' \
     '/enqueue --priority' \
@@ -113,10 +129,12 @@ function __ucrmmail_values
 end
 
 complete -c ucrmmail -f
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a setup -d 'Set up the account, asking only what cannot be known'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a login -d 'Sign in with OAuth 2.0, to send without a password'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-connection -d 'Test each stage of a session, and send nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a test-send -d 'Send a test message at once, and show each stage'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a check-dns -d 'Check SPF, DKIM and DMARC of your domains'
+complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a doctor -d 'Check all that mail needs to go out, and change nothing'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a enqueue -d 'Queue message files, and print a queue id for each'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a flush -d 'Send what is queued, within the limits'
 complete -c ucrmmail -n '__ucrmmail_at \'\' 1 1' -a status -d 'Show what waits, the limits, and how the last run ended'
@@ -127,6 +145,21 @@ complete -c ucrmmail -n '__ucrmmail_at \'\'' -l config -r -F -d 'Use this config
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l version -d 'Show the version and exit'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -l json -d 'With --version: Python, libraries and paths too'
 complete -c ucrmmail -n '__ucrmmail_at \'\'' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l address -x -a '(__ucrmmail_values address)' -d 'The same, as an option'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l transport -x -a '(__ucrmmail_values preset)' -d 'The provider, see `ucrmmail config presets`'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l host -x -d 'The smarthost'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l port -x -d 'Its port; without one the usual are tried'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l encryption -x -d 'tls, starttls or none'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l username -x -d 'The user name, the address by default; "" for no login'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l password-stdin -d 'Read the password from the first line of standard input'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l store -x -a '(__ucrmmail_values store)' -d 'Where it is kept: keyring, file or command'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l limits -d 'Set the limits that the provider publishes, or not'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l no-limits -d 'Set the limits that the provider publishes, or not'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l no-test -d 'Write the settings without a test'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l yes -d 'Answer yes to every question but those for a value'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /setup' -s h -l help -d 'Show what it does, its options and examples'
+complete -c ucrmmail -n '__ucrmmail_at /setup 1 1' -a '(__ucrmmail_values address)'
 complete -c ucrmmail -n '__ucrmmail_at /login' -l flow -x -d 'client-credentials, device-code, authorization-code or service-account; it is recorded'
 complete -c ucrmmail -n '__ucrmmail_at /login' -l store -x -a '(__ucrmmail_values store)' -d 'Where the token is kept: keyring or file'
 complete -c ucrmmail -n '__ucrmmail_at /login' -l no-browser -d 'Open no browser: take the address on standard input'
@@ -165,10 +198,23 @@ complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l strict -d 'Exit with 1 for
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l plain -d 'Plain lines without colour, also on a terminal'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s q -l quiet -d 'Show only what is wrong'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l zone -d 'Print the proposed records as a zone file'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l panel -x -d 'Tell the steps for this DNS panel, such as cpanel'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l blocklists -d 'Ask the usual blocklists about the domain and sending addresses'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l blocklist -x -d 'Ask this blocklist'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l watch -d 'Wait until all servers of the zone show good records'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l expect -x -d 'With --watch: until this record is among them'
+complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l watch-time -x -d 'With --watch: give up after this time'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l explain -x -d 'Say what a finding means, and exit'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /check-dns 1' -a '(__ucrmmail_values domain)'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l only -x -a '(__ucrmmail_values check)' -d 'Only these checks, such as queue,flush'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l skip -x -a '(__ucrmmail_values check)' -d 'All but these checks, such as dns'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l timeout -x -d 'How long a server may take for an answer'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l strict -d 'Exit 1 for warnings too'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -s q -l quiet -d 'Show only what is wrong'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -l json -d 'Print one JSON document instead of text'
+complete -c ucrmmail -n '__ucrmmail_at /doctor' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l from -x -a '(__ucrmmail_values address)' -d 'Where bounces go ("<>": nowhere)'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l to -x -a '(__ucrmmail_values address)' -d 'Send to this address, not to those in the header; repeatable'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l priority -x -a '(__ucrmmail_values priority)' -d 'urgent, normal or bulk; else what the header says'

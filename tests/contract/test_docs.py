@@ -16,6 +16,7 @@ from tools.docs.pages import pages
 from tools.docs.tree import Command, command_tree
 from ucrmmail import __main__, errors, sendmail
 from ucrmmail.config.schema import KEYS, Key
+from ucrmmail.doctor.check import CHECKS
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.sendmail import parse_arguments
 from ucrmmail.spool import layout
@@ -131,6 +132,11 @@ def variables_in(module: Path) -> set[str]:
     nodes = ast.walk(ast.parse(module.read_text()))
     found = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     return {text for text in found if pattern.fullmatch(text)}
+
+
+def test_every_check_of_the_doctor_is_on_its_page() -> None:
+    text = section("ucrmmail-doctor.1", "DESCRIPTION")
+    assert [name for name in CHECKS if not re.search(rf"^ +{name}\b", text, re.MULTILINE)] == []
 
 
 def test_every_environment_variable_is_in_the_overview() -> None:

@@ -84,7 +84,7 @@ def test_flush_of_an_empty_queue_imports_nothing_heavy(tmp_path: Path) -> None:
     assert loaded & NOT_FOR_A_SUBMISSION == set()
 
 
-@pytest.mark.parametrize("kind", ["key", "value", "queue-id", "state", "address", "preset"])
+@pytest.mark.parametrize("kind", ["key", "value", "queue-id", "state", "address", "preset", "check"])
 def test_a_tab_key_imports_nothing_heavy(tmp_path: Path, kind: str) -> None:
     loaded = modules_after(call("ucrmmail.__main__", "__complete", kind, "config", "set", "smtp.host", ""), tmp_path)
     assert loaded & HEAVY == set()
@@ -100,6 +100,7 @@ def test_a_tab_key_imports_nothing_heavy(tmp_path: Path, kind: str) -> None:
         ("config", "get", "smtp.host"),
         ("config", "path"),
         ("queue", "list"),
+        ("doctor", "--help"),
     ],
     ids=" ".join,
 )

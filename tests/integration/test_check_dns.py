@@ -263,6 +263,110 @@ def test_flattening_is_proposed_on_request_with_its_danger(account: Program) -> 
     assert "change" in flat[0]["why"]
 
 
+# --- where and how it is published ------------------------------------------------------------------------------------
+
+
+def test_the_steps_of_the_panel_are_told(account: Program) -> None:
+    arguments = ("check-dns", "mail.isp.example", "--only", "spf")
+    assert "Zone Editor" not in account.run(*arguments, code=1).stdout
+    told = account.run(*arguments, "--panel", "cpanel", code=1).stdout
+    assert "cPanel: Zone Editor, Manage, Add Record; add a record" in told
+    assert "Name: mail.isp.example." in told
+    document = account.run(*arguments, "--panel", "Cloudflare", "--json", code=1).json["domains"][0]
+    assert (document["zone"], document["panel"]) == ("isp.example", "cloudflare")
+    assert document["proposals"][0]["steps"][:3] == [
+        "Cloudflare: your domain, DNS, Records, Add record; add a record",
+        "Type: TXT",
+        "Name: mail",
+    ]
+    assert "cloudflare" in account.run(*arguments, "--panel", "nobody", code=2).stderr
+
+
+LISTED = """\
+$ORIGIN bl.example.
+$TTL 300
+@ SOA ns.isp.example. admin.isp.example. 1 3600 600 86400 300
+@ NS ns.isp.example.
+isp.example A 127.0.0.2
+isp.example TXT "sends \\027[31mspam"
+25.2.0.192.refusing A 127.0.0.2
+"""
+
+
+def test_blocklists_are_asked_only_on_request(program: Program, tmp_path: Path) -> None:
+    with nsd(tmp_path, {"isp.example": ZONE, "bl.example": LISTED, "example": ABOVE}) as server:
+        program.configure(25, dns=f'nameservers = ["{server}"]\nsending_addresses = ["192.0.2.25"]')
+        arguments = ("check-dns", "isp.example", "--only", "spf", "--json")
+        assert "blocklist-listed" not in codes(program.run(*arguments))
+        listed = program.run(*arguments, "--blocklist", "bl.example", code=1)
+        assert codes(listed) >= {"blocklist-listed", "blocklist-clear"}
+        shown = program.run("check-dns", "isp.example", "--only", "spf", "--blocklist", "bl.example", code=1).stdout
+        assert "sends \\x1b[31mspam" in shown
+        # The usual lists are of zones that this server does not know: it refuses, and nobody is listed.
+        usual = program.run(*arguments, "--blocklists")
+        assert codes(usual) >= {"blocklist-refused"}
+        assert "blocklist-listed" not in codes(usual)
+
+
+WATCHED = """\
+$ORIGIN isp.example.
+$TTL 300
+@ SOA ns1 admin {serial} 3600 600 86400 300
+@ NS ns1
+@ NS ns2
+ns1 A 127.0.0.71
+ns2 A 127.0.0.72
+@ TXT "{spf}"
+"""
+BEFORE = WATCHED.format(serial=1, spf="v=spf1 ip4:192.0.2.0/24 -all")
+AFTER = WATCHED.format(serial=2, spf="v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all")
+
+
+@pytest.fixture
+def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nameserver]:
+    with nsd(tmp_path_factory.mktemp("primary"), {"isp.example": AFTER}, address="127.0.0.71", port=53) as server:
+        yield server
+
+
+def watching(program: Program, server: Nameserver, *arguments: str) -> list[str]:
+    program.configure(25, dns=f'nameservers = ["{server}"]')
+    return ["check-dns", "isp.example", "--only", "spf", "--watch", *arguments]
+
+
+def test_a_record_is_watched_until_the_last_server_of_the_zone_has_it(
+    program: Program, primary: Nameserver, tmp_path: Path
+) -> None:
+    expected = "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"
+    with nsd(tmp_path, {"isp.example": BEFORE}, address="127.0.0.72", port=53):
+        arguments = watching(program, primary, "--expect", expected)
+        early = program.run(*arguments, "--watch-time", "0s", code=1)
+        assert f"ns2.isp.example (127.0.0.72): does not show '{expected}'" in early.stdout
+        assert early.lines[-1] == "isp.example: not everywhere yet"
+        process = program.start(*arguments, "--watch-time", "60s")
+        assert process.stdout is not None
+        head = [process.stdout.readline() for _ in range(3)]
+        assert b"does not show" in head[2]
+        assert process.poll() is None
+    with nsd(tmp_path, {"isp.example": AFTER}, address="127.0.0.72", port=53):
+        rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, b"")
+    assert b"all 2 servers of isp.example show the same records, and they are good" in rest
+
+
+def test_what_is_watched_is_told_as_json(program: Program, primary: Nameserver) -> None:
+    run = program.run(*watching(program, primary, "--watch-time", "0s", "--json"), code=1)
+    (watched,) = run.json["propagation"]
+    assert (watched["domain"], watched["zone"], watched["settled"]) == ("isp.example", "isp.example", False)
+    verdicts = {each["address"]: (each["verdict"], each["codes"]) for each in watched["servers"]}
+    assert verdicts["127.0.0.71"] == ("pass", [])
+    assert verdicts["127.0.0.72"][0] == "error"
+
+
+def test_watching_needs_a_time_and_expecting_needs_watching(account: Program) -> None:
+    assert "belongs to --watch" in account.run("check-dns", "--expect", "v=spf1", code=2).stderr
+    assert "--watch-time" in account.run("check-dns", "--watch", "--watch-time", "soon", code=2).stderr
+
+
 # --- the public suites through the command line -----------------------------------------------------------------------
 
 

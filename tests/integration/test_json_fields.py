@@ -80,8 +80,15 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     documents.of("queue retry", "--all")
     documents.of("queue remove", queue_id)
     documents.of("status")
+    given = ("billing@isp.example", "--host", "127.0.0.1", "--port", str(sink.port), "--encryption", "none", "--yes")
+    documents.of("setup", *given, "--store", "file", "--password-stdin", "--username", "u", "--no-test", stdin=b"x")
+    documents.of("setup", *given, "--username", "")
+    documents.of("doctor", "--skip", "dns,schedule")
     with nsd(tmp_path, {"isp.example": ZONE}) as server:
         documents.of("check-dns", "--nameserver", str(server), "--selector", "s1", code=1)
+        documents.of("check-dns", "--nameserver", str(server), "--watch", "--watch-time", "0s", code=75)
+        program.configure(sink.port, dns=f'nameservers = ["{server}"]')
+        documents.of("doctor", "--only", "dns", code=1)
 
     wrong = program.home / "wrong.toml"
     wrong.write_text('[smtp]\nhots = "127.0.0.1"\nport = 1\nencryption = "tls"\n')
@@ -108,6 +115,7 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     # A smarthost that is not there: what concerns the account.
     program.configure(1)
     documents.of("flush", code=69)
+    documents.of("doctor", "--skip", "dns", code=1)
     documents.of("test-connection", code=69)
     documents.of("test-send", "joe@example.com", code=69)
 

@@ -65,3 +65,15 @@ def test_status_and_lists_work_on_a_read_only_spool(program: Program, sink: Sink
     for arguments in (("status",), ("queue", "list"), ("flush", "--dry-run")):
         run = run_read_only(program, *arguments)
         assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(
+    not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested elsewhere"
+)
+def test_the_doctor_names_a_read_only_file_system(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    run = run_read_only(program, "doctor", "--only", "spool")
+    assert run.returncode == 1
+    assert f"{program.spool} cannot be written to: its file system is read-only" in run.stdout.decode()
+    assert f"mount -o remount,rw {program.spool}" in run.stdout.decode()

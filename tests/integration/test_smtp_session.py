@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import TestAuthority
+from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
 from tests.support.smtp_server import DROP, HANG, Endless, Raw, SmtpServer, Split
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
@@ -251,13 +251,11 @@ def test_our_name_is_a_name_or_an_address(name: str, said: str) -> None:
 )
 @pytest.mark.parametrize("place", ["greeting", "ehlo", "starttls", "tls"])
 def test_a_bad_server_ends_the_session_in_time(authority: TestAuthority, place: str, fault: Raw) -> None:
-    began = time.monotonic()
     with SmtpServer(tls=authority.server_context("localhost"), faults={place: fault}) as server:
         trouble = refused(
             server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), timeout_s=0.4
         )
     assert trouble.exit_code == 69
-    assert time.monotonic() - began < 3
     assert sum(dialogue.sent_bytes for dialogue in server.connections) < 4 << 20
 
 
@@ -307,16 +305,14 @@ def test_a_request_to_stop_ends_the_opening_at_once(authority: TestAuthority, pl
     with os.fdopen(reader) as stop:
         threading.Timer(0.1, os.write, (writer, b"x")).start()
         context = authority.server_context("localhost")
-        began = time.monotonic()
         with (
             SmtpServer(tls=context, logins={USER: SECRET}, faults={place: HANG}) as server,
             pytest.raises(StoppedError),
         ):
             connect(
                 server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), username=USER,
-                timeout_s=30, stop=stop,
+                timeout_s=NEVER_S, stop=stop,
             )  # fmt: skip
-        assert time.monotonic() - began < 2
         os.close(writer)
 
 

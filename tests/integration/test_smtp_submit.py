@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.never import NEVER_S
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
 from tests.support.smtp_server import DROP, HANG, Fault, Raw, SmtpServer, Wait
 from ucrmmail.message.outcome import Outcome, Scope, Stage
@@ -273,12 +274,10 @@ def test_the_reply_to_the_final_dot_has_a_time_of_its_own() -> None:
 
 
 def test_a_message_that_is_not_over_is_not_in_doubt_when_the_server_stops_reading() -> None:
-    began = time.monotonic()
     with SmtpServer(faults={"body": HANG}, extensions=["PIPELINING"]) as server:
         end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), timeout_s=0.3)
     assert feed.summary == {"1": "deferred"}
     assert not end.alive
-    assert time.monotonic() - began < 2.3
 
 
 @pytest.mark.parametrize(
@@ -404,12 +403,10 @@ def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place:
     reader, writer = os.pipe()
     with os.fdopen(reader) as stop, SmtpServer(faults={place: HANG}, extensions=["PIPELINING"]) as server:
         feed = ListFeed([transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), transaction("2")])
-        session = connect(server, stop=stop, timeout_s=30, pipelining=pipelining)
+        session = connect(server, stop=stop, timeout_s=NEVER_S, pipelining=pipelining)
         threading.Timer(0.1, os.write, (writer, b"x")).start()
-        began = time.monotonic()
         end = submit(session, feed)
         session.close()
-        assert time.monotonic() - began < 2
     os.close(writer)
     assert (end.trouble, end.alive) == (None, False)
     assert feed.summary == {"1": "returned"}
@@ -442,10 +439,10 @@ def test_a_server_that_lies_about_pipelining_is_left_in_time_with_the_remedy() -
 
 def test_a_whole_message_has_a_deadline_that_a_drip_of_replies_cannot_stretch() -> None:
     recipients = [f"user{number}@example.com" for number in range(200)]
-    began = time.monotonic()
     with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
         end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.1)
-    assert time.monotonic() - began < 3
+    # It is left long before the last recipient was asked for.
+    assert sum(command.startswith(b"RCPT") for command in server.commands) < len(recipients)
     assert set(feed.results("1").values()) == {"deferred"}
     assert not end.alive
 
@@ -477,8 +474,6 @@ def test_nothing_that_happens_at_quit_matters(reply: str) -> None:
 
 
 def test_quit_does_not_wait_long_for_a_server_that_hangs() -> None:
-    began = time.monotonic()
     with SmtpServer(faults={"quit": HANG}) as server:
-        _, feed = deliver(server)
+        _, feed = deliver(server, timeout_s=NEVER_S)
     assert feed.summary == {"1": "relayed"}
-    assert time.monotonic() - began < 4

@@ -65,6 +65,18 @@ def test_without_colour_or_with_a_dumb_terminal_there_are_no_control_sequences(p
         assert "\x1b[3" not in on_terminal(program, "queue", "list", env=env)
 
 
+def test_the_doctor_shows_a_table_and_below_it_commands_that_are_not_broken(program: Program) -> None:
+    program.configure(1)
+    seen = on_terminal(program, "doctor", "--only", "connection,schedule,queue", code=1)
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    assert "\x1b[1;31mfail" in seen
+    assert re.search(r"│ queue +│ ok +│ empty", plain)
+    behind = plain.partition("What to do:")[2]
+    assert re.search(r"^  schedule: \(crontab -l .*\) \| crontab -\r?$", behind, re.MULTILINE)
+    assert "2 failed, 0 warned, 1 hold." in behind
+    assert on_terminal(program, "doctor", "--only", "queue", "-q") == ""
+
+
 def test_a_reply_of_the_server_cannot_drive_the_terminal(program: Program, sink: Sink) -> None:
     sink.on_rcpt = lambda _address: "550 5.1.1 no \x1b]0;owned\x07 [bold]such[/bold] user"
     program.configure(sink.port)
@@ -84,6 +96,17 @@ def test_verdicts_on_the_dns_are_coloured_and_records_are_not_obeyed(program: Pr
     assert "\\x1b]52;c;eA==\\x07 [red]+all[/red]" in seen
     assert "\x1b]52" not in seen
     assert "\x1b" not in plain
+
+
+def test_many_domains_show_a_bar_that_is_gone_at_the_end(program: Program, tmp_path: Path) -> None:
+    with nsd(tmp_path, {"isp.example": ZONE}) as server:
+        program.configure(25, dns=f'nameservers = ["{server}"]')
+        names = [f"d{number}.isp.example" for number in range(20)]
+        seen = on_terminal(program, "check-dns", *names, "--only", "spf", code=1)
+        one = on_terminal(program, "check-dns", names[0], "--only", "spf", code=1)
+    assert "checking" in seen
+    assert "20/20" in seen
+    assert "checking" not in one
 
 
 @pytest.mark.parametrize("command", [("flush",), ("status",), ("queue", "list"), ("enqueue", "x.eml")])

@@ -46,13 +46,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
-    """Run NSD with these zone files (text by zone name) until the block ends."""
+def nsd(
+    directory: Path, zones: Mapping[str, str], *, address: str = "127.0.0.1", port: int = 0
+) -> Iterator[Nameserver]:
+    """Run NSD with these zone files (text by zone name) until the block ends; port 0 is a free one."""
     program = shutil.which("nsd") or "/usr/sbin/nsd"
-    port = free_port()
+    port = port or free_port()
     lines = [
         "server:",
-        f"  ip-address: 127.0.0.1@{port}",
+        f"  ip-address: {address}@{port}",
         '  username: ""',
         f'  zonesdir: "{directory}"',
         f'  pidfile: "{directory / "nsd.pid"}"',
@@ -65,7 +67,12 @@ def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
         "  control-enable: no",
     ]
     for number, (zone, text) in enumerate(zones.items()):
-        (directory / f"{number}.zone").write_text(text)
+        file = directory / f"{number}.zone"
+        file.write_text(text)
+        # NSD starts with what it could read of a zone, and a test would ask about something else than it says.
+        checker = shutil.which("nsd-checkzone") or "/usr/sbin/nsd-checkzone"
+        checked = subprocess.run([checker, zone, str(file)], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
         lines += ["zone:", f'  name: "{zone}"', f'  zonefile: "{number}.zone"']
     config = directory / "nsd.conf"
     config.write_text("\n".join(lines) + "\n")
@@ -73,21 +80,21 @@ def nsd(directory: Path, zones: Mapping[str, str]) -> Iterator[Nameserver]:
         [program, "-d", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         try:
-            _wait_until_it_answers(port, process)
-            yield Nameserver("127.0.0.1", port)
+            _wait_until_it_answers(address, port, process)
+            yield Nameserver(address, port)
         finally:
             process.terminate()
             process.wait(timeout=10)
 
 
-def _wait_until_it_answers(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_it_answers(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     query = dns.message.make_query("example.", "SOA").to_wire()
     for _ in range(100):
         if process.poll() is not None:
             break
         with socket.socket(type=socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
             asking.settimeout(0.1)
-            asking.connect(("127.0.0.1", port))
+            asking.connect((address, port))
             asking.send(query)
             asking.recv(4096)
             return
@@ -104,14 +111,16 @@ class Responder:
     queries: list[tuple[dns.message.Message, bool]] = field(default_factory=list)
     delay_s: float = 0.0
     most_at_once: int = 0
+    address: str = "127.0.0.1"
+    port: int = 0  # a free one
     _now: int = 0
 
     async def __aenter__(self) -> Nameserver:
-        port = free_port()
+        port = self.port or free_port()
         loop = asyncio.get_running_loop()
-        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=("127.0.0.1", port))
-        self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", port)
-        return Nameserver("127.0.0.1", port)
+        self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(self.address, port))
+        self._tcp = await asyncio.start_server(self._stream, self.address, port)
+        return Nameserver(self.address, port)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -190,7 +199,13 @@ def saying(*records: str, flags: int = dns.flags.RA) -> Behaviour:
 
 @contextlib.asynccontextmanager
 async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float = 0.0) -> AsyncIterator[Nameserver]:
-    """Serve a dictionary zone over UDP and TCP, each answer after a delay; a Status as a value becomes SERVFAIL.
+    """Serve a dictionary zone over UDP and TCP, each answer after a delay; see ``zone_behaviour``."""
+    async with Responder(zone_behaviour(records), delay_s=delay_s) as server:
+        yield server
+
+
+def zone_behaviour(records: Mapping[tuple[str, str], object]) -> Behaviour:
+    """Answer from a dictionary zone; a Status as a value becomes SERVFAIL.
 
     Text over 255 bytes is published as several strings.
     """
@@ -214,15 +229,14 @@ async def serving(records: Mapping[tuple[str, str], object], *, delay_s: float =
             owner = target
         if found.status is Status.FOUND:
             reply.answer.append(_rrset(owner, rdtype, found))
-        wire = reply.to_wire()
+        wire = reply.to_wire(max_size=65535)
         if not tcp and len(wire) > query.payload:
             reply = dns.message.make_response(query)
             reply.flags |= dns.flags.RA | dns.flags.TC
-            wire = reply.to_wire()
+            wire = reply.to_wire(max_size=65535)
         return wire
 
-    async with Responder(answer, delay_s=delay_s) as server:
-        yield server
+    return answer
 
 
 def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset:
@@ -237,6 +251,9 @@ def _rrset(owner: dns.name.Name, rdtype: str, answer: Answer) -> dns.rrset.RRset
     values: list[str] = [str(address) for address in answer.addresses if isinstance(address, IPv4Address | IPv6Address)]
     values += [f"{mx.preference} {_escaped(mx.exchange)}" for mx in answer.exchanges]
     values += [_escaped(host) for host in answer.hosts]
+    if (soa := answer.authority) is not None:
+        times = f"{soa.serial} {soa.refresh_s} {soa.retry_s} {soa.expire_s} {soa.minimum_s}"
+        values.append(f"{_escaped(soa.primary)} {_escaped(soa.mailbox)} {times}")
     return dns.rrset.from_text_list(owner, 300, "IN", rdtype, values)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Status, Text, Tlsa
+from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Srv, Status, Text, Tlsa
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -18,7 +18,7 @@ class Zone:
     A TXT value is a str, bytes, or a tuple of these for several strings in one record; a list holds several records.
     MX is ``(preference, exchange)``, A and AAAA are text, PTR, NS and CNAME are names. A ``Status`` as the value makes
     the question fail that way. A name with any record exists; all others are NXDOMAIN. CNAMEs are followed.
-    TLSA is ``(usage, selector, matching type, bytes)``, CAA ``(flags, tag, value)``, SOA ``(primary, mailbox, serial,
+    SRV is ``(priority, weight, port, target)``. TLSA is ``(usage, selector, matching type, bytes)``, CAA ``(flags, tag, value)``, SOA ``(primary, mailbox, serial,
     refresh, retry, expire, minimum)``. Answers about names in the ``signed`` zones ("." is the root itself) are
     authenticated.
     """
@@ -68,6 +68,8 @@ def _found(answer: Answer, values: Sequence[object]) -> Answer:
             return replace(answer, associations=tuple(Tlsa(*value) for value in values if isinstance(value, tuple)))
         case "CAA":
             return replace(answer, authorizations=tuple(Caa(*value) for value in values if isinstance(value, tuple)))
+        case "SRV":
+            return replace(answer, services=tuple(Srv(*value) for value in values if isinstance(value, tuple)))
         case "SOA":
             return replace(answer, authority=next(Soa(*value) for value in values if isinstance(value, tuple)))
         case _:

@@ -20,6 +20,7 @@ _TITLES = {
     "tlsrpt": "TLS reports",
     "dane": "DANE",
     "bimi": "BIMI",
+    "blocklist": "Blocklists",
     "domain": "The domain",
 }
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import NoInputError, UsageError
+from ucrmmail.errors import CannotCreateError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ipaddress import IPv4Address, IPv6Address
 
-    from ucrmmail.config.load import Config
-    from ucrmmail.dns.check import DomainReport, SendingAccount
-    from ucrmmail.dns.resolver import DnsResolver
+    from ucrmmail.cli.dns_work import Work
+    from ucrmmail.dns.check import DomainReport
+    from ucrmmail.dns.propagation import Propagation
 
 EXAMPLES = """\b
 Examples:
@@ -30,14 +28,11 @@ Examples:
   ucrmmail check-dns --message sent.eml
   ucrmmail check-dns --compare known.json --save known.json -q
   ucrmmail check-dns isp.example --zone > records.zone
+  ucrmmail check-dns isp.example --only spf --watch --expect 'v=spf1 mx -all'
   ucrmmail check-dns --explain spf-too-many-lookups"""
 
 _EX_TEMPFAIL = 75
-_AT_ONCE = 8
-# A run ends in time whatever servers do, and a long list of domains gets more of it.
-_RUN_S = 60.0
-_DOMAIN_S = 2.0
-_LARGEST_FILE = 1 << 26
+_WATCHED = frozenset({"spf", "dkim", "dmarc"})
 
 
 def check_dns(
@@ -104,251 +99,154 @@ def check_dns(
     plain: Annotated[bool, typer.Option("--plain", help="Plain lines without colour, also on a terminal.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
     zone: Annotated[bool, typer.Option("--zone", help="Print the proposed records as a zone file.")] = False,
+    panel: Annotated[
+        str,
+        typer.Option("--panel", metavar="NAME", help="Tell the steps for this DNS panel, such as cpanel."),
+    ] = "",
+    usual_blocklists: Annotated[
+        bool, typer.Option("--blocklists", help="Ask the usual blocklists about the domain and sending addresses.")
+    ] = False,
+    blocklist: Annotated[
+        list[str] | None, typer.Option("--blocklist", metavar="ZONE", help="Ask this blocklist. Repeatable.")
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait until all servers of the zone show good records.")
+    ] = False,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option("--expect", metavar="RECORD", help="With --watch: until this record is among them. Repeatable."),
+    ] = None,
+    watch_time: Annotated[
+        str, typer.Option("--watch-time", metavar="DURATION", help="With --watch: give up after this time.")
+    ] = "1h",
     explain: Annotated[
         str | None, typer.Option("--explain", metavar="CODE", help="Say what a finding means, and exit.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check SPF, DKIM and DMARC of your domains. Says what to publish when something is missing."""
-    import asyncio
-
-    from ucrmmail.output import dns_report
-
     if explain is not None:
         _explain(explain)
         return
+    import asyncio
+
+    from ucrmmail.cli import dns_scope, dns_work
+    from ucrmmail.output import dns_progress, dns_report
+
     config = invocation(context).config()
-    given = [*(domains or []), *_domains_in(file)]
-    resolver = _resolver(nameserver or list(config.words("dns.nameservers")), domains=len(given))
+    given = [*(domains or []), *dns_scope.domains_in(file)]
+    servers = nameserver or list(config.words("dns.nameservers"))
+    resolver = dns_scope.make_resolver(servers, domains=len(given))
+    spf_passed, dkim_passed = dns_scope.words(spf_pass), dns_scope.words(dkim_pass)
+    shown_panel = dns_scope.panel(panel)
     if message is not None:
         from ucrmmail.dns.case import judge_message
 
-        reports = [asyncio.run(judge_message(_read(message), _list(spf_pass), resolver, now=time.time()))]
+        reports = [asyncio.run(judge_message(dns_scope.read(message), spf_passed, resolver, now=time.time()))]
     elif ip is not None or header_from is not None:
-        reports = [
-            asyncio.run(
-                _judge(
-                    resolver,
-                    given,
-                    ip=ip,
-                    mail_from=mail_from,
-                    helo=helo,
-                    header_from=header_from,
-                    spf_pass=_list(spf_pass),
-                    dkim_pass=_list(dkim_pass),
-                )
-            )
-        ]
+        case = dns_work.Case(given, ip, mail_from, helo, header_from, spf_passed, dkim_passed)
+        reports = [asyncio.run(dns_work.judge(case, resolver))]
     else:
         if mail_from is not None or helo is not None:
             raise UsageError("--mail-from and --helo belong to --ip", remedy="give the client's address with --ip")
-        if spf_pass or dkim_pass:
+        if spf_passed or dkim_passed:
             raise UsageError("--spf-pass and --dkim-pass belong to --from", remedy="give the From address with --from")
-        checked = [_domain(name) for name in given] or _own_domains(config)
-        account = _account(config, selector or [])
         if private_key is not None and not selector:
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
-        reports = asyncio.run(_check(checked, account, resolver, _checks(only)))
+        if expect and not watch:
+            raise UsageError("--expect belongs to --watch", remedy="add --watch")
+        names = [dns_scope.domain(name) for name in given] or dns_scope.own_domains(config)
+        lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
+        work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
+        if watch:
+            wanted = _Watch(tuple(expect or ()), _seconds(watch_time), strict=strict, as_json=as_json)
+            _leave(_watch(names, replace(work, only=_WATCHED) if not only else work, servers, wanted))
+            return
+        with dns_progress.domains_done(len(names), shown=not as_json) as done:
+            reports = asyncio.run(dns_work.check_all(names, work, resolver, done))
         if flatten:
-            reports = asyncio.run(_flattened(reports, resolver))
+            reports = asyncio.run(dns_work.flattened(reports, resolver))
         if private_key is not None:
-            pem = _read(private_key)
-            reports = [_with_private_key(report, pem) for report in reports]
+            pem = dns_scope.read(private_key)
+            reports = [dns_work.with_private_key(report, pem) for report in reports]
     reports = [_without(report, frozenset(ignore or [])) for report in reports]
     found = reports
     if compare is not None:
         from ucrmmail.dns.baseline import decode, since
 
-        baseline = decode(_read(compare))
+        baseline = decode(dns_scope.read(compare))
         reports = [since(report, baseline) for report in reports]
     if as_json:
-        dns_report.show_document(reports)
+        dns_report.show_document(reports, shown_panel)
     elif zone:
         dns_report.show_zone(reports)
     else:
-        dns_report.show_reports(reports, plain=plain, quiet=quiet)
+        dns_report.show_reports(reports, panel=shown_panel, plain=plain, quiet=quiet)
     if save is not None:
         _save(save, found)
-    code = _exit_code(reports, strict=strict)
-    if code:
-        raise typer.Exit(code)
+    _leave(_exit_code(reports, strict=strict))
 
 
-# --- what is asked ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """Until when to watch; ``time_s`` in seconds."""
+
+    expected: tuple[str, ...]
+    time_s: float
+    strict: bool
+    as_json: bool
+
+    def is_enough(self, seen: Propagation) -> bool:
+        """Return whether all servers show what is wanted."""
+        return seen.is_settled(strict=self.strict)
 
 
-def _resolver(nameservers: Sequence[str], *, domains: int) -> DnsResolver:
-    from ucrmmail.clock import Clock
-    from ucrmmail.dns.nameserver import parse_nameserver
-    from ucrmmail.dns.resolver import DnsResolver
+def _watch(domains: Sequence[str], work: Work, nameservers: Sequence[str], wanted: _Watch) -> int:
+    """Watch the servers of the zones, and return the exit code."""
+    import asyncio
 
-    return DnsResolver(
-        [parse_nameserver(text) for text in nameservers], clock=Clock(), run_s=_RUN_S + domains * _DOMAIN_S
+    from ucrmmail.cli import dns_work
+    from ucrmmail.output import propagation
+
+    seen = asyncio.run(
+        dns_work.watch_all(
+            domains,
+            work,
+            nameservers,
+            expected=wanted.expected,
+            is_enough=wanted.is_enough,
+            time_s=wanted.time_s,
+            tell=(lambda _seen: None) if wanted.as_json else propagation.show_look,
+        )
     )
+    if wanted.as_json:
+        propagation.show_document(seen, strict=wanted.strict)
+    else:
+        propagation.show_end(seen, strict=wanted.strict)
+    if all(wanted.is_enough(each) for each in seen):
+        return 0
+    verdicts = {sight.report.verdict.value for each in seen for sight in each.sights}
+    return _EX_TEMPFAIL if verdicts <= {"error"} else 1
 
 
-def _list(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _domains_in(path: str | None) -> list[str]:
-    """Return the domains of a file: one a line, # begins a remark. Raises NoInputError."""
-    if path is None:
-        return []
-    lines = _read(path).decode("utf-8", "replace").splitlines()
-    return [name for line in lines if (name := line.partition("#")[0].strip())]
-
-
-def _domain(name: str) -> str:
-    """Return a domain as the DNS has it: lower case, A-labels, no final dot. Raises UsageError."""
-    from ucrmmail.config.texts import domain
+def _seconds(text: str) -> float:
+    """Return the seconds of ``--watch-time``. Raises UsageError."""
+    from ucrmmail.units import parse_duration
 
     try:
-        return domain(name.rpartition("@")[2].removesuffix("."))
+        return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"{name!r} is no domain: {error}", remedy="give a name such as isp.example") from None
+        raise UsageError(f"--watch-time: {error}") from None
 
 
-def _own_domains(config: Config) -> list[str]:
-    """Return the domains that mail of this account is sent for. Raises UsageError when none is known."""
-    named = list(config.words("dns.domains"))
-    if not named:
-        addresses = [config.text(f"addresses.{name}") for name in ("sender", "organization")]
-        if not any(addresses):
-            addresses = [config.text("smtp.username")]
-        named = [address.rpartition("@")[2].lower() for address in addresses if "@" in address]
-    if not named:
-        raise UsageError(
-            "no domain was given, and the configuration names none",
-            remedy="`ucrmmail check-dns DOMAIN`, or run `ucrmmail config set addresses.sender`",
-        )
-    return list(dict.fromkeys(_domain(name) for name in named))
-
-
-def _checks(only: str) -> frozenset[str]:
-    from ucrmmail.dns.check import CHECKS
-
-    wanted = frozenset(_list(only.lower()))
-    unknown = wanted - set(CHECKS)
-    if unknown:
-        raise UsageError(f"--only: {min(unknown)!r} is no check; there are {', '.join(CHECKS)}")
-    return wanted or frozenset(CHECKS)
-
-
-def _account(config: Config, selectors: Sequence[str]) -> SendingAccount:
-    from ucrmmail.dns.check import SendingAccount
-
-    return SendingAccount(
-        transport=config.text("smtp.transport"),
-        smarthost=config.text("smtp.host"),
-        sending_addresses=_sending_addresses(config.words("dns.sending_addresses")),
-        reverse_path=config.text("addresses.sender") or config.text("addresses.organization"),
-        selectors=tuple(selectors) or config.words("dns.dkim_selectors"),
-        helo_name=config.text("smtp.local_hostname"),
-        uses_tls=config.text("smtp.encryption") != "none" if config.text("smtp.host") else None,
-    )
-
-
-def _sending_addresses(networks: Sequence[str]) -> tuple[IPv4Address | IPv6Address, ...]:
-    """Return the addresses to evaluate: of a network the first and the last host."""
-    from ipaddress import ip_network
-
-    found: dict[IPv4Address | IPv6Address, None] = {}
-    for text in networks:
-        network = ip_network(text, strict=False)
-        hosts = (network[0], network[-1]) if network.num_addresses <= 2 else (network[1], network[-2])
-        found.update(dict.fromkeys(hosts))
-    return tuple(found)
-
-
-# --- the checks -------------------------------------------------------------------------------------------------------
-
-
-async def _check(
-    domains: Sequence[str], account: SendingAccount, resolver: DnsResolver, only: frozenset[str]
-) -> list[DomainReport]:
-    import asyncio
-
-    from ucrmmail.clock import Clock
-    from ucrmmail.dns.check import check_domain
-    from ucrmmail.dns.https import HttpsFetcher
-
-    fetcher = HttpsFetcher(clock=Clock())
-    random_label = f"ucrmmail-{os.urandom(6).hex()}"
-    at_once = asyncio.Semaphore(_AT_ONCE)
-
-    async def check(domain: str) -> DomainReport:
-        async with at_once:
-            return await check_domain(
-                domain, account, resolver, fetcher, only=only, random_label=random_label, now=time.time()
-            )
-
-    return list(await asyncio.gather(*(check(domain) for domain in domains)))
-
-
-async def _flattened(reports: Sequence[DomainReport], resolver: DnsResolver) -> list[DomainReport]:
-    """Add the records without includes to what is proposed; the danger is named beside them."""
-    import asyncio
-    from dataclasses import replace
-
-    from ucrmmail.dns.spf_flatten import flatten
-
-    proposed = await asyncio.gather(*(flatten(report.domain, resolver) for report in reports))
-    return [
-        replace(report, proposals=(*report.proposals, *more)) for report, more in zip(reports, proposed, strict=True)
-    ]
-
-
-async def _judge(
-    resolver: DnsResolver,
-    domains: Sequence[str],
-    *,
-    ip: str | None,
-    mail_from: str | None,
-    helo: str | None,
-    header_from: str | None,
-    spf_pass: Sequence[str],
-    dkim_pass: Sequence[str],
-) -> DomainReport:
-    """Give the results of SPF and DMARC for one case; malformed names have results too, and are no usage errors."""
-    from ucrmmail.dns.case import judge_dmarc, judge_spf, together
-
-    if len(domains) > 1:
-        raise UsageError("--ip and --from are about one domain", remedy="run the command for each domain")
-    domain = domains[0] if domains else ""
-    spf = None
-    if ip is not None:
-        if mail_from is None:
-            mail_from = f"postmaster@{domain}" if domain else ""
-        if not mail_from and not helo:
-            raise UsageError("--ip needs to know for whom", remedy="add DOMAIN, --mail-from or --helo")
-        spf = await judge_spf(_address(ip), mail_from, helo or mail_from.rpartition("@")[2], resolver, now=time.time())
-    dmarc = None
-    if header_from is not None:
-        passed = [*spf_pass, *([spf.domain] if spf is not None and spf.passes else [])]
-        dmarc = await judge_dmarc(header_from, passed, dkim_pass, resolver)
-    return together(spf, dmarc)
-
-
-def _with_private_key(report: DomainReport, pem: bytes) -> DomainReport:
-    """Add for each selector whether its record belongs to the private key. Raises DataError."""
-    from dataclasses import replace
-
-    from ucrmmail.dns.dkim_private import judge_private_key
-
-    results = report.dkim.selectors if report.dkim is not None else ()
-    told = [
-        judge_private_key(pem, f"{result.selector}._domainkey.{report.domain}", result.record)
-        for result in results
-        if result.record
-    ]
-    return replace(report, findings=(*report.findings, *told))
+def _leave(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
 
 
 def _save(path: str, reports: Sequence[DomainReport]) -> None:
     """Write the baseline, in one step. Raises CannotCreateError."""
     from ucrmmail.dns.baseline import encode
-    from ucrmmail.errors import CannotCreateError
     from ucrmmail.files import replace_file
 
     try:
@@ -357,32 +255,7 @@ def _save(path: str, reports: Sequence[DomainReport]) -> None:
         raise CannotCreateError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _read(path: str) -> bytes:
-    """Return the content of a file, or of standard input for ``-``. Raises NoInputError."""
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read(_LARGEST_FILE)
-        with open(path, "rb") as file:
-            return file.read(_LARGEST_FILE)
-    except OSError as error:
-        raise NoInputError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _address(text: str) -> IPv4Address | IPv6Address:
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(text)
-    except ValueError:
-        raise UsageError(f"--ip: {text!r} is no IP address", remedy="such as 192.0.2.25 or 2001:db8::25") from None
-
-
-# --- what is told -----------------------------------------------------------------------------------------------------
-
-
 def _without(report: DomainReport, codes: frozenset[str]) -> DomainReport:
-    from dataclasses import replace
-
     return replace(report, findings=tuple(found for found in report.findings if found.code not in codes))
 
 

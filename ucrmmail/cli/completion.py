@@ -118,6 +118,12 @@ def _stores(_words: Sequence[str], _current: str) -> Iterator[tuple[str, str]]:
     yield "command", "the program of credentials.command"
 
 
+def _checks(_words: Sequence[str], _current: str) -> Iterator[tuple[str, str]]:
+    from ucrmmail.doctor.check import CHECKS
+
+    yield from CHECKS.items()
+
+
 def _addresses(words: Sequence[str], _current: str) -> Iterator[tuple[str, str]]:
     """Yield the addresses that are configured."""
     from ucrmmail.config.schema import KEYS
@@ -150,6 +156,7 @@ KINDS: dict[str, Callable[[Sequence[str], str], Iterator[tuple[str, str]]]] = {
     "state": _states,
     "priority": _priorities,
     "store": _stores,
+    "check": _checks,
     "address": _addresses,
     "domain": _domains,
 }

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
-  ucrmmail config set smtp.transport gmail
-  ucrmmail config set smtp.password
+  ucrmmail setup
+  ucrmmail doctor
   ucrmmail test-send me@example.com
   ucrmmail flush --dry-run
   ucrmmail queue list
@@ -81,6 +81,12 @@ def _top(
         context.fail("Missing command.")
 
 
+def _add_setup(app: typer.Typer) -> None:
+    from ucrmmail.cli.setup import EXAMPLES, setup
+
+    app.command(epilog=EXAMPLES)(setup)
+
+
 def _add_config(app: typer.Typer) -> None:
     from ucrmmail.cli import config
 
@@ -109,6 +115,12 @@ def _add_test_send(app: typer.Typer) -> None:
     from ucrmmail.cli.test_send import EXAMPLES, test_send
 
     app.command("test-send", epilog=EXAMPLES)(test_send)
+
+
+def _add_doctor(app: typer.Typer) -> None:
+    from ucrmmail.cli.doctor import EXAMPLES, doctor
+
+    app.command(epilog=EXAMPLES)(doctor)
 
 
 def _add_check_dns(app: typer.Typer) -> None:
@@ -143,12 +155,14 @@ def _add_status(app: typer.Typer) -> None:
 
 # In the order of an administrator's day, which is the order of --help.
 _ADD: dict[str, Callable[[typer.Typer], None]] = {
+    "setup": _add_setup,
     "config": _add_config,
     "credentials": _add_credentials,
     "login": _add_login,
     "test-connection": _add_test_connection,
     "test-send": _add_test_send,
     "check-dns": _add_check_dns,
+    "doctor": _add_doctor,
     "enqueue": _add_enqueue,
     "flush": _add_flush,
     "queue": _add_queue,

@@ -241,7 +241,6 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
 
 def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
     """Return how the smarthost is reached, and what tells that the settings changed."""
-    from ucrmmail.delivery.account import settings_mark
     from ucrmmail.delivery.flush import Account
     from ucrmmail.smtp.session import Session, open_session
 
@@ -252,14 +251,21 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
             smarthost_of(config), secret=login.secret, after_refusal=login.after_refusal, clock=clock, stop=stop
         )
 
-    keys = ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication", "oauth.client_id", "oauth.tenant")
-    settings = [config.text(key) for key in keys]
     return Account(
         connect=connect,
         secret=login.mark,
-        settings_mark=settings_mark(settings, config.integer("smtp.port"), config.text("smtp.ca_file")),
+        settings_mark=settings_mark_of(config),
         state_path=f"{config.text('spool.directory')}/account.json",
     )
+
+
+def settings_mark_of(config: Config) -> str:
+    """Return what changes when the settings that decide a login change."""
+    from ucrmmail.delivery.account import settings_mark
+
+    keys = ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication", "oauth.client_id", "oauth.tenant")
+    settings = [config.text(key) for key in keys]
+    return settings_mark(settings, config.integer("smtp.port"), config.text("smtp.ca_file"))
 
 
 def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes], str]:

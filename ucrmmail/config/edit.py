@@ -27,10 +27,10 @@ from ucrmmail.errors import ConfigError, PermissionDeniedError, TemporaryError, 
 from ucrmmail.files import Locked, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from ucrmmail.config.kinds import Written
-    from ucrmmail.config.load import Examination
+    from ucrmmail.config.load import Config, Examination
     from ucrmmail.config.location import Location
 
 
@@ -60,6 +60,41 @@ def set_value(location: Location, key: str, written: Written) -> Change:
         return _with_key(text, table, name, written)
 
     return _change(location, change)
+
+
+def change_values(location: Location, values: Mapping[str, Written | None]) -> Change:
+    """Set several keys in one step, and take those out whose value is None: all of them are changed, or none.
+
+    Raises as ``set_value`` does.
+    """
+    return _change(location, lambda text: _with_values(text, values))
+
+
+def preview_values(location: Location, values: Mapping[str, Written | None]) -> Config:
+    """Return the configuration as it would be after ``change_values``; nothing is written.
+
+    Raises ConfigError when it would not be valid, and what reading the file raises.
+    """
+    before = read_file(location.path, location.euid) or b""
+    parse(before, location.path)
+    found = examine_bytes(
+        _keeping_line_ends(before.decode(), lambda text: _with_values(text, values)).encode(), location
+    )
+    if found.problems:
+        raise problems_error(location.path, found.problems)
+    return found.config
+
+
+def _with_values(text: str, values: Mapping[str, Written | None]) -> str:
+    for key, written in values.items():
+        table, _, name = key.partition(".")
+        if written is None:
+            text = _without_key(text, table, name)
+        elif text.strip():
+            text = _with_key(text, table, name, written)
+        else:
+            text += tomli_w.dumps({table: {name: written}})
+    return text
 
 
 def unset_value(location: Location, key: str) -> Change:

@@ -136,7 +136,7 @@ class Config:
         return ConfigError(
             "no smarthost is configured",
             why=f"{self.path}: {there}",
-            remedy="`ucrmmail config set smtp.transport gmail` (see `ucrmmail config presets`), or"
+            remedy="`ucrmmail setup`; or `ucrmmail config set smtp.transport gmail` (see `ucrmmail config presets`), or"
             " `ucrmmail config set smtp.host mail.isp.example`",
         )
 

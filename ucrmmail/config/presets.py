@@ -43,7 +43,8 @@ class Limits:
 class Preset:
     """How a provider's submission service is reached; ``username`` is set where it is the same for everyone.
 
-    ``login`` says what to give as the username, ``note`` what a newcomer stumbles over.
+    ``login`` says what to give as the username, ``note`` what a newcomer stumbles over, and ``app_page`` where an
+    app password is made.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Preset:
     login: str = ADDRESS
     limits: Limits | None = None
     note: str = ""
+    app_page: str = ""
 
 
 PRESETS: tuple[Preset, ...] = (
@@ -68,6 +70,7 @@ PRESETS: tuple[Preset, ...] = (
         limits=Limits(500, "24h", "a free account; Google Workspace allows 2000", count="recipients"),
         login="you@gmail.com",
         note="needs an app password (the account needs 2-Step Verification) or `ucrmmail login`",
+        app_page="https://myaccount.google.com/apppasswords",
     ),
     Preset(
         "microsoft365",
@@ -120,6 +123,8 @@ PRESETS: tuple[Preset, ...] = (
         limits=Limits(1000, "24h", "every account", count="recipients"),
         login="you@icloud.com",
         note="needs an app-specific password",
+        # https://support.apple.com/102654
+        app_page="https://account.apple.com, Sign-In and Security",
     ),
     Preset(
         "fastmail",

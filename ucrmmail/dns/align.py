@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.dns.dmarc import DmarcResult, evaluate
+from ucrmmail.dns.dmarc import DmarcResult, evaluate, organization_of
 from ucrmmail.dns.finding import Finding, Severity, reason
 
 if TYPE_CHECKING:
@@ -44,6 +44,9 @@ CODES: dict[str, str] = {
     "align-unknown": "It could not be found out whether mail of this account passes DMARC: the DNS did not answer, or"
     " no sending address is known (dns.sending_addresses) and no DKIM key was found.",
     "align-not-asked": "The domain has no DMARC policy that holds, so no receiver asks for alignment yet.",
+    "align-sender": "Mail of this account has a Sender of another organization than that of From (addresses.sender)."
+    " DMARC looks at From alone, so that it passes or fails regardless; some programs show such mail as sent on behalf"
+    " of From. RFC 9989 section 4.1.",
     "align-consumer-domain": "The From domain belongs to a consumer mail service, and the mail leaves through another"
     " server. Only the service itself can authenticate it; others refuse it. Use a domain of your own in From.",
 }
@@ -51,11 +54,19 @@ CODES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class AlignReport:
-    """The conclusion: ``aligned`` is None when it is not known, or not asked for."""
+    """The conclusion for mail with ``header_from`` in From: ``aligned`` is None when it is not known, or not asked for.
+
+    ``envelope_domain`` is that of the reverse-path, ``sender_domain`` that of Sender ("" without one), and
+    ``sender_aligns`` whether it is of the same organization as From (None: not known).
+    """
 
     aligned: bool | None
     result: DmarcResult
     findings: tuple[Finding, ...]
+    header_from: str = ""
+    envelope_domain: str = ""
+    sender_domain: str = ""
+    sender_aligns: bool | None = None
 
 
 def found(code: str, severity: Severity, subject: str, what: str, remedy: str = "") -> Finding:
@@ -71,24 +82,44 @@ async def check_alignment(
     spf_passes: bool | None,
     dkim_signs: bool | None,
     transport: str,
+    sender_domain: str = "",
 ) -> AlignReport:
     """Return what DMARC makes of mail with ``domain`` in From.
 
     ``envelope_domain`` is that of the reverse-path, and ``spf_passes`` whether SPF passes for it; ``dkim_signs``
-    whether a key is there with which the domain signs; None stands for not known.
+    whether a key is there with which the domain signs; None stands for not known. ``sender_domain`` is that of the
+    Sender field, "" when the mail has none.
     """
     service = _CONSUMER_DOMAINS.get(domain)
     if service is not None and service != transport:
         what = f"mail from {domain} leaves through another server than that of its service"
         refused = found("align-consumer-domain", Severity.FAIL, domain, what, "use a domain of your own in From")
-        return AlignReport(False, DmarcResult("fail"), (refused,))
+        return AlignReport(False, DmarcResult("fail"), (refused,), domain, envelope_domain, sender_domain)
     spf = [envelope_domain] if spf_passes else []
     dkim = [domain] if dkim_signs else []
     result = await evaluate(domain, spf, dkim, resolver)
     known = spf_passes is not None and dkim_signs is not None
     finding = _conclusion(domain, envelope_domain, result, known=known)
     aligned = {"pass": True, "fail": False if known else None}.get(result.result)
-    return AlignReport(aligned, result, (finding,))
+    sender_aligns, told = await _of_sender(domain, sender_domain, result, resolver)
+    return AlignReport(
+        aligned, result, (finding, *told), domain, envelope_domain, sender_domain, sender_aligns=sender_aligns
+    )
+
+
+async def _of_sender(
+    domain: str, sender_domain: str, result: DmarcResult, resolver: Resolver
+) -> tuple[bool | None, tuple[Finding, ...]]:
+    """Return whether Sender is of the organization that From is of, and what to tell when it is not."""
+    if not sender_domain or sender_domain == domain:
+        return True if sender_domain else None, ()
+    organization = await organization_of(sender_domain, resolver)
+    if not organization or not result.org_domain:
+        return None, ()
+    if organization == result.org_domain:
+        return True, ()
+    what = f"mail from {domain} has a Sender of {sender_domain}; DMARC does not look at it"
+    return False, (found("align-sender", Severity.INFO, domain, what, f"set addresses.sender to one of {domain}"),)
 
 
 def _conclusion(domain: str, envelope_domain: str, result: DmarcResult, *, known: bool) -> Finding:
@@ -96,7 +127,8 @@ def _conclusion(domain: str, envelope_domain: str, result: DmarcResult, *, known
     by_dkim = f"DKIM by d={domain}" if result.dkim_aligned else ""
     match result.result:
         case "temperror":
-            return found("align-unknown", Severity.ERROR, domain, f"the DNS did not answer: {result.detail}")
+            what = f"the DNS did not answer: {result.detail}"
+            return found("align-unknown", Severity.ERROR, domain, what, "run the check again later")
         case "none":
             return found("align-not-asked", Severity.INFO, domain, "no policy asks for alignment")
         case "pass" if by_spf and by_dkim:

@@ -24,6 +24,7 @@ class Status(StrEnum):
     REFUSED = "refused"
     TIMEOUT = "no answer in time"
     MALFORMED = "malformed answer"
+    REFERRED = "the server refers to others"  # it does not resolve for us: RFC 1034 section 4.3.1
 
     @property
     def is_known(self) -> bool:
@@ -71,6 +72,16 @@ class Caa:
 
 
 @dataclass(frozen=True, slots=True)
+class Srv:
+    """A service of a domain (RFC 2782); the target "." means that there is none."""
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Soa:
     """A zone's start of authority (RFC 1035 section 3.3.13); times in seconds."""
 
@@ -103,6 +114,7 @@ class Answer:
     hosts: tuple[str, ...] = ()
     associations: tuple[Tlsa, ...] = ()
     authorizations: tuple[Caa, ...] = ()
+    services: tuple[Srv, ...] = ()
     authority: Soa | None = None
     aliases: tuple[str, ...] = ()
     authenticated: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.dns.align import check_alignment
 from ucrmmail.dns.bimi import check_bimi
+from ucrmmail.dns.blocklist import check_blocklists
 from ucrmmail.dns.dane import check_dane
 from ucrmmail.dns.dkim_check import check_dkim
 from ucrmmail.dns.dmarc_check import check_dmarc
@@ -20,19 +21,22 @@ from ucrmmail.dns.finding import Severity, verdict
 from ucrmmail.dns.helo import check_helo
 from ucrmmail.dns.mta_sts import check_mta_sts
 from ucrmmail.dns.mx import check_mx
-from ucrmmail.dns.providers import provider_of
+from ucrmmail.dns.providers import provider_of, selectors_of
 from ucrmmail.dns.ptr import check_ptr
 from ucrmmail.dns.requirements import Facts, Requirement, requirements
 from ucrmmail.dns.spf import SpfVerdict
 from ucrmmail.dns.spf_check import check_spf
+from ucrmmail.dns.spf_record import is_spf
 from ucrmmail.dns.tls_rpt import check_tls_rpt
+from ucrmmail.dns.zone import NO_ZONE, Zone, find_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
     from ucrmmail.dns.align import AlignReport
     from ucrmmail.dns.answer import Resolver
+    from ucrmmail.dns.blocklist import Blocklist
     from ucrmmail.dns.dkim_check import DkimReport
     from ucrmmail.dns.dmarc_check import DmarcReport
     from ucrmmail.dns.finding import Finding, Proposal
@@ -59,14 +63,16 @@ class SendingAccount:
 
     ``transport`` is the provider's name ("smtp" for a smarthost of one's own), ``smarthost`` its host name or address,
     ``sending_addresses`` are those that mail reaches receivers from (empty: not known), ``reverse_path`` the address
-    that bounces go to ("" when the From address serves), ``selectors`` those that must have a DKIM key, ``helo_name``
-    what our own server calls itself ("": a provider's sends).
+    that bounces go to ("" when the From address serves), ``sender`` that of the Sender field ("": the mail has none),
+    ``selectors`` those that must have a DKIM key, ``helo_name`` what our own server calls itself ("": a provider's
+    sends), ``uses_tls`` whether mail leaves with TLS (None: not known).
     """
 
     transport: str = "smtp"
     smarthost: str = ""
     sending_addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     reverse_path: str = ""
+    sender: str = ""
     selectors: tuple[str, ...] = ()
     helo_name: str = ""
     uses_tls: bool | None = None
@@ -76,7 +82,8 @@ class SendingAccount:
 class DomainReport:
     """What was found for one domain; a check that was not asked for is None.
 
-    ``gone`` names what an earlier check found and this one did not: see ``baseline``.
+    ``gone`` names what an earlier check found and this one did not: see ``baseline``. ``zone`` is looked for only when
+    there is something to publish in it.
     """
 
     domain: str
@@ -88,6 +95,7 @@ class DomainReport:
     align: AlignReport | None = None
     requirements: tuple[Requirement, ...] = ()
     gone: tuple[str, ...] = ()
+    zone: Zone = NO_ZONE
 
     @property
     def verdict(self) -> Severity:
@@ -104,11 +112,13 @@ async def check_domain(
     only: frozenset[str],
     random_label: str,
     now: float,
+    blocklists: Sequence[Blocklist] = (),
 ) -> DomainReport:
     """Check one domain.
 
     ``only`` names the checks to show; what a check needs of another is found out without being shown. ``random_label``
-    is a name that nobody has published, ``now`` in seconds since the epoch.
+    is a name that nobody has published, ``now`` in seconds since the epoch. ``blocklists`` are asked when there are
+    any: whoever runs one learns who asks about whom.
     """
     asked = _Asked(account, resolver, now)
     spf, dkim, dmarc, neighbours = await asyncio.gather(
@@ -126,6 +136,8 @@ async def check_domain(
             domain, resolver, policy=dmarc.policy, org_domain=dmarc.org_domain, fetcher=fetcher
         )
     shown = [report for name, report in reports.items() if report is not None and name in only]
+    if blocklists:
+        shown.append(await check_blocklists(domain, account.sending_addresses, resolver, lists=blocklists))
     report = DomainReport(
         domain,
         tuple(finding for report in shown for finding in report.findings),
@@ -135,6 +147,8 @@ async def check_domain(
         dmarc=dmarc if "dmarc" in only else None,
         align=aligned,
     )
+    if report.proposals:
+        report = replace(report, zone=await find_zone(domain, resolver))
     if not only >= set(CORE):
         return report
     return replace(report, requirements=requirements(_facts(account, report, reports["ptr"])))
@@ -213,13 +227,22 @@ class _Asked:
     async def dkim(self, domain: str, random_label: str) -> DkimReport:
         """Check the keys of the account's selectors, of its provider, or those in common use."""
         account = self.account
+        hints = () if account.selectors else selectors_of(await self._hosts_around(domain))
         return await check_dkim(
             domain,
             self.resolver,
             selectors=account.selectors,
             transport=account.transport,
+            hints=hints,
             random_label=random_label,
         )
+
+    async def _hosts_around(self, domain: str) -> tuple[str, ...]:
+        """Return the exchanges of a domain and what its SPF record includes: they tell whom it sends with."""
+        mx, txt = await asyncio.gather(self.resolver.query(domain, "MX"), self.resolver.query(domain, "TXT"))
+        terms = [part for text in txt.texts if is_spf(text.joined) for part in text.joined.decode("latin-1").split(" ")]
+        included = [term.partition(":")[2] for term in terms if term.lower().startswith("include:")]
+        return (*(each.exchange.lower() for each in mx.exchanges), *(name.lower() for name in included))
 
     async def alignment(self, domain: str, spf: SpfReport, dkim: DkimReport) -> AlignReport:
         """Conclude what DMARC makes of the account's mail with this domain in From."""
@@ -232,6 +255,7 @@ class _Asked:
             spf_passes=_passes(of_envelope, self.account),
             dkim_signs=_signs(dkim),
             transport=self.account.transport,
+            sender_domain=self.account.sender.rpartition("@")[2].lower(),
         )
 
 

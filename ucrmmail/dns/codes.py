@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dns import (
     align,
     bimi,
+    blocklist,
     case,
     dane,
     dkim_check,
@@ -41,4 +42,5 @@ CODES: Mapping[str, str] = {
     **dane.CODES,
     **bimi.CODES,
     **domain.CODES,
+    **blocklist.CODES,
 }

@@ -63,6 +63,9 @@ CODES: dict[str, str] = {
     " -pubout` prints it, for Ed25519 32 bytes.",
     "dkim-short-key": "RSA keys of less than 1024 bits can be broken; receivers treat such signatures as missing."
     " RFC 8301 section 3.2.",
+    "dkim-exponent": "The public exponent of the RSA key is smaller than 65537. Signatures of such keys can be forged"
+    " where a receiver verifies carelessly, and some refuse them. Make a new key under a new selector: every current"
+    " tool takes 65537. RFC 8017 section 3.1.",
     "dkim-weak-key": "RSA keys of 1024 bits are accepted, and within reach of a state. 2048 bits are advised, under a"
     " new selector so that mail on its way still verifies. RFC 8301 section 3.2.",
     "dkim-ed25519-only": "Only Ed25519 keys were found. Many receivers cannot verify them yet: sign with an RSA key"
@@ -103,16 +106,23 @@ def found(code: str, severity: Severity, subject: str, what: str, remedy: str = 
 
 
 async def check_dkim(
-    domain: str, resolver: Resolver, *, selectors: Sequence[str], transport: str, random_label: str
+    domain: str,
+    resolver: Resolver,
+    *,
+    selectors: Sequence[str],
+    transport: str,
+    random_label: str,
+    hints: Sequence[str] = (),
 ) -> DkimReport:
     """Check the keys of a domain.
 
-    ``selectors`` must have one. ``transport`` is the provider's name, whose selectors are asked besides; when neither
-    gives a key, those in common use are. ``random_label`` is a name that nobody can have published: if it is answered,
-    a wildcard record answers for every name.
+    ``selectors`` must have one. ``transport`` is the provider's name, whose selectors are asked besides; without
+    ``selectors`` so are ``hints`` and those in common use. ``random_label`` is a name that nobody can have published:
+    if it is answered, a wildcard record answers for every name.
     """
     wanted = tuple(dict.fromkeys(selector.lower() for selector in selectors))
-    guessed = tuple(s for s in provider_of(transport).selectors if s not in wanted)
+    guesses = dict.fromkeys((*provider_of(transport).selectors, *hints))
+    guessed = tuple(s for s in guesses if s not in wanted)
     common = () if wanted else tuple(s for s in COMMON_SELECTORS if s not in guessed)
     names = (random_label, *wanted, *guessed, *common)
     answers = await asyncio.gather(*(resolver.query(f"{name}._domainkey.{domain}", "TXT") for name in names))

@@ -17,6 +17,8 @@ from ucrmmail.dns.finding import Mark, Severity
 
 LEAST_BITS = 1024
 ADVISED_BITS = 2048
+# NIST SP 800-56B and every current tool; a smaller one makes forged padding easy (CVE-2006-4339 and its like).
+_ADVISED_EXPONENT = 65537
 _ED25519_BYTES = 32
 _MOST_TAGS = 50
 # A TXT record holds strings of at most 255 bytes: where a panel cut off the rest, the one string has exactly that.
@@ -250,6 +252,9 @@ def _rsa_bits(text: str, key: _Tag, data: bytes, notes: _Notes) -> int:
         notes.add(key, "dkim-not-a-key", what, "publish what `openssl pkey -pubout` prints")
         return 0
     bits = public.key_size
+    if (exponent := public.public_numbers().e) < _ADVISED_EXPONENT:
+        what = f"the public exponent is {exponent}; signatures can be forged where they are verified carelessly"
+        notes.add(key, "dkim-exponent", what, "make a key with the exponent 65537", Severity.WARN)
     if bits < LEAST_BITS:
         what = f"the key has {bits} bits; receivers refuse less than 1024 (RFC 8301)"
         notes.add(key, "dkim-short-key", what, "make one of 2048 bits")

@@ -181,6 +181,14 @@ async def evaluate(
     )
 
 
+async def organization_of(domain: str, resolver: Resolver) -> str:
+    """Return the organizational domain (section 4.10.2); "" when the DNS did not answer."""
+    try:
+        return (await walk(domain, resolver)).organizational_domain
+    except UnansweredError:
+        return ""
+
+
 async def _aligned(author: Walk, domains: Sequence[str], resolver: Resolver, *, strict: bool) -> tuple[str, ...]:
     verdicts = await asyncio.gather(*(_aligns(author, domain, resolver, strict=strict) for domain in domains))
     return tuple(domain for domain, aligns in zip(domains, verdicts, strict=True) if aligns)

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
-from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, walk
+from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, organization_of, walk
 from ucrmmail.dns.dmarc_record import KNOWN, POLICIES, REMOVED, is_dmarc
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity, reason
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _RFC = "RFC 9989"
 # Shown of a record that is no DMARC record.
+_VERSION_LATE = re.compile(r";\s*v\s*=\s*dmarc1\s*(?:;|\Z)", re.IGNORECASE)
 _LONGEST_SHOWN = 300
 
 CODES: dict[str, str] = {
@@ -201,7 +203,8 @@ def _strays(domain: str, answer: Answer) -> list[Finding]:
 
 def _looks_like_dmarc(text: str) -> bool:
     squeezed = "".join(character for character in text.lower()[:40] if character.isalnum())
-    return squeezed.startswith(("vdmarc", "dmarc"))
+    # A version that is not the first tag is none (RFC 9989 section 4.7).
+    return squeezed.startswith(("vdmarc", "dmarc")) or _VERSION_LATE.search(text) is not None
 
 
 async def _wrong_names(domain: str, apex: Answer, resolver: Resolver) -> list[Finding]:
@@ -394,15 +397,8 @@ async def _takes_reports(name: str, organization: str, destination: str, resolve
     if destination in (organization, name) or destination.endswith("." + organization):
         return True
     permission, walked = await asyncio.gather(
-        resolver.query(f"{name}._report._dmarc.{destination}", "TXT"), _organization_of(destination, resolver)
+        resolver.query(f"{name}._report._dmarc.{destination}", "TXT"), organization_of(destination, resolver)
     )
     if walked == organization or dmarc_texts(permission):
         return True
     return False if permission.status.is_known else None
-
-
-async def _organization_of(domain: str, resolver: Resolver) -> str:
-    try:
-        return (await walk(domain, resolver)).organizational_domain
-    except UnansweredError:
-        return ""

@@ -14,6 +14,7 @@ from ucrmmail.dns.answer import Status
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name, validates
 from ucrmmail.dns.spf_lint import is_unroutable
+from ucrmmail.dns.zone import begins_zone, names_above
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.dns.answer import Answer, Caa, Resolver, Soa
 
-# Names looked at above the domain, the shortest ones, and nameservers of its zone.
-_MOST_NAMES = 7
+# Nameservers looked at.
 MOST_NAMESERVERS = 20
 _MOST_CAA = 10
 _DAY_S = 86_400
@@ -97,10 +97,7 @@ class DomainReport:
 
 async def check_domain(domain: str, resolver: Resolver) -> DomainReport:
     """Return the audit of the zone that holds the domain."""
-    labels = domain.split(".")
-    # The last label alone is a registry's zone, never the domain's own, unless it is the domain.
-    names = [".".join(labels[at:]) for at in range(max(1, len(labels) - 1))]
-    names = [names[0], *names[1:][-_MOST_NAMES:]]
+    names = names_above(domain)
     (alias, *caa), starts = await asyncio.gather(
         asyncio.gather(resolver.query(domain, "CNAME"), *(resolver.query(name, "CAA") for name in names)),
         asyncio.gather(*(resolver.query(name, "SOA") for name in names)),
@@ -117,8 +114,7 @@ async def check_domain(domain: str, resolver: Resolver) -> DomainReport:
     for answer in starts:
         if not answer.status.is_known:
             return DomainReport(domain, findings=(*findings, _found.unanswered("domain-error", answer)))
-        # An alias leads to the SOA of another zone.
-        if answer.authority is not None and not answer.aliases:
+        if answer.authority is not None and begins_zone(answer):
             return await _of_zone(domain, answer, answer.authority, caa, resolver, before=findings)
     what = f"neither {domain} nor a name above it begins a zone"
     remedy = "look at the delegation of the domain"

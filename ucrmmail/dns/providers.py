@@ -7,6 +7,10 @@ Brevo, Mailjet and Resend use a bounce domain of theirs, or a subdomain that a C
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +68,44 @@ COMMON_SELECTORS = (
 def provider_of(transport: str) -> Provider:
     """Return what is known of the provider behind ``smtp.transport``; nothing for a smarthost of one's own."""
     return PROVIDERS.get(transport, Provider())
+
+
+# What the exchanges and SPF includes of a domain end in, and under which selectors those services sign.
+_HINTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("google.com", PROVIDERS["gmail"].selectors),
+    ("googlemail.com", PROVIDERS["gmail"].selectors),
+    ("protection.outlook.com", PROVIDERS["microsoft365"].selectors),
+    ("mx.microsoft", PROVIDERS["microsoft365"].selectors),
+    ("zoho.com", PROVIDERS["zoho"].selectors),
+    ("zoho.eu", PROVIDERS["zoho"].selectors),
+    ("zohomail.com", PROVIDERS["zoho"].selectors),
+    ("messagingengine.com", PROVIDERS["fastmail"].selectors),
+    ("icloud.com", PROVIDERS["icloud"].selectors),
+    ("sendgrid.net", PROVIDERS["sendgrid"].selectors),
+    ("mailgun.org", PROVIDERS["mailgun"].selectors),
+    ("mailjet.com", PROVIDERS["mailjet"].selectors),
+    ("brevo.com", PROVIDERS["brevo"].selectors),
+    ("sendinblue.com", PROVIDERS["brevo"].selectors),
+    ("mcsv.net", ("k1", "k2", "k3")),
+    ("mandrillapp.com", ("mandrill", "mte1", "mte2")),
+    ("protonmail.ch", ("protonmail", "protonmail2", "protonmail3")),
+    ("migadu.com", ("key1", "key2", "key3")),
+    ("mailbox.org", ("mbo0001", "mbo0002", "mbo0003", "mbo0004")),
+    ("gandi.net", ("gm1", "gm2", "gm3")),
+    ("pphosted.com", ("selector1", "selector2")),
+    ("yandex.net", ("mail",)),
+    ("hubspotemail.net", ("hs1", "hs2")),
+    ("zendesk.com", ("zendesk1", "zendesk2")),
+)
+
+
+def selectors_of(hosts: Iterable[str]) -> tuple[str, ...]:
+    """Return the selectors that the services behind these host names sign under; names in lower case."""
+    found = [
+        selector
+        for host in hosts
+        for end, selectors in _HINTS
+        if host == end or host.endswith(f".{end}")
+        for selector in selectors
+    ]
+    return tuple(dict.fromkeys(found))

@@ -20,7 +20,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Status, Text, Tlsa
+from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Srv, Status, Text, Tlsa
 from ucrmmail.dns.nameserver import Nameserver, system_nameservers
 from ucrmmail.dns.transport import ask_tcp, ask_udp
 
@@ -147,7 +147,7 @@ class DnsResolver:
                 return replace(answer, status=Status.NXDOMAIN, ttl_s=min(ttl_s, authority.ttl if authority else 0))
             if authority is not None or len(aliases) == before:
                 if authority is None and _is_referral(reply):
-                    return replace(answer, detail="the server refers to others: it does not resolve for us")
+                    return replace(answer, status=Status.REFERRED, detail="it does not resolve for us")
                 return replace(answer, status=Status.NO_DATA, ttl_s=min(ttl_s, authority.ttl if authority else 0))
 
     async def _ask(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.message.Message | _Failure:
@@ -272,6 +272,9 @@ def _filled(answer: Answer, records: dns.rrset.RRset) -> Answer:
             return replace(answer, associations=associations)
         case "CAA":
             return replace(answer, authorizations=tuple(Caa(c.flags, _ascii(c.tag), _ascii(c.value)) for c in records))
+        case "SRV":
+            services = tuple(Srv(srv.priority, srv.weight, srv.port, _shown(srv.target)) for srv in records)
+            return replace(answer, services=services)
         case "SOA":
             soa = next(iter(records))
             times = (soa.serial, soa.refresh, soa.retry, soa.expire, soa.minimum)

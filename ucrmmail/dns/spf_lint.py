@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dns.spf_codes import finding
 from ucrmmail.dns.spf_record import Record, Term, shown
-from ucrmmail.dns.spf_slips import slip_of_term, slips_of_faults
+from ucrmmail.dns.spf_slips import slip_of_fault, slip_of_term, slips_of_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +98,9 @@ def _all(domain: str, record: Record) -> Iterator[Finding]:
     redirect = record.modifier("redirect")
     if position is None:
         # The end may be there, in a term that cannot be read or ran into it: one mistake is told once.
-        hidden = [record.text[fault.start : fault.end] for fault in record.faults[:_MAX_SLIPS]]
+        faults = record.faults[:_MAX_SLIPS]
+        hidden = [record.text[fault.start : fault.end] for fault in faults]
+        hidden += [slip_of_fault(record, fault).meant or "" for fault in faults]
         hidden += [term.text for term in record.mechanisms[-1:] if slip_of_term(term)]
         if redirect is None and not any("all" in text.lower() or "redirect" in text.lower() for text in hidden):
             yield finding("spf-no-all", domain, "the record has neither all nor redirect=")

@@ -49,7 +49,8 @@ _SPELLED = {"".join(sorted(typo)): name for typo, name in (
     ("al", "all"), ("alll", "all"), ("xm", "mx"), ("exist", "exists"),
 )}  # fmt: skip
 _VERSION_SLIP = re.compile(
-    rb"""[\s"']*(?:v\s*[=:]\s*spf[\s\-_.]?[1l2]?|spf1|v\s*spf1|spf\s*=\s*v?1|v=sp1|v=sfp1)[\s"';,:.]*""",
+    # The column of a panel ("SPF", "TXT") is copied along with the record.
+    rb"""[\s"']*(?:(?:spf|txt)[\s:=]+(?=v))?(?:v\s*[=:]\s*spf[\s\-_.]?[1l2]?|spf1|v\s*spf1|spf\s*=\s*v?1|v=sp1|v=sfp1)[\s"';,:.]*""",
     re.IGNORECASE,
 )
 _BEGINS = re.compile(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ucrmmail.dns.finding import Mark
     from ucrmmail.dns.spf_record import Fault
 
-MAX_DOMAINS = 60  # of one tree; a record that needs more has lost long before
+MAX_DOMAINS = 40  # of one tree, so that a run stays within 60 questions; who needs more has lost long before
 _MAX_STEPS = 60  # of one walk in the order of evaluation
 _MAX_PROBES = 40  # names asked for void lookups
 _KNOWN_LETTERS = frozenset("do")  # what a name may depend on and still be known without a message

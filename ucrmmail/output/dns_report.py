@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ucrmmail.dns.finding import Finding, Severity
+from ucrmmail.dns.panel import panel_of, steps
 from ucrmmail.output import human, machine
 from ucrmmail.output.escape import visible
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.dns.check import DomainReport
     from ucrmmail.dns.finding import Mark, Proposal
+    from ucrmmail.dns.panel import Panel
     from ucrmmail.dns.spf_tree import Node
 
 _COLOURS = {
@@ -27,20 +29,25 @@ _COLOURS = {
     Severity.ERROR: "magenta",
 }
 _WIDTH = 9
-# Around an offending part so much of a long record is shown.
+# Around an offending part so much of a long record is shown, of the part itself, and of a sentence about it.
 _CONTEXT = 60
+_LONGEST_PART = 160
+_LONGEST_SENTENCE = 400
 _MOST_LOOKUPS = 10
 _STATES = {True: "yes", False: "NO", None: "not known"}
 # Longer TXT data is split into strings of at most this many bytes (RFC 1035 section 3.3.14).
 _LONGEST_STRING = 255
 
 
-def show_reports(reports: Sequence[DomainReport], *, plain: bool, quiet: bool) -> None:
-    """Print the findings of each domain, then one summary when there are several; ``quiet`` leaves out what passes."""
+def show_reports(reports: Sequence[DomainReport], *, panel: Panel | None, plain: bool, quiet: bool) -> None:
+    """Print the findings of each domain, then one summary when there are several; ``quiet`` leaves out what passes.
+
+    ``panel`` is where records are typed in; None: the one that the zone's nameservers belong to.
+    """
     for number, report in enumerate(reports):
         if number:
             human.say()
-        _show(report, plain=plain, quiet=quiet)
+        _show(report, panel, plain=plain, quiet=quiet)
     if len(reports) > 1:
         human.say()
         rows = [(report.domain, report.verdict.value, _codes(report)) for report in reports]
@@ -52,7 +59,7 @@ def _codes(report: DomainReport) -> str:
     return ", ".join(sorted(wrong)) or "-"
 
 
-def _show(report: DomainReport, *, plain: bool, quiet: bool) -> None:
+def _show(report: DomainReport, panel: Panel | None, *, plain: bool, quiet: bool) -> None:
     _line(report.verdict, report.domain, plain=plain)
     for finding in report.findings:
         if quiet and finding.severity in (Severity.PASS, Severity.INFO):
@@ -74,9 +81,13 @@ def _show(report: DomainReport, *, plain: bool, quiet: bool) -> None:
         return
     if report.proposals:
         human.say("  to publish:")
+    shown_panel = panel or panel_of(report.zone.nameservers)
     for proposal in report.proposals:
         human.say(f"    {proposal.name}  {proposal.rdtype}  {proposal.value}")
-        human.say(f"      {proposal.why}" + ("; it replaces what stands there" if proposal.replaces else ""))
+        human.say(f"      {_cut(proposal.why)}" + ("; it replaces what stands there" if proposal.replaces else ""))
+        if shown_panel is not None:
+            for step in steps(proposal, report.zone.name or report.domain, shown_panel):
+                human.say(f"      - {step}")
 
 
 def _line(severity: Severity, text: str, *, plain: bool, indent: int = 0) -> None:
@@ -98,24 +109,30 @@ def _details(finding: Finding) -> Iterator[str]:
         yield from _marked(finding.mark)
     for name, text in (("why:    ", finding.why), ("remedy: ", finding.remedy)):
         if text:
-            yield name + text
+            yield name + _cut(text)
+
+
+def _cut(text: str) -> str:
+    """Return a sentence without the length that a hostile record gives it."""
+    return text if len(text) <= _LONGEST_SENTENCE else f"{text[:_LONGEST_SENTENCE]}..."
 
 
 def _marked(mark: Mark) -> Iterator[str]:
     """Yield the published text around the offending part, and a line that points to it."""
     start = max(0, mark.start - _CONTEXT)
-    end = min(len(mark.text), mark.end + _CONTEXT)
-    before, part = visible(mark.text[start : mark.start]), visible(mark.text[mark.start : mark.end])
+    part_end = min(mark.end, mark.start + _LONGEST_PART)
+    end = min(len(mark.text), part_end + _CONTEXT)
+    before, part = visible(mark.text[start : mark.start]), visible(mark.text[mark.start : part_end])
     lead = "..." if start else ""
     tail = "..." if end < len(mark.text) else ""
-    yield f"{lead}{before}{part}{visible(mark.text[mark.end : end])}{tail}"
+    yield f"{lead}{before}{part}{visible(mark.text[part_end:end])}{tail}"
     yield " " * len(lead + before) + "^" * max(1, len(part))
 
 
 def _tree(node: Node, lead: str) -> Iterator[str]:
     beyond = "  <- beyond the limit" if node.position > _MOST_LOOKUPS else ""
     again = " (again)" if node.repeated else ""
-    problem = f"  !! {node.problem}" if node.problem else ""
+    problem = f"  !! {_cut(node.problem)}" if node.problem else ""
     name = f"{node.position}. {node.via}" if node.via else node.domain
     plural = "" if node.lookups == 1 else "s"
     yield f"{lead}{name}{again}: {node.lookups} lookup{plural}{problem}{beyond}"
@@ -123,13 +140,14 @@ def _tree(node: Node, lead: str) -> Iterator[str]:
         yield from _tree(child, lead + "  ")
 
 
-def show_document(reports: Sequence[DomainReport]) -> None:
+def show_document(reports: Sequence[DomainReport], panel: Panel | None = None) -> None:
     """Print the JSON document of ucrmmail-check-dns(1)."""
-    machine.print_document({"domains": [domain_document(report) for report in reports]})
+    machine.print_document({"domains": [domain_document(report, panel) for report in reports]})
 
 
-def domain_document(report: DomainReport) -> dict[str, Any]:
+def domain_document(report: DomainReport, panel: Panel | None = None) -> dict[str, Any]:
     """Return the JSON fields of one domain."""
+    shown_panel = panel or panel_of(report.zone.nameservers)
     return {
         "domain": report.domain,
         "verdict": report.verdict.value,
@@ -141,6 +159,7 @@ def domain_document(report: DomainReport) -> dict[str, Any]:
                 "value": proposal.value,
                 "why": proposal.why,
                 "replaces": proposal.replaces or None,
+                "steps": list(steps(proposal, report.zone.name or report.domain, shown_panel)),
             }
             for proposal in report.proposals
         ],
@@ -149,9 +168,12 @@ def domain_document(report: DomainReport) -> dict[str, Any]:
             for rule in report.requirements
         ],
         "gone": list(report.gone),
+        "zone": report.zone.name or None,
+        "panel": shown_panel.key if shown_panel is not None else None,
         "spf": _spf_document(report),
         "dkim": _dkim_document(report),
         "dmarc": _dmarc_document(report),
+        "align": _align_document(report),
     }
 
 
@@ -226,6 +248,20 @@ def _dmarc_document(report: DomainReport) -> dict[str, Any] | None:
         or None,
         "spf_aligned": list(conclusion.spf_aligned) if conclusion is not None else [],
         "dkim_aligned": list(conclusion.dkim_aligned) if conclusion is not None else [],
+    }
+
+
+def _align_document(report: DomainReport) -> dict[str, Any] | None:
+    align = report.align
+    if align is None:
+        return None
+    return {
+        "aligned": align.aligned,
+        "from": align.header_from or None,
+        "reverse_path": align.envelope_domain or None,
+        "reverse_path_aligned": bool(align.result.spf_aligned),
+        "sender": align.sender_domain or None,
+        "sender_aligned": align.sender_aligns,
     }
 
 

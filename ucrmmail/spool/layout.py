@@ -181,6 +181,12 @@ def check_root(directory: str) -> None:
         )
 
 
+def check_places(directory: str) -> None:
+    """Make sure that what is there of the places in the spool is ours alone. Raises PermissionDeniedError, OSError."""
+    for place in _PLACES:
+        _is_own_directory(f"{directory}/{place}")
+
+
 def make_spool(directory: str) -> None:
     """Make what is missing of the spool, owner-only whatever the umask, and durable.
 

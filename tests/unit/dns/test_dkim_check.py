@@ -11,10 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support.zones import Zone
+from ucrmmail.clock import Clock
 from ucrmmail.dns.answer import Status
+from ucrmmail.dns.check import SendingAccount, check_domain
 from ucrmmail.dns.dkim_check import CODES, DkimReport, check_dkim
 from ucrmmail.dns.finding import Severity
-from ucrmmail.dns.providers import COMMON_SELECTORS
+from ucrmmail.dns.https import HttpsFetcher
+from ucrmmail.dns.providers import COMMON_SELECTORS, selectors_of
 
 KEY = (
     "v=DKIM1; p="
@@ -138,3 +141,38 @@ def test_a_revoked_key_is_told() -> None:
 def test_a_hostile_record_is_bounded(text: bytes) -> None:
     report = check({at("mail"): tuple(text[n : n + 255] for n in range(0, len(text), 255))}, "mail")
     assert len(report.findings) < 10
+
+
+@pytest.mark.parametrize(
+    ("records", "selector"),
+    [
+        ({(DOMAIN, "MX"): (10, "MX1.mailbox.org")}, "mbo0002"),
+        ({(DOMAIN, "TXT"): ["v=spf1 include:_spf.protonmail.ch ~all", "other"]}, "protonmail3"),
+        ({(DOMAIN, "TXT"): "V=SPF1 ip4:192.0.2.1 INCLUDE:Spf.Migadu.com -all"}, "key2"),
+    ],
+)
+def test_the_exchanges_and_the_spf_record_hint_at_selectors(
+    records: dict[tuple[str, str], object], selector: str
+) -> None:
+    assert selector not in COMMON_SELECTORS
+    zone = Zone({(DOMAIN, "A"): "192.0.2.1", at(selector): KEY, **records})
+
+    def found(account: SendingAccount) -> DkimReport | None:
+        only = frozenset({"dkim"})
+        fetcher = HttpsFetcher(clock=Clock())
+        return asyncio.run(
+            check_domain(DOMAIN, account, zone, fetcher, only=only, random_label="ucrmmail-3f9a", now=0.0)
+        ).dkim
+
+    report = found(SendingAccount())
+    assert report is not None
+    assert [result.selector for result in report.selectors] == [selector]
+    # Who names the selectors does not want guesses.
+    configured = found(SendingAccount(selectors=("mail",)))
+    assert configured is not None
+    assert [result.selector for result in configured.selectors] == ["mail"]
+
+
+def test_strangers_names_hint_at_nothing() -> None:
+    assert selectors_of(["protonmail.ch.isp.example", "notgoogle.com", ""]) == ()
+    assert selectors_of(["aspmx.l.google.com", "_spf.google.com"]) == ("google",)

@@ -162,3 +162,11 @@ def test_what_is_no_tag_makes_the_record_invalid() -> None:
 
 def test_a_semicolon_at_the_end_is_allowed() -> None:
     assert codes(f"v=DKIM1; p={spki()}; ") == []
+
+
+def test_a_small_public_exponent_is_a_warning() -> None:
+    numbers = rsa.RSAPublicNumbers(3, private_key(2048).public_key().public_numbers().n).public_key()
+    data = numbers.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    key = parse_key("v=DKIM1; p=" + base64.b64encode(data).decode())
+    assert [(problem.code, problem.severity) for problem in key.problems] == [("dkim-exponent", Severity.WARN)]
+    assert key.is_usable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Coroutine
 from ipaddress import ip_address
 from pathlib import Path
@@ -174,10 +173,8 @@ def test_a_nameserver_that_is_silent_is_an_error_for_each_and_never_an_absence()
             resolver = DnsResolver([server], clock=Clock(), attempt_s=0.05, query_s=0.2, run_s=2)
             return await everything("example", resolver, Nowhere())
 
-    began = time.monotonic()
     findings = asyncio.run(check())
     assert {finding.severity for finding in findings} == {Severity.ERROR}
     assert {finding.check for finding in findings} == {
         "mx", "ptr", "helo", "tlsrpt", "mta-sts", "dane", "bimi", "domain",
     }  # fmt: skip
-    assert time.monotonic() - began < 5

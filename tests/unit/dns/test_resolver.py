@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.nameserver import Behaviour, Responder, nsd, refusing, saying, serving, silent
 from ucrmmail.clock import Clock
-from ucrmmail.dns.answer import Answer, Mx, Soa, Status, Text, Tlsa
+from ucrmmail.dns.answer import Answer, Mx, Soa, Srv, Status, Text, Tlsa
 from ucrmmail.dns.nameserver import Nameserver
 from ucrmmail.dns.resolver import DnsResolver
 
@@ -35,6 +35,7 @@ ns       IN A 127.0.0.1
 @        IN TXT "v=spf1 mx " "-all"
 @        IN TXT "other"
 @        IN CAA 0 issue "ca.example.net"
+_submissions._tcp IN SRV 0 1 465 mail.example.
 mail     IN A 192.0.2.1
 mail     IN AAAA 2001:db8::1
 mail2    IN A 192.0.2.2
@@ -94,6 +95,7 @@ def test_records_of_each_type_become_plain_values(server: Nameserver) -> None:
     assert asked(server, "1.example", "PTR").hosts == ("mail.example",)
     assert asked(server, "example", "NS").hosts == ("ns.example",)
     assert asked(server, "_25._tcp.mail.example", "TLSA").associations == (Tlsa(3, 1, 1, b"\xab" * 32),)
+    assert asked(server, "_submissions._tcp.example", "SRV").services == (Srv(0, 1, 465, "mail.example"),)
     (caa,) = asked(server, "example", "CAA").authorizations
     assert (caa.flags, caa.tag, caa.value) == (0, "issue", "ca.example.net")
     soa = Soa("ns.example", "hostmaster.example", 2026112301, 7200, 3600, 1209600, 60)
@@ -217,14 +219,14 @@ def test_server_where_nothing_listens_costs_no_time() -> None:
 
 
 def test_silent_server_delays_one_question_only() -> None:
-    async def ask(resolver: DnsResolver) -> float:
+    async def ask(resolver: DnsResolver) -> int:
         await resolver.query("example", "TXT")
-        started = asyncio.get_running_loop().time()
         for number in range(10):
             await resolver.query(f"{number}.example", "TXT")
-        return asyncio.get_running_loop().time() - started
+        return resolver.sent
 
-    assert against(silent, refusing(dns.rcode.NXDOMAIN), ask=ask) < 1.5
+    # Both are asked the first question, and the one that answers all the others.
+    assert against(silent, refusing(dns.rcode.NXDOMAIN), ask=ask) == 2 + 10
 
 
 def test_what_a_server_said_is_told_before_the_silence_of_another() -> None:
@@ -232,13 +234,13 @@ def test_what_a_server_said_is_told_before_the_silence_of_another() -> None:
 
 
 def test_question_and_run_have_time_limits() -> None:
-    async def ask(resolver: DnsResolver) -> tuple[float, Answer]:
-        started = asyncio.get_running_loop().time()
+    async def ask(resolver: DnsResolver) -> tuple[int, Answer]:
         answers = await asyncio.gather(*(resolver.query(f"{number}.example", "TXT") for number in range(200)))
-        return asyncio.get_running_loop().time() - started, answers[-1]
+        return resolver.sent, answers[-1]
 
-    seconds, last = against(silent, ask=ask, attempt_s=0.2, query_s=0.3, run_s=0.5)
-    assert seconds < 1.5
+    # When the time of the run is over, what still waits for its turn is not sent.
+    sent, last = against(silent, ask=ask, attempt_s=0.2, query_s=0.3, run_s=0.5)
+    assert sent < 400
     assert last.status is Status.TIMEOUT
 
 
@@ -310,8 +312,8 @@ def test_referral_of_a_server_that_does_not_resolve_is_not_taken_for_no_record()
         return reply.to_wire()
 
     answer = against(refer, ask=text_of_example)
-    assert answer.status is Status.SERVFAIL
-    assert "refers" in answer.detail
+    assert answer.status is Status.REFERRED
+    assert not answer.status.is_known
 
 
 def test_truncated_answer_whose_tcp_connection_fails_is_not_used() -> None:
@@ -411,6 +413,8 @@ def test_answers_with_bytes_gone_wrong_never_raise() -> None:
         reply = chosen.choice(answers)(query, tcp)
         assert isinstance(reply, bytes)
         data = bytearray(reply)
+        if chosen.random() < 0.1:
+            return reply
         for _ in range(chosen.randint(1, 4)):
             # The id and the header's first flags stay: what is dropped at once is another test's.
             data[chosen.randrange(4, len(data))] = chosen.randrange(256)
@@ -419,8 +423,8 @@ def test_answers_with_bytes_gone_wrong_never_raise() -> None:
     async def ask() -> set[Status]:
         # All at once, so that there is time for each even on a busy machine: an answer that is dropped is waited for.
         async with Responder(spoiled) as server:
-            resolvers = [DnsResolver([server], clock=Clock(), attempt_s=1.0, query_s=1.5) for _ in range(40)]
-            types = ("TXT", "MX", "A", "AAAA", "CAA", "TLSA", "SOA", "NS", "CNAME", "PTR")
+            resolvers = [DnsResolver([server], clock=Clock(), attempt_s=2.0, query_s=2.5) for _ in range(20)]
+            types = ("TXT", "MX", "A", "AAAA", "CAA", "TLSA", "SRV", "SOA", "NS", "CNAME", "PTR")
             answers = await asyncio.gather(*(each.query("example", kind) for each in resolvers for kind in types))
             return {answer.status for answer in answers}
 

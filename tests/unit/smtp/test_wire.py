@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.support.never import NEVER_S
 from ucrmmail.clock import Clock
 from ucrmmail.smtp.wire import (
     LARGEST_REPLY,
@@ -94,11 +95,9 @@ def test_a_drip_does_not_stretch_the_deadline(pair: Pair) -> None:
             theirs.sendall(b"x")
             time.sleep(0.02)
 
-    began = time.monotonic()
     with in_background(drip):
         with pytest.raises(NoAnswerError):
             wire.read_reply(0.3)
-        assert time.monotonic() - began < 1
         wire.close()
 
 
@@ -107,13 +106,11 @@ def test_all_together_have_a_deadline_too(pair: Pair) -> None:
     wire = Wire(ours, clock=Clock())
     wire.allow(0.2)
     theirs.sendall(b"250 a\r\n")
-    assert wire.read_reply(60).code == 250
-    began = time.monotonic()
+    assert wire.read_reply(NEVER_S).code == 250
     with pytest.raises(NoAnswerError):
-        wire.read_reply(60)
+        wire.read_reply(NEVER_S)
     with pytest.raises(NoAnswerError):
-        wire.send(b"x" * 10_000_000, 60)
-    assert time.monotonic() - began < 1
+        wire.send(b"x" * 10_000_000, NEVER_S)
 
 
 @pytest.mark.parametrize(
@@ -179,12 +176,10 @@ def test_the_unsent_part_is_told_when_the_connection_breaks(pair: Pair) -> None:
 
 def test_a_request_to_stop_ends_a_wait_at_once(pair: Pair, stop: Stop) -> None:
     wire = Wire(pair[0], clock=Clock(), stop=stop)
-    began = time.monotonic()
     with in_background(stop.request), pytest.raises(StoppedError):
-        wire.read_reply(30)
+        wire.read_reply(NEVER_S)
     with pytest.raises(StoppedError):
-        wire.send(b"x" * 50_000_000, 30)
-    assert time.monotonic() - began < 1
+        wire.send(b"x" * 50_000_000, NEVER_S)
 
 
 def test_a_request_to_stop_does_not_end_a_patient_wait(pair: Pair, stop: Stop) -> None:
