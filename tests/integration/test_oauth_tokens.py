@@ -230,6 +230,23 @@ def test_a_refresh_token_that_somebody_else_has_used_ends_the_sign_in(account: P
     assert "the refresh token was used before" in run.stderr
 
 
+def test_the_doctor_renews_a_token_and_says_when_it_cannot(account: Program, oauth: OAuthServer) -> None:
+    def checks() -> dict[str, dict[str, str]]:
+        found = account.run("doctor", "--only", "secret,login", "--json", code=None).json["checks"]
+        return {one["check"]: one for one in found}
+
+    change_token(account, expires_at=1.0)
+    oauth.fail_with(503)
+    failed = checks()["secret"]
+    assert (failed["verdict"], "HTTP 503" in failed["detail"]) == ("fail", True)
+    oauth.spoil_access_tokens()
+    assert {one["verdict"] for one in checks().values()} == {"ok"}
+    oauth.spoil_access_tokens()
+    assert checks()["login"]["verdict"] == "ok"
+    oauth.end_sessions()
+    assert "no longer accepted" in checks()["login"]["detail"]
+
+
 def test_a_token_of_other_settings_is_not_used(account: Program, oauth: OAuthServer) -> None:
     account.run("config", "set", "oauth.scope", "another")
     account.run("test-connection")
