@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import urllib.error
 import urllib.request
@@ -134,6 +135,27 @@ def test_the_address_can_be_pasted_from_another_machine(account: Program, oauth:
     code, stderr = pasted(account, None, oauth)
     assert code == 0, stderr
     assert kept_token(account)["access"].startswith("canary-access-")
+
+
+def test_the_address_can_be_pasted_into_the_terminal_while_the_port_is_open(
+    account: Program, oauth: OAuthServer
+) -> None:
+    terminal, its_end = os.openpty()
+    process = subprocess.Popen(
+        account.command("login", "--flow", "authorization-code"),
+        stdin=its_end,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=account.env,
+    )
+    os.close(its_end)
+    with process:
+        back = oauth.visit(address_asked(process))
+        os.write(terminal, f"{back}\n".encode())
+        _, stderr = process.communicate(timeout=30)
+    os.close(terminal)
+    assert process.returncode == 0, stderr
+    assert kept_token(account)["refresh"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.oauth_server import CANARY, CLIENT_ID, CLIENT_SECRET, OAuthServer
 from tests.support.program import Program
+from tests.support.secret_service import SecretService, secret_service
 from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins
 from tests.support.smtp_server import DROP, SmtpServer
 
@@ -212,6 +213,14 @@ def test_an_ended_sign_in_says_sign_in_again_and_bounces_nothing(
     assert len(smarthost.accepted) == 1
 
 
+def test_a_sign_in_that_was_revoked_at_the_provider_ends(account: Program, oauth: OAuthServer) -> None:
+    form = {"token": kept_token(account)["refresh"], "client_id": CLIENT_ID}
+    assert oauth.answer("/revoke", form)[0] == 200
+    account.run("test-connection")
+    change_token(account, expires_at=1.0)
+    assert "sign in again" in account.run("test-connection", code=77).stderr
+
+
 def test_a_refresh_token_that_somebody_else_has_used_ends_the_sign_in(account: Program, oauth: OAuthServer) -> None:
     stolen = kept_token(account)["refresh"]
     form = {"grant_type": "refresh_token", "refresh_token": stolen, "client_id": CLIENT_ID}
@@ -221,10 +230,49 @@ def test_a_refresh_token_that_somebody_else_has_used_ends_the_sign_in(account: P
     assert "the refresh token was used before" in run.stderr
 
 
+def test_the_doctor_renews_a_token_and_says_when_it_cannot(account: Program, oauth: OAuthServer) -> None:
+    def checks() -> dict[str, dict[str, str]]:
+        found = account.run("doctor", "--only", "secret,login", "--json", code=None).json["checks"]
+        return {one["check"]: one for one in found}
+
+    change_token(account, expires_at=1.0)
+    oauth.fail_with(503)
+    failed = checks()["secret"]
+    assert (failed["verdict"], "HTTP 503" in failed["detail"]) == ("fail", True)
+    oauth.spoil_access_tokens()
+    assert {one["verdict"] for one in checks().values()} == {"ok"}
+    oauth.spoil_access_tokens()
+    assert checks()["login"]["verdict"] == "ok"
+    oauth.end_sessions()
+    assert "no longer accepted" in checks()["login"]["detail"]
+
+
 def test_a_token_of_other_settings_is_not_used(account: Program, oauth: OAuthServer) -> None:
     account.run("config", "set", "oauth.scope", "another")
     account.run("test-connection")
     assert oauth.refreshes == 1
+
+
+def test_who_turns_to_a_flow_without_a_person_uses_it_at_once(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.secret = CLIENT_SECRET
+    account.run("config", "set", "oauth.client_secret", "--stdin", stdin=CLIENT_SECRET)
+    account.run("config", "set", "oauth.flow", "client-credentials")
+    account.run("test-connection")
+    assert (oauth.refreshes, oauth.grants("client_credentials")) == (0, 1)
+    assert kept_token(account)["refresh"] == ""
+
+
+def test_a_disk_that_takes_nothing_does_not_stop_an_application(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    oauth.secret = CLIENT_SECRET
+    configure(account, oauth, smarthost.port, oauth_keys='flow = "client-credentials"')
+    account.run("config", "set", "credentials.file", "/proc/secrets.toml")
+    enqueue(account)
+    account.run("flush", env={"UCRMMAIL_OAUTH_CLIENT_SECRET": CLIENT_SECRET})
+    assert len(smarthost.accepted) == 1
 
 
 def test_a_damaged_token_asks_for_a_sign_in(account: Program, oauth: OAuthServer) -> None:
@@ -293,6 +341,44 @@ def test_a_program_that_prints_the_token_needs_none_of_this(
     account.run("config", "set", "credentials.source", "command")
     account.run("test-connection")
     assert oauth.refreshes == 0
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[SecretService]:
+    with secret_service(tmp_path / "session") as service:
+        yield service
+
+
+def test_the_keyring_keeps_the_token_and_a_locked_one_defers(
+    program: Program, oauth: OAuthServer, smarthost: SmtpServer, session: SecretService
+) -> None:
+    # Longer than a password may be.
+    oauth.more = {"access_token": "x" * 10_000}
+    configure(program, oauth, smarthost.port, credentials="")
+    program.env.update(session.env)
+    run = program.run("login")
+    assert "kept in the keyring" in run.stdout
+    assert "warning: cron would not find it" in run.stderr
+    assert not (program.home / "secrets.toml").exists()
+    enqueue(program)
+    session.lock()
+    run = program.run("flush", code=75)
+    assert "the keyring is locked" in run.stderr
+    assert "ucrmmail login --store file" in run.stderr
+    assert only_message(program)["attempts"] == 0
+
+
+def test_a_login_without_a_keyring_asks_for_a_place(program: Program, oauth: OAuthServer) -> None:
+    configure(program, oauth, 25, credentials="")
+    run = program.run("login", code=78)
+    assert "`ucrmmail login --store file`" in run.stderr
+    assert oauth.requests == [], "nobody is sent to a browser for nothing"
+
+
+def test_a_client_secret_that_is_set_says_what_comes_next(program: Program, oauth: OAuthServer) -> None:
+    configure(program, oauth, 25)
+    run = program.run("config", "set", "oauth.client_secret", "--stdin", stdin=CLIENT_SECRET)
+    assert run.stderr == "next: `ucrmmail login`\n"
 
 
 def everything_below(home: Path) -> bytes:

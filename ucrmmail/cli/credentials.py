@@ -184,7 +184,11 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     else:
         place = chosen.file if chosen.source == "file" else "the keyring"
         human.say(f"{key}: {place} now has the secret of {chosen.account}")
-    remark(called.location(), chosen, before)
+    # Without a sign-in yet, cron finds no token either: that is no news.
+    to_sign_in = key != "smtp.password"
+    if to_sign_in:
+        human.note("next: `ucrmmail login`")
+    remark(called.location(), chosen, before, cron=not to_sign_in)
 
 
 def usable_source(config: Config, command: str) -> str:
@@ -216,7 +220,7 @@ def usable_source(config: Config, command: str) -> str:
     return "keyring"
 
 
-def remark(location: Location, chosen: Store, before: str) -> None:
+def remark(location: Location, chosen: Store, before: str, *, cron: bool = True) -> None:
     """Say what will surprise: an older copy, a source that goes first, and that cron cannot read it."""
     from ucrmmail.cli.as_cron import look_as_cron
     from ucrmmail.credentials.environment import override
@@ -226,8 +230,8 @@ def remark(location: Location, chosen: Store, before: str) -> None:
     other = override(os.environ, chosen.key)
     if other:
         human.note(f"warning: {other} goes before it here")
-    look = look_as_cron(location)
-    if look.error is not None:
+    look = look_as_cron(location) if cron else None
+    if look is not None and look.error is not None:
         human.note(f"warning: cron would not find it: {look.error.what}")
         if look.error.why:
             human.note(f"  why:    {look.error.why}")

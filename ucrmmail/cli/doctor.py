@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ucrmmail.cli.as_cron import Look
+    from ucrmmail.cli.runtime import Login
     from ucrmmail.config.load import Config
     from ucrmmail.config.location import Location
     from ucrmmail.delivery.account import AccountState
@@ -175,7 +176,7 @@ class _Examination:
         from dataclasses import replace
 
         from ucrmmail.cli.as_cron import look_here
-        from ucrmmail.cli.runtime import sender_of, smarthost_of
+        from ucrmmail.cli.runtime import login_of, sender_of, smarthost_of
         from ucrmmail.clock import Clock
         from ucrmmail.doctor import connection
         from ucrmmail.doctor.check import Verdict, skipped
@@ -187,10 +188,12 @@ class _Examination:
         smarthost = smarthost_of(config)
         checks: list[Check] = []
         found = False
+        account = login_of(config)
         if smarthost.logs_in and self._wants("secret", "login", "sender"):
             look = look_here(config, os.environ)
-            found = look.found
-            checks.append(judge_secret("secret", look.source, look.account, look.error))
+            error = look.error or _not_to_be_had(account)
+            found = error is None
+            checks.append(judge_secret("secret", look.source, look.account, error))
         elif not smarthost.logs_in:
             checks += skipped(["secret"], "the account does not log in")
         if not self._wants(*sessions):
@@ -199,7 +202,8 @@ class _Examination:
         log_in = found and refused is None
         seen = connection.try_session(
             replace(smarthost, timeout_s=min(smarthost.timeout_s, self.patience_s)),
-            secret=_secret(config) if log_in else _no_secret,
+            secret=account.secret if log_in else _no_secret,
+            after_refusal=account.after_refusal,
             sender=sender_of(config) if self._wants("sender") else "",
             clock=Clock(),
         )
@@ -267,10 +271,13 @@ def _guarded(name: str, examine: Callable[[], list[Check]]) -> Callable[[], list
     return guarded
 
 
-def _secret(config: Config) -> Callable[[], str]:
-    from ucrmmail.cli.runtime import login_of
-
-    return login_of(config).secret
+def _not_to_be_had(account: Login) -> UcrmmailError | None:
+    """Return why there is no secret after all: an access token that has ended must be renewed first."""
+    try:
+        account.secret()
+    except UcrmmailError as error:
+        return error
+    return None
 
 
 def _no_secret() -> str:

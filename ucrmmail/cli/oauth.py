@@ -26,8 +26,13 @@ def uses_oauth(config: Config) -> bool:
     if config.text("smtp.authentication") not in WITH_TOKEN or not is_configured(config):
         return False
     from ucrmmail.credentials.environment import override
+    from ucrmmail.errors import UcrmmailError
 
-    return not override(os.environ)
+    try:
+        return not override(os.environ)
+    except UcrmmailError:
+        # One that cannot be read is told where the secret is asked for.
+        return False
 
 
 def is_configured(config: Config) -> bool:

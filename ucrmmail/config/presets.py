@@ -69,7 +69,7 @@ PRESETS: tuple[Preset, ...] = (
         # https://support.google.com/a/answer/166852)
         limits=Limits(500, "24h", "a free account; Google Workspace allows 2000", count="recipients"),
         login="you@gmail.com",
-        note="needs an app password (the account needs 2-Step Verification) or an OAuth token",
+        note="needs an app password (the account needs 2-Step Verification) or `ucrmmail login`",
         app_page="https://myaccount.google.com/apppasswords",
     ),
     Preset(
@@ -81,7 +81,7 @@ PRESETS: tuple[Preset, ...] = (
         encryption="starttls",
         # https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits
         limits=Limits(30, "1m", "every plan; 10000 recipients a day too", additional=("10000/24h",)),
-        note="Authenticated SMTP must be enabled for the mailbox; passwords are being withdrawn in favour of OAuth",
+        note="Authenticated SMTP must be enabled for the mailbox; passwords are being withdrawn: see `ucrmmail login`",
     ),
     Preset(
         "outlook",
@@ -93,7 +93,7 @@ PRESETS: tuple[Preset, ...] = (
         authentication="xoauth2",
         login="you@outlook.com",
         # https://support.microsoft.com/office/sending-limits-in-outlook-com: figures for paying subscribers only.
-        note="takes OAuth tokens only; limits of free accounts are not published",
+        note="takes OAuth tokens only: see `ucrmmail login`; limits of free accounts are not published",
     ),
     Preset(
         "zoho",

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.doctor.check import Check, Verdict
+from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Scope, Stage
 from ucrmmail.smtp.rehearse import rehearse
 from ucrmmail.smtp.session import SessionError, StageReport, open_session
+from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,21 +56,30 @@ def try_session(
     secret: Callable[[], str],
     sender: str,
     clock: Clock,
+    after_refusal: Callable[[], str] = str,
     recipient: str = "",
     observer: Observer | None = None,
 ) -> Seen:
     """Open a session, ask whether the ``sender`` ("": nobody) is taken, and say good-bye.
 
-    ``secret()`` may raise NoSecretError: what comes before the login was tested all the same.
+    ``secret()`` may raise NoSecretError: what comes before the login was tested all the same. ``after_refusal()`` gives
+    another token where a kept one is refused, or raises UcrmmailError.
     """
     seen = Seen()
     try:
-        session = open_session(smarthost, secret=secret, clock=clock, observer=observer, watcher=seen)
+        session = open_session(
+            smarthost, secret=secret, after_refusal=after_refusal, clock=clock, observer=observer, watcher=seen
+        )
     except SessionError as error:
         seen.trouble = error.trouble
         return seen
     except NoSecretError:
         seen.without_secret = True
+        return seen
+    except UcrmmailError as error:
+        seen.trouble = account_trouble(
+            Stage.AUTH, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
+        )
         return seen
     seen.offered = session.capabilities
     if sender:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ucrmmail.errors import ConfigError
+from ucrmmail.oauth.provider import AUTHORIZATION_CODE, DEVICE_CODE
 from ucrmmail.oauth.refusal import TokenUnavailableError, refused
 from ucrmmail.oauth.token import Token, granted
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from authlib.integrations.requests_client import OAuth2Session
     from requests import Response
 
+    from ucrmmail.errors import UcrmmailError
     from ucrmmail.oauth.provider import Client
 
 _TIMEOUT_S = 20.0
@@ -38,6 +40,8 @@ class Endpoint:
     def __init__(self, client: Client, secret: str, *, redirect_uri: str = "") -> None:
         self._client = client
         self._session = _session(client, secret, redirect_uri)
+        # What a server may repeat in its description of an error, and nobody is to see.
+        self._secrets = {secret}
 
     def token(self, grant_type: str, *, now: float, flow: str, url: str = "", **fields: str) -> Token:
         """Return the token for a grant (RFC 6749 section 4); ``fields`` are those of the grant.
@@ -45,8 +49,9 @@ class Endpoint:
         Raises GrantRefusedError, ClientRefusedError, TokenUnavailableError.
         """
         url = url or self._client.provider.token_endpoint
-        # A code and a refresh token already have their scope.
-        if grant_type not in ("authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"):
+        self._secrets.update(fields.values())
+        # A code has its scope already.
+        if flow not in (AUTHORIZATION_CODE, DEVICE_CODE):
             fields["scope"] = self._client.scope_for(flow)
         with self._told(url):
             reply = self._session.fetch_token(url, grant_type=grant_type, allow_redirects=False, **fields)
@@ -60,7 +65,7 @@ class Endpoint:
             if not isinstance(reply, dict):
                 raise ValueError("not an object")  # noqa: TRY004 # as for what is no JSON
             if "error" in reply:
-                raise refused(str(reply["error"]), str(reply.get("error_description", "")), self._client.provider.title)
+                raise self._refused(reply["error"], reply.get("error_description"))
             response.raise_for_status()
             return reply
 
@@ -70,6 +75,12 @@ class Endpoint:
             self._client.provider.authorization_endpoint, state=state, code_verifier=verifier, **more
         )
         return str(url)
+
+    def _refused(self, code: object, description: object) -> UcrmmailError:
+        said = str(description or "")
+        for secret in self._secrets - {""}:
+            said = said.replace(secret, "[redacted]")
+        return refused(str(code), said, self._client.provider.title)
 
     @contextmanager
     def _told(self, url: str) -> Iterator[None]:
@@ -83,7 +94,7 @@ class Endpoint:
         try:
             yield
         except OAuthError as error:
-            raise refused(str(error.error), str(error.description or ""), self._client.provider.title) from None
+            raise self._refused(error.error, error.description) from None
         except SSLError:
             raise TokenUnavailableError(
                 f"{host}: TLS failed", why="its certificate is not trusted, or somebody is in between", remedy=_NOT_NOW
@@ -116,7 +127,8 @@ def _session(client: Client, secret: str, redirect_uri: str) -> OAuth2Session:
         client_secret=secret or None,
         # Both ways are common (RFC 6749 section 2.3.1); this one spares an encoding that servers disagree about.
         token_endpoint_auth_method="client_secret_post" if secret else "none",  # a method, not a secret
-        scope=client.provider.user_scope,
+        # For the address that a person is sent to; a request for a token says its scope itself.
+        scope=client.provider.user_scope if redirect_uri else None,
         redirect_uri=redirect_uri or None,
         code_challenge_method="S256",
         default_timeout=_TIMEOUT_S,

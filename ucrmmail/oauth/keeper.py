@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +80,7 @@ class TokenKeeper:
         self._mutex = threading.Lock()
         self._used = Token()
         self._from_store = False
+        self._why_none = ""
 
     def access_token(self) -> str:
         """Return a token that is good for some minutes.
@@ -143,10 +144,12 @@ class TokenKeeper:
             return Token()
         try:
             return from_json(read_kept(self._places.token, self._environ))
-        except SecretMissingError:
+        except SecretMissingError as error:
+            self._why_none = f"{error.what}{f': {error.why}' if error.why else ''}"
             return Token()
         except ValueError:
             # Somebody else's secret under our name: a sign-in writes it anew.
+            self._why_none = f"what the {self._places.token.source} has for it is no token"
             return Token()
         except SecretUnavailableError as error:
             raise SecretUnavailableError(error.what, why=error.why, remedy=_UNLOCK) from None
@@ -193,7 +196,8 @@ class TokenKeeper:
             found = self.stored()
             if found.access != refused and found.is_fresh(self._clock.now(), self._client.mark):
                 return found
-            if found.refresh:
+            # Who turned to a flow without a person may have a refresh token left from before.
+            if found.refresh and self._client.flow not in WITHOUT_PERSON:
                 return self._refreshed(found)
             return self._without_person(found)
 
@@ -203,8 +207,10 @@ class TokenKeeper:
         except GrantRefusedError as error:
             if error.code not in ENDS_SIGN_IN:
                 raise
-            # Kept, so that the next runs need not ask: some servers lock out who asks again and again.
-            self._save(old.ended_because(error.what))
+            # Kept, so that the next runs need not ask: some servers lock out who asks again and again. Where it cannot
+            # be kept, they ask.
+            with suppress(UcrmmailError):
+                self._save(old.ended_because(error.what))
             raise sign_in_ended(self._client.user, error.what) from None
         self._save(new)
         return new
@@ -215,11 +221,9 @@ class TokenKeeper:
             raise self._not_signed_in(old)
         token = self.fetch_without_person(flow)
         if self._is_kept:
-            try:
+            # On a container's read-only disk each run fetches one of its own, and nothing is lost.
+            with suppress(UcrmmailError):
                 self._save(token)
-            except UcrmmailError:
-                # A container's read-only disk: each run fetches one of its own, and nothing is lost.
-                pass
         return token
 
     def _not_signed_in(self, token: Token) -> UcrmmailError:
@@ -234,8 +238,8 @@ class TokenKeeper:
             )
         return ConfigError(
             f"{self._client.user} has not signed in yet",
-            why=f"there is no refresh token in the {self._places.token.source}",
-            remedy="run `ucrmmail login`",
+            why=self._why_none,
+            remedy="run `ucrmmail login`; with --store file where no keyring can be used",
         )
 
     def fetch_without_person(self, flow: str) -> Token:

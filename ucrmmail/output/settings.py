@@ -87,9 +87,15 @@ def preset_commands(preset: Preset) -> tuple[str, ...]:
         pairs.append(("smtp.host", region if preset.name == "ses" else "mail.isp.example"))
     if not preset.username:
         pairs.append(("smtp.username", preset.login))
-    pairs.append(("smtp.password", ""))
-    if preset.limits is not None:
-        pairs += preset.limits.settings()
+    # Where only tokens are taken, a password would be of no use.
+    signs_in = preset.authentication == "xoauth2"
+    pairs.append(("oauth.client_id", "CLIENT-ID") if signs_in else ("smtp.password", ""))
+    limits = preset.limits.settings() if preset.limits is not None else ()
+    first, rest = _commands(pairs), _commands(limits)
+    return (*first, "ucrmmail login", *rest) if signs_in else (*first, *rest)
+
+
+def _commands(pairs: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(f"ucrmmail config set {key} {value}".rstrip() for key, value in pairs)
 
 

@@ -38,6 +38,9 @@ def test_every_provider_of_the_issue_is_there() -> None:
 def test_what_a_preset_says_to_type_is_a_valid_configuration(preset: Preset) -> None:
     lines: dict[str, list[str]] = {}
     for command in preset_commands(preset):
+        if command == "ucrmmail login":
+            assert preset.authentication == "xoauth2"
+            continue
         path, _, typed = command.removeprefix("ucrmmail config set ").partition(" ")
         if not KEYS[path].secret:
             KEYS[path].kind.check(KEYS[path].kind.read([typed]))

@@ -92,6 +92,13 @@ def test_a_dripping_reply_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         asked(url)
 
 
+def test_a_secret_that_the_server_repeats_is_not_shown() -> None:
+    body = b'{"error": "invalid_client", "error_description": "canary-secret is wrong"}'
+    with answering(page(body, "401 Unauthorized")) as url, pytest.raises(GrantRefusedError) as caught:
+        asked(url)
+    assert "[redacted] is wrong" in caught.value.what
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
