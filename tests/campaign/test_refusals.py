@@ -48,7 +48,8 @@ def test_a_flush_refused_at_each_system_call_loses_nothing(tmp_path: Path, sink:
 def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, sink: Sink, errno: str) -> None:
     world = World(tmp_path / "home", sink)
     world.enqueue(1)
-    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2))
+    # Once the files are accepted, a failure to print their ids is another matter: see the README.
+    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2), telling=False)
     refused = 0
     for step in some(steps, 4):
         names = world.write(2)
