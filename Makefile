@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc
 DEMO_PACKAGES := dbus gnome-keyring
 
-.PHONY: demo test lint unit bench docs clean
+.PHONY: demo test lint unit bench campaign docs clean
 demo: $(VENV)/.installed
 	@sh tests/tools/apt-install $(DEMO_PACKAGES)
 	$(BIN)/python -m tests.demo
@@ -33,6 +33,11 @@ $(VENV)-peers/.installed:
 	$(PYTHON) -m venv $(VENV)-peers
 	$(VENV)-peers/bin/python -m pip install --quiet 'checkdmarc>=6.0.4'
 	touch $@
+
+# The long form of what `make test` runs in short: hours of kills and faults, seeded. The figures are in its README.
+campaign: $(VENV)/.installed
+	@sh tests/tools/apt-install $(TEST_PACKAGES)
+	UCRMMAIL_CAMPAIGN=long $(BIN)/pytest -q -s tests/campaign
 
 # pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
 $(VENV)/.installed: pyproject.toml

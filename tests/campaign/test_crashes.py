@@ -1,0 +1,112 @@
+"""Killed at any moment and at every system call that changes something: nothing is lost, nothing is sent twice unexcused.
+
+The excuse: the kill fell between the server's 250 and the record of it, which no client can close (RFC 1047).
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.world import LONG, World, dice, some, steps_of
+from tests.support.sink import Sink
+
+pytestmark = pytest.mark.timeout(7200)
+
+
+def slow(_address: str) -> None:
+    """Let a flush last long enough to be met in its middle."""
+    time.sleep(0.01)
+
+
+def kill_at(step: tuple[str, int]) -> list[str]:
+    name, number = step
+    return ["-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"]
+
+
+def test_a_flush_killed_at_each_system_call_loses_nothing(tmp_path: Path, sink: Sink) -> None:
+    world = World(tmp_path / "home", sink)
+    world.enqueue(4)
+    steps = steps_of(world, tmp_path / "trace", "flush")
+    assert len(steps) > 50
+    kills = 0
+    for step in some(steps, 8):
+        world.enqueue(4)
+        already = len(sink.messages)
+        run = world.traced(kill_at(step), "flush")
+        killed = run.code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        kills += killed
+        if killed:
+            world.excuse_the_last(already)
+        world.drain()
+    print(f"flush: {len(steps)} system calls, {kills} kills, {world.doubles} sent twice, all excused")
+    assert kills >= len(some(steps, 8)) * 3 // 4
+    assert world.doubles <= kills
+
+
+def test_a_submission_killed_at_each_system_call_was_told_yes_or_left_nothing_torn(tmp_path: Path, sink: Sink) -> None:
+    world = World(tmp_path / "home", sink)
+    world.enqueue(1)
+    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2))
+    kills = 0
+    for step in some(steps, 8):
+        names = world.write(2)
+        run = world.traced(kill_at(step), "enqueue", *names)
+        kills += run.code in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        if run.stdout:
+            # An id that was printed is a promise: of one submission all files, or none.
+            world.accepted += [int(Path(name).stem) for name in names[: len(run.stdout.splitlines())]]
+    world.drain()
+    print(f"enqueue: {len(steps)} system calls, {kills} kills")
+    assert kills >= len(some(steps, 8)) * 3 // 4
+    assert world.doubles == 0
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_flush_killed_at_random_moments_repeats_at_most_one_message_a_connection(
+    tmp_path: Path, sink: Sink, connections: int
+) -> None:
+    world = World(tmp_path / "home", sink, smtp=f"connections = {connections}")
+    sink.on_rcpt = slow
+    random = dice()
+    kills = 0
+    for _ in range(400 if LONG else 4):
+        world.enqueue(random.randint(30, 40))
+        flush = world.program.start("flush")
+        try:
+            flush.wait(random.uniform(0.1, 0.4))
+        except subprocess.TimeoutExpired:
+            flush.kill()
+            kills += 1
+        flush.communicate()
+    before = world.doubles
+    world.program.run("flush")
+    assert world.program.queue() == []
+    assert sorted(set(world.sent())) == world.accepted, "lost"
+    print(f"{connections} connections: {kills} kills, {world.doubles} sent twice")
+    assert before <= world.doubles <= kills * connections
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_flush_that_is_asked_to_stop_repeats_nothing(tmp_path: Path, sink: Sink, number: signal.Signals) -> None:
+    world = World(tmp_path / "home", sink)
+    sink.on_rcpt = slow
+    random = dice()
+    stopped = 0
+    for _ in range(200 if LONG else 4):
+        world.enqueue(random.randint(30, 40))
+        flush = world.program.start("flush")
+        try:
+            flush.wait(random.uniform(0.2, 0.4))
+        except subprocess.TimeoutExpired:
+            flush.send_signal(number)
+            stopped += 1
+        _, errors = flush.communicate(timeout=60)
+        assert b"Traceback" not in errors
+    world.drain()
+    print(f"{number.name}: {stopped} stopped, {world.doubles} sent twice")
+    assert world.doubles == 0

@@ -1,0 +1,135 @@
+"""A spool, a server and a flush that dies: what the campaigns share, and what must hold however a run ended.
+
+What the server accepted is the truth. It is read from the server, never from what the program says of itself.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+from tests.support.program import Program, Run
+from tests.support.sink import Sink
+from tests.support.spools import everything_in
+
+LONG = os.environ.get("UCRMMAIL_CAMPAIGN") == "long"
+SEED = int(os.environ.get("UCRMMAIL_CAMPAIGN_SEED", "20261123"))
+
+# Calls after which something is different: on the disk, in a lock or on the wire.
+CHANGING = (
+    "write", "writev", "pwrite64", "fsync", "fdatasync", "rename", "renameat", "renameat2", "link", "linkat", "unlink",
+    "unlinkat", "mkdir", "mkdirat", "rmdir", "ftruncate", "fallocate", "utimensat", "flock", "fchmod", "chmod",
+    "connect", "sendto", "sendmsg", "shutdown",
+)  # fmt: skip
+OPENING = ("openat", "getdents64")
+
+
+def dice() -> random.Random:
+    return random.Random(SEED)  # a campaign must be repeatable, not secret
+
+
+class World:
+    """Messages by number, a server, and what each kill may have doubled."""
+
+    def __init__(self, home: Path, sink: Sink, **tables: str) -> None:
+        self.program = Program(home)
+        self.sink = sink
+        self.program.configure(sink.port, **tables)
+        self.files = home / "files"
+        self.files.mkdir()
+        self.accepted: list[int] = []
+        self._queued = 0
+        self._excused: Counter[int] = Counter()
+
+    def write(self, count: int) -> list[str]:
+        """Write so many new messages to files, and return their names."""
+        names = []
+        for _ in range(count):
+            path = self.files / f"{self._queued}.eml"
+            path.write_bytes(
+                b"From: a@isp.example\nTo: joe@example.com\nSubject: number %d\n\nBody %d.\n" % ((self._queued,) * 2)
+            )
+            names.append(str(path))
+            self._queued += 1
+        return names
+
+    def enqueue(self, count: int) -> None:
+        """Accept so many new messages, in one submission."""
+        first = self._queued
+        self.program.run("enqueue", *self.write(count))
+        self.accepted += range(first, self._queued)
+
+    def sent(self) -> list[int]:
+        """The numbers of what the server accepted, in that order; each message must be whole."""
+        numbers = []
+        for received in list(self.sink.messages):
+            head, _, body = received.content.partition(b"\r\n\r\n")
+            (number,) = [int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"Subject: number ")]
+            assert body == b"Body %d.\r\n" % number, "a torn message on the wire"
+            assert received.recipients == ["joe@example.com"]
+            numbers.append(number)
+        return numbers
+
+    def excuse_the_last(self, already: int) -> None:
+        """A kill may repeat the one message that the killed run had its last 250 for."""
+        sent = self.sent()
+        if len(sent) > already:
+            self._excused[sent[-1]] += 1
+
+    def traced(self, options: list[str], *arguments: str, stdin: bytes = b"") -> Run:
+        """Run the program under strace; a program that was killed ends with a code below 0 or above 128."""
+        done = subprocess.run(
+            ["strace", "-f", "-qq", *options, *self.program.command(*arguments)],
+            input=stdin, env=self.program.env, cwd=self.program.home, capture_output=True, timeout=120, check=False,
+        )  # fmt: skip
+        run = Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in run.stderr, run.stderr
+        return run
+
+    def drain(self) -> None:
+        """Flush as cron would until nothing waits, then check what holds however often a run was killed."""
+        self.program.run("queue", "retry", "--all", code=None)
+        self.program.run("flush")
+        assert self.program.queue() == []
+        self.check()
+
+    def check(self) -> None:
+        """Nothing accepted is lost, nothing is sent twice without an excuse, and no file is left behind."""
+        counts = Counter(self.sent())
+        assert [number for number in self.accepted if number not in counts] == [], "lost"
+        doubled = {number: count - 1 for number, count in counts.items() if count > 1}
+        assert all(self._excused[number] >= more for number, more in doubled.items()), f"sent twice: {doubled}"
+        left = [path for path in everything_in(str(self.program.spool)) if path.split("/")[0] in {"queue", "deferred"}]
+        assert left == []
+
+    @property
+    def doubles(self) -> int:
+        sent = self.sent()
+        return len(sent) - len(set(sent))
+
+
+def steps_of(world: World, trace: Path, *arguments: str, telling: bool = True) -> list[tuple[str, int]]:
+    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts.
+
+    ``telling`` False leaves out what is written to standard output.
+    """
+    run = world.traced(["-y", "-o", str(trace), "-e", f"trace={','.join((*CHANGING, *OPENING))}"], *arguments)
+    assert run.code == 0
+    # Of a thread the trace may tell the end of a call on a line of its own.
+    called = re.findall(r"^\d+ +(\w+)\((.*)", trace.read_text(), re.MULTILINE)
+    names = [name for name, _ in called]
+    # Of what is opened and listed only the spool counts: the rest is the interpreter's.
+    return [
+        (name, names[: number + 1].count(name))
+        for number, (name, rest) in enumerate(called)
+        if (name not in OPENING or str(world.program.spool) in rest) and (telling or not rest.startswith("1<"))
+    ]
+
+
+def some(steps: list[tuple[str, int]], count: int) -> list[tuple[str, int]]:
+    """All in the long form, else so many of them."""
+    return steps if LONG else dice().sample(steps, count)
