@@ -36,10 +36,23 @@ def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:
     note(f"{program}: {error.what}")
     for problem in error.problems:
         note(f"  {problem}")
-    if error.why:
-        note(f"  why:    {error.why}")
-    if error.remedy:
-        note(f"  remedy: {error.remedy}")
+    note_advice(error.why, error.remedy)
+
+
+def note_advice(why: str, remedy: str) -> None:
+    """Print why something happened and what to do, on standard error; nothing for ""."""
+    for line in _advice(why, remedy):
+        note(f"  {line}")
+
+
+def say_advice(why: str, remedy: str, *, indent: str) -> None:
+    """Print the same as a result."""
+    for line in _advice(why, remedy):
+        say(f"{indent}{line}")
+
+
+def _advice(why: str, remedy: str) -> list[str]:
+    return [f"{name} {text}" for name, text in (("why:   ", why), ("remedy:", remedy)) if text]
 
 
 def console(*, stderr: bool = False) -> Console:

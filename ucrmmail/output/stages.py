@@ -48,9 +48,7 @@ def note_trouble(trouble: Trouble) -> None:
     """Print what went wrong, why, and what to do, on standard error."""
     said = f": {trouble.reply}" if trouble.reply is not None else ""
     human.note(f"ucrmmail: {trouble.what}{said}")
-    for name, text in (("why:   ", trouble.why), ("remedy:", trouble.remedy)):
-        if text:
-            human.note(f"  {name} {text}")
+    human.note_advice(trouble.why, trouble.remedy)
 
 
 def stage_fields(stage: StageReport) -> dict[str, Any]:
