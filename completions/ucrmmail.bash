@@ -13,7 +13,7 @@ _ucrmmail_command() {
             options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
             ;;
         /test-send)
-            options='--from --subject --transcript --json -h --help'
+            options='--from --subject --attach --html --utf8 --size --count --queue --dry-run --transcript --json -h --help'
             arguments=(address...)
             ;;
         /check-dns)
@@ -110,10 +110,10 @@ _ucrmmail_option() {
         '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/test-send --subject' | '/test-send --size' | '/test-send --count' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
-        ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
+        ' --config' | '/test-send --attach' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
             kind=file
             ;;
         '/enqueue --priority')

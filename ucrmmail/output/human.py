@@ -25,6 +25,17 @@ def say(text: str = "") -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def say_message(message: bytes) -> None:
+    """Print a message on standard output: to a terminal its lines, made harmless; through a pipe its very bytes."""
+    if not on_terminal():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(message)
+        sys.stdout.buffer.flush()
+        return
+    for line in message.decode("utf-8", "surrogateescape").split("\r\n"):
+        say(line)
+
+
 def note(text: str) -> None:
     """Print a remark on standard error: what a person should know, and no program reads."""
     sys.stdout.flush()
