@@ -13,7 +13,7 @@ _ucrmmail_command() {
             options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
             ;;
         /test-send)
-            options='--from --subject --attach --html --utf8 --size --count --queue --dry-run --transcript --json -h --help'
+            options='--from --subject --attach --html --utf8 --size --count --queue --dry-run --verify-imap --wait --transcript --json -h --help'
             arguments=(address...)
             ;;
         /check-dns)
@@ -70,7 +70,7 @@ _ucrmmail_command() {
             options='--as-cron --here --json -h --help'
             ;;
         /credentials/delete)
-            options='--store --yes --json -h --help'
+            options='--store --imap --yes --json -h --help'
             ;;
         /queue)
             commands='list show hold release retry remove'
@@ -110,7 +110,7 @@ _ucrmmail_option() {
         '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/test-send --subject' | '/test-send --size' | '/test-send --count' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
+        '/test-send --subject' | '/test-send --size' | '/test-send --count' | '/test-send --verify-imap' | '/test-send --wait' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --explain' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         ' --config' | '/test-send --attach' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ucrmmail.config.location import Location
     from ucrmmail.credentials.find import Store
 
+_IMAP = "imap.password"
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -32,18 +34,27 @@ To set it: ucrmmail config set smtp.password""",
 )
 
 
-def store_of(config: Config, source: str = "") -> Store:
-    """Return where this account's secret is kept; ``source`` goes before the one that is configured."""
+def store_of(config: Config, source: str = "", key: str = "smtp.password") -> Store:
+    """Return where this account's secret is kept; ``source`` goes before the one that is configured.
+
+    ``key`` imap.password is the mailbox's: it is kept in the same place under a name of its own, but a command prints
+    the account's alone, so that the file is its place then.
+    """
     from ucrmmail.credentials.find import Store
 
     path = os.path.realpath(config.path)
-    names = (config.text("smtp.username"), path)
+    names: tuple[str, ...] = (config.text("smtp.username"), path)
+    configured = config.text("credentials.source")
+    if key == _IMAP:
+        names = tuple(f"imap:{name}" for name in (config.text("imap.username"), path) if name)
+        configured = "file" if configured == "command" else configured
     return Store(
         names=tuple(name for name in names if name),
-        source=source or config.text("credentials.source"),
+        source=source or configured,
         recorded=bool(source) or config.is_set("credentials.source"),
         command=config.words("credentials.command"),
         file=config.text("credentials.file") or f"{os.path.dirname(path)}/secrets.toml",
+        key=key,
     )
 
 
@@ -113,6 +124,9 @@ def delete(
         str | None,
         typer.Option("--store", metavar="STORE", help="From keyring or file, instead of the configured source."),
     ] = None,
+    imap: Annotated[
+        bool, typer.Option("--imap", help="The mailbox's, imap.password, instead of the account's.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,7 +137,7 @@ def delete(
 
     if store not in (None, "keyring", "file"):
         raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file")
-    chosen = store_of(invocation(context).config(), store or "")
+    chosen = store_of(invocation(context).config(), store or "", _IMAP if imap else "smtp.password")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on", remedy="say --yes")
@@ -135,7 +149,7 @@ def delete(
         human.say(f"the secret of {chosen.account} is deleted from the {chosen.source}")
     else:
         human.say(f"the {chosen.source} has no secret of {chosen.account}")
-    other = override(os.environ)
+    other = override(os.environ, chosen.key)
     if other:
         human.note(f"{other} still gives a secret here")
 
@@ -152,15 +166,34 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     called = invocation(context)
     config = called.config()
     before = config.text("credentials.source") if config.is_set("credentials.source") else ""
-    chosen = store_of(config, store or before or _usable_source(key, config))
+    if key == _IMAP:
+        _refuse_other_store(config, store, before)
+    chosen = store_of(config, "" if before and key == _IMAP else store or before or _usable_source(key, config), key)
     keep_secret(chosen, secret, os.environ)
+    if key == _IMAP and before:
+        human.say(f"{key}: {_place(chosen)} now has the secret of the mailbox")
+        return
     set_value(called.location(), "credentials.source", chosen.source)
     if chosen.source == "command":
         human.say(f"{key}: is asked from {chosen.command[0]} each time; nothing was stored")
     else:
-        place = chosen.file if chosen.source == "file" else "the keyring"
-        human.say(f"{key}: {place} now has the secret of {chosen.account}")
-    _remark(called.location(), chosen, before)
+        human.say(f"{key}: {_place(chosen)} now has the secret of {chosen.account}")
+    if key != _IMAP:
+        _remark(called.location(), chosen, before)
+
+
+def _place(chosen: Store) -> str:
+    return chosen.file if chosen.source == "file" else "the keyring"
+
+
+def _refuse_other_store(config: Config, store: str | None, before: str) -> None:
+    """Raise UsageError for a store that the mailbox's secret is never looked for in."""
+    kept = store_of(config, key=_IMAP).source
+    if store == "command" or (before and store not in (None, kept)):
+        raise UsageError(
+            f"--store: imap.password is kept where smtp.password is, or in the file: here that is {kept}",
+            remedy="leave --store out",
+        )
 
 
 def _usable_source(key: str, config: Config) -> str:

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING, Self
 
-from ucrmmail.credentials.environment import VARIABLE
+from ucrmmail.credentials.environment import VARIABLES
 from ucrmmail.errors import UsageError
 from ucrmmail.files import write_all
 
@@ -61,7 +61,7 @@ class Draft:
         remedy = "name another editor: `EDITOR=nano ucrmmail config edit`"
         try:
             # An editor may keep its environment for years, in a session file or a shell of its own.
-            environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
+            environment = {name: value for name, value in os.environ.items() if name not in VARIABLES}
             done = subprocess.run([*command, self._path], env=environment, check=False)
         except OSError as error:
             raise UsageError(f"the editor {command[0]!r} cannot be run: {error.strerror}", remedy=remedy) from None

@@ -16,11 +16,13 @@ from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageErro
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ucrmmail.cli.test_arrival import Watch
     from ucrmmail.config.load import Config
     from ucrmmail.delivery.trial import Trial
     from ucrmmail.limits.ledger import Ledger
     from ucrmmail.message.outcome import Trouble
     from ucrmmail.message.prepare import Prepared
+    from ucrmmail.output.arrival import Proof
     from ucrmmail.output.sent import TestReport
     from ucrmmail.smtp.session import StageReport
     from ucrmmail.smtp.transcript import Transcript
@@ -31,7 +33,9 @@ Examples:
   ucrmmail test-send --transcript me@example.com
   ucrmmail test-send --html --attach invoice.pdf --size 5MB me@example.com
   ucrmmail test-send --count 3 --queue me@example.com     so that the limits act
-  ucrmmail test-send --dry-run me@example.com > message.eml"""
+  ucrmmail test-send --dry-run me@example.com > message.eml
+To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
+  ucrmmail test-send --verify-imap imap.example.com me@example.com"""
 
 # A run of the flush that is about to end is waited for so long.
 _LOCK_WAIT_S = 10.0
@@ -56,46 +60,88 @@ def test_send(
     ] = 1,
     queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.")] = False,
+    verify_imap: Annotated[
+        str,
+        typer.Option("--verify-imap", metavar="HOST[:PORT]", help="Wait for it in the mailbox there, and prove it."),
+    ] = "",
+    wait: Annotated[str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there.")] = "2m",
     transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a test message at once, and show each stage.
 
     It counts against the limits, but does not wait for them. Exits 0 when the smarthost took it for every address, 1
-    when it refused one; 69, 75, 77 or 78 when there was no session, and 75 when a limit is in the way.
+    when it refused one, or when --verify-imap does not prove it; 69, 75, 77 or 78 when there was no session, and 75
+    when a limit is in the way.
     """
     if transcript and (queue or dry_run):
         raise UsageError("--transcript shows a session, and there is none", remedy="leave out --queue and --dry-run")
     if queue and dry_run:
         raise UsageError("--queue and --dry-run exclude each other", remedy="leave out one of the two")
+    if verify_imap and (dry_run or count > 1):
+        raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
     config = invocation(context).config()
     wanted = Wanted(
         addresses, from_=from_, subject=subject, files=attach or (), html=html, utf8=utf8, size=size, count=count
     )
-    _run(config, wanted, queue=queue, dry_run=dry_run, transcript=transcript, as_json=as_json)
-
-
-def _run(config: Config, wanted: Wanted, *, queue: bool, dry_run: bool, transcript: bool, as_json: bool) -> None:
-    from ucrmmail.cli.runtime import smarthost_of
-    from ucrmmail.cli.test_message import test_messages
-    from ucrmmail.output import machine, sent
-
-    messages = test_messages(config, smarthost_of(config).name, wanted)
+    messages = _messages(config, wanted)
     if dry_run:
-        if as_json:
-            machine.print_document(sent.prepared_document(messages))
-        else:
-            sent.show_prepared(messages)
+        _show_prepared(messages, as_json=as_json)
         return
+    # The mailbox is opened first: when that fails, nothing is sent.
+    watch = _watch(config, verify_imap, wait, messages[0]) if verify_imap else None
     report = _queued(config, messages) if queue else _sent(config, messages, transcript=transcript)
-    if as_json:
-        machine.print_document(sent.document(report, None))
-    else:
-        sent.show(report)
+    since = time.monotonic()
+    if not as_json:
+        _show(report)
+    proof = None
+    if watch is not None:
+        if report.ok:
+            proof = watch.prove(messages[0].message_id, since, quiet=as_json)
+        else:
+            watch.mailbox.close()
+    _show_proof(report, proof, as_json=as_json)
     if report.trouble is not None:
         raise typer.Exit(report.trouble.exit_code)
-    if not report.ok:
+    if not report.ok or (proof is not None and not proof.ok):
         raise typer.Exit(1)
+
+
+def _messages(config: Config, wanted: Wanted) -> list[Prepared]:
+    from ucrmmail.cli.runtime import smarthost_of
+    from ucrmmail.cli.test_message import test_messages
+
+    return test_messages(config, smarthost_of(config).name, wanted)
+
+
+def _watch(config: Config, place: str, wait: str, message: Prepared) -> Watch:
+    from ucrmmail.cli.test_arrival import open_watch
+
+    return open_watch(config, place, wait, message.recipients[0])
+
+
+def _show_prepared(messages: Sequence[Prepared], *, as_json: bool) -> None:
+    from ucrmmail.output import machine, sent
+
+    if as_json:
+        machine.print_document(sent.prepared_document(messages))
+    else:
+        sent.show_prepared(messages)
+
+
+def _show(report: TestReport) -> None:
+    from ucrmmail.output import sent
+
+    sent.show(report)
+
+
+def _show_proof(report: TestReport, proof: Proof | None, *, as_json: bool) -> None:
+    from ucrmmail.output import arrival, machine, sent
+
+    if as_json:
+        machine.print_document(sent.document(report, arrival.document(proof) if proof is not None else None))
+    elif proof is not None:
+        arrival.show_proof(proof)
 
 
 def _queued(config: Config, messages: Sequence[Prepared]) -> TestReport:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.credentials.environment import VARIABLE
+from ucrmmail.credentials.environment import VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ def run(
         stdin=subprocess.PIPE if request else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={key: value for key, value in environ.items() if key != VARIABLE},
+        env={key: value for key, value in environ.items() if key not in VARIABLES},
         cwd=cwd,
         start_new_session=True,
     ) as process:

@@ -4,6 +4,8 @@
     LoadCredentialEncrypted=ucrmmail.smtp.password:/etc/ucrmmail/smtp.password.cred
     UCRMMAIL_SMTP_PASSWORD                                                        in a container, or in CI
 
+``ucrmmail.imap.password`` and UCRMMAIL_IMAP_PASSWORD are the mailbox's, in which test messages are looked for.
+
 systemd puts the credential into a file below $CREDENTIALS_DIRECTORY. Of either, the first line is the secret.
 """
 
@@ -19,13 +21,16 @@ from ucrmmail.files import DistrustError, open_untrusted, read_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+SMTP, IMAP = "smtp.password", "imap.password"
 VARIABLE = "UCRMMAIL_SMTP_PASSWORD"
-CREDENTIAL = "ucrmmail.smtp.password"
+IMAP_VARIABLE = "UCRMMAIL_IMAP_PASSWORD"
+# No program that we start is given these.
+VARIABLES = frozenset({VARIABLE, IMAP_VARIABLE})
 _LARGEST = 65536
 
 
-def read_credential(environ: Mapping[str, str]) -> str | None:
-    """Return the systemd credential ``ucrmmail.smtp.password``, None when there is none.
+def read_credential(environ: Mapping[str, str], key: str = SMTP) -> str | None:
+    """Return the systemd credential ``ucrmmail.KEY``, None when there is none.
 
     Raises PermissionDeniedError when it cannot be read, SecretMissingError when it is empty, ConfigError when it is no
     secret: one that was meant is not passed over.
@@ -33,7 +38,7 @@ def read_credential(environ: Mapping[str, str]) -> str | None:
     directory = environ.get("CREDENTIALS_DIRECTORY", "")
     if not directory:
         return None
-    path = f"{directory}/{CREDENTIAL}"
+    path = f"{directory}/ucrmmail.{key}"
     try:
         fd = open_untrusted(path)
         try:
@@ -49,14 +54,16 @@ def read_credential(environ: Mapping[str, str]) -> str | None:
     return first_line(raw, f"the systemd credential {path}")
 
 
-def read_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the secret in UCRMMAIL_SMTP_PASSWORD, None when it is unset or empty. Raises ConfigError."""
-    value = environ.get(VARIABLE, "")
-    return first_line(os.fsencode(value), VARIABLE) if value else None
+def read_variable(environ: Mapping[str, str], key: str = SMTP) -> str | None:
+    """Return the secret in the variable of a key, None when it is unset or empty. Raises ConfigError."""
+    variable = VARIABLE if key == SMTP else IMAP_VARIABLE
+    value = environ.get(variable, "")
+    return first_line(os.fsencode(value), variable) if value else None
 
 
-def override(environ: Mapping[str, str]) -> str:
+def override(environ: Mapping[str, str], key: str = SMTP) -> str:
     """Return what goes before every configured source here, for people; "" when nothing does."""
-    if read_credential(environ) is not None:
-        return f"the systemd credential {CREDENTIAL}"
-    return VARIABLE if environ.get(VARIABLE) else ""
+    if read_credential(environ, key) is not None:
+        return f"the systemd credential ucrmmail.{key}"
+    variable = VARIABLE if key == SMTP else IMAP_VARIABLE
+    return variable if environ.get(variable) else ""

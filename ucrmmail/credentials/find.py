@@ -13,7 +13,7 @@ from ucrmmail.credentials.secret import (
     checked,
     forbid_core_dumps,
 )
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import UcrmmailError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ class Store:
 
     It is kept under the first of ``names``, the user name of the account. The others are names that it may have been
     kept under before: the configuration file's, when it had no user name yet. ``recorded`` is False when nobody has
-    chosen the source.
+    chosen the source. ``key`` is the configuration key that the secret is set by.
     """
 
     names: tuple[str, ...]
@@ -35,6 +35,7 @@ class Store:
     recorded: bool
     command: tuple[str, ...]
     file: str
+    key: str = environment.SMTP
 
     @property
     def account(self) -> str:
@@ -48,10 +49,10 @@ def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DE
     Raises SecretMissingError (78), SecretUnavailableError (75), PermissionDeniedError (77), ConfigError (78).
     """
     forbid_core_dumps()
-    value = environment.read_credential(environ)
+    value = environment.read_credential(environ, store.key)
     if value is not None:
         return Secret("systemd", value)
-    value = environment.read_variable(environ)
+    value = environment.read_variable(environ, store.key)
     if value is not None:
         return Secret("environment", value)
     try:
@@ -62,11 +63,20 @@ def find_secret(store: Store, environ: Mapping[str, str], deadline_s: float = DE
         raise SecretMissingError(
             f"there is no secret for {store.account!r} yet",
             why=error.what,
-            remedy="run `ucrmmail config set smtp.password`",
+            remedy=f"run `ucrmmail config set {store.key}`",
         ) from None
 
 
 def _read(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
+    try:
+        return _read_source(store, environ, deadline_s)
+    except UcrmmailError as error:
+        # The sources speak of the account's secret, which is what they are for.
+        error.remedy = error.remedy.replace(environment.SMTP, store.key)
+        raise
+
+
+def _read_source(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
     if store.source == "keyring":
         return keyring.read(store.names, environ, deadline_s)
     if store.source == "file":
