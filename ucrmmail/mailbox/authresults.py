@@ -9,6 +9,7 @@ name of the server out: then it is "".
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_RESULTS = 50
+# Comments, and so blanks, may stand anywhere: "dkim / 1 = fail policy . expired = 1".
+_BLANKS = re.compile(r" ?(=) ?| (/) | (\.) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +67,5 @@ def _read_result(part: str) -> MethodResult | None:
 
 
 def _tight(part: str) -> str:
-    """Return the part with one blank between words and none around an equals sign."""
-    return " ".join(part.split()).replace(" =", "=").replace("= ", "=")
+    """Return the part with one blank between words, and none around what holds the words of a pair together."""
+    return _BLANKS.sub(lambda found: found[0].strip(), " ".join(part.split()))
