@@ -12,19 +12,18 @@ Accounts: joe@example.com, password ``PASSWORD``; joe+Junk@example.com goes into
 from __future__ import annotations
 
 import contextlib
-import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trustme
+
+from tests.support.network import Network, network, wait_until
 
 PASSWORD = "imap-canary-0815"
 SENDING, RECEIVING = "192.0.2.25", "192.0.2.26"
@@ -196,10 +195,10 @@ service imap-login {{
 
 @dataclass(frozen=True)
 class World:
-    """The running mail system: its files, the namespace, and the authority that its certificates are from."""
+    """The running mail system: its files, its network, and the authority that its certificates are from."""
 
     root: Path
-    holder: int
+    network: Network
 
     @property
     def ca_file(self) -> Path:
@@ -207,7 +206,7 @@ class World:
 
     def command(self, *argv: str) -> list[str]:
         """Return the command line that runs a program in this network."""
-        return ["nsenter", f"--target={self.holder}", "--net", "--mount", "--wd=.", "--", *argv]
+        return self.network.command(*argv)
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace") for path in sorted((self.root / "log").iterdir()))
@@ -216,26 +215,15 @@ class World:
 @contextlib.contextmanager
 def receiver(junk: str = "Junk") -> Iterator[World]:
     """Run it until the block ends; ``junk`` is how the junk folder is called."""
-    if os.geteuid() != 0:
-        raise RuntimeError("Postfix, and a network of its own, need root; run the tests as root")
     root = Path(tempfile.mkdtemp(prefix="ucrmmail-mx-", dir="/tmp"))
     root.chmod(0o755)
     started: list[subprocess.Popen[bytes]] = []
-    postfix = ["postfix", "-c", str(root / "postfix")]
-    world = None
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, root, ignore_errors=True)
         _write(root, junk)
-        holder = subprocess.Popen(["unshare", "--net", "--mount", "--propagation=private", "sleep", "infinity"])
-        started.append(holder)
-        _until(lambda: _in_its_namespace(holder.pid), "the namespace")
-        world = World(root, holder.pid)
-        for command in (
-            ("ip", "link", "set", "lo", "up"),
-            ("ip", "address", "add", f"{SENDING}/32", "dev", "lo"),
-            ("ip", "address", "add", f"{RECEIVING}/32", "dev", "lo"),
-            ("mount", "--bind", str(root / "resolv.conf"), "/etc/resolv.conf"),
-        ):
-            subprocess.run(world.command(*command), check=True, capture_output=True)
+        world = World(root, stack.enter_context(network(SENDING, RECEIVING)))
+        stack.callback(_stop, world, started)
+        world.network.run("mount", "--bind", str(root / "resolv.conf"), "/etc/resolv.conf")
         for program in (
             ("/usr/sbin/nsd", "-d", "-c", str(root / "nsd.conf")),
             ("/usr/sbin/opendkim", "-f", "-x", str(root / "signing.conf")),
@@ -245,29 +233,30 @@ def receiver(junk: str = "Junk") -> Iterator[World]:
         ):
             with (root / "log" / f"{Path(program[0]).name}.out").open("ab") as log:
                 started.append(subprocess.Popen(world.command(*program), stdout=log, stderr=log))
-        subprocess.run(world.command(*postfix, "start"), check=True, capture_output=True)
-        for address, port in (
-            ("127.0.0.1", 53), ("127.0.0.1", 8891), ("127.0.0.1", 8892), ("127.0.0.1", 8893), ("127.0.0.1", 2400),
-            (SENDING, 587), (RECEIVING, 2525), (RECEIVING, 993),
-        ):  # fmt: skip
-            _until(partial(_listens, world, address, port), f"{address}:{port}")
-        yield world
-    except BaseException:
-        if world is not None:
+        try:
+            world.network.run("/usr/sbin/postfix", "-c", str(root / "postfix"), "start")
+            for address, port in (
+                ("127.0.0.1", 53), ("127.0.0.1", 8891), ("127.0.0.1", 8892), ("127.0.0.1", 8893), ("127.0.0.1", 2400),
+                (SENDING, 587), (RECEIVING, 2525), (RECEIVING, 993),
+            ):  # fmt: skip
+                wait_until(partial(_listens, world, address, port), f"{address}:{port}")
+        except BaseException:
             print(world.logs())
-        raise
-    finally:
-        if world is not None:
-            subprocess.run(world.command(*postfix, "stop"), check=False, capture_output=True)
-        for process in reversed(started):
-            process.send_signal(signal.SIGTERM)
-        for process in started:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(root, ignore_errors=True)
+            raise
+        yield world
+
+
+def _stop(world: World, started: list[subprocess.Popen[bytes]]) -> None:
+    postfix = world.command("/usr/sbin/postfix", "-c", str(world.root / "postfix"), "stop")
+    subprocess.run(postfix, check=False, capture_output=True)
+    for process in reversed(started):
+        process.terminate()
+    for process in started:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _write(root: Path, junk: str) -> None:
@@ -303,20 +292,6 @@ def _write(root: Path, junk: str) -> None:
     issued.private_key_pem.write_to_path(root / "tls" / "mx.key")
     issued.cert_chain_pems[0].write_to_path(root / "tls" / "mx.pem")
     (root / "tls" / "mx.key").chmod(0o600)
-
-
-def _until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come up")
-        time.sleep(0.05)
-
-
-def _in_its_namespace(pid: int) -> bool:
-    return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net") and (
-        Path(f"/proc/{pid}/comm").read_text().strip() == "sleep"
-    )
 
 
 def _listens(world: World, address: str, port: int) -> bool:

@@ -78,9 +78,9 @@ def read_header(header: bytes, *, mailbox_names: Sequence[str]) -> Verdict:
     from_domain = next((_domain(value) for name, value in values if name == "from"), "")
     named = next((hop.by for hop in hops if "." in hop.by), "")
     results = list(_of_receiver(values, [*mailbox_names, named]))
-    findings = tuple(
-        _finding(result, from_domain) for one in results for result in one.results if result.method in METHODS
-    )
+    told = [result for one in results for result in one.results if result.method in METHODS]
+    told.sort(key=lambda result: METHODS.index(result.method))
+    findings = tuple(_finding(result, from_domain) for result in told)
     return Verdict(from_domain, hops, results[0].authserv_id if results else "", findings)
 
 

@@ -68,15 +68,17 @@ class Proof:
                     "send to a mailbox at a provider that does, such as Gmail, or run `ucrmmail check-dns`",
                 ),
             ]
-        domain = verdict.from_domain
-        return [
-            *problems,
-            *(
-                (f"{_NAMES[method]} does not pass for mail from {domain}", f"run `ucrmmail check-dns {domain}`")
-                for method in METHODS
-                if not verdict.passes(method)
-            ),
-        ]
+        failed = [_NAMES[method] for method in METHODS if not verdict.passes(method)]
+        if failed:
+            names = " and ".join(filter(None, (", ".join(failed[:-1]), failed[-1])))
+            verb = "does" if len(failed) == 1 else "do"
+            problems.append(
+                (
+                    f"{names} {verb} not pass for mail from {verdict.from_domain}",
+                    f"run `ucrmmail check-dns {verdict.from_domain}`",
+                )
+            )
+        return problems
 
 
 def show_proof(proof: Proof) -> None:
