@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +105,29 @@ def test_mail_that_does_not_come_is_waited_for_no_longer_than_asked(sender: Send
     assert run.json["messages"][0]["recipients"]["joe+Elsewhere@example.com"]["outcome"] == "relayed"
     assert run.json["verification"]["arrived"] is False
     assert "did not arrive in INBOX or Junk within" in run.json["verification"]["problems"][0]["what"]
+
+
+def test_a_person_at_a_terminal_sees_that_it_waits(sender: Sender) -> None:
+    primary, terminal = pty.openpty()
+    command = sender.program.command("test-send", "--verify-imap", IMAP, "--wait", "2s", "joe+Else@example.com")
+    done = subprocess.run(
+        sender.world.command(*command),
+        env={**sender.program.env, **SECRET, "TERM": "xterm", "COLUMNS": "120"},
+        cwd=sender.program.home,
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        timeout=60,
+        check=False,
+    )
+    os.close(terminal)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(primary, 65536):
+            shown += part
+    os.close(primary)
+    assert done.returncode == 1
+    assert b"waiting for the message in imap.example.com" in shown
+    assert b"did not arrive in INBOX or Junk within 2s" in shown
 
 
 def test_a_message_through_the_queue_is_waited_for_until_the_flush_has_sent_it(sender: Sender) -> None:
