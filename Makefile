@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
-# lint.
-TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc
+# lint, and a receiver that judges mail (none of them is started by its installation).
+TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc \
+	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2
 DEMO_PACKAGES := dbus gnome-keyring
 
 .PHONY: demo test lint unit bench campaign docs clean

@@ -20,7 +20,7 @@ _ucrmmail_command() {
             options='--recipient --probe --strict --transcript -v --verbose --json -h --help'
             ;;
         /test-send)
-            options='--from --subject --transcript --json -h --help'
+            options='--from --subject --attach --html --utf8 --size --count --queue --dry-run --verify-imap --wait --transcript --json -h --help'
             arguments=(address...)
             ;;
         /check-dns)
@@ -80,7 +80,7 @@ _ucrmmail_command() {
             options='--as-cron --here --json -h --help'
             ;;
         /credentials/delete)
-            options='--store --yes --json -h --help'
+            options='--store --imap --yes --json -h --help'
             ;;
         /queue)
             commands='list show hold release retry remove'
@@ -120,13 +120,13 @@ _ucrmmail_option() {
         '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
             kind=address
             ;;
-        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/login --flow' | '/test-send --subject' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
+        '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/login --flow' | '/test-send --subject' | '/test-send --size' | '/test-send --count' | '/test-send --verify-imap' | '/test-send --wait' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')
             kind=any
             ;;
         '/doctor --only' | '/doctor --skip')
             kind=check
             ;;
-        ' --config' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
+        ' --config' | '/test-send --attach' | '/check-dns --message' | '/check-dns --private-key' | '/check-dns --file' | '/check-dns --save' | '/check-dns --compare')
             kind=file
             ;;
         '/setup --transport')

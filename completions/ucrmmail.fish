@@ -44,6 +44,11 @@ set -g __ucrmmail_options_with_value \
     '/test-connection --recipient' \
     '/test-send --from' \
     '/test-send --subject' \
+    '/test-send --attach' \
+    '/test-send --size' \
+    '/test-send --count' \
+    '/test-send --verify-imap' \
+    '/test-send --wait' \
     '/check-dns --nameserver' \
     '/check-dns --selector' \
     '/check-dns --ip' \
@@ -174,6 +179,15 @@ complete -c ucrmmail -n '__ucrmmail_at /test-connection' -l json -d 'Print one J
 complete -c ucrmmail -n '__ucrmmail_at /test-connection' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l from -x -a '(__ucrmmail_values address)' -d 'Send from this address'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l subject -x -d 'The subject'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l attach -r -F -d 'Send this file along; repeatable'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l html -d 'Send the text as HTML too'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l utf8 -d 'Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l size -x -d 'Make the message this large, such as 5MB'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l count -x -d 'Send N messages in one session'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l queue -d 'Put it into the queue; the next flush sends it'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l dry-run -d 'Send nothing: print the message as it would go'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l verify-imap -x -d 'Wait for it in the mailbox there, and prove it'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l wait -x -d 'How long to wait for it there'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the dialogue, without secrets'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -s h -l help -d 'Show what it does, its options and examples'
@@ -269,6 +283,7 @@ complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l here -d 'Look onl
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/status' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l store -x -a '(__ucrmmail_values store)' -d 'From keyring or file, instead of the configured source'
+complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l imap -d 'The mailbox\'s, imap.password, instead of the account\'s'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l yes -d 'Do not ask'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /credentials/delete' -s h -l help -d 'Show what it does, its options and examples'

@@ -25,9 +25,11 @@ ARROWS: dict[str, set[str]] = {
     "spool": LEAVES | {"message"},
     "smtp": LEAVES | {"message"},
     "dns": LEAVES | {"message"},
+    "mailbox": LEAVES | {"message"},
     "delivery": LEAVES | {"message", "limits", "spool", "smtp"},
     "doctor": LEAVES | {"message", "config", "limits", "spool", "smtp", "dns", "delivery"},
-    "output": LEAVES | {"message", "config", "credentials", "limits", "spool", "smtp", "dns", "delivery", "doctor"},
+    "output": LEAVES
+    | {"message", "config", "credentials", "limits", "spool", "smtp", "dns", "mailbox", "delivery", "doctor"},
     "cli": LEAVES
     | {
         "message",
@@ -38,6 +40,7 @@ ARROWS: dict[str, set[str]] = {
         "spool",
         "smtp",
         "dns",
+        "mailbox",
         "delivery",
         "doctor",
         "output",

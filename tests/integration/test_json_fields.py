@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.manual import holds_word, section
+from tests.support.manual import fields_of, holds_word, section
 from tests.support.nameserver import nsd
 from tests.support.oauth_server import CLIENT_ID, OAuthServer
 from tests.support.program import PLAIN, Program
@@ -20,22 +19,8 @@ ns 300 A 127.0.0.1
 @ 300 TXT "v=spf1 +all"
 _dmarc 300 TXT "v=DMARC1; p=none; pct=1"
 """
-# Their fields are named by data: keys of the configuration, addresses, libraries.
-_NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries")
 # What every document has is explained once, in ucrmmail(1).
 _IN_ALL = "schema_version"
-
-
-def fields_of(document: Any) -> Iterator[str]:
-    """All names of fields in a document, nested ones too."""
-    if isinstance(document, list):
-        for item in document:
-            yield from fields_of(item)
-    elif isinstance(document, dict):
-        for name, value in document.items():
-            yield name
-            named_by_data = name in _NAMED_BY_DATA and isinstance(value, dict)
-            yield from fields_of(list(value.values()) if named_by_data else value)
 
 
 class Documents:
@@ -73,6 +58,7 @@ def test_every_field_is_on_the_page_of_its_command(program: Program, sink: Sink,
     documents.of("test-connection", "--recipient", "no@example.com", code=1)
     documents.of("test-connection", "--probe", code=69)
     documents.of("test-send", "joe@example.com", "no@example.com", code=1)
+    documents.of("test-send", "--dry-run", "joe@example.com")
     documents.of("queue list")
     documents.of("queue show", queue_id)
     documents.of("queue hold", queue_id, queue_id[:-1] + "0", code=66)

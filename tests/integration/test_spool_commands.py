@@ -189,7 +189,8 @@ def test_a_message_is_shown_without_harm(queue: Program) -> None:
     document = queue.run("queue", "show", queue_id, "--json").json
     assert document["outcomes"] == {
         "joe@example.com": {
-            "outcome": "pending", "stage": "", "reply": "", "at": None, "uncertain": False, "reported": False,
+            "outcome": "pending", "stage": "", "reply": "", "why": None, "remedy": None, "at": None,
+            "uncertain": False, "reported": False,
         }
     }  # fmt: skip
     assert {"name": "To", "value": "joe@example.com"} in document["headers"]

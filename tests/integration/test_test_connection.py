@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
 import socket
 import ssl
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.certificates import TestAuthority
+from tests.support.network import Network, network, wait_until
 from tests.support.program import Program, Run
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer
 
@@ -252,6 +257,92 @@ def test_a_connection_that_is_refused_says_so(program: Program, authority: TestA
     assert "refused: nothing listens on this port" in stage(document, "connect")["detail"]
     assert stage(document, "resolve")["ok"] is True
     assert document["limits"] is None
+
+
+def test_a_port_that_is_filtered_is_told_apart_from_one_that_is_refused(
+    program: Program, authority: TestAuthority
+) -> None:
+    """A listener whose row of waiting connections is full drops what comes, as a firewall does."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        configure(program, authority, full.getsockname()[1], "starttls", host="127.0.0.1")
+        document = run_test(program, "--json", code=69).json
+    assert "no answer: a firewall may drop what is sent to this port" in stage(document, "connect")["detail"]
+    assert "firewall" in document["error"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("route", "says"),
+    [
+        (("unreachable",), "no route to it, or a firewall on the way refuses"),
+        (("prohibit",), "a firewall or a route of this machine forbids it"),
+        ((), "no route to it"),
+    ],
+    ids=["unreachable", "prohibited", "none"],
+)
+def test_a_way_that_is_closed_is_told_apart_too(
+    program: Program, authority: TestAuthority, route: tuple[str, ...], says: str
+) -> None:
+    with network() as apart:
+        if route:
+            apart.run("ip", "route", "add", *route, "198.51.100.0/24")
+        configure(program, authority, 587, "starttls", host="198.51.100.7")
+        document = run_apart(apart, program, code=69)
+    assert says in stage(document, "connect")["detail"]
+
+
+# Answers every port 25 of its network, as the proxies of some providers do.
+PROXY = """\
+import socketserver
+class Proxy(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"220 proxy.isp.example ESMTP\\r\\n")
+        while line := self.rfile.readline():
+            self.wfile.write(b"221 bye\\r\\n" if line[:4].upper() == b"QUIT" else b"250 fine\\r\\n")
+socketserver.ThreadingTCPServer.daemon_threads = True
+socketserver.ThreadingTCPServer(("0.0.0.0", 25), Proxy).serve_forever()
+"""
+
+
+@pytest.mark.parametrize("intercepted", [True, False])
+def test_a_network_that_answers_port_25_for_everybody_is_found_out(program: Program, intercepted: bool) -> None:
+    addresses = ["198.51.100.7", *(["203.0.113.1"] if intercepted else [])]
+    with network(*addresses) as apart:
+        proxy = subprocess.Popen(apart.command(sys.executable, "-c", PROXY), stderr=subprocess.DEVNULL)
+        try:
+            probe = "import socket; socket.create_connection(('198.51.100.7', 25), 1).close()"
+            reach = apart.command(sys.executable, "-c", probe)
+            wait_until(lambda: subprocess.run(reach, check=False, capture_output=True).returncode == 0, "the proxy")
+            program.configure(25)
+            text = program.config.read_text().replace('"127.0.0.1"', '"198.51.100.7"')
+            program.config.write_text(text)
+            document = run_apart(apart, program, code=0)
+            strict = subprocess.run(
+                apart.command(*program.command("test-connection", "--strict")), env=program.env, check=False
+            )
+        finally:
+            proxy.terminate()
+            proxy.wait(10)
+    told = [warning for warning in document["warnings"] if "in place of every server" in warning]
+    assert bool(told) is intercepted
+    assert strict.returncode == int(intercepted)
+    assert "203.0.113.1:25" in document["stages"][-1]["detail"]
+
+
+def run_apart(apart: Network, program: Program, code: int) -> Any:
+    done = subprocess.run(
+        apart.command(*program.command("test-connection", "--json")),
+        env={**program.env, **SECRET},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
 
 
 def test_a_configuration_that_says_too_little_is_a_stage_too(program: Program) -> None:

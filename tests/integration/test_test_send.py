@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.support.certificates import TestAuthority
 from tests.support.program import Program
 from tests.support.sink import Sink, SinkController
+from ucrmmail.files import Locked
 
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
 
@@ -198,3 +200,142 @@ def test_a_secret_that_the_server_echoes_is_shown_and_kept_nowhere(program: Prog
     # The base64 of what holds the secret inside, whatever stands before it.
     for word in re.findall(rb"[A-Za-z0-9+/]{12,}", everything):
         assert secret not in base64.b64decode(word[: len(word) // 4 * 4])
+
+
+def test_what_was_sent_and_the_servers_queue_id_are_shown(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    run = program.run("test-send", "me@example.com")
+    assert "queue id      00001 (the smarthost's)" in run.stdout
+    assert re.search(r"message +<[0-9a-f]{24}@isp\.example>, 1\.\dkB, from <billing@isp\.example>", run.stdout)
+    message = program.run("test-send", "me@example.com", "--json").json["messages"][0]
+    assert message["remote_queue_id"] == "00002"
+    assert message["queue_id"] is None
+    assert message["message_id"].encode() in sink.messages[1].content
+    assert message["size_bytes"] == len(sink.messages[1].content)
+    assert message["recipients"]["me@example.com"]["outcome"] == "relayed"
+
+
+def test_a_known_refusal_comes_with_its_cause_and_remedy(program: Program, sink: Sink) -> None:
+    sink.on_data = lambda _envelope: "550 5.7.515 Access denied, sending domain isp.example does not meet the level"
+    program.configure(sink.port)
+    run = program.run("test-send", "me@example.com", code=1)
+    assert "FAILED final-dot" in run.stdout
+    assert "why:    Outlook.com wants SPF, DKIM and DMARC to pass" in run.stdout
+    assert "remedy: run `ucrmmail check-dns`" in run.stdout
+    message = program.run("test-send", "me@example.com", "--json", code=1).json["messages"][0]
+    assert message["recipients"]["me@example.com"]["remedy"].startswith("run `ucrmmail check-dns`")
+
+
+def test_html_attachments_letters_and_size_arrive_as_asked_for(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    invoice = program.home / "invoice.pdf"
+    invoice.write_bytes(b"%PDF-1.4 " + bytes(range(256)))
+    options = ["--html", "--utf8", "--attach", str(invoice), "--attach", str(program.config), "--size", "50kB"]
+    program.run("test-send", *options, "--subject", "Größe", "me@example.com")
+    received = sink.messages[0]
+    assert received.options == [f"SIZE={len(received.content)}", "BODY=8BITMIME", "SMTPUTF8"]
+    assert 50_000 <= len(received.content) < 50_100
+    message = message_from_bytes(received.content, policy=policy.default)
+    assert message["Subject"] == "Größe"
+    assert [part.get_content_type() for part in message.walk() if not part.is_multipart()] == [
+        "text/plain", "text/html", "application/pdf", "application/octet-stream", "text/plain",
+    ]  # fmt: skip
+    names = [part.get_filename() for part in message.walk() if part.get_filename()]
+    assert names == ["invoice.pdf", "config.toml", "filler.txt"]
+    assert next(message.iter_attachments()).get_payload(decode=True) == invoice.read_bytes()
+
+
+def test_several_messages_go_in_one_session_each_with_an_id_of_its_own(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    document = program.run("test-send", "--count", "3", "--from", "office@isp.example", "a@example.com", "--json").json
+    assert sink.sessions == 1
+    assert len({message["message_id"] for message in document["messages"]}) == 3
+    assert [message.reverse_path for message in sink.messages] == ["office@isp.example"] * 3
+
+
+def test_a_message_that_is_not_sent_is_shown_as_it_would_go(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    run = program.run("test-send", "--dry-run", "--subject", "hello", "me@example.com", "you@example.com")
+    assert run.stderr.splitlines() == [
+        "MAIL FROM:<billing@isp.example>", "RCPT TO:<me@example.com>", "RCPT TO:<you@example.com>",
+    ]  # fmt: skip
+    message = message_from_bytes(run.stdout.encode(), policy=policy.default)
+    assert message["Subject"] == "hello"
+    assert message["Sender"] == "billing@isp.example"
+    document = program.run("test-send", "--dry-run", "me@example.com", "--json").json
+    assert "X-Ucrmmail-Test: " in document["messages"][0]["message"]
+    assert sink.sessions == 0
+
+
+def test_a_test_through_the_queue_is_sent_by_the_flush(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler="message_limit = 1")
+    document = program.run("test-send", "--queue", "--count", "2", "me@example.com", "--json").json
+    assert document["ok"] is True
+    ids = [message["queue_id"] for message in document["messages"]]
+    assert [message["queue_id"] for message in program.queue()] == ids
+    assert "`ucrmmail flush` sends it" in program.run("test-send", "--queue", "me@example.com").stdout
+    program.run("flush", "--no-wait")
+    assert len(sink.messages) == 1
+    assert next(message["queue_id"] for message in program.queue()) == ids[1]
+
+
+def test_a_test_counts_against_the_limits_and_says_when_the_next_may_go(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler="message_limit = 3")
+    program.run("test-send", "me@example.com")
+    assert program.run("status", "--json").json["throttler"][0]["used"] == 1
+    document = program.run("test-send", "--count", "3", "me@example.com", "--json", code=75).json
+    outcomes = [message["recipients"]["me@example.com"]["outcome"] for message in document["messages"]]
+    assert outcomes == ["relayed", "relayed", "not sent"]
+    assert document["next_at"] is not None
+    run = program.run("test-send", "me@example.com", code=75)
+    assert "the throttler does not let the next message leave before " in run.stderr
+    assert "--queue" in run.stderr
+    assert len(sink.messages) == 3
+    # What is refused costs nothing.
+    program.configure(sink.port, throttler="message_limit = 4")
+    sink.on_data = lambda _envelope: "554 5.7.1 spam"
+    program.run("test-send", "me@example.com", code=1)
+    assert program.run("status", "--json").json["throttler"][0]["used"] == 3
+
+
+def test_a_test_to_more_recipients_than_the_limit_holds_goes_in_parts(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 2\ncount = "recipients"')
+    document = program.run("test-send", "a@example.com", "b@example.com", "c@example.com", "--json", code=75).json
+    outcomes = {name: each["outcome"] for name, each in document["messages"][0]["recipients"].items()}
+    assert outcomes == {"a@example.com": "relayed", "b@example.com": "relayed", "c@example.com": "not sent"}
+
+
+def test_a_test_goes_past_no_flush_that_counts_too(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler="message_limit = 3")
+    program.run("test-send", "me@example.com")
+    with Locked(str(program.spool / "lock")):
+        run = program.run("test-send", "me@example.com", code=75)
+        # Nothing is counted, so that nobody needs to wait.
+        program.configure(sink.port)
+        program.run("test-send", "me@example.com")
+    assert "a flush is running" in run.stderr
+    assert "--queue" in run.stderr
+    assert len(sink.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (("--size", "huge"), 2, "--size"),
+        (("--size", "1GB"), 65, "spool.max_message_size"),
+        (("--attach", "missing.pdf"), 66, "missing.pdf"),
+        (("--attach", "."), 66, "directory"),
+        (("--count", "0"), 2, "not in the range"),
+        (("--queue", "--dry-run"), 2, "exclude"),
+        (("--queue", "--transcript"), 2, "--transcript"),
+        (("--subject", "a\nBcc: eve@example.com"), 2, "subject"),
+        (("--from", "nobody"), 67, "nobody"),
+    ],
+)
+def test_an_option_that_cannot_be_met_is_one_clear_error(
+    program: Program, sink: Sink, options: tuple[str, ...], code: int, says: str
+) -> None:
+    program.configure(sink.port)
+    run = program.run("test-send", *options, "me@example.com", code=code)
+    assert says in run.stderr
+    assert sink.messages == []

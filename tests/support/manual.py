@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 MAN = ROOT / "man"
 
+# Their fields are named by data: keys of the configuration, addresses, libraries.
+_NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries")
 _OVERSTRIKE = re.compile(r".\x08")
 
 
@@ -31,3 +35,15 @@ def section(page: str, title: str) -> str:
 def holds_word(text: str, word: str) -> bool:
     """Whether a word stands in the text, not as a part of a longer one."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+def fields_of(document: Any) -> Iterator[str]:
+    """All names of fields in a document, nested ones too."""
+    if isinstance(document, list):
+        for item in document:
+            yield from fields_of(item)
+    elif isinstance(document, dict):
+        for name, value in document.items():
+            yield name
+            named_by_data = name in _NAMED_BY_DATA and isinstance(value, dict)
+            yield from fields_of(list(value.values()) if named_by_data else value)

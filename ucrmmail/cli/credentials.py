@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ucrmmail.config.location import Location
     from ucrmmail.credentials.find import Store
 
+_IMAP = "imap.password"
+
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -33,16 +35,25 @@ To set it: ucrmmail config set smtp.password""",
 
 
 def store_of(config: Config, source: str = "", key: str = "smtp.password") -> Store:
-    """Return where a secret of this account is kept; ``source`` goes before the one that is configured."""
+    """Return where a secret of this account is kept; ``source`` goes before the one that is configured.
+
+    ``key`` imap.password is the mailbox's: it is kept in the same place under a name of its own, but a command prints
+    the account's alone, so that the file is its place then.
+    """
     from ucrmmail.credentials.find import Store
 
     path = os.path.realpath(config.path)
-    names = (config.text("smtp.username"), path)
-    # The password is kept under the bare user name, where other programs look for it too.
-    suffix = "" if key == "smtp.password" else f" {key}"
+    configured = config.text("credentials.source")
+    if key == _IMAP:
+        names = [f"imap:{name}" for name in (config.text("imap.username"), path) if name]
+        configured = "file" if configured == "command" else configured
+    else:
+        # The password is kept under the bare user name, where other programs look for it too.
+        suffix = "" if key == "smtp.password" else f" {key}"
+        names = [name + suffix for name in (config.text("smtp.username"), path) if name]
     return Store(
-        names=tuple(name + suffix for name in names if name),
-        source=source or config.text("credentials.source"),
+        names=tuple(names),
+        source=source or configured,
         recorded=bool(source) or config.is_set("credentials.source"),
         command=config.words("credentials.command"),
         file=config.text("credentials.file") or f"{os.path.dirname(path)}/secrets.toml",
@@ -127,6 +138,9 @@ def delete(
         str | None,
         typer.Option("--store", metavar="STORE", help="From keyring or file, instead of the configured source."),
     ] = None,
+    imap: Annotated[
+        bool, typer.Option("--imap", help="The mailbox's, imap.password, instead of the account's.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -139,14 +153,14 @@ def delete(
     if store not in (None, "keyring", "file"):
         raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file")
     config = invocation(context).config()
-    chosen = store_of(config, store or "")
+    chosen = store_of(config, store or "", _IMAP if imap else "smtp.password")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on", remedy="say --yes")
         typer.confirm(f"Delete the secret of {chosen.account} from the {chosen.source}?", abort=True, err=True)
     found = delete_secret(chosen, os.environ)
     token = False
-    if is_configured(config):
+    if is_configured(config) and not imap:
         token = keeper_of(config, source=chosen.source).forget()
         client_secret = store_of(config, chosen.source, "oauth.client_secret")
         found = delete_secret(client_secret, os.environ) or token or found
@@ -159,7 +173,7 @@ def delete(
         human.say(f"the {chosen.source} has no secret of {chosen.account}")
     if token:
         human.note("the provider still knows the sign-in: end it there too, in the account's security settings")
-    other = override(os.environ)
+    other = override(os.environ, chosen.key)
     if other:
         human.note(f"{other} still gives a secret here")
 
@@ -176,19 +190,40 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     called = invocation(context)
     config = called.config()
     before = config.text("credentials.source") if config.is_set("credentials.source") else ""
-    chosen = store_of(config, store or before or usable_source(config, f"config set {key}"), key)
+    if key == _IMAP:
+        _refuse_other_store(config, store, before)
+    source = "" if before and key == _IMAP else store or before or usable_source(config, f"config set {key}")
+    chosen = store_of(config, source, key)
     keep_secret(chosen, secret, os.environ)
+    if key == _IMAP and before:
+        human.say(f"{key}: {_place(chosen)} now has the secret of the mailbox")
+        return
     set_value(called.location(), "credentials.source", chosen.source)
     if chosen.source == "command":
         human.say(f"{key}: is asked from {chosen.command[0]} each time; nothing was stored")
     else:
-        place = chosen.file if chosen.source == "file" else "the keyring"
-        human.say(f"{key}: {place} now has the secret of {chosen.account}")
+        human.say(f"{key}: {_place(chosen)} now has the secret of {chosen.account}")
+    if key == _IMAP:
+        return
     # Without a sign-in yet, cron finds no token either: that is no news.
     to_sign_in = key != "smtp.password"
     if to_sign_in:
         human.note("next: `ucrmmail login`")
     remark(called.location(), chosen, before, cron=not to_sign_in)
+
+
+def _place(chosen: Store) -> str:
+    return chosen.file if chosen.source == "file" else "the keyring"
+
+
+def _refuse_other_store(config: Config, store: str | None, before: str) -> None:
+    """Raise UsageError for a store that the mailbox's secret is never looked for in."""
+    kept = store_of(config, key=_IMAP).source
+    if store == "command" or (before and store not in (None, kept)):
+        raise UsageError(
+            f"--store: imap.password is kept where smtp.password is, or in the file: here that is {kept}",
+            remedy="leave --store out",
+        )
 
 
 def usable_source(config: Config, command: str) -> str:

@@ -173,7 +173,7 @@ def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings) -> Pr
     from ucrmmail.message.prepare import Addresses, prepare
 
     return prepare(
-        _content(file, settings.max_message_size + 1),
+        read_input(file, settings.max_message_size + 1),
         reverse_path=envelope.reverse_path,
         recipients=envelope.recipients,
         extract_recipients=not envelope.recipients,
@@ -191,7 +191,7 @@ def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings) -> Pr
     )
 
 
-def _content(file: str, most: int) -> bytes:
+def read_input(file: str, most: int) -> bytes:
     """Return what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
     try:
         fd = 0 if file == STANDARD_INPUT else os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)

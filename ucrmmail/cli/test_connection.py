@@ -125,6 +125,7 @@ class _Test:
         from ucrmmail.clock import Clock
         from ucrmmail.errors import UcrmmailError
         from ucrmmail.message.outcome import Stage
+        from ucrmmail.smtp.intercept import PORT, look_for_proxy
         from ucrmmail.smtp.session import SessionError, open_session
         from ucrmmail.smtp.transcript import Transcript
 
@@ -151,6 +152,8 @@ class _Test:
         else:
             self.offered = session.capabilities
             self._rehearse(session, config, recipient)
+        if smarthost.port == PORT and any(stage.stage is Stage.CONNECT and stage.ok for stage in self.stages):
+            self.stage(look_for_proxy(Clock()))
         self.transcript = transcript.lines
 
     def _rehearse(self, session: Session, config: Config, recipient: str) -> None:

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted
+from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ucrmmail.cli.test_arrival import Watch
     from ucrmmail.config.load import Config
-    from ucrmmail.message.outcome import Outcome, Trouble
+    from ucrmmail.delivery.trial import Trial
+    from ucrmmail.limits.ledger import Ledger
+    from ucrmmail.message.outcome import Trouble
+    from ucrmmail.message.prepare import Prepared
+    from ucrmmail.output.arrival import Proof
+    from ucrmmail.output.sent import TestReport
     from ucrmmail.smtp.session import StageReport
-    from ucrmmail.smtp.transaction import Transaction
+    from ucrmmail.smtp.transcript import Transcript
 
 EXAMPLES = """\b
 Examples:
   ucrmmail test-send me@example.com
-  ucrmmail test-send --transcript me@example.com"""
+  ucrmmail test-send --transcript me@example.com
+  ucrmmail test-send --html --attach invoice.pdf --size 5MB me@example.com
+  ucrmmail test-send --count 3 --queue me@example.com     so that the limits act
+  ucrmmail test-send --dry-run me@example.com > message.eml
+To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
+  ucrmmail test-send --verify-imap imap.example.com me@example.com"""
+
+# A run of the flush that is about to end is waited for so long.
+_LOCK_WAIT_S = 10.0
+_LOCK_STEP_S = 0.1
 
 
 def test_send(
@@ -28,138 +47,222 @@ def test_send(
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="Where the test message goes.")],
     from_: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Send from this address.")] = "",
     subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="The subject.")] = "",
+    attach: Annotated[
+        list[str] | None, typer.Option("--attach", metavar="FILE", help="Send this file along; repeatable.")
+    ] = None,
+    html: Annotated[bool, typer.Option("--html", help="Send the text as HTML too.")] = False,
+    utf8: Annotated[
+        bool, typer.Option("--utf8", help="Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8.")
+    ] = False,
+    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Make the message this large, such as 5MB.")] = "",
+    count: Annotated[
+        int, typer.Option("--count", metavar="N", min=1, max=MOST_MESSAGES, help="Send N messages in one session.")
+    ] = 1,
+    queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.")] = False,
+    verify_imap: Annotated[
+        str,
+        typer.Option("--verify-imap", metavar="HOST[:PORT]", help="Wait for it in the mailbox there, and prove it."),
+    ] = "",
+    wait: Annotated[str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there.")] = "2m",
     transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a test message at once, and show each stage.
 
-    It does not go through the queue. Exits 0 when the smarthost took it for every address, 1 when it refused one; 69,
-    75, 77 or 78 when there was no session.
+    It counts against the limits, but does not wait for them. Exits 0 when the smarthost took it for every address, 1
+    when it refused one, or when --verify-imap does not prove it; 69, 75, 77 or 78 when there was no session, and 75
+    when a limit is in the way.
     """
-    from ucrmmail.output.stages import show_test
-
+    if transcript and (queue or dry_run):
+        raise UsageError("--transcript shows a session, and there is none", remedy="leave out --queue and --dry-run")
+    if queue and dry_run:
+        raise UsageError("--queue and --dry-run exclude each other", remedy="leave out one of the two")
+    if verify_imap and (dry_run or count > 1):
+        raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
     config = invocation(context).config()
-    outcome = _send(config, addresses, from_, subject)
-    show_test(
-        outcome.stages, outcome.trouble, outcome.outcomes, outcome.transcript if transcript else [], as_json=as_json
+    wanted = Wanted(
+        addresses, from_=from_, subject=subject, files=attach or (), html=html, utf8=utf8, size=size, count=count
     )
-    if outcome.trouble is not None:
-        raise typer.Exit(outcome.trouble.exit_code)
-    if any(one.result.value != "relayed" for one in outcome.outcomes):
+    messages = _messages(config, wanted)
+    if dry_run:
+        _show_prepared(messages, as_json=as_json)
+        return
+    # The mailbox is opened first: when that fails, nothing is sent.
+    watch = _watch(config, verify_imap, wait, messages[0]) if verify_imap else None
+    report = _queued(config, messages) if queue else _sent(config, messages, transcript=transcript)
+    since = time.monotonic()
+    if not as_json:
+        _show(report)
+    proof = None
+    if watch is not None:
+        if report.ok:
+            proof = watch.prove(messages[0].message_id, since, quiet=as_json)
+        else:
+            watch.mailbox.close()
+    _show_proof(report, proof, as_json=as_json)
+    if report.trouble is not None:
+        raise typer.Exit(report.trouble.exit_code)
+    if not report.ok or (proof is not None and not proof.ok):
         raise typer.Exit(1)
 
 
-@dataclass(slots=True)
-class _Test:
-    """What was seen of a test: it is the session's watcher and, with one transaction, its feed."""
+def _messages(config: Config, wanted: Wanted) -> list[Prepared]:
+    from ucrmmail.cli.runtime import smarthost_of
+    from ucrmmail.cli.test_message import test_messages
 
-    transaction: Transaction | None
+    return test_messages(config, smarthost_of(config).name, wanted)
+
+
+def _watch(config: Config, place: str, wait: str, message: Prepared) -> Watch:
+    from ucrmmail.cli.test_arrival import open_watch
+
+    return open_watch(config, place, wait, message.recipients[0])
+
+
+def _show_prepared(messages: Sequence[Prepared], *, as_json: bool) -> None:
+    from ucrmmail.output import machine, sent
+
+    if as_json:
+        machine.print_document(sent.prepared_document(messages))
+    else:
+        sent.show_prepared(messages)
+
+
+def _show(report: TestReport) -> None:
+    from ucrmmail.output import sent
+
+    sent.show(report)
+
+
+def _show_proof(report: TestReport, proof: Proof | None, *, as_json: bool) -> None:
+    from ucrmmail.output import arrival, machine, sent
+
+    if as_json:
+        machine.print_document(sent.document(report, arrival.document(proof) if proof is not None else None))
+    elif proof is not None:
+        arrival.show_proof(proof)
+
+
+def _queued(config: Config, messages: Sequence[Prepared]) -> TestReport:
+    from ucrmmail.cli.test_message import queue_messages
+    from ucrmmail.output.sent import Sent, TestReport
+
+    ids = queue_messages(config, messages)
+    return TestReport(
+        tuple(Sent(prepared, queue_id=queue_id) for prepared, queue_id in zip(messages, ids, strict=True))
+    )
+
+
+@dataclass(slots=True)
+class _Watcher:
+    """Keeps the stages as they come."""
+
     stages: list[StageReport] = field(default_factory=list)
-    outcomes: tuple[Outcome, ...] = ()
-    trouble: Trouble | None = None
-    transcript: list[str] = field(default_factory=list)
 
     def stage(self, report: StageReport) -> None:
         self.stages.append(report)
 
-    def ready(self) -> Transaction | None:
-        transaction, self.transaction = self.transaction, None
-        return transaction
 
-    def settle(self, _transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
-        self.outcomes = outcomes
-
-    def unused(self, _transaction: Transaction) -> None:
-        """There is nothing to put back: the trouble is told."""
-
-    def is_suspect(self, _transaction: Transaction) -> bool:
-        """Return False: there is no other message to protect."""
-        return False
-
-    def idle(self) -> None:
-        """There is nothing else to do."""
-
-
-def _send(config: Config, to: list[str], from_: str, subject: str) -> _Test:
-    from ucrmmail.cli.runtime import login_of, smarthost_of
+def _sent(config: Config, messages: Sequence[Prepared], *, transcript: bool) -> TestReport:
+    """Send the messages at once, in one session, under the limits."""
+    from ucrmmail.cli.test_message import transaction_of
     from ucrmmail.clock import Clock
-    from ucrmmail.errors import SmarthostUnavailableError
-    from ucrmmail.smtp.session import SessionError, open_session
-    from ucrmmail.smtp.submit import submit
+    from ucrmmail.delivery.trial import Trial
+    from ucrmmail.output.sent import Sent, TestReport
     from ucrmmail.smtp.transcript import Transcript
 
-    smarthost = smarthost_of(config)
-    test = _Test(_transaction(config, smarthost.name, to, from_, subject))
-    transcript = Transcript()
-    login = login_of(config)
-
-    try:
-        session = open_session(
-            smarthost,
-            secret=login.secret,
-            after_refusal=login.after_refusal,
-            clock=Clock(),
-            observer=transcript,
-            watcher=test,
-        )
-        end = submit(session, test)
-        test.trouble = end.trouble
-        if end.alive:
-            session.quit()
-        elif end.trouble is None and not test.outcomes:
-            raise SmarthostUnavailableError("the connection was lost")
-    except SessionError as error:
-        test.trouble = error.trouble
-    test.transcript = transcript.lines
-    return test
-
-
-def _transaction(config: Config, smarthost: str, to: list[str], from_: str, subject: str) -> Transaction:
-    """Return the test message and its envelope, prepared like any other message."""
-    from ucrmmail.cli.runtime import addresses_of, sender_of
-    from ucrmmail.errors import ConfigError
-    from ucrmmail.message.address import parse_mailbox
-    from ucrmmail.message.prepare import prepare
-    from ucrmmail.message.testmessage import SUBJECT, build_test_message
-    from ucrmmail.smtp.transaction import Transaction
-
-    addresses = addresses_of(config)
-    sender = from_ or sender_of(config)
-    if not sender:
-        raise ConfigError(
-            "there is no address to send from", remedy="use --from, or run `ucrmmail config set addresses.sender`"
-        )
-    sender = parse_mailbox(sender)
-    recipients = [parse_mailbox(address) for address in to]
-    now, unique, hostname = time.time(), os.urandom(12).hex(), os.uname().nodename
-    prepared = prepare(
-        build_test_message(
-            from_=sender,
-            to=recipients,
-            now=now,
-            message_id=f"<{unique}@{sender.rpartition('@')[2]}>",
-            hostname=hostname,
-            smarthost=smarthost,
-            unique=unique,
-            authenticated=bool(config.text("smtp.username")),
-            subject=subject or SUBJECT,
-        ),
-        reverse_path=sender if from_ else None,
-        recipients=recipients,
-        extract_recipients=False,
-        addresses=addresses,
-        priority=None,
-        now=now,
-        hostname=hostname,
-        unique=unique,
-        max_size=config.size_bytes("spool.max_message_size"),
+    clock, watcher, dialogue = Clock(), _Watcher(), Transcript()
+    names = {f"test-{number}": prepared for number, prepared in enumerate(messages, 1)}
+    with _ledger(config, clock.now()) as ledger:
+        trial = Trial.of([transaction_of(prepared, name) for name, prepared in names.items()], ledger, clock)
+        trouble = _converse(config, trial, watcher, dialogue) if trial.may_begin() else None
+    if trouble is None and trial.opens_at:
+        trouble = _limit_trouble(trial)
+    return TestReport(
+        tuple(Sent(prepared, trial.outcomes.get(name, ())) for name, prepared in names.items()),
+        stages=watcher.stages,
+        trouble=trouble,
+        transcript=dialogue.lines if transcript else (),
+        opens_at=trial.opens_at,
     )
-    return Transaction(
-        queue_id="test",
-        reverse_path=prepared.reverse_path,
-        recipients=prepared.recipients,
-        size_bytes=len(prepared.message),
-        eight_bit=prepared.eight_bit,
-        utf8=prepared.utf8,
-        chunks=lambda: iter((prepared.message,)),
+
+
+@contextmanager
+def _ledger(config: Config, now: float) -> Iterator[Ledger]:
+    """Open the record of the limits, which one process may change at a time; without any limit no file is touched."""
+    from ucrmmail.cli.runtime import rules_of
+    from ucrmmail.files import Locked
+    from ucrmmail.limits.ledger import Ledger, read_boot_id
+    from ucrmmail.spool.layout import make_spool
+
+    directory, rules = config.text("spool.directory"), rules_of(config)
+    if not rules.any:
+        yield Ledger("", rules, now, "")
+        return
+    make_spool(directory)
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        with Locked(f"{directory}/lock", wait=False) as obtained:
+            if obtained:
+                ledger = Ledger(f"{directory}/ledger", rules, time.time(), read_boot_id())
+                try:
+                    yield ledger
+                finally:
+                    ledger.close(time.time())
+                return
+        if time.monotonic() >= deadline:
+            raise TemporaryError(
+                "a flush is running, and only one process at a time can count against the limits",
+                remedy="try again when it is over, or use --queue: then it sends the message in its turn",
+            )
+        time.sleep(_LOCK_STEP_S)
+
+
+def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcript) -> Trouble | None:
+    """Send what may leave, and return what went wrong with the account or the connection."""
+    from ucrmmail.cli.runtime import login_of, smarthost_of
+    from ucrmmail.smtp.session import SessionError, open_session
+    from ucrmmail.smtp.submit import submit
+
+    smarthost, login = smarthost_of(config), login_of(config)
+    try:
+        while True:
+            before = len(trial.left)
+            session = open_session(
+                smarthost,
+                secret=login.secret,
+                after_refusal=login.after_refusal,
+                clock=trial.clock,
+                observer=dialogue,
+                watcher=watcher,
+            )
+            end = submit(session, trial)
+            if end.alive:
+                session.quit()
+            if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
+                break
+            if len(trial.left) == before:
+                raise SmarthostUnavailableError("the connection was lost")
+            # The server takes only so many messages in one session (RFC 9422).
+    except SessionError as error:
+        return error.trouble
+    if end.trouble is None and not end.alive and not trial.outcomes:
+        raise SmarthostUnavailableError("the connection was lost")
+    return end.trouble
+
+
+def _limit_trouble(trial: Trial) -> Trouble:
+    from ucrmmail.clock import rfc3339
+    from ucrmmail.message.outcome import Stage
+    from ucrmmail.smtp.trouble import account_trouble
+
+    left = len(trial.left)
+    what = "it was" if not trial.outcomes and left == 1 else f"{left} of them {'was' if left == 1 else 'were'}"
+    return account_trouble(
+        Stage.CONFIGURATION,
+        f"the {trial.limit} does not let the next message leave before {rfc3339(trial.opens_at)}: {what} not sent",
+        why="a test message counts like any other; `ucrmmail status` shows how far the limits are used",
+        remedy="try again then, or use --queue: the flush sends it when the limits let it",
+        exit_code=TemporaryError.exit_code,
     )

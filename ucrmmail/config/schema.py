@@ -469,7 +469,41 @@ _OAUTH = (
     ),
 )
 
-_DECLARED = (*_SMTP, *_ADDRESSES, *_THROTTLER, *_ANTIFLOOD, *_SPOOL, *_RETRY, *_DNS, *_CREDENTIALS, *_OAUTH)
+_IMAP = (
+    Key(
+        "imap.username",
+        text("the name of the login"),
+        "",
+        "The name to log in with at the mailbox in which `ucrmmail test-send --verify-imap` looks for its message.",
+        "me@example.com",
+        default_note="the first address that the test message goes to",
+    ),
+    Key(
+        "imap.password",
+        secret(),
+        "",
+        "The password of that mailbox. It is asked for without echo or read with --stdin, and kept where smtp.password"
+        " is kept; in the file for secrets when a command prints that one.",
+        "",
+    ),
+    Key(
+        "imap.encryption",
+        choice("tls", "starttls"),
+        "tls",
+        "How the connection to the mailbox is made private: from the first byte (port 993) or with STARTTLS (port 143)."
+        " Without a valid certificate no password is sent.",
+        "starttls",
+    ),
+    Key(
+        "imap.ca_file",
+        _PATH,
+        "",
+        "A PEM file of certificate authorities to trust for the mailbox instead of the system's.",
+        "/etc/ucrmmail/ca.pem",
+    ),
+)
+
+_DECLARED = (*_SMTP, *_ADDRESSES, *_THROTTLER, *_ANTIFLOOD, *_SPOOL, *_RETRY, *_DNS, *_CREDENTIALS, *_OAUTH, *_IMAP)
 
 KEYS: dict[str, Key] = {key.path: key for key in _DECLARED}
 TABLES: tuple[str, ...] = tuple(dict.fromkeys(key.table for key in _DECLARED))

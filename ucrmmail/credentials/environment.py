@@ -4,7 +4,7 @@
     LoadCredentialEncrypted=ucrmmail.smtp.password:/etc/ucrmmail/smtp.password.cred
     UCRMMAIL_SMTP_PASSWORD                                                        in a container, or in CI
 
-and so for ``oauth.client_secret``.
+and so for ``oauth.client_secret``, and for ``imap.password`` of the mailbox in which test messages are looked for.
 
 systemd puts the credential into a file below $CREDENTIALS_DIRECTORY. Of either, the first line is the secret.
 """
@@ -21,9 +21,13 @@ from ucrmmail.files import DistrustError, open_untrusted, read_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PASSWORD = "smtp.password"  # noqa: S105 # the name of the key
-# By key of the configuration.
-VARIABLES = {PASSWORD: "UCRMMAIL_SMTP_PASSWORD", "oauth.client_secret": "UCRMMAIL_OAUTH_CLIENT_SECRET"}
+SMTP, IMAP = "smtp.password", "imap.password"
+# By key of the configuration. No program that we start is given these.
+VARIABLES = {
+    SMTP: "UCRMMAIL_SMTP_PASSWORD",
+    IMAP: "UCRMMAIL_IMAP_PASSWORD",
+    "oauth.client_secret": "UCRMMAIL_OAUTH_CLIENT_SECRET",
+}
 _LARGEST = 65536
 
 
@@ -31,7 +35,7 @@ def _credential(key: str) -> str:
     return f"ucrmmail.{key}"
 
 
-def read_credential(environ: Mapping[str, str], key: str = PASSWORD) -> str | None:
+def read_credential(environ: Mapping[str, str], key: str = SMTP) -> str | None:
     """Return the systemd credential of a key, such as ``ucrmmail.smtp.password``; None when there is none.
 
     Raises PermissionDeniedError when it cannot be read, SecretMissingError when it is empty, ConfigError when it is no
@@ -56,7 +60,7 @@ def read_credential(environ: Mapping[str, str], key: str = PASSWORD) -> str | No
     return first_line(raw, f"the systemd credential {path}")
 
 
-def read_variable(environ: Mapping[str, str], key: str = PASSWORD) -> str | None:
+def read_variable(environ: Mapping[str, str], key: str = SMTP) -> str | None:
     """Return the secret in the variable of a key, such as UCRMMAIL_SMTP_PASSWORD; None when it is unset or empty.
 
     Raises ConfigError.
@@ -65,7 +69,7 @@ def read_variable(environ: Mapping[str, str], key: str = PASSWORD) -> str | None
     return first_line(os.fsencode(value), VARIABLES[key]) if value else None
 
 
-def override(environ: Mapping[str, str], key: str = PASSWORD) -> str:
+def override(environ: Mapping[str, str], key: str = SMTP) -> str:
     """Return what goes before every configured source here, for people; "" when nothing does."""
     if read_credential(environ, key) is not None:
         return f"the systemd credential {_credential(key)}"

@@ -14,7 +14,7 @@ from ucrmmail.credentials.secret import (
     checked,
     forbid_core_dumps,
 )
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import UcrmmailError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class Store:
     recorded: bool
     command: tuple[str, ...]
     file: str
-    key: str = environment.PASSWORD
+    key: str = environment.SMTP
 
     @property
     def account(self) -> str:
@@ -75,6 +75,15 @@ def read_kept(store: Store, environ: Mapping[str, str], deadline_s: float = DEAD
 
 
 def _read(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
+    try:
+        return _read_source(store, environ, deadline_s)
+    except UcrmmailError as error:
+        # The sources speak of the account's secret, which is what they are for.
+        error.remedy = error.remedy.replace(environment.SMTP, store.key)
+        raise
+
+
+def _read_source(store: Store, environ: Mapping[str, str], deadline_s: float) -> str:
     if store.source == "keyring":
         return keyring.read(store.names, environ, deadline_s)
     if store.source == "file":

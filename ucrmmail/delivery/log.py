@@ -2,8 +2,9 @@
 
     2026-11-23T11:05:59.123Z 1-20261123T110559.123456-k3x9qa from=<a@x> to=<b@y> relayed final-dot "250 2.0.0 Ok"
 
-Foreign text is escaped, so that no reply can forge a line. Lines are gathered and written together with the queue's
-own batches; a log that cannot be written is told once and never stops the mail.
+A refusal that is known, or whose status code is, has ``why="..." remedy="..."`` behind it. Foreign text is escaped, so
+that no reply can forge a line. Lines are gathered and written together with the queue's own batches; a log that cannot
+be written is told once and never stops the mail.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
 from ucrmmail.files import DistrustError, write_all
+from ucrmmail.message.explain import for_administrator_told
 
 if TYPE_CHECKING:
     from ucrmmail.message.outcome import Outcome
@@ -28,6 +30,9 @@ def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> s
         f"{rfc3339(at)} {queue_id} from=<{reverse_path}> to=<{outcome.recipient}> "
         f'{outcome.result.value} {outcome.stage.value}{doubt} "{outcome.reply}"'
     )
+    for name, words in zip(("why", "remedy"), for_administrator_told(outcome.stage.value, outcome.reply), strict=True):
+        if words:
+            text += f' {name}="{words}"'
     if text.isascii() and text.isprintable():
         return text
     return text.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)

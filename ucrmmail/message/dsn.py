@@ -1,7 +1,7 @@
 r"""Delivery status notifications: a sender is told of mail that failed or is late (RFC 3464, RFC 6522, RFC 6533).
 
     multipart/report
-      text/plain                 for the person, in words of ``explain``
+      text/plain                 for the person, in words of ``explain.for_writer``
       message/delivery-status    for programs: one block for the message, one for each recipient
       message/rfc822             the message itself when it is small and plain ASCII, else its header
 

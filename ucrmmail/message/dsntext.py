@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.explain import explain
+from ucrmmail.message.explain import for_writer
 from ucrmmail.message.header import format_date, value_of
 from ucrmmail.message.homograph import in_unicode, mixed_scripts
 from ucrmmail.message.plain import visible, wrapped
@@ -82,7 +82,7 @@ def _about_recipient(one: FailedRecipient) -> Iterator[str]:
     domain = one.recipient.rpartition("@")[2]
     readable = in_unicode(domain)
     yield f"<{one.recipient}>" + (f"  (in letters: {visible(readable)})" if readable != domain else "")
-    meaning, advice = explain(one.enhanced)
+    meaning, advice = for_writer(one.enhanced, one.reply)
     yield wrapped(f"Answer: {visible(one.reply) or 'none'}", "    ")
     yield wrapped(f"This means: {meaning}.", "    ")
     yield wrapped(f"What to do: {advice}.", "    ")

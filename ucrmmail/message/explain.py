@@ -1,72 +1,60 @@
-"""What a refusal means to somebody who does not know mail: words for the status codes of RFC 3463 and RFC 7372."""
+"""What a refusal means and what to do: a reply that is known by its text, else its status code, else its number.
+
+There are two readers. The administrator is told what to set, publish or ask for; the writer of a message that was not
+delivered (``for_writer``) cannot do that, and is told whether the address, the size or the time was wrong.
+"""
 
 from __future__ import annotations
 
-# By subject and detail of the enhanced status code: what it means, and what the writer of the message can do. A row for
-# the subject alone stands for the details that have none of their own.
-_MEANINGS = {
-    "1": (
-        "the server did not take this address",
-        "check how it is spelt, or ask the person for the right one",
-    ),
-    "1.1": (
-        "there is no mailbox of this name",
-        "check how the part before the @ is spelt, or ask the person for the right address",
-    ),
-    "1.2": (
-        "there is no mail system of this name",
-        "check how the part behind the @ is spelt",
-    ),
-    "1.6": (
-        "the mailbox has moved, and nobody said where to",
-        "ask the person for the new address",
-    ),
-    "1.7": ("the server did not like the address that the message is from", "ask the administrator named below"),
-    "1.8": ("the server did not like the address that the message is from", "ask the administrator named below"),
-    "1.10": (
-        "this domain says that it receives no mail",
-        "check how the part behind the @ is spelt, or ask the person for another address",
-    ),
-    "2": ("the mailbox could not take the message", "try again later, or reach the person by other means"),
-    "2.1": ("the mailbox is closed or not in use", "reach the person by other means"),
-    "2.2": ("the mailbox is full", "tell the person by other means, and send the message again later"),
-    "2.3": ("the message is too large for this mailbox", "send less, or a link instead of the attachment"),
-    "3": ("the mail system of the recipient has trouble of its own", "send the message again later"),
-    "3.4": ("the message is too large for this mail system", "send less, or a link instead of the attachment"),
-    "4": ("the mail system of the recipient could not be reached", "send the message again later"),
-    "4.4": (
-        "there is no way to the mail system of the recipient",
-        "check how the part behind the @ is spelt",
-    ),
-    "4.7": (
-        "it was tried again and again, until the time allowed for that was over",
-        "send the message again later, or reach the person by other means",
-    ),
-    "6": (
-        "a mail system on the way cannot handle the form of the message",
-        "send it as plain text with ordinary attachments",
-    ),
-    "6.7": (
-        "a mail system on the way cannot handle an address with letters outside a-z",
-        "ask the person for an address without them",
-    ),
-    "7": (
-        "the server refuses the message by its own rules: it may look like spam to it, or not come from whom it says",
-        "ask the administrator named below",
-    ),
-    "7.20": ("the message has no DKIM signature that the server accepts", "ask the administrator named below"),
-    "7.23": ("SPF does not allow our server to send for this domain", "ask the administrator named below"),
-    "7.25": ("our server has no name in the DNS that fits it", "ask the administrator named below"),
-    "7.26": ("the message failed the checks of SPF, DKIM or DMARC", "ask the administrator named below"),
-}
-_UNKNOWN = (
-    "the answer holds no code that tells more",
-    "read the answer; if that does not help, ask the administrator named below",
+from ucrmmail.message.outcome import Stage
+from ucrmmail.message.refusals import known_refusal
+from ucrmmail.message.reply import Reply, read_told
+from ucrmmail.message.status import ASK, UNKNOWN, meaning_of
+
+_STAGES = frozenset(stage.value for stage in Stage)
+_QUOTA = (
+    "the provider counts what this account sends, and its limit is reached",
+    "nothing now: a later run tries again. To stay below it, set throttler.message_limit and throttler.duration",
 )
 
 
-def explain(enhanced: str) -> tuple[str, str]:
-    """Return (what it means, what to do) for a status code such as 5.1.1; words that promise nothing for ""."""
-    _class, _, rest = enhanced.partition(".")
-    subject = rest.partition(".")[0]
-    return _MEANINGS.get(rest) or _MEANINGS.get(subject) or _UNKNOWN
+def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
+    """Return (why, remedy) for a refusal; both may be "". ``quota``: the reply is known to mean a quota."""
+    known = known_refusal(reply)
+    if known is not None:
+        return known.why, known.remedy
+    if quota:
+        return _QUOTA
+    if reply.code == 421:
+        return "the smarthost asks to be left alone for a while", "nothing: a later run tries again"
+    wrong_password = meaning_of("5.7.8")
+    if stage is Stage.AUTH and reply.code >= 500 and reply.enhanced[1:] not in {".7.9", ".7.11", ".7.13"}:
+        return "user name or password is not accepted", wrong_password.remedy
+    if reply.code in {530, 538}:
+        return (
+            "the smarthost wants a login or TLS first",
+            "set smtp.username, run `ucrmmail config set smtp.password`, and check smtp.encryption",
+        )
+    meaning = meaning_of(reply.enhanced)
+    return ("", "") if meaning is UNKNOWN else (meaning.what, meaning.remedy)
+
+
+def for_administrator_told(stage: str, told: str) -> tuple[str, str]:
+    """Return the same for a refusal that was kept as text, with the name of its stage; ("", "") for our own words."""
+    reply = read_told(told)
+    if reply is None or reply.code < 400 or stage not in _STAGES:
+        return "", ""
+    return for_administrator(Stage(stage), reply)
+
+
+def for_writer(enhanced: str, told: str = "") -> tuple[str, str]:
+    """Return (what it means, what to do) for the writer of a message; words that promise nothing when nothing is known.
+
+    A reply that is known by its text concerns the administrator, who is named in the report.
+    """
+    reply = read_told(told)
+    known = known_refusal(reply) if reply is not None else None
+    if known is not None:
+        return known.why, known.advice or ASK
+    meaning = meaning_of(enhanced)
+    return meaning.what, meaning.advice or ASK

@@ -26,16 +26,24 @@ LONGEST_HOSTNAME = 255
 
 
 def header(
-    *, from_: str, to: Iterable[str], subject: str, now: float, message_id: str, more: Iterable[tuple[str, str]] = ()
+    *,
+    from_: str,
+    to: Iterable[str],
+    subject: str,
+    now: float,
+    message_id: str,
+    more: Iterable[tuple[str, str]] = (),
+    utf8: bool = False,
 ) -> bytes:
     """Return the header of a message of ours; ``from_`` is the whole value, ``subject`` any text.
 
+    With ``utf8`` a subject outside ASCII stays as it is (RFC 6532), which asks every server on the way for SMTPUTF8.
     Raises DataError for a control character in a value.
     """
     values = [
         ("From", from_),
         ("To", ", ".join(to)),
-        ("Subject", unstructured(subject)),
+        ("Subject", subject if utf8 else unstructured(subject)),
         ("Date", format_date(now)),
         ("Message-ID", message_id),
         *more,

@@ -32,3 +32,15 @@ class Reply:
 
     def __str__(self) -> str:
         return " ".join(part for part in (str(self.code), self.enhanced, self.text) if part)
+
+
+def read_told(told: str) -> Reply | None:
+    """Return the reply that was kept as text by ``str(reply)``, None when it is our own words."""
+    code, _, text = told.partition(" ")
+    if len(code) != 3 or not (code.isascii() and code.isdigit()):
+        return None
+    status, _, rest = text.partition(" ")
+    numbers = status.split(".")
+    if len(numbers) == 3 and all(number.isascii() and number.isdigit() for number in numbers):
+        return Reply(int(code), status, (rest,))
+    return Reply(int(code), "", (text,))

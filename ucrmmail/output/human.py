@@ -25,6 +25,17 @@ def say(text: str = "") -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def say_message(message: bytes) -> None:
+    """Print a message on standard output: to a terminal its lines, made harmless; through a pipe its very bytes."""
+    if not on_terminal():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(message)
+        sys.stdout.buffer.flush()
+        return
+    for line in message.decode("utf-8", "surrogateescape").split("\r\n"):
+        say(line)
+
+
 def note(text: str) -> None:
     """Print a remark on standard error: what a person should know, and no program reads."""
     sys.stdout.flush()
@@ -36,10 +47,23 @@ def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:
     note(f"{program}: {error.what}")
     for problem in error.problems:
         note(f"  {problem}")
-    if error.why:
-        note(f"  why:    {error.why}")
-    if error.remedy:
-        note(f"  remedy: {error.remedy}")
+    note_advice(error.why, error.remedy)
+
+
+def note_advice(why: str, remedy: str) -> None:
+    """Print why something happened and what to do, on standard error; nothing for ""."""
+    for line in _advice(why, remedy):
+        note(f"  {line}")
+
+
+def say_advice(why: str, remedy: str, *, indent: str) -> None:
+    """Print the same as a result."""
+    for line in _advice(why, remedy):
+        say(f"{indent}{line}")
+
+
+def _advice(why: str, remedy: str) -> list[str]:
+    return [f"{name} {text}" for name, text in (("why:   ", why), ("remedy:", remedy)) if text]
 
 
 def console(*, stderr: bool = False) -> Console:

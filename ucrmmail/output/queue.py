@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.message.explain import for_administrator_told
 from ucrmmail.message.header import split_canonical, value_of
 from ucrmmail.output import human
 from ucrmmail.output.machine import print_listing
@@ -52,10 +53,13 @@ def whole_document(message: QueuedMessage) -> dict[str, object]:
 
 
 def _outcome_document(recipient: RecipientState) -> dict[str, object]:
+    why, remedy = for_administrator_told(recipient.stage, recipient.reply)
     return {
         "outcome": recipient.result or "pending",
         "stage": recipient.stage,
         "reply": recipient.reply,
+        "why": why or None,
+        "remedy": remedy or None,
         "at": _time_or_none(recipient.at),
         "uncertain": recipient.uncertain,
         "reported": recipient.reported,
@@ -110,6 +114,7 @@ def show_message(message: QueuedMessage) -> None:
     human.say(f"from:      <{message.reverse_path}>")
     for recipient in message.delivery.recipients:
         human.say(f"to:        <{recipient.recipient}>  {_outcome(recipient)}")
+        human.say_advice(*for_administrator_told(recipient.stage, recipient.reply), indent="           ")
     headers, lines = _beginning(message)
     human.say()
     for name, value in headers:

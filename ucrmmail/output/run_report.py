@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.message.explain import for_administrator_told
 from ucrmmail.message.outcome import Result
 from ucrmmail.output import human
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from ucrmmail.delivery.report import MessageReport, RunReport
+    from ucrmmail.message.outcome import Outcome
 
 
 def run_document(report: RunReport) -> dict[str, object]:
@@ -64,15 +66,19 @@ def message_document(message: MessageReport) -> dict[str, object]:
         "reverse_path": message.reverse_path,
         "result": message.result,
         "next_attempt_at": rfc3339(message.next_attempt_at) if message.next_attempt_at else None,
-        "recipients": {
-            outcome.recipient: {
-                "outcome": outcome.result.value,
-                "stage": outcome.stage.value,
-                "reply": outcome.reply,
-                "uncertain": outcome.uncertain,
-            }
-            for outcome in message.outcomes
-        },
+        "recipients": {outcome.recipient: _outcome_document(outcome) for outcome in message.outcomes},
+    }
+
+
+def _outcome_document(outcome: Outcome) -> dict[str, object]:
+    why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+    return {
+        "outcome": outcome.result.value,
+        "stage": outcome.stage.value,
+        "reply": outcome.reply,
+        "why": why or None,
+        "remedy": remedy or None,
+        "uncertain": outcome.uncertain,
     }
 
 
@@ -81,6 +87,7 @@ def say_message(message: MessageReport) -> None:
     for outcome in message.outcomes:
         again = f", next attempt {rfc3339(message.next_attempt_at)}" if outcome.result is Result.DEFERRED else ""
         human.say(f"{message.queue_id} {outcome.recipient} {outcome.result.value}: {outcome.reply}{again}")
+        human.say_advice(*for_administrator_told(outcome.stage.value, outcome.reply), indent="  ")
 
 
 def summary(report: RunReport) -> str:
@@ -110,10 +117,7 @@ def tell_person(report: RunReport) -> None:
     if trouble is not None and (not report.told or human.on_terminal(stderr=True)):
         said = f": {trouble.reply}" if trouble.reply is not None else ""
         human.note(f"ucrmmail: {trouble.what}{said}")
-        if trouble.why:
-            human.note(f"  why:    {trouble.why}")
-        if trouble.remedy:
-            human.note(f"  remedy: {trouble.remedy}")
+        human.note_advice(trouble.why, trouble.remedy)
 
 
 class RunProgress:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Stage
-from ucrmmail.smtp.remedies import token_advice
+from ucrmmail.smtp.token_refusals import token_advice
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ProtocolError
 

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 _WORDS = {
     errno.ECONNREFUSED: "refused: nothing listens on this port",
-    errno.EHOSTUNREACH: "no route to it",
+    errno.EHOSTUNREACH: "no route to it, or a firewall on the way refuses",
     errno.ENETUNREACH: "no route to it",
+    errno.EACCES: "a firewall or a route of this machine forbids it",
+    errno.EPERM: "a firewall or a route of this machine forbids it",
     errno.ETIMEDOUT: "no answer: a firewall may drop what is sent to this port",
 }
 

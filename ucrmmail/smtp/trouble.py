@@ -4,6 +4,7 @@
     no connection, no TLS, 421, 4yz to the login  account    transient  stop the run; no message loses an attempt
     a quota of the sender, at any stage           account    transient  the same
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
+    a block of the account (message.refusals)     account    permanent  the same; with 4yz transient
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
@@ -21,8 +22,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.smtp.remedies import advice_for
+from ucrmmail.message.refusals import concerns_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +73,11 @@ def _wants_login(reply: Reply) -> bool:
     )
 
 
+def _blocked(reply: Reply) -> bool:
+    """Whether the provider has blocked the account: each message would be refused, until a person helps."""
+    return _5yz(reply) and concerns_account(reply)
+
+
 def _out_of_step(reply: Reply) -> bool:
     """Whether the server has lost count of our commands; what it refuses then is not the message's fault."""
     return reply.code == 503
@@ -94,7 +101,8 @@ def is_quota(reply: Reply) -> bool:
     text = reply.text.lower()
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
-    if reply.code in {452, 552} or any(words in text for words in _NOT_THE_SENDERS):
+    # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
+    if reply.code in {452, 535, 552} or any(words in text for words in _NOT_THE_SENDERS):
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
     return any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text)
@@ -118,6 +126,8 @@ _POLICY = (
     _Rule(_LOGIN, _5yz, Scope.ACCOUNT, Kind.PERMANENT, 77),
     _Rule(_OPENING, _any, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _wants_login, Scope.ACCOUNT, Kind.PERMANENT, 77),
+    _Rule(_ALL, _blocked, Scope.ACCOUNT, Kind.PERMANENT, 77),
+    _Rule(_ALL, concerns_account, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _out_of_step, Scope.MESSAGE, Kind.TRANSIENT),
     _Rule(_RCPT, _5yz, Scope.RECIPIENT, Kind.PERMANENT),
     _Rule(_RCPT, _any, Scope.RECIPIENT, Kind.TRANSIENT),
@@ -198,7 +208,7 @@ def classify(stage: Stage, reply: Reply) -> Trouble:
     """Return what a refusal means: the reply is negative, or not the one that was due at this stage."""
     rule = next(rule for rule in _POLICY if stage in rule.stages and rule.holds(reply))
     quota = rule.holds is is_quota
-    why, remedy = advice_for(stage, reply, quota=quota)
+    why, remedy = for_administrator(stage, reply, quota=quota)
     return Trouble(
         scope=rule.scope,
         kind=rule.kind,

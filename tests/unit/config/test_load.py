@@ -156,7 +156,7 @@ def test_all_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None
         f"{path}:4: smtp.encryption: 'ssl' is not known; allowed: starttls, tls, none",
         (
             f"{path}:6: throttle: there is no such table; did you mean [throttler]?; allowed: smtp, addresses, throttler,"
-            " antiflood, spool, retry, dns, credentials, oauth"
+            " antiflood, spool, retry, dns, credentials, oauth, imap"
         ),
         (
             f"{path}:9: antiflood.pause_time: 60 is not text in quotes; allowed: a number and a unit (s, m, h, d, w), such"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ucrmmail.credentials.environment import override, read_credential, read_variable
+from ucrmmail.credentials.environment import IMAP, override, read_credential, read_variable
 from ucrmmail.credentials.secret import SecretMissingError
 from ucrmmail.errors import ConfigError, PermissionDeniedError
 
@@ -16,7 +16,7 @@ CREDENTIAL = "ucrmmail.smtp.password"
 
 @pytest.fixture
 def credential(tmp_path: Path) -> Path:
-    return tmp_path / CREDENTIAL
+    return tmp_path / "ucrmmail.smtp.password"
 
 
 def environ(credential: Path) -> dict[str, str]:
@@ -26,7 +26,7 @@ def environ(credential: Path) -> dict[str, str]:
 def test_the_credential_is_the_first_line_of_its_file(credential: Path) -> None:
     credential.write_bytes(b"word\n")
     assert read_credential(environ(credential)) == "word"
-    assert CREDENTIAL in override(environ(credential))
+    assert "ucrmmail.smtp.password" in override(environ(credential))
 
 
 def test_without_a_credential_there_is_none(credential: Path) -> None:
@@ -77,3 +77,11 @@ def test_the_variable_is_the_secret_unless_it_is_empty() -> None:
 def test_a_variable_that_is_no_text_is_refused() -> None:
     with pytest.raises(ConfigError):
         read_variable({"UCRMMAIL_SMTP_PASSWORD": "\udcff"})
+
+
+def test_the_mailbox_has_a_variable_and_a_credential_of_its_own(credential: Path) -> None:
+    assert read_variable({"UCRMMAIL_SMTP_PASSWORD": "one"}, IMAP) is None
+    assert read_variable({"UCRMMAIL_IMAP_PASSWORD": "other"}, IMAP) == "other"
+    assert override({"UCRMMAIL_IMAP_PASSWORD": "other"}, IMAP) == "UCRMMAIL_IMAP_PASSWORD"
+    assert override({"UCRMMAIL_IMAP_PASSWORD": "other"}) == ""
+    assert read_credential(environ(credential), IMAP) is None

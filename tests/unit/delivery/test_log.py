@@ -57,3 +57,10 @@ def test_a_link_in_place_of_the_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError):  # noqa: PT011 # ELOOP
         DeliveryLog(str(tmp_path / "delivery.log"))
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_refusal_that_is_known_has_its_cause_and_remedy_behind_it() -> None:
+    refused = Outcome("b@example.com", Result.FAILED, Stage.FINAL_DOT, "550 5.7.515 Access denied", "5.7.515")
+    line = log_line(0, ID, "a@isp.example", refused)
+    assert '"550 5.7.515 Access denied" why="Outlook.com wants SPF, DKIM and DMARC' in line
+    assert 'remedy="run `ucrmmail check-dns`' in line

@@ -1,10 +1,11 @@
-"""What a status code is called for people."""
+"""What a refusal is called for people: for the administrator, and for the writer of the message."""
 
 from __future__ import annotations
 
 import pytest
 
-from ucrmmail.message.explain import explain
+from ucrmmail.message.explain import for_administrator_told, for_writer
+from ucrmmail.message.status import MEANINGS, meaning_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,52 @@ from ucrmmail.message.explain import explain
     ],
 )
 def test_a_code_means_what_its_detail_says_else_its_subject(enhanced: str, meaning: str) -> None:
-    found, advice = explain(enhanced)
+    found, advice = for_writer(enhanced)
     assert meaning in found
     assert advice
+
+
+# IANA, "Simple Mail Transfer Protocol (SMTP) Enhanced Status Codes Registry": the last detail of each subject.
+REGISTERED = {"1": 10, "2": 4, "3": 6, "4": 7, "5": 6, "6": 10, "7": 30}
+
+
+def test_every_registered_code_has_words_of_its_own() -> None:
+    # X.n.0 is "other or undefined" of its subject, and X.0.0 says nothing at all.
+    details = {f"{subject}.{detail}" for subject, last in REGISTERED.items() for detail in range(1, last + 1)}
+    assert details <= set(MEANINGS)
+    assert set(MEANINGS) - details <= {*REGISTERED, "7.0"}
+    for meaning in MEANINGS.values():
+        assert meaning.what
+        assert not meaning.what.endswith(".")
+
+
+def test_a_class_changes_nothing_of_what_a_code_means() -> None:
+    assert meaning_of("4.2.2") == meaning_of("5.2.2") == MEANINGS["2.2"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "why", "remedy"),
+    [
+        ("final-dot", "550 5.7.515 Access denied, sending domain", "Outlook.com", "check-dns"),
+        ("rcpt", "550 5.1.1 No such user", "no mailbox", "address"),
+        ("rcpt", "450 4.2.0 later", "could not take", ""),
+        ("final-dot", "554 computer says no", "", ""),
+        ("final-dot", "250 2.0.0 Ok: queued as 1", "", ""),
+        ("rcpt", "the connection was lost (at rcpt)", "", ""),
+        ("rcpt", "given up after 5d; the last answer was: 450 4.2.0 later", "", ""),
+        ("", "550 5.1.1 No such user", "", ""),
+        ("rcpt", "", "", ""),
+    ],
+)
+def test_a_reply_that_was_kept_as_text_is_explained_again(stage: str, told: str, why: str, remedy: str) -> None:
+    found = for_administrator_told(stage, told)
+    assert why in found[0]
+    assert remedy in found[1]
+    assert bool(found[0]) is bool(why)
+
+
+def test_the_writer_of_a_message_is_not_told_to_change_a_setting() -> None:
+    why, advice = for_writer("5.7.515", "550 5.7.515 Access denied, sending domain isp.example does not meet")
+    assert "Outlook.com" in why
+    assert advice == "ask the administrator named below"
+    assert for_writer("5.4.1", "550 5.4.1 Recipient address rejected: Access denied")[1].startswith("check how")

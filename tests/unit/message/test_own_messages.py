@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from email import message_from_bytes
+from email import message_from_bytes, policy
 from email.header import decode_header, make_header
+from email.message import EmailMessage
 
 import pytest
 
@@ -13,9 +14,9 @@ from ucrmmail.errors import UsageError
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import format_date
 from ucrmmail.message.notice import build_notice
-from ucrmmail.message.plain import REPORT_FIELD, folded_field, plain_part
+from ucrmmail.message.plain import REPORT_FIELD, folded_field, plain_part, visible
 from ucrmmail.message.prepare import Addresses
-from ucrmmail.message.testmessage import SUBJECT, TEST_FIELD, build_test_message
+from ucrmmail.message.testmessage import SUBJECT, TEST_FIELD, Attachment, Form, build_test_message
 
 
 def a_test_message(
@@ -144,3 +145,81 @@ def test_text_with_long_lines_or_other_letters_is_quoted_printable() -> None:
 def test_a_long_field_is_folded_between_words_and_an_id_stays_beside_its_name() -> None:
     assert folded_field("To", ", ".join(f"joe{n}@example.com" for n in range(9))).count(b"\r\n ") > 1
     assert folded_field("Message-ID", f"<{'x' * 100}@example.com>").startswith(b"Message-ID: <xxx")
+
+
+def formed(form: Form) -> bytes:
+    return build_test_message(
+        from_="billing@isp.example",
+        to=("joe@example.com",),
+        now=NOW,
+        message_id="<test@isp.example>",
+        hostname="web-1",
+        smarthost="smtp.example.net:587",
+        unique="k3x9qa",
+        authenticated=True,
+        form=form,
+    )
+
+
+def parsed(raw: bytes) -> EmailMessage:
+    message = message_from_bytes(raw, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    assert not message.defects
+    return message
+
+
+def test_html_comes_beside_the_plain_text() -> None:
+    message = parsed(formed(Form(html=True)))
+    assert message.get_content_type() == "multipart/alternative"
+    html = message.get_body(("html",))
+    assert html is not None
+    assert "ucrmmail check-dns isp.example" in html.get_content()
+    plain = message.get_body(("plain",))
+    assert plain is not None
+    assert "k3x9qa" in plain.get_content()
+
+
+def test_letters_outside_ascii_go_as_they_are_and_ask_for_smtputf8() -> None:
+    raw = formed(Form(utf8=True))
+    assert "Subject: Test message from ucrmmail: Größe".encode() in raw
+    assert b"Content-Transfer-Encoding: 8bit" in raw
+    prepared = submit(raw)
+    assert (prepared.utf8, prepared.eight_bit) == (True, True)
+    assert prepared.message == raw
+    assert "中文" in parsed(raw).get_content()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("invoice.pdf", "application/pdf"),
+        ("notes.txt", "text/plain"),
+        ("no-kind", "application/octet-stream"),
+        ("mail.eml", "application/octet-stream"),
+        ("backup.tar.gz", "application/octet-stream"),
+        ("Größe 中文.png", "image/png"),
+        ('quote"\r\nX-Evil: 1.txt', "text/plain"),
+        ("x" * 300 + ".txt", "text/plain"),
+    ],
+)
+def test_an_attachment_arrives_byte_for_byte(name: str, kind: str) -> None:
+    content = bytes(range(256)) * 20 + b"\n.\n"
+    raw = formed(Form(attachments=(Attachment(name, content),)))
+    assert raw.isascii()
+    assert submit(raw).message == raw
+    (attachment,) = parsed(raw).iter_attachments()
+    assert attachment.get_content_type() == kind
+    assert attachment.get_payload(decode=True) == content
+    assert attachment.get_filename() == visible(name)
+    assert parsed(raw)["X-Evil"] is None
+
+
+@pytest.mark.parametrize("size_bytes", [1, 1200, 2000, *range(3000, 3090), 50_000, 1_000_001])
+@pytest.mark.parametrize("html", [False, True])
+def test_a_message_has_the_size_that_was_asked_for(size_bytes: int, html: bool) -> None:
+    least = len(formed(Form(html=html)))
+    raw = formed(Form(html=html, size_bytes=size_bytes))
+    # A filler part needs some bytes for its own header.
+    assert len(raw) == size_bytes if size_bytes > least + 600 else least <= len(raw) < least + 700
+    assert submit(raw).message == raw
+    parsed(raw)

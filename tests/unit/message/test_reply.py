@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.reply import Reply
+from ucrmmail.message.reply import Reply, read_told
 
 
 @pytest.mark.parametrize(
@@ -33,3 +33,21 @@ def test_a_trouble_is_told_in_the_words_of_the_server_else_in_ours() -> None:
         Scope.RECIPIENT, Kind.PERMANENT, Stage.RCPT, "refused", reply=Reply(550, "5.1.1", ("No such user",))
     )
     assert refused.told == "550 5.1.1 No such user"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(250, "2.0.0", ("Ok",)),
+        Reply(550, "5.7.515", ("Access denied",)),
+        Reply(554, "", ("5.7 is no status",)),
+        Reply(250, "", ("",)),
+    ],
+)
+def test_a_reply_that_was_kept_as_text_is_read_again(reply: Reply) -> None:
+    assert read_told(str(reply)) == reply
+
+
+@pytest.mark.parametrize("told", ["", "the connection was lost", "12", "5550 x", "²50 x"])
+def test_our_own_words_are_no_reply(told: str) -> None:
+    assert read_told(told) is None

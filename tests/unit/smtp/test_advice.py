@@ -1,0 +1,37 @@
+"""What a person is told to do about a refusal that no row of ``message.refusals`` knows by its text."""
+
+from __future__ import annotations
+
+import pytest
+
+from ucrmmail.message.outcome import Scope, Stage
+from ucrmmail.smtp.trouble import classify
+from ucrmmail.smtp.wire import parse_reply
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "why", "remedy"),
+    [
+        (Stage.AUTH, "535 5.7.8 nope", "not accepted", "config set smtp.password"),
+        (Stage.AUTH, "535 nope", "not accepted", "config set smtp.password"),
+        (Stage.AUTH, "534 5.7.9 nope", "this kind of login", "smtp.authentication"),
+        (Stage.MAIL, "530 Authentication required", "login", "smtp.username"),
+        (Stage.RCPT, "550 5.1.1 whatever", "no mailbox of this name", "address"),
+        (Stage.RCPT, "450 4.2.2 whatever", "full", "by other means"),
+        (Stage.EHLO, "421 4.3.2 whatever", "left alone", "later run"),
+        (Stage.FINAL_DOT, "550 5.4.5 whatever", "limit is reached", "throttler.message_limit"),
+        (Stage.FINAL_DOT, "550 5.6.99 whatever", "form of the message", "MIME"),
+    ],
+)
+def test_a_refusal_is_explained_with_its_remedy(stage: Stage, text: str, why: str, remedy: str) -> None:
+    trouble = classify(stage, parse_reply([text.encode()]))
+    assert why in trouble.why
+    assert remedy in trouble.remedy
+    assert trouble.told == text
+
+
+def test_an_unknown_refusal_is_told_as_it_is() -> None:
+    trouble = classify(Stage.FINAL_DOT, parse_reply([b"554 computer says no"]))
+    assert (trouble.scope, trouble.why, trouble.remedy, trouble.told) == (
+        Scope.MESSAGE, "", "", "554 computer says no",
+    )  # fmt: skip

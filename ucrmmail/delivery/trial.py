@@ -1,0 +1,103 @@
+"""The feed of ``test-send``: a few messages that are not in the queue, under the same limits as those that are.
+
+What is sent here is sent in the eyes of the provider, so each transaction is reserved in the ledger before it leaves,
+and is confirmed or refunded as in ``feed``. A limit that is in the way is told, not waited for: a person is looking.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.limits.ledger import Ledger, Reservation
+    from ucrmmail.message.outcome import Outcome
+    from ucrmmail.smtp.transaction import Transaction
+
+
+@dataclass(slots=True)
+class Trial:
+    """Hands out the messages, in their order, as long as the limits let them leave.
+
+    ``outcomes`` are by queue id. After the run, ``left`` are the messages that did not leave (or not for all), and
+    ``limit`` ("throttler" or "antiflood") with ``opens_at`` (seconds since the epoch) say why, when it is for a limit.
+    """
+
+    ledger: Ledger
+    clock: Clock
+    left: deque[Transaction]
+    outcomes: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
+    limit: str = ""
+    opens_at: float = 0.0
+    _open: list[tuple[Transaction, Reservation]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, transactions: Iterable[Transaction], ledger: Ledger, clock: Clock) -> Trial:
+        """Return a trial of these messages."""
+        return cls(ledger, clock, deque(transactions))
+
+    def may_begin(self) -> bool:
+        """Return whether the first message may leave now; nothing is reserved yet."""
+        return bool(self.left) and self._limits_let(self._amount(self.left[0]), self.clock.now())
+
+    def ready(self) -> Transaction | None:
+        """Return the next message, its place under the limits taken; None when there is none, or a limit is closed."""
+        if not self.left:
+            return None
+        transaction = self.left[0]
+        amount, now = self._amount(transaction), self.clock.now()
+        if not self._limits_let(amount, now):
+            return None
+        reservation = self.ledger.reserve(now, amount)
+        self.left.popleft()
+        if amount < len(transaction.recipients):
+            # To more recipients at once than a limit holds, it goes in parts.
+            self.left.appendleft(replace(transaction, recipients=transaction.recipients[amount:]))
+            transaction = replace(transaction, recipients=transaction.recipients[:amount])
+        self._open.append((transaction, reservation))
+        return transaction
+
+    def _amount(self, transaction: Transaction) -> int:
+        amount = len(transaction.recipients)
+        return min(amount, self.ledger.largest_amount) if self.ledger.counts_recipients else amount
+
+    def _limits_let(self, amount: int, now: float) -> bool:
+        opens_at = self.ledger.earliest(now, amount)
+        self.limit, self.opens_at = "", 0.0
+        if opens_at > now:
+            self.limit, self.opens_at = self.ledger.in_the_way(now, amount), opens_at
+        return opens_at <= now
+
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+        """Count what the server took, or may have taken."""
+        reservation = self._taken(transaction)
+        counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
+        if counted:
+            uncertain = not any(outcome.result is Result.RELAYED for outcome in outcomes)
+            self.ledger.confirm(reservation, self.clock.now(), counted, uncertain=uncertain)
+        else:
+            self.ledger.refund(reservation)
+        self.outcomes[transaction.queue_id] = self.outcomes.get(transaction.queue_id, ()) + outcomes
+
+    def unused(self, transaction: Transaction) -> None:
+        """Take back a message that never left, for reasons not its own."""
+        self.ledger.refund(self._taken(transaction))
+        self.left.appendleft(transaction)
+
+    def _taken(self, transaction: Transaction) -> Reservation:
+        """Return the place of a transaction that is under way; it is not any more."""
+        place = next(number for number, (one, _) in enumerate(self._open) if one is transaction)
+        return self._open.pop(place)[1]
+
+    def is_suspect(self, _transaction: Transaction) -> bool:
+        """Return False: there is no queue to protect from it."""
+        return False
+
+    def idle(self) -> None:
+        """There is nothing else to do."""
