@@ -19,8 +19,8 @@ _KNOWN = {
     ("5.7.139", ""): (
         "SMTP AUTH is switched off for this mailbox or its tenant",
         (
-            "let the administrator enable Authenticated SMTP for this mailbox (Microsoft 365 admin center, Active users,"
-            " Mail, Email apps): tokens need it too"
+            "let the administrator enable Authenticated SMTP for this mailbox (Microsoft 365 admin center, Active"
+            " users, Mail, Email apps): tokens need it too"
         ),
     ),  # M
     ("5.7.3", "authentication unsuccessful"): (
