@@ -10,17 +10,32 @@ from typer import exceptions
 
 from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
 from ucrmmail.output.human import note, print_error
+from ucrmmail.streams import StandardOutput
 
 _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
 def run_command(arguments: list[str]) -> int:
     """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback."""
+    sys.stdout = output = StandardOutput(sys.stdout)
+    code = _run(arguments, output)
+    trouble = output.trouble()
+    # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
+    if trouble is None or isinstance(trouble, BrokenPipeError) or code:
+        return code
+    told = InputOutputError(
+        f"the result could not be written to standard output: {trouble.strerror}",
+        remedy="see what the command did before you run it again",
+    )
+    print_error(told)
+    return told.exit_code
+
+
+def _run(arguments: list[str], output: StandardOutput) -> int:
     from ucrmmail.cli.main import command_tree
 
     try:
         code = command_tree(arguments)(arguments, prog_name="ucrmmail", standalone_mode=False)
-        sys.stdout.flush()
     except UcrmmailError as error:
         print_error(error)
         return error.exit_code
@@ -29,9 +44,9 @@ def run_command(arguments: list[str]) -> int:
     except typer.Abort:
         note("ucrmmail: stopped; nothing was changed")
         return 130
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if output.trouble():
+            return 0  # told by the caller
         told = _from_os_error(error)
         print_error(told)
         return told.exit_code
