@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ucrmmail.streams import complain, discard, open_what_is_closed
+from ucrmmail.streams import StandardOutput, complain, discard, open_what_is_closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     from ucrmmail.cli.boundary import run_command  # noqa: PLC0415
 
-    return run_command(list(arguments))
+    sys.stdout = output = StandardOutput(sys.stdout)
+    return run_command(list(arguments), output.trouble)
 
 
 if __name__ == "__main__":

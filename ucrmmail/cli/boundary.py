@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 from typer import exceptions
 
 from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
 from ucrmmail.output.human import note, print_error
-from ucrmmail.streams import StandardOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
-def run_command(arguments: list[str]) -> int:
-    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback."""
-    sys.stdout = output = StandardOutput(sys.stdout)
-    code = _run(arguments, output)
-    trouble = output.trouble()
+def run_command(arguments: list[str], unwritten: Callable[[], OSError | None] = lambda: None) -> int:
+    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback.
+
+    ``unwritten()`` writes what waits for standard output, and returns what keeps it from being written.
+    """
+    code = _run(arguments, unwritten)
+    trouble = unwritten()
     # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
     if trouble is None or isinstance(trouble, BrokenPipeError) or code:
         return code
@@ -31,7 +36,7 @@ def run_command(arguments: list[str]) -> int:
     return told.exit_code
 
 
-def _run(arguments: list[str], output: StandardOutput) -> int:
+def _run(arguments: list[str], unwritten: Callable[[], OSError | None]) -> int:
     from ucrmmail.cli.main import command_tree
 
     try:
@@ -45,7 +50,7 @@ def _run(arguments: list[str], output: StandardOutput) -> int:
         note("ucrmmail: stopped; nothing was changed")
         return 130
     except OSError as error:
-        if output.trouble():
+        if unwritten():
             return 0  # told by the caller
         told = _from_os_error(error)
         print_error(told)
