@@ -47,6 +47,7 @@ def smarthost_of(config: Config) -> Smarthost:
         final_timeout_s=config.seconds("smtp.final_timeout"),
         local_hostname=config.text("smtp.local_hostname") or os.uname().nodename,
         pipelining=config.flag("smtp.pipelining"),
+        chunking=config.flag("smtp.chunking"),
         allow_insecure_login=config.flag("smtp.allow_insecure_login"),
     )
 
