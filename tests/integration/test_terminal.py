@@ -46,6 +46,18 @@ def on_terminal(program: Program, *arguments: str, code: int = 0, env: Mapping[s
     return seen.decode()
 
 
+def test_a_long_detail_goes_on_in_its_own_column(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    piped = next(line for line in program.run("test-connection").stdout.splitlines() if line.startswith("ok     ehlo"))
+    head, words = piped.split(" ms  ")
+    assert len(piped) > 60
+    seen = on_terminal(program, "test-connection", env={"COLUMNS": "60"}).splitlines()
+    (first,) = [number for number, line in enumerate(seen) if line.startswith("ok     ehlo")]
+    column = len(head) + len(" ms  ")
+    assert max(map(len, seen[first : first + 2])) <= 60
+    assert [seen[first + 1][:column].strip(), seen[first][column:] + " " + seen[first + 1][column:]] == ["", words]
+
+
 def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink) -> None:
     program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
     for _ in range(3):

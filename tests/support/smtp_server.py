@@ -559,7 +559,7 @@ class _Service:
         _, size, *last = line.split()
         self._server.fault(self._dialogue, "body", line)
         self._chunks += self._dialogue.counted(int(size))
-        usual = "250 2.0.0 so far so good"
+        usual = "250 2.0.0 queued" if last else "250 2.0.0 so far so good"
         if self._failed or not self._recipients:
             usual = "503 5.5.1 need RCPT first"
         if not last:

@@ -171,6 +171,12 @@ class FlushParts:
     run: Callable[[Watcher], RunReport]
 
 
+def delivery_log_path(config: Config) -> str:
+    """Return where the delivery log is: a spool in a place of its own keeps it there, so that two never share one."""
+    own = config.is_set("spool.directory")
+    return f"{config.text('spool.directory') if own else config.location.log_directory}/delivery.log"
+
+
 def flush_parts(config: Config, options: Options) -> FlushParts:
     """Open the spool, repair what a crash left, take the drop directory, and return the run that is ready to start.
 
@@ -215,9 +221,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
         needs_person=needs_person,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
-    # A spool in a place of its own keeps its log with it: two spools never share one.
-    log_directory = directory if config.is_set("spool.directory") else config.location.log_directory
-    log = DeliveryLog(f"{log_directory}/delivery.log")
+    log = DeliveryLog(delivery_log_path(config))
 
     def run(watcher: Watcher) -> RunReport:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted
 from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ucrmmail.cli.test_arrival import Watch
     from ucrmmail.config.load import Config
@@ -37,6 +38,8 @@ Examples:
 To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
   ucrmmail test-send --verify-imap imap.example.com me@example.com"""
 
+# Greylisting apart, most mail arrives within seconds.
+_WAIT = "2m"
 # A run of the flush that is about to end is waited for so long.
 _LOCK_WAIT_S = 10.0
 _LOCK_STEP_S = 0.1
@@ -64,7 +67,9 @@ def test_send(
         str,
         typer.Option("--verify-imap", metavar="HOST[:PORT]", help="Wait for it in the mailbox there, and prove it."),
     ] = "",
-    wait: Annotated[str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there.")] = "2m",
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there, instead of 2m.")
+    ] = "",
     transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,6 +85,8 @@ def test_send(
         raise UsageError("--queue and --dry-run exclude each other", remedy="leave out one of the two")
     if verify_imap and (dry_run or count > 1):
         raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
+    if wait and not verify_imap:
+        raise UsageError("--wait is for --verify-imap, and it is not given", remedy="name the mailbox to look into")
     config = invocation(context).config()
     wanted = Wanted(
         addresses, from_=from_, subject=subject, files=attach or (), html=html, utf8=utf8, size=size, count=count
@@ -89,7 +96,7 @@ def test_send(
         _show_prepared(messages, as_json=as_json)
         return
     # The mailbox is opened first: when that fails, nothing is sent.
-    watch = _watch(config, verify_imap, wait, messages[0]) if verify_imap else None
+    watch = _watch(config, verify_imap, wait or _WAIT, messages[0]) if verify_imap else None
     report = _queued(config, messages) if queue else _sent(config, messages, transcript=transcript)
     since = time.monotonic()
     if not as_json:
@@ -177,6 +184,7 @@ def _sent(config: Config, messages: Sequence[Prepared], *, transcript: bool) -> 
     with _ledger(config, clock.now()) as ledger:
         trial = Trial.of([transaction_of(prepared, name) for name, prepared in names.items()], ledger, clock)
         trouble = _converse(config, trial, watcher, dialogue) if trial.may_begin() else None
+    _log(config, clock.now(), names, trial)
     if trouble is None and trial.opens_at:
         trouble = _limit_trouble(trial)
     return TestReport(
@@ -186,6 +194,28 @@ def _sent(config: Config, messages: Sequence[Prepared], *, transcript: bool) -> 
         transcript=dialogue.lines if transcript else (),
         opens_at=trial.opens_at,
     )
+
+
+def _log(config: Config, now: float, names: Mapping[str, Prepared], trial: Trial) -> None:
+    """Write the outcomes to the delivery log, where this account keeps one: a postmaster who asks finds them there."""
+    from ucrmmail.cli.runtime import delivery_log_path
+    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.output import human
+
+    path = delivery_log_path(config)
+    try:
+        # Never the first: what root would make here, the user of the flush could not write to.
+        if os.stat(os.path.dirname(path)).st_uid != os.geteuid():
+            return
+        log = DeliveryLog(path)
+        for name, outcomes in trial.outcomes.items():
+            for outcome in outcomes:
+                log.add(now, name, names[name].reverse_path, outcome)
+        log.close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        human.note(f"ucrmmail: {path} cannot be written: {error.strerror or error}")
 
 
 @contextmanager
