@@ -40,6 +40,8 @@ mail     IN A 192.0.2.1
 mail     IN AAAA 2001:db8::1
 mail2    IN A 192.0.2.2
 _25._tcp.mail IN TLSA 3 1 1 {"ab" * 32}
+_25._tcp.cut IN TYPE52 \\# 34 030101{"ab" * 31}
+_25._tcp.cut IN TYPE52 \\# 35 030101{"cd" * 32}
 old      IN TYPE99 \\# 9 0876 3d73706631202d
 odd      IN TXT "\\255\\000 \\"quoted\\""
 www      IN CNAME web
@@ -86,6 +88,12 @@ def test_strings_of_a_text_record_stay_apart_and_join_without_a_blank(server: Na
 
 def test_bytes_of_any_kind_come_through(server: Nameserver) -> None:
     assert asked(server, "odd.example", "TXT").texts == (Text((b'\xff\x00 "quoted"',)),)
+
+
+def test_a_digest_of_the_wrong_length_is_taken_as_it_is_published(server: Nameserver) -> None:
+    cut = asked(server, "_25._tcp.cut.example", "TLSA")
+    assert cut.status is Status.FOUND
+    assert set(cut.associations) == {Tlsa(3, 1, 1, b"\xab" * 31), Tlsa(3, 1, 1, b"\xcd" * 32)}
 
 
 def test_records_of_each_type_become_plain_values(server: Nameserver) -> None:
