@@ -8,7 +8,10 @@ TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash
 	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2
 DEMO_PACKAGES := dbus gnome-keyring
 
-.PHONY: demo test lint unit bench campaign docs clean
+PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian
+DEB_PACKAGES := $(PACKAGING) mmdebstrap
+
+.PHONY: demo test lint unit bench campaign deb zipapp package-test docs clean
 demo: $(VENV)/.installed
 	@sh tests/tools/apt-install $(DEMO_PACKAGES)
 	$(BIN)/python -m tests.demo
@@ -45,6 +48,24 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable . --group test
+	touch $@
+
+# dist/ucrmmail_VERSION_ARCH.deb for this release of Debian.
+deb:
+	@sh tests/tools/apt-install $(PACKAGING)
+	sh tools/deb
+
+# dist/ucrmmail.pyz: one file, for a plain Python of this version.
+zipapp: $(VENV)/.packaging
+	sh tools/zipapp
+
+# Each package in a place of its own: the .deb in a clean Debian (as root), the single file, pipx, uv, the sdist.
+package-test: $(VENV)/.packaging
+	@sh tests/tools/apt-install $(DEB_PACKAGES)
+	$(BIN)/pytest -q tests/packages
+
+$(VENV)/.packaging: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group packages
 	touch $@
 
 # man/ and completions/, from the command tree, the schema and man/src/.
