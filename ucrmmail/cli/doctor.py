@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import Invocation, JsonOption, invocation
 from ucrmmail.errors import UcrmmailError, UsageError
 
@@ -79,16 +80,12 @@ def _wanted(only: list[str] | None, skip: list[str] | None) -> frozenset[str]:
 
 
 def _names(option: str, given: list[str] | None) -> frozenset[str]:
-    from difflib import get_close_matches
-
     from ucrmmail.doctor.check import CHECKS
 
     names = frozenset(name.strip().lower() for text in given or [] for name in text.split(",") if name.strip())
     unknown = sorted(names - set(CHECKS))
     if unknown:
-        near = get_close_matches(unknown[0], CHECKS, 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{option}: {unknown[0]!r} is no check", remedy=f"{meant}there are {', '.join(CHECKS)}")
+        raise not_allowed(f"{option}: {unknown[0]!r} is no check", unknown[0], CHECKS)
     return names
 
 
