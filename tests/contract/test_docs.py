@@ -13,6 +13,8 @@ from tests.support.command_lines import mistake_in, names_the_program
 from tests.support.manual import MAN, ROOT, holds_word, rendered, section
 from tools.docs.completions import completions
 from tools.docs.pages import pages
+from tools.docs.pictures import pictures
+from tools.docs.reference import reference
 from tools.docs.tree import Command, command_tree
 from ucrmmail import __main__, errors, sendmail
 from ucrmmail.config.schema import KEYS, Key
@@ -37,7 +39,9 @@ def title_of(command: Command) -> str:
 def test_what_is_checked_in_is_what_make_docs_makes() -> None:
     checked_in = {path.name: path.read_text() for path in MAN.glob("*.[1-8]")}
     checked_in |= {path.name: path.read_text() for path in (ROOT / "completions").iterdir()}
-    made = pages() | completions()
+    checked_in |= {path.name: path.read_text() for path in (ROOT / "docs" / "reference").iterdir()}
+    checked_in |= {path.name: path.read_text() for path in (ROOT / "docs" / "pictures").iterdir()}
+    made = pages() | completions() | reference() | pictures()
     assert sorted(checked_in) == sorted(made), "run `make docs`"
     stale = [name for name, text in made.items() if checked_in[name] != text]
     assert stale == [], "run `make docs`"

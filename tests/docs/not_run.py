@@ -1,0 +1,19 @@
+"""Commands of the documentation that cannot be run here, each with the reason; there is no other way to leave one out.
+
+They are parsed like all others: every command and option of ours in them exists.
+"""
+
+from __future__ import annotations
+
+_REGISTRY = "downloads from the package index"
+
+NOT_RUN: dict[str, str] = {
+    "pipx install ucrmmail": _REGISTRY,
+    "pipx install 'ucrmmail[oauth]'": _REGISTRY,
+    "crontab -e": "opens an editor",
+    "systemctl enable --now ucrmmail-flush.timer": "needs a running systemd",
+    "ucrmmail login --no-browser": "a person has to agree on Google's page",
+    "ucrmmail config set smtp.authentication xoauth2": "belongs to the program that prints the token, another's",
+    "ucrmmail config set credentials.command 'oama access you@gmail.com'": "the program is another's",
+    "ucrmmail setup": "asks for the reader's own address; it is run with one in docs/tutorial/first-mail.md",
+}
