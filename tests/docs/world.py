@@ -122,7 +122,9 @@ def machine(of: World) -> Iterator[Machine]:
         of.network.command(
             "unshare", "--mount", "--uts", "--propagation=private", "--pid", "--fork", "--mount-proc",
             "sleep", "infinity",
-        )
+        ),
+        # What unshare says of its signals when it is over.
+        stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         wait_until(lambda: bool(_children(holder.pid)), "the machine")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _WIDTH = 100
 # The page, and the picture of each of its console blocks ("" for none).
-_PICTURES = {"docs/tutorial/tour.md": ("queue.svg", "doctor.svg", "dns.svg")}
+_PICTURES = {"docs/tutorial/tour.md": ("doctor.svg", "queue.svg", "dns.svg")}
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COLOURS = {"pass": "green", "ok": "green", "info": "blue", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 _VERDICT = re.compile(r"^ {0,2}(pass|info|warn|fail|error)(?= )|(?<=│ )(ok|warn|fail)(?= +│)")
@@ -44,7 +44,7 @@ _SVG = """\
   {chrome}
   <g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
     {backgrounds}
-    <g class="{unique_id}-matrix">
+    <g class="{unique_id}-matrix" xml:space="preserve">
     {matrix}
     </g>
   </g>

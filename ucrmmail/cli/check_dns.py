@@ -342,7 +342,7 @@ def _seconds(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--watch-time: {error}") from None
+        raise UsageError(f"--watch-time: {error}", remedy="such as --watch-time 1h") from None
 
 
 def _leave(code: int) -> None:
@@ -358,7 +358,9 @@ def _save(path: str, reports: Sequence[DomainReport]) -> None:
     try:
         replace_file(path, encode(reports))
     except OSError as error:
-        raise CannotCreateError(f"{path} cannot be written: {error.strerror}") from None
+        raise CannotCreateError(
+            f"{path} cannot be written: {error.strerror}", remedy="name another file with --save"
+        ) from None
 
 
 def _without(report: DomainReport, codes: frozenset[str]) -> DomainReport:

@@ -48,7 +48,7 @@ def read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(_LARGEST_FILE)
     except OSError as error:
-        raise NoInputError(f"{path} cannot be read: {error.strerror}") from None
+        raise NoInputError(f"{path} cannot be read: {error.strerror}", remedy="give a file that you can read") from None
 
 
 def domains_in(path: str | None) -> list[str]:

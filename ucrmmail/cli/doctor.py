@@ -95,7 +95,7 @@ def _patience(text: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
+        raise UsageError(f"--timeout: {error}", remedy="such as --timeout 5s") from None
     if not 0 < seconds <= _LONGEST_S:
         raise UsageError(f"--timeout: {text!r} is not between 1s and 60s", remedy="leave it out for 5s")
     return seconds

@@ -71,7 +71,7 @@ def _time_limit(text: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--time-limit: {error}") from None
+        raise UsageError(f"--time-limit: {error}", remedy="such as --time-limit 50s") from None
     if seconds <= 0:
         raise UsageError("--time-limit: must be more than 0", remedy="leave it out for no limit")
     return seconds

@@ -43,7 +43,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise UsageError("standard input is not UTF-8 text") from None
+        raise UsageError("standard input is not UTF-8 text", remedy="convert it with iconv(1)") from None
 
 
 def set_plain(location: Location, key: Key, written: Written) -> None:

@@ -166,7 +166,7 @@ def _ascii_domain(address: str) -> str:
     try:
         return domain(address.rpartition("@")[2])
     except ValueError as error:
-        raise UsageError(f"{address!r}: {error}") from None
+        raise UsageError(f"{address!r}: {error}", remedy="give a whole address, such as billing@isp.example") from None
 
 
 # --- what a person names ----------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ To see whether others believe it, in a mailbox of yours (its password: ucrmmail 
 # A run of the flush that is about to end is waited for so long.
 _LOCK_WAIT_S = 10.0
 _LOCK_STEP_S = 0.1
+_LOST = "run the same command again; if it stays so, add --transcript"
 # The groups of its options in --help.
 _MESSAGE = "The message"
 _RUN = "How it goes"
@@ -283,12 +284,12 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
             if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
                 break
             if len(trial.left) == before:
-                raise SmarthostUnavailableError("the connection was lost")
+                raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
             # The server takes only so many messages in one session (RFC 9422).
     except SessionError as error:
         return error.trouble
     if end.trouble is None and not end.alive and not trial.outcomes:
-        raise SmarthostUnavailableError("the connection was lost")
+        raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
     return end.trouble
 
 

@@ -16,7 +16,7 @@ from ucrmmail.cli import main
 from ucrmmail.cli.boundary import run_command
 from ucrmmail.cli.grouped import in_groups
 from ucrmmail.cli.main import command_tree
-from ucrmmail.cli.version import LIBRARIES
+from ucrmmail.cli.version import LIBRARIES, OPTIONAL_LIBRARIES
 
 COMMANDS = list(main._ADD)
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -101,5 +101,8 @@ def test_the_version_for_a_report_names_libraries_and_paths(capsys: pytest.Captu
 
 
 def test_the_libraries_are_those_that_are_asked_for() -> None:
-    asked_for = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    asked_for = project["dependencies"]
+    optional = [each for extra in project["optional-dependencies"].values() for each in extra]
+    assert list(OPTIONAL_LIBRARIES) == [re.split(r"[<>=]", each)[0] for each in optional]
     assert list(LIBRARIES) == [re.split(r"[<>=]", each)[0] for each in asked_for]
