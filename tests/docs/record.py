@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.docs.blocks import read_page
 from tests.docs.output import matches
-from tests.docs.session import prepare, read_aloud
+from tests.docs.session import prepared, read_aloud
 from tests.docs.world import machine, world, world_of_a_receiver
 
 
@@ -25,8 +25,7 @@ def record(paths: list[Path]) -> None:
             running = stack.enter_context(world_of_a_receiver()) if "receiver" in page.needs else usual
             lines = path.read_text().splitlines()
             changes: list[tuple[int, int, list[str]]] = []
-            with machine(running) as made:
-                prepare(page, made)
+            with machine(running) as made, prepared(page, made):
                 for came in read_aloud(page, made):
                     command = came.command
                     if came.exit_code != command.exit_code:

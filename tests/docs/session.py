@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
@@ -47,25 +48,35 @@ class Came:
     output: list[str]
 
 
-def prepare(page: Page, machine: Machine) -> None:
+@contextlib.contextmanager
+def prepared(page: Page, machine: Machine) -> Iterator[None]:
     """Make what the page needs: "account" and "root-account" configured ones, "invoice" a message file.
+
+    "keyring" is one that the user has unlocked; without it there is none.
 
     "receiver" is an account at the smarthost of that world.
     """
-    for need in page.needs:
-        if need in ("account", "root-account"):
-            root = need == "root-account"
-            env = {**machine.env(root=root), "SECRET": PASSWORDS["relay"]}
-            subprocess.run(
-                machine.command("sh", "-euc", _RELAY, root=root), env=env, check=True, stdout=subprocess.DEVNULL
-            )
-        elif need == "receiver":
-            command = machine.command("sh", "-euc", _SENDER)
-            subprocess.run(command, env=machine.env(), check=True, stdout=subprocess.DEVNULL)
-        elif need == "invoice":
-            machine.write("invoice.eml", _INVOICE)
-        else:
-            raise ValueError(f"{page.path}: nobody knows what it needs: {need}")
+    with contextlib.ExitStack() as stack:
+        for need in page.needs:
+            if need == "keyring":
+                stack.enter_context(machine.keyring())
+            else:
+                _make(need, page, machine)
+        yield
+
+
+def _make(need: str, page: Page, machine: Machine) -> None:
+    if need in ("account", "root-account"):
+        root = need == "root-account"
+        env = {**machine.env(root=root), "SECRET": PASSWORDS["relay"]}
+        subprocess.run(machine.command("sh", "-euc", _RELAY, root=root), env=env, check=True, stdout=subprocess.DEVNULL)
+    elif need == "receiver":
+        command = machine.command("sh", "-euc", _SENDER)
+        subprocess.run(command, env=machine.env(), check=True, stdout=subprocess.DEVNULL)
+    elif need == "invoice":
+        machine.write("invoice.eml", _INVOICE)
+    else:
+        raise ValueError(f"{page.path}: nobody knows what it needs: {need}")
 
 
 def read_aloud(page: Page, machine: Machine) -> Iterator[Came]:

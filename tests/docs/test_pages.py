@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,8 @@ import pytest
 from tests.docs.blocks import Page, read_page
 from tests.docs.not_run import NOT_RUN
 from tests.docs.output import comparable, matches
-from tests.docs.session import prepare, read_aloud
-from tests.docs.world import ROOT, World, machine, world, world_of_a_receiver
+from tests.docs.session import prepared, read_aloud
+from tests.docs.world import ROOT, World, machine, world_of_a_receiver
 from tests.support.command_lines import mistake_in, names_the_program
 
 PAGES = [read_page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
@@ -26,18 +24,12 @@ def name_of(page: Page) -> str:
     return str(page.path.relative_to(ROOT))
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[World]:
-    with tempfile.TemporaryDirectory(prefix="ucrmmail-docs-") as directory, world(Path(directory)) as made:
-        yield made
-
-
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_every_command_of_a_page_ends_as_it_says_and_shows_what_it_shows(page: Page, running: World) -> None:
     with contextlib.ExitStack() as stack:
         where_it_runs = stack.enter_context(world_of_a_receiver()) if "receiver" in page.needs else running
         made = stack.enter_context(machine(where_it_runs))
-        prepare(page, made)
+        stack.enter_context(prepared(page, made))
         for came in read_aloud(page, made):
             command = came.command
             where = f"{name_of(page)}:{command.line}: {command.text}"

@@ -95,6 +95,29 @@ class Machine:
         }  # fmt: skip
         return self._env | who
 
+    @contextlib.contextmanager
+    def keyring(self) -> Iterator[None]:
+        """Give the user a keyring until the block ends, as a desktop does."""
+        service = subprocess.Popen(
+            self.command(sys.executable, "-m", "tests.docs.keyring", "/mnt/keyring"),
+            env={**self.env(), "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert service.stdin is not None
+        assert service.stdout is not None
+        try:
+            for line in iter(service.stdout.readline, "\n"):
+                assert line, "the keyring did not start"
+                name, _, value = line.strip().partition("=")
+                self._env[name] = value
+            yield
+        finally:
+            service.stdin.close()
+            service.wait(30)
+            service.stdout.close()
+
     def forget(self) -> None:
         """Take the user's account away, and its queue."""
         places = [f"{self.home}/.config/ucrmmail", f"{self.home}/.local/state/ucrmmail"]

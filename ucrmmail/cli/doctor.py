@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   ucrmmail doctor
-  ucrmmail doctor --quiet --strict              for a monitor: silent when all is well
+  ucrmmail doctor --quiet --strict              # for a monitor: silent when all is well
   ucrmmail doctor --only schedule,flush,queue
   ucrmmail doctor --skip dns --json | jq '.checks[] | select(.verdict == "fail")'"""
 
