@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import sys
 
+from ucrmmail.streams import StandardOutput, complain, discard, open_what_is_closed
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,17 +22,18 @@ def main() -> int:
     """Run the command line and return the exit code (design: sysexits, and 1, 2, 130)."""
     # First of all: whatever this process makes, nobody else may read.
     os.umask(0o077)
+    open_what_is_closed()
     arguments = sys.argv[1:]
     try:
         return _run(arguments)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, a closed pager) has seen enough. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, a closed pager) has seen enough.
+        discard(sys.stdout)
         return 0
     except MemoryError:
-        sys.stderr.write("ucrmmail: out of memory\n")
+        complain("ucrmmail: out of memory")
         return 75
 
 
@@ -47,7 +50,8 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     from ucrmmail.cli.boundary import run_command  # noqa: PLC0415
 
-    return run_command(list(arguments))
+    sys.stdout = output = StandardOutput(sys.stdout)
+    return run_command(list(arguments), output.trouble)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.prepare import Addresses, prepare
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
+from ucrmmail.streams import complain, open_what_is_closed
 from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
@@ -210,6 +211,7 @@ def submit(options: Options, fd: int) -> str:
 def main() -> int:
     """Accept a message from standard input; return 0 when it is durable, else the code of sysexits."""
     os.umask(0o077)
+    open_what_is_closed()
     try:
         options = parse_arguments(sys.argv[1:])
         if options.help:
@@ -237,7 +239,7 @@ def main() -> int:
 def _tell(error: UcrmmailError) -> None:
     remedy = f" ({error.remedy})" if error.remedy else ""
     why = f": {error.why}" if error.why else ""
-    sys.stderr.write(visible(f"ucrmmail-sendmail: {error.what}{why}{remedy}") + "\n")
+    complain(visible(f"ucrmmail-sendmail: {error.what}{why}{remedy}"))
 
 
 if __name__ == "__main__":

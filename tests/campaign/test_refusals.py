@@ -23,6 +23,9 @@ def refuse(step: tuple[str, int], errno: str) -> list[str]:
 @pytest.mark.parametrize("errno", ERRNOS if LONG else ["ENOSPC", "EIO"])
 def test_a_flush_refused_at_each_system_call_loses_nothing(tmp_path: Path, sink: Sink, errno: str) -> None:
     world = World(tmp_path / "home", sink)
+    # The first run of a fresh checkout compiles what it imports: calls that no later run makes.
+    world.enqueue(1)
+    world.drain()
     world.enqueue(2)
     steps = [step for step in steps_of(world, tmp_path / "trace", "flush") if step[0] not in NETWORK]
     failed = 0
@@ -48,13 +51,14 @@ def test_a_flush_refused_at_each_system_call_loses_nothing(tmp_path: Path, sink:
 def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, sink: Sink, errno: str) -> None:
     world = World(tmp_path / "home", sink)
     world.enqueue(1)
-    # Once the files are accepted, a failure to print their ids is another matter: see the README.
-    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2), telling=False)
+    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2))
     refused = 0
     for step in some(steps, 4):
         names = world.write(2)
         run = world.traced(refuse(step, errno), "enqueue", *names)
-        if run.code:
+        if run.code == 74 and "2 accepted" in run.stderr:
+            world.accepted += [int(Path(name).stem) for name in names]
+        elif run.code:
             refused += 1
             assert run.stdout == "", (step, run)
             assert "ucrmmail: " in run.stderr, (step, run)

@@ -114,11 +114,8 @@ class World:
         return len(sent) - len(set(sent))
 
 
-def steps_of(world: World, trace: Path, *arguments: str, telling: bool = True) -> list[tuple[str, int]]:
-    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts.
-
-    ``telling`` False leaves out what is written to standard output.
-    """
+def steps_of(world: World, trace: Path, *arguments: str) -> list[tuple[str, int]]:
+    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts."""
     run = world.traced(["-y", "-o", str(trace), "-e", f"trace={','.join((*CHANGING, *OPENING))}"], *arguments)
     assert run.code == 0
     # Of a thread the trace may tell the end of a call on a line of its own.
@@ -128,7 +125,7 @@ def steps_of(world: World, trace: Path, *arguments: str, telling: bool = True) -
     return [
         (name, names[: number + 1].count(name))
         for number, (name, rest) in enumerate(called)
-        if (name not in OPENING or str(world.program.spool) in rest) and (telling or not rest.startswith("1<"))
+        if (name not in OPENING or str(world.program.spool) in rest)
     ]
 
 

@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ucrmmail"
 
-LEAVES = {"errors", "clock", "units", "files", "journal"}
+LEAVES = {"errors", "clock", "units", "files", "journal", "streams"}
 # What each room may import besides itself. A room that is missing here fails the test.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
+    "streams": set(),
     "units": {"errors"},
     "files": {"errors"},
     "journal": {"errors", "files"},
@@ -47,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
         "__init__",
     },
     "sendmail": LEAVES | {"message", "config", "spool", "output"},
-    "__main__": {"errors", "cli"},
+    "__main__": {"errors", "streams", "cli"},
     "__init__": set(),
 }
 

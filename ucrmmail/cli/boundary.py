@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 from typer import exceptions
@@ -11,16 +12,35 @@ from typer import exceptions
 from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
 from ucrmmail.output.human import note, print_error
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
-def run_command(arguments: list[str]) -> int:
-    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback."""
+def run_command(arguments: list[str], unwritten: Callable[[], OSError | None] = lambda: None) -> int:
+    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback.
+
+    ``unwritten()`` writes what waits for standard output, and returns what keeps it from being written.
+    """
+    code = _run(arguments, unwritten)
+    trouble = unwritten()
+    # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
+    if trouble is None or isinstance(trouble, BrokenPipeError) or code:
+        return code
+    told = InputOutputError(
+        f"the result could not be written to standard output: {trouble.strerror}",
+        remedy="see what the command did before you run it again",
+    )
+    print_error(told)
+    return told.exit_code
+
+
+def _run(arguments: list[str], unwritten: Callable[[], OSError | None]) -> int:
     from ucrmmail.cli.main import command_tree
 
     try:
         code = command_tree(arguments)(arguments, prog_name="ucrmmail", standalone_mode=False)
-        sys.stdout.flush()
     except UcrmmailError as error:
         print_error(error)
         return error.exit_code
@@ -29,9 +49,9 @@ def run_command(arguments: list[str]) -> int:
     except typer.Abort:
         note("ucrmmail: stopped; nothing was changed")
         return 130
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if unwritten():
+            return 0  # told by the caller
         told = _from_os_error(error)
         print_error(told)
         return told.exit_code

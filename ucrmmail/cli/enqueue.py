@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
@@ -11,8 +12,9 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import NoInputError, UcrmmailError
+from ucrmmail.errors import InputOutputError, NoInputError, UcrmmailError
 from ucrmmail.output import human
+from ucrmmail.streams import discard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +48,7 @@ class Enqueued:
 
     queued: list[tuple[str, str]] = field(default_factory=list)
     errors: list[tuple[str, UcrmmailError]] = field(default_factory=list)
+    unprinted: OSError | None = None
 
     @property
     def exit_code(self) -> int:
@@ -56,8 +59,32 @@ class Enqueued:
         """Note, and print, ids that are durable now."""
         for queue_id, file in zip(queue_ids, files, strict=True):
             self.queued.append((queue_id, file))
-            if not quiet:
+        if quiet or self.unprinted:
+            return
+        try:
+            for queue_id in queue_ids:
                 human.say(queue_id)
+            sys.stdout.flush()
+        except OSError as error:
+            # The files that are left are accepted all the same: who listens to the ids decides nothing about them.
+            discard(sys.stdout)
+            self.unprinted = error
+
+    def print_json(self) -> None:
+        """Print the whole result as one document."""
+        from ucrmmail.output.machine import print_document
+
+        try:
+            print_document(
+                {
+                    "queued": [{"queue_id": queue_id, "file": file} for queue_id, file in self.queued],
+                    "errors": [{"file": file, "error": error.what, "why": error.why} for file, error in self.errors],
+                }
+            )
+            sys.stdout.flush()
+        except OSError as error:
+            discard(sys.stdout)
+            self.unprinted = error
 
     def fail(self, files: Sequence[str], error: UcrmmailError) -> None:
         """Note files that were not accepted, and tell why."""
@@ -100,13 +127,14 @@ def enqueue(
     settings = read_submission_settings(location.path, os.environ, os.geteuid())
     result = enqueue_files(files, envelope, settings, quiet=as_json)
     if as_json:
-        from ucrmmail.output.machine import print_document
-
-        print_document(
-            {
-                "queued": [{"queue_id": queue_id, "file": file} for queue_id, file in result.queued],
-                "errors": [{"file": file, "error": error.what, "why": error.why} for file, error in result.errors],
-            }
+        result.print_json()
+    # A reader that has gone (head) has seen enough.
+    if result.unprinted and not isinstance(result.unprinted, BrokenPipeError):
+        # Never "try again": who obeys sends everything twice.
+        raise InputOutputError(
+            f"{len(result.queued)} accepted, but their queue ids could not be written to standard output: "
+            f"{result.unprinted.strerror}",
+            remedy="do not submit them again; `ucrmmail queue list` shows them",
         )
     if result.errors:
         raise typer.Exit(result.exit_code)

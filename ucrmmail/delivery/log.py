@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.clock import rfc3339
 from ucrmmail.files import DistrustError, write_all
 from ucrmmail.message.explain import for_administrator_told
+from ucrmmail.message.outcome import Result
 
 if TYPE_CHECKING:
     from ucrmmail.message.outcome import Outcome
@@ -30,9 +31,9 @@ def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> s
         f"{rfc3339(at)} {queue_id} from=<{reverse_path}> to=<{outcome.recipient}> "
         f'{outcome.result.value} {outcome.stage.value}{doubt} "{outcome.reply}"'
     )
-    for name, words in zip(("why", "remedy"), for_administrator_told(outcome.stage.value, outcome.reply), strict=True):
-        if words:
-            text += f' {name}="{words}"'
+    if outcome.result is not Result.RELAYED:
+        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+        text += (f' why="{why}"' if why else "") + (f' remedy="{remedy}"' if remedy else "")
     if text.isascii() and text.isprintable():
         return text
     return text.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)

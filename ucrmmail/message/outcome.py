@@ -95,3 +95,7 @@ class Outcome:
     reply: str
     enhanced: str = ""
     uncertain: bool = False
+
+    def of(self, recipient: str) -> Outcome:
+        """Return the same outcome for another recipient."""
+        return Outcome(recipient, self.result, self.stage, self.reply, self.enhanced, self.uncertain)

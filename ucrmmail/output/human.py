@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ucrmmail.output.escape import visible
+from ucrmmail.streams import complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,11 @@ def say_message(message: bytes) -> None:
 
 def note(text: str) -> None:
     """Print a remark on standard error: what a person should know, and no program reads."""
-    sys.stdout.flush()
-    sys.stderr.write(visible(text) + "\n")
+    try:
+        sys.stdout.flush()
+    except OSError:
+        pass  # it fails again where the command ends, and is told there
+    complain(visible(text))
 
 
 def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:

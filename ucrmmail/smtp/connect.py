@@ -25,6 +25,7 @@ _WORDS = {
     errno.ENETUNREACH: "no route to it",
     errno.EACCES: "a firewall or a route of this machine forbids it",
     errno.EPERM: "a firewall or a route of this machine forbids it",
+    errno.EAFNOSUPPORT: "this machine does not speak IP of that version",
     errno.ETIMEDOUT: "no answer: a firewall may drop what is sent to this port",
 }
 
@@ -102,7 +103,14 @@ def connect(
     for number, address in enumerate(addresses):
         now = clock.monotonic()
         share = now + (deadline - now) / (len(addresses) - number)
-        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            # A kernel without IPv6 is no reason not to try IPv4. Too many open files would be one.
+            if error.errno != errno.EAFNOSUPPORT:
+                raise
+            problems.append(f"{address.text}: {_WORDS[error.errno]}")
+            continue
         try:
             problem = _try(sock, address, clock=clock, stop=stop, deadline=share)
         except BaseException:

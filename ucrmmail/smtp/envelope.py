@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Outcome, Result, Stage
 
+_MARKS = frozenset(' <>"')
+
 if TYPE_CHECKING:
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.transaction import Transaction
@@ -64,8 +66,8 @@ def _is_harmless(address: str) -> bool:
     if len(local) > 1 and local[0] == local[-1] == '"':
         # Within quotes all is allowed that does not end them (RFC 5321 section 4.1.2, Quoted-string).
         inner = local[1:-1].replace("\\\\", "").replace('\\"', "")
-        return not ('"' in inner or inner.endswith("\\") or any(mark in domain for mark in ' <>"'))
-    return not any(mark in address for mark in ' <>"')
+        return not ('"' in inner or inner.endswith("\\")) and _MARKS.isdisjoint(domain)
+    return _MARKS.isdisjoint(address)
 
 
 def _failed(enhanced: str, why: str) -> Outcome:

@@ -148,8 +148,9 @@ class _Submitter:
         """Move recipients into the next envelope; return its commands as one group."""
         message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
         self._session.transactions_left -= 1
-        mail = mail_command(message.transaction, self._offered)
-        return mail + b"".join(map(rcpt_command, message.envelope)) + b"DATA\r\n"
+        message.mail = mail_command(message.transaction, self._offered)
+        message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
+        return message.mail + b"".join(message.rcpts) + b"DATA\r\n"
 
     def _forget_last(self) -> None:
         reply = self._ask(Stage.RSET, b"RSET\r\n")
@@ -172,7 +173,7 @@ class _Submitter:
 
     def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
-        mail = self._ask(Stage.MAIL, mail_command(message.transaction, self._offered))
+        mail = self._ask(Stage.MAIL, message.mail)
         trouble = self._trouble(Stage.MAIL, mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
@@ -194,8 +195,8 @@ class _Submitter:
             return ()
         accepted: list[str] = []
         postponed: list[str] = []
-        for recipient in message.envelope:
-            reply = self._ask(Stage.RCPT, rcpt_command(recipient))
+        for recipient, rcpt in zip(message.envelope, message.rcpts, strict=True):
+            reply = self._ask(Stage.RCPT, rcpt)
             if _is_done(reply):
                 accepted.append(recipient)
                 if self._stages.watched:

@@ -6,7 +6,7 @@ several envelopes, and ends with one outcome for each recipient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Trouble
@@ -69,18 +69,24 @@ class End:
 
 @dataclass(slots=True)
 class Message:
-    """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one."""
+    """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
+
+    ``mail`` and ``rcpts`` are the commands of the envelope.
+    """
 
     transaction: Transaction
     waiting: tuple[str, ...]
     envelope: tuple[str, ...] = ()
+    mail: bytes = b""
+    rcpts: tuple[bytes, ...] = ()
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
 
     def decide(self, recipients: tuple[str, ...], outcome: Outcome) -> None:
         """Give those of these recipients who have none the outcome."""
         for recipient in recipients:
-            self.outcomes.setdefault(recipient, replace(outcome, recipient=recipient))
+            if recipient not in self.outcomes:
+                self.outcomes[recipient] = outcome.of(recipient)
 
     def refuse(self, trouble: Trouble) -> None:
         """Let a trouble of the whole message decide about everybody who has no outcome yet."""

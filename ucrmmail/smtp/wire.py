@@ -9,6 +9,7 @@ A bare LF ends a line as CRLF does: what some servers send, and harmless in repl
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import select
@@ -27,6 +28,8 @@ MOST_LINES = 100
 LARGEST_REPLY = 65536
 _READ_BYTES = 16384
 _REDACTED = b"[redacted]"
+# A server says the same few sentences to every message.
+_REMEMBERED_REPLIES = 64
 _STATUS = re.compile(r"[2-5]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
 # Shorter secrets would tear holes into every reply, and protect nothing.
 _SHORTEST_HIDDEN = 4
@@ -77,6 +80,17 @@ def parse_reply(lines: list[bytes]) -> Reply:
 
     Raises ProtocolError when they are no reply.
     """
+    if len(lines) == 1:
+        return _parse_line(lines[0])
+    return _parse(lines)
+
+
+@functools.lru_cache(_REMEMBERED_REPLIES)
+def _parse_line(line: bytes) -> Reply:
+    return _parse([line])
+
+
+def _parse(lines: list[bytes]) -> Reply:
     code = lines[0][:3]
     if not (len(code) == 3 and code.isdigit() and code[:1] in b"2345"):
         raise ProtocolError(f"the server sent {_shown(lines[0])}, which is no reply")
@@ -229,11 +243,16 @@ class Wire:
 
     def read_reply(self, timeout_s: float, *, patient: bool = False) -> Reply:
         """Return the next reply. Raises ConnectionLostError, ProtocolError, StoppedError."""
-        deadline = self._deadline(timeout_s)
+        deadline = 0.0
         lines: list[bytes] = []
         size = 0
         while True:
-            line = self._read_line(deadline, patient=patient)
+            line = self._line_in_buffer()
+            if line is None:
+                # Most replies of a pipelined group are here already, and need no look at the clock.
+                deadline = deadline or self._deadline(timeout_s)
+                self._receive(deadline, patient=patient)
+                continue
             if self._secrets:
                 line = self._redacted(line)
             if self._observer is not None:
@@ -253,20 +272,25 @@ class Wire:
             text = text.replace(secret, _REDACTED)
         return line[:kept] + text
 
-    def _read_line(self, deadline: float, *, patient: bool) -> bytes:
-        while True:
-            end = self._buffer.find(b"\n", 0, LONGEST_LINE + 2)
-            if end >= 0:
-                line, self._buffer = self._buffer[:end], self._buffer[end + 1 :]
-                return line.removesuffix(b"\r")
-            if len(self._buffer) > LONGEST_LINE:
-                raise ProtocolError("the server sent a line that does not end")
-            # What TLS has decrypted already is not seen by poll.
-            if not (self._in_tls and self._take()):
-                self._wait(select.POLLIN, deadline, patient=patient)
-                self._take()
-            elif self._clock.monotonic() > deadline:
-                raise NoAnswerError("the server did not answer in time")
+    def _line_in_buffer(self) -> bytes | None:
+        """Return the next line, without its end; None when the server has not sent all of it."""
+        buffer = self._buffer
+        end = buffer.find(b"\n", 0, LONGEST_LINE + 2)
+        if end >= 0:
+            self._buffer = buffer[end + 1 :]
+            return buffer[: end - 1] if buffer[end - 1 : end] == b"\r" else buffer[:end]
+        if len(buffer) > LONGEST_LINE:
+            raise ProtocolError("the server sent a line that does not end")
+        return None
+
+    def _receive(self, deadline: float, *, patient: bool) -> None:
+        """Wait for more from the server."""
+        # What TLS has decrypted already is not seen by poll.
+        if not (self._in_tls and self._take()):
+            self._wait(select.POLLIN, deadline, patient=patient)
+            self._take()
+        elif self._clock.monotonic() > deadline:
+            raise NoAnswerError("the server did not answer in time")
 
     def has_spoken(self) -> bool:
         """Return whether there is something from the server that nobody has asked for, or the end of the connection."""

@@ -243,6 +243,7 @@ class Spool:
         """
         self._journal.sync()
         now = self._clock.now()
+        removed: list[int] = []
         for queue_id, (claimed, state) in list(self._settled.items()):
             try:
                 if state.relayed:
@@ -255,10 +256,12 @@ class Spool:
                 # It was removed by hand, under our lock: so be it.
             del self._settled[queue_id]
             if state.relayed and not self._keep_sent_s:
-                self._closer.close(claimed.detach())
+                removed.append(claimed.detach())
             else:
                 # Who comes next must find it unlocked.
                 claimed.close()
+        if removed:
+            self._closer.close(removed)
         if self._journal.offset > _LONG_JOURNAL_BYTES:
             self._checkpoint()
 

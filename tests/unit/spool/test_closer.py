@@ -21,17 +21,28 @@ def is_open(fd: int) -> bool:
 def test_all_are_closed_when_it_has_finished(tmp_path: Path) -> None:
     closer = Closer()
     fds = [os.open(tmp_path, os.O_RDONLY) for _ in range(50)]
-    for fd in fds:
-        closer.close(fd)
+    closer.close(fds[:20])
+    closer.close(fds[20:])
     closer.finish()
     assert not any(is_open(fd) for fd in fds)
+
+
+def test_what_lies_between_them_stays_open(tmp_path: Path) -> None:
+    fds = [os.open(tmp_path, os.O_RDONLY) for _ in range(9)]
+    kept = fds[3:5] + fds[7:8]
+    closer = Closer()
+    closer.close([fd for fd in reversed(fds) if fd not in kept])
+    closer.finish()
+    assert [fd for fd in fds if is_open(fd)] == kept
+    for fd in kept:
+        os.close(fd)
 
 
 def test_it_can_be_used_again_after_it_has_finished(tmp_path: Path) -> None:
     closer = Closer()
     for _ in range(2):
         fd = os.open(tmp_path, os.O_RDONLY)
-        closer.close(fd)
+        closer.close([fd])
         closer.finish()
         assert not is_open(fd)
 
@@ -40,6 +51,6 @@ def test_too_many_at_once_are_closed_at_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("ucrmmail.spool.closer._MOST_WAITING", 0)
     closer = Closer()
     fd = os.open(tmp_path, os.O_RDONLY)
-    closer.close(fd)
+    closer.close([fd])
     assert not is_open(fd)
     closer.finish()

@@ -1,0 +1,88 @@
+"""The standard streams as a caller left them: closed by a daemon, on a full disk, or read by one who has gone.
+
+A closed descriptor is dangerous: the next file that is opened takes its number, and what is meant for a terminal is
+written into it. This module is loaded by every submission, so it imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from _typeshed import ReadableBuffer
+
+
+def open_what_is_closed() -> None:
+    """Occupy the descriptors 0, 1 and 2 where the caller closed them: what is said then goes nowhere.
+
+    Reading a standard input that was closed stays an error: it must not look like an empty message.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_WRONLY)  # takes the lowest number that is free: this one
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 # it lives as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+class _Descriptor(io.FileIO):
+    """A descriptor that remembers what kept it from being written: of who writes it, not all tell."""
+
+    error: OSError | None = None
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+class StandardOutput(io.TextIOWrapper):
+    """Standard output whose failure can be told from that of any other file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        stream.flush()
+        self._descriptor = _Descriptor(stream.fileno(), "w", closefd=False)
+        super().__init__(
+            io.BufferedWriter(self._descriptor),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.isatty(),
+        )
+
+    def trouble(self) -> OSError | None:
+        """Write what waits; return what kept it, now or earlier, from being written, and give up: None when all is."""
+        try:
+            self.flush()
+        except OSError as error:
+            self._descriptor.error = error
+        if self._descriptor.error:
+            discard(self)
+        return self._descriptor.error
+
+
+def discard(stream: TextIO) -> None:
+    """Send what a stream still holds, and all that is written to it from now on, nowhere.
+
+    Python would try again at exit, and end with a code (120) that says nothing.
+    """
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, stream.fileno())
+    os.close(null)
+
+
+def complain(line: str) -> None:
+    """Write a line to standard error. A disk that is full there as well changes no exit code."""
+    try:
+        sys.stderr.write(line + "\n")
+    except OSError:
+        discard(sys.stderr)
