@@ -17,7 +17,7 @@ from tests.docs.output import plain
 from tests.docs.places import PASSWORDS
 from tests.docs.world import Machine
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 40.0
 # What a page may need, as what is typed on the machine before it begins.
 _RELAY = """
 ucrmmail config set smtp.host mail.isp.example
@@ -107,7 +107,7 @@ def type_command(command: Command, machine: Machine) -> Came:
     ends_at = time.monotonic() + _PATIENCE_S
     try:
         while time.monotonic() < ends_at:
-            ready, _, _ = select.select([primary], [], [], 0.3)
+            ready, _, _ = select.select([primary], [], [], 0.2)
             if ready:
                 try:
                     data = os.read(primary, 65536)

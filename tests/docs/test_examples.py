@@ -1,4 +1,4 @@
-"""The examples of every ``--help`` work when they are pasted, on a machine with an account at the smarthost.
+"""The examples of every ``--help`` and of the manual work when they are pasted, on a machine with an account.
 
 Each begins on the same state. Programs of others that an example names are small stand-ins.
 """
@@ -15,12 +15,22 @@ from tests.docs.blocks import Command, Page
 from tests.docs.places import PASSWORDS
 from tests.docs.session import prepared, type_command
 from tests.docs.world import ROOT, Machine, World, machine
+from tests.support.command_lines import names_the_program
 from tools.docs.tree import command_tree
 
-EXAMPLES = tuple(dict.fromkeys(line for command in command_tree().walk() for line in command.examples))
+_OF_THE_HELP = [line for command in command_tree().walk() for line in command.examples]
+_OF_THE_MANUAL = [
+    line.strip()
+    for source in sorted((ROOT / "man" / "src").iterdir())
+    for line in source.read_text().splitlines()
+    if line.startswith("    ") and names_the_program(line)
+]
+EXAMPLES = tuple(dict.fromkeys((*_OF_THE_HELP, *_OF_THE_MANUAL)))
 # A line of a crontab is for cron, and this for whoever signs in.
 NOT_TYPED = {
     "* * * * *  ucrmmail flush --time-limit 50s": "a line of a crontab",
+    "17 * * * *  ucrmmail doctor --quiet --strict --skip dns": "a line of a crontab",
+    "ucrmmail login": "is run in docs/how-to, with a client that is registered",
     "ucrmmail setup": "asks for the reader's own address; it is run with one in the tutorial",
     "ucrmmail login                             # by the flow that suits the account": "is run in docs/how-to",
     "ucrmmail login --flow client-credentials   # a server at Microsoft 365, without a user": "is run in docs/how-to",
@@ -30,9 +40,11 @@ SECRET = "correct horse battery staple"
 # What a person answers.
 ANSWERS = {
     "ucrmmail setup billing@isp.example": ("mail.isp.example", "relay", SECRET, "y", "n"),
+    "ucrmmail setup me@isp.example": ("mail.isp.example", "relay", SECRET, "y", "n"),
     "ucrmmail setup relay@isp.example --host mail.isp.example --username relay": (SECRET, "y", "n"),
     "ucrmmail config set oauth.client_secret": ("a secret",),
     "ucrmmail config set smtp.password": (SECRET,),
+    "ucrmmail config set smtp.password --store file": (SECRET,),
     "ucrmmail config set smtp.password          # asks; the secret is never written into the file": (SECRET,),
     "less $(ucrmmail config path 2>/dev/null)": ("q",),
     "ucrmmail credentials delete": ("y",),
@@ -44,6 +56,8 @@ ENDS = {
     "ucrmmail doctor --quiet --strict              # for a monitor: silent when all is well": 1,
     "ucrmmail doctor --only schedule,flush,queue": 1,
     "ucrmmail doctor --skip dns --json | jq '.checks[] | select(.verdict == \"fail\")'": 1,
+    # There is no credentials.command yet.
+    "ucrmmail config set smtp.password --store command": 78,
     # The message is not signed, the mailbox has no password yet, and the queue id is an example.
     "ucrmmail check-dns --message sent.eml": 1,
     "ucrmmail test-send --verify-imap imap.example.com me@example.com": 78,
@@ -63,9 +77,10 @@ cp invoice.eml sent.eml
 printf '%%PDF-1.4' > invoice.pdf
 cp .config/ucrmmail/config.toml draft.toml
 ucrmmail check-dns isp.example --only spf --save known.json > /dev/null
-cp -a . /tmp/home-of-you
+ucrmmail enqueue --from news@shop.example invoice.eml > /dev/null
+cp -a . /mnt/home-of-you
 """
-_AGAIN = "find . -mindepth 1 -delete && cp -a /tmp/home-of-you/. ."
+_AGAIN = "find . -mindepth 1 -delete && cp -a /mnt/home-of-you/. ."
 
 
 @pytest.fixture(scope="module")

@@ -44,16 +44,19 @@ def world(directory: Path) -> Iterator[World]:
     with network(*ADDRESSES.values()) as made:
         resolv_conf = directory / "resolv.conf"
         resolv_conf.write_text("nameserver 127.0.0.1\n")
-        servers = subprocess.Popen(
-            made.command(sys.executable, "-m", "tests.docs.servers", str(directory)),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        complaints = directory / "servers.log"
+        with complaints.open("wb") as log:
+            servers = subprocess.Popen(
+                made.command(sys.executable, "-m", "tests.docs.servers", str(directory)),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         assert servers.stdin is not None
         assert servers.stdout is not None
         try:
-            assert servers.stdout.readline() == b"ready\n", "the servers did not start"
+            assert servers.stdout.readline() == b"ready\n", f"the servers did not start:\n{complaints.read_text()}"
             yield World(made, resolv_conf, directory / "ca" / "ca.pem")
         finally:
             servers.stdin.close()
