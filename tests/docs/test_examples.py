@@ -23,7 +23,7 @@ _OF_THE_MANUAL = [
     line.strip()
     for source in sorted((ROOT / "man" / "src").iterdir())
     for line in source.read_text().splitlines()
-    if line.startswith("    ") and names_the_program(line)
+    if line.startswith("    ") and (names_the_program(line) or "| ucrmmail-sendmail " in line)
 ]
 EXAMPLES = tuple(dict.fromkeys((*_OF_THE_HELP, *_OF_THE_MANUAL)))
 # A line of a crontab is for cron, and this for whoever signs in.
