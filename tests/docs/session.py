@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.docs.blocks import Afresh, Command, File, Page
-from tests.docs.not_run import NOT_RUN
+from tests.docs.not_run import is_run
 from tests.docs.output import plain
 from tests.docs.places import PASSWORDS
 from tests.docs.world import Machine
@@ -86,7 +86,7 @@ def read_aloud(page: Page, machine: Machine) -> Iterator[Came]:
             machine.write(step.name, step.content)
         elif isinstance(step, Afresh):
             machine.forget()
-        elif step.text not in NOT_RUN:
+        elif is_run(step.text):
             yield type_command(step, machine)
 
 
