@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
-# lint, and a receiver that judges mail (none of them is started by its installation).
+# lint, a receiver that judges mail, what the documentation shows (none of them is started by its installation).
 TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc \
-	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2
+	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd
 DEMO_PACKAGES := dbus gnome-keyring
 
 PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian
@@ -68,7 +68,7 @@ $(VENV)/.packaging: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group packages
 	touch $@
 
-# man/ and completions/, from the command tree, the schema and man/src/.
+# man/, completions/, docs/reference/ and docs/pictures/, from the command tree, the schema, man/src/ and docs/.
 docs: $(VENV)/.installed
 	$(BIN)/python -m tools.docs
 

@@ -146,7 +146,7 @@ def read_message(fd: int, limit: int, *, dot_ends: bool) -> bytes:
         try:
             part = os.read(fd, 1 << 18)
         except OSError as error:
-            raise InputOutputError(f"standard input: {error.strerror}") from error
+            raise InputOutputError(f"standard input: {error.strerror}", remedy="submit the message again") from error
         if not part:
             break
         parts.append(part)

@@ -92,7 +92,7 @@ def test_the_domain_of_the_account_is_checked_and_all_is_well(account: Program) 
     assert codes(run) >= {"mx-good", "ptr-verified", "domain-zone"}
     assert all(rule["holds"] is not False or "TLS" in rule["rule"] for rule in domain["requirements"])
     assert all(finding["severity"] in ("pass", "info") for finding in domain["findings"])
-    assert account.run("check-dns", "-q").lines == ["pass     isp.example"]
+    assert account.run("check-dns", "-q").lines == []
 
 
 def test_each_verdict_is_a_line_and_what_is_missing_is_proposed(account: Program) -> None:
@@ -235,14 +235,14 @@ def test_only_what_has_changed_is_told(account: Program, tmp_path: Path) -> None
     account.run(*arguments[:3], "--compare", known, code=66)
     first = account.run("check-dns", "mail.isp.example", "--save", known, code=1)
     assert "spf-no-record" in first.stdout
-    assert account.run(*arguments).lines == ["pass     mail.isp.example"]
+    assert account.run(*arguments).lines == []
     entries = json.loads(Path(known).read_text())
     entries["domains"]["mail.isp.example"] = [["spf-plus-all", "mail.isp.example", "fail"]]
     Path(known).write_text(json.dumps(entries))
     changed = account.run(*arguments, "--json", code=1).json["domains"][0]
     assert changed["gone"] == ["spf-plus-all  mail.isp.example"]
     assert "spf-no-record" in {finding["code"] for finding in changed["findings"]}
-    assert account.run(*arguments).lines == ["pass     mail.isp.example"]
+    assert account.run(*arguments).lines == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"baseline": 2}', '{"baseline": 1, "domains": [1]}', "x" * 1000])

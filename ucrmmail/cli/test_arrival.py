@@ -65,7 +65,7 @@ def open_watch(config: Config, place: str, wait: str, recipient: str) -> Watch:
     try:
         wait_s = parse_duration(wait)
     except ValueError as error:
-        raise UsageError(f"--wait: {error}") from None
+        raise UsageError(f"--wait: {error}", remedy="such as --wait 2m") from None
     encryption = config.text("imap.encryption")
     host, port = _place(place, 993 if encryption == "tls" else 143)
     server = Mailserver(

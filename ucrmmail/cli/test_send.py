@@ -33,7 +33,7 @@ Examples:
   ucrmmail test-send me@example.com
   ucrmmail test-send --transcript me@example.com
   ucrmmail test-send --html --attach invoice.pdf --size 5MB me@example.com
-  ucrmmail test-send --count 3 --queue me@example.com     so that the limits act
+  ucrmmail test-send --count 3 --queue me@example.com     # so that the limits act
   ucrmmail test-send --dry-run me@example.com > message.eml
 To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
   ucrmmail test-send --verify-imap imap.example.com me@example.com"""
@@ -43,34 +43,76 @@ _WAIT = "2m"
 # A run of the flush that is about to end is waited for so long.
 _LOCK_WAIT_S = 10.0
 _LOCK_STEP_S = 0.1
+_LOST = "run the same command again; if it stays so, add --transcript"
+# The groups of its options in --help.
+_MESSAGE = "The message"
+_RUN = "How it goes"
+_PROOF = "The proof that it is believed"
 
 
 def test_send(
     context: typer.Context,
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="Where the test message goes.")],
-    from_: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Send from this address.")] = "",
-    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="The subject.")] = "",
+    from_: Annotated[
+        str, typer.Option("--from", metavar="ADDRESS", help="Send from this address.", rich_help_panel=_MESSAGE)
+    ] = "",
+    subject: Annotated[
+        str, typer.Option("--subject", metavar="TEXT", help="The subject.", rich_help_panel=_MESSAGE)
+    ] = "",
     attach: Annotated[
-        list[str] | None, typer.Option("--attach", metavar="FILE", help="Send this file along; repeatable.")
+        list[str] | None,
+        typer.Option("--attach", metavar="FILE", help="Send this file along; repeatable.", rich_help_panel=_MESSAGE),
     ] = None,
-    html: Annotated[bool, typer.Option("--html", help="Send the text as HTML too.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Send the text as HTML too.", rich_help_panel=_MESSAGE)] = False,
     utf8: Annotated[
-        bool, typer.Option("--utf8", help="Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8.")
+        bool,
+        typer.Option(
+            "--utf8",
+            help="Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8.",
+            rich_help_panel=_MESSAGE,
+        ),
     ] = False,
-    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Make the message this large, such as 5MB.")] = "",
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size", metavar="SIZE", help="Make the message this large, such as 5MB.", rich_help_panel=_MESSAGE
+        ),
+    ] = "",
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, max=MOST_MESSAGES, help="Send N messages in one session.")
+        int,
+        typer.Option(
+            "--count",
+            metavar="N",
+            min=1,
+            max=MOST_MESSAGES,
+            help="Send N messages in one session.",
+            rich_help_panel=_MESSAGE,
+        ),
     ] = 1,
-    queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.", rich_help_panel=_RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.", rich_help_panel=_RUN)
+    ] = False,
     verify_imap: Annotated[
         str,
-        typer.Option("--verify-imap", metavar="HOST[:PORT]", help="Wait for it in the mailbox there, and prove it."),
+        typer.Option(
+            "--verify-imap",
+            metavar="HOST[:PORT]",
+            help="Wait for it in the mailbox there, and prove it.",
+            rich_help_panel=_PROOF,
+        ),
     ] = "",
     wait: Annotated[
-        str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there, instead of 2m.")
+        str,
+        typer.Option(
+            "--wait", metavar="DURATION", help="How long to wait for it there, instead of 2m.", rich_help_panel=_PROOF
+        ),
     ] = "",
-    transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
+    transcript: Annotated[
+        bool, typer.Option("--transcript", help="Show the dialogue, without secrets.", rich_help_panel=_RUN)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a test message at once, and show each stage.
@@ -273,12 +315,12 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
             if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
                 break
             if len(trial.left) == before:
-                raise SmarthostUnavailableError("the connection was lost")
+                raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
             # The server takes only so many messages in one session (RFC 9422).
     except SessionError as error:
         return error.trouble
     if end.trouble is None and not end.alive and not trial.outcomes:
-        raise SmarthostUnavailableError("the connection was lost")
+        raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
     return end.trouble
 
 

@@ -69,10 +69,12 @@ def encode_head(reverse_path: str, recipients: Sequence[str], message: bytes, *,
     if eight_bit or utf8:
         lines.append("flags" + " 8bit" * eight_bit + " utf8" * utf8)
     if not recipients:
-        raise NoUserError("the message has no recipient")
+        raise NoUserError("the message has no recipient", remedy="name one")
     for address in (*recipients, reverse_path or "-"):
         if not address or not address.isprintable():
-            raise NoUserError(f"{address!r} is not an address", why="it is empty or holds control characters")
+            raise NoUserError(
+                f"{address!r} is not an address", why="it is empty or holds control characters", remedy="correct it"
+            )
     envelope = ("\n".join(lines) + "\n\n").encode()
     crc = zlib.crc32(message, zlib.crc32(envelope))
     return _first_line(crc, len(envelope) + len(message)) + envelope
