@@ -23,6 +23,16 @@ NOT_RUN: dict[str, str] = {
     "ucrmmail setup": "asks for the reader's own address; it is run with one in docs/tutorial/first-mail.md",
 }
 
+# Of the examples in --help and in the manual, which are run on a machine with an account.
+EXAMPLES_NOT_RUN: dict[str, str] = {
+    "* * * * *  ucrmmail flush --time-limit 50s": "a line of a crontab, for cron",
+    "17 * * * *  ucrmmail doctor --quiet --strict --skip dns": "a line of a crontab, for cron",
+    "ucrmmail setup": "asks for the reader's own address; it is run with one in the tutorial",
+    "ucrmmail login": "is run in docs/how-to, with a client that is registered",
+    "ucrmmail login --flow client-credentials": "is run in docs/how-to, where it is the flow that is taken",
+    "ucrmmail login --no-browser": "a person has to agree on Google's page",
+}
+
 
 def is_run(command: str) -> bool:
     """Return whether a command of the documentation is run; a remark behind it does not matter."""

@@ -77,3 +77,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
         below = {str(path.relative_to(folder)) for path in folder.rglob("*.md")}
         own = {name for name in below if not name.startswith("decisions/0")} - {"README.md"}
         assert {name for name in own if f"({name})" not in index} == set()
+
+
+def test_the_readme_fits_two_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120

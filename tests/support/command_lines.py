@@ -10,6 +10,9 @@ from ucrmmail.config.schema import KEYS
 
 _CALL = re.compile(r"(?:^|(?<=[ |(;]))(?:/\S*bin/)?(?=ucrmmail )", re.MULTILINE)
 
+# Of a command that is only mentioned, these are no mistakes.
+ARGUMENT_MISSING, VALUE_MISSING = "an argument is missing", "a value is missing"
+
 
 def names_the_program(line: str) -> bool:
     """Return whether the line calls ``ucrmmail``."""
@@ -34,6 +37,8 @@ def _mistake_in_call(call: str) -> str:
             if name not in options:
                 return f"{' '.join(command.path)} has no option {name}"
             if options[name].metavar and not equals:
+                if not words:
+                    return VALUE_MISSING
                 words.pop(0)
         elif command.commands:
             below = {each.name: each for each in command.commands}
@@ -47,7 +52,7 @@ def _mistake_in_call(call: str) -> str:
 
 def _mistake_in_arguments(command: Command, arguments: list[str]) -> str:
     if len(arguments) < sum(each.required for each in command.arguments):
-        return "an argument is missing"
+        return ARGUMENT_MISSING
     if len(arguments) > len(command.arguments) and not command.arguments[-1:][0].repeatable:
         return f"too many arguments: {arguments}"
     if command.arguments and command.arguments[0].metavar == "KEY" and arguments[0] not in KEYS:
