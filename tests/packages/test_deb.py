@@ -95,7 +95,7 @@ def test_a_fresh_system_gets_a_user_a_spool_a_timer_and_a_sendmail_that_sends(
 ) -> None:
     system.install(packages[0])
     assert "ucrmmail 0.1.0" in system.run("ucrmmail", "--version")
-    assert system.run("stat", "-c", "%U %G %a", "/var/spool/ucrmmail").split() == ["ucrmmail", "ucrmmail", "700"]
+    assert system.run("stat", "-c", "%U %G %a", "/var/spool/ucrmmail").split() == ["ucrmmail", "ucrmmail", "711"]
     assert system.run("readlink", "-f", "/usr/sbin/sendmail").strip() == "/usr/lib/ucrmmail/bin/ucrmmail-sendmail"
     assert system.path("usr/share/man/man1/ucrmmail.1.gz").is_file()
     assert system.path("usr/share/man/man8/sendmail.8.gz").is_symlink()
@@ -109,12 +109,16 @@ def test_a_fresh_system_gets_a_user_a_spool_a_timer_and_a_sendmail_that_sends(
             ("smtp.encryption", "none"), ("addresses.sender", "billing@isp.example"),
         ]:  # fmt: skip
             system.ucrmmail("config", "set", key, value)
-        system.run("/usr/sbin/sendmail", "-t", "-i", stdin=MESSAGE, user="ucrmmail")
+        # As a web application, as cron, and as the user itself.
+        for user, sender in [("www-data", "app@isp.example"), ("root", "cron@isp.example"), ("ucrmmail", "")]:
+            system.run("/usr/sbin/sendmail", "-t", "-i", "-f", sender or "<>", stdin=MESSAGE, user=user)
+        assert "Permission denied" in system.run("ls", "/var/spool/ucrmmail/drop", user="www-data", code=2)
         (line,) = re.findall(r"(?m)^ExecStart=(.*)$", system.path(f"{UNIT}.service").read_text())
         command = ["env", "UCRMMAIL_CONFIG=/etc/ucrmmail/config.toml", *line.split()]
         assert system.run(*command, user="ucrmmail") == ""
         server.wait_until_idle()
-        assert [message.recipients for message in server.messages] == [["joe@example.com"]]
+        assert [message.recipients for message in server.messages] == [["joe@example.com"]] * 3
+        assert {message.reverse_path for message in server.messages} == {"app@isp.example", "cron@isp.example", ""}
     # `ucrmmail login` is there without a further step.
     assert list(system.path("usr/lib/ucrmmail/lib").glob("python3*/site-packages/authlib/__init__.py"))
 

@@ -96,7 +96,7 @@ def sender_of(config: Config) -> str:
     return addresses.sending or (username if "@" in username else "")
 
 
-def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
+def preparer_of(config: Config) -> Callable[..., Prepared]:
     """Return the function that makes a message from the drop directory ready for the queue."""
     from ucrmmail.message.prepare import prepare
 
@@ -104,12 +104,12 @@ def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
     hostname = os.uname().nodename
     max_size = config.size_bytes("spool.max_message_size")
 
-    def ready_for_queue(raw: bytes) -> Prepared:
+    def ready_for_queue(raw: bytes, reverse_path: str | None = None, recipients: tuple[str, ...] = ()) -> Prepared:
         return prepare(
             raw,
-            reverse_path=None,
-            recipients=(),
-            extract_recipients=True,
+            reverse_path=reverse_path,
+            recipients=recipients,
+            extract_recipients=not recipients,
             addresses=addresses,
             priority=None,
             now=time.time(),

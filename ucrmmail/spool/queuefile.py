@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 18
 # Room for the envelope of a message to 100,000 recipients; what is longer is damage.
-_LARGEST_ENVELOPE_BYTES = 1 << 25
+LARGEST_ENVELOPE_BYTES = 1 << 25
 _LARGEST_FILE_BYTES = 1 << 31
 _MAGIC = b"ucrmmail-queue 1 "
 _LONGEST_FIRST_LINE = 48
@@ -84,6 +84,11 @@ def _first_line(crc: int, length: int) -> bytes:
     return b"%b%08x %d\n" % (_MAGIC, crc, length)
 
 
+def is_queue_file(beginning: bytes) -> bool:
+    """Return whether this begins as a queue file does, which no message can: its first line is no header field."""
+    return beginning.startswith(_MAGIC)
+
+
 def read_checked(fd: int, size_bytes: int) -> tuple[QueueFile, bytes]:
     """Return a queue file of ``size_bytes`` with its whole content checked, and the content when it is small.
 
@@ -135,7 +140,7 @@ def pieces(fd: int, offset: int) -> Iterator[bytes]:
 def _whole_envelope(fd: int, content: bytes, start: int) -> bytes:
     """Return the beginning of the file, with all of its envelope; only with a thousand recipients there is more."""
     if content.find(b"\n\n", start) < 0 and len(content) == CHUNK_BYTES:
-        return os.pread(fd, _LARGEST_ENVELOPE_BYTES, 0)
+        return os.pread(fd, LARGEST_ENVELOPE_BYTES, 0)
     return content
 
 
