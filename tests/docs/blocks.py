@@ -64,6 +64,11 @@ class Page:
         return [step for step in self.steps if isinstance(step, Command)]
 
 
+def all_pages(root: Path) -> list[Page]:
+    """Read the README and every page below docs."""
+    return [read_page(path) for path in (root / "README.md", *sorted((root / "docs").rglob("*.md")))]
+
+
 def read_page(path: Path) -> Page:
     """Read a page. Raises ValueError for a remark to the test that is not understood, or that belongs to no block."""
     page = Page(path)

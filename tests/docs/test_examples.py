@@ -1,5 +1,7 @@
 """The examples of every ``--help`` and of the manual work when they are pasted, on a machine with an account.
 
+Those that a page has too are run there, and what they show is compared.
+
 Each begins on the same state. Programs of others that an example names are small stand-ins.
 """
 
@@ -11,8 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.blocks import Command, Page
-from tests.docs.not_run import EXAMPLES_NOT_RUN, bare
+from tests.docs.blocks import Command, Page, all_pages
+from tests.docs.not_run import EXAMPLES_NOT_RUN, bare, is_run
 from tests.docs.places import PASSWORDS
 from tests.docs.session import prepared, type_command
 from tests.docs.world import ROOT, Machine, World, machine
@@ -26,6 +28,7 @@ _OF_THE_MANUAL = [
     for line in source.read_text().splitlines()
     if line.startswith("    ") and (names_the_program(line) or "| ucrmmail-sendmail " in line)
 ]
+_ON_PAGES = {bare(command.text) for page in all_pages(ROOT) for command in page.commands if is_run(command.text)}
 EXAMPLES = tuple(dict.fromkeys((*_OF_THE_HELP, *_OF_THE_MANUAL)))
 SECRET = "correct horse battery staple"
 # What a person answers.
@@ -85,7 +88,7 @@ def desk(running: World) -> Iterator[Machine]:
         yield made
 
 
-@pytest.mark.parametrize("example", [line for line in EXAMPLES if bare(line) not in EXAMPLES_NOT_RUN])
+@pytest.mark.parametrize("example", [line for line in EXAMPLES if bare(line) not in {*EXAMPLES_NOT_RUN, *_ON_PAGES}])
 def test_an_example_works_when_it_is_pasted(example: str, desk: Machine) -> None:
     subprocess.run(desk.command("sh", "-euc", _AGAIN), env=desk.env(), check=True)
     came = type_command(Command(0, example, types=ANSWERS.get(example, ())), desk)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Page, read_page
+from tests.docs.blocks import Page, all_pages
 from tests.docs.not_run import NOT_RUN, bare, is_run
 from tests.docs.output import comparable, matches
 from tests.docs.session import prepared, read_aloud
 from tests.docs.world import ROOT, World, machine, world_of_a_receiver
 from tests.support.command_lines import mistake_in, names_the_program
 
-PAGES = [read_page(path) for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+PAGES = all_pages(ROOT)
 RUN = [page for page in PAGES if any(is_run(command.text) for command in page.commands)]
 
 
