@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.test_smtp_smuggling import PATTERNS, canonical
 from tests.support.smtp_client import ANN, BODY, JOE, ListFeed, connect, deliver, transaction
 from tests.support.smtp_server import DROP, EXTENSIONS, SmtpServer
 from ucrmmail.message.outcome import Stage
@@ -120,6 +121,16 @@ def test_what_is_counted_is_what_leaves() -> None:
         )
     assert feed.summary == {"1": "relayed", "2": "relayed"}
     assert server.messages[0].raw == b"Subject: x\r\n\r\nlone\r\nCR and no end\r\n"
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 8192])
+@pytest.mark.parametrize("name", PATTERNS)
+def test_no_pattern_is_more_than_bytes_of_one_message(name: str, pieces: int) -> None:
+    with server_with() as server:
+        _, feed = deliver(server, transaction("1", body=PATTERNS[name], pieces=pieces), transaction("2"))
+    assert feed.summary == {"1": "relayed", "2": "relayed"}
+    assert server.messages[0].raw == canonical(PATTERNS[name])
+    assert len(server.messages) == 2
 
 
 @pytest.mark.parametrize("chunking", [True, False])
