@@ -42,6 +42,8 @@ $(VENV)-peers/.installed:
 campaign: $(VENV)/.installed
 	@sh tests/tools/apt-install $(TEST_PACKAGES)
 	UCRMMAIL_CAMPAIGN=long $(BIN)/pytest -q -s tests/campaign
+	$(BIN)/python -m pip install --quiet --group fuzz
+	$(BIN)/python -m tests.campaign.wire_target -seed=20261123 -runs=100000 -max_len=4096
 
 # pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
 $(VENV)/.installed: pyproject.toml

@@ -28,8 +28,9 @@ CHANGING = (
 OPENING = ("openat", "getdents64")
 
 
-def dice() -> random.Random:
-    return random.Random(SEED)  # a campaign must be repeatable, not secret
+def dice(of: str = "") -> random.Random:
+    """The campaign's dice; ``of`` gives each part of it its own."""
+    return random.Random(f"{SEED} {of}" if of else SEED)  # a campaign must be repeatable, not secret
 
 
 class World:

@@ -1,0 +1,141 @@
+"""A machine in this process: a real spool, ledger and flush, with a clock that a campaign can move.
+
+What ``ucrmmail flush`` does, but for the configuration: a hundred runs cost no hundred starts of the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from tests.support.smtp_client import SECRET, smarthost
+from tests.support.smtp_server import SmtpServer
+from ucrmmail.clock import Clock
+from ucrmmail.delivery.flush import Account, Options, Watcher, flush
+from ucrmmail.delivery.log import DeliveryLog
+from ucrmmail.delivery.notices import Reporter
+from ucrmmail.delivery.opening import open_queue
+from ucrmmail.delivery.report import RunReport
+from ucrmmail.delivery.schedule import Retry
+from ucrmmail.delivery.stop import Stop
+from ucrmmail.limits.ledger import Ledger
+from ucrmmail.limits.rules import Rules
+from ucrmmail.message.prepare import Prepared
+from ucrmmail.smtp.session import Session, open_session
+from ucrmmail.spool.accept import accept
+from ucrmmail.spool.layout import make_spool
+from ucrmmail.spool.listing import QueuedMessage, messages
+from ucrmmail.spool.queue import Spool
+
+DAY_S = 86_400.0
+
+
+class MovedClock(Clock):
+    """The real clock, set to another time of day: deadlines on the network stay real."""
+
+    def __init__(self, offset: float = 0.0) -> None:
+        self.offset = offset
+
+    def now(self) -> float:
+        return super().now() + self.offset
+
+
+class NaturalStop(Stop):
+    """A stop whose sleeps take no time but the clock's."""
+
+    def __init__(self, sleep: Callable[[float], None] | None = None) -> None:
+        super().__init__()
+        self._sleep = sleep
+
+    def sleep(self, seconds: float) -> None:
+        if self._sleep is None:
+            super().sleep(seconds)
+        else:
+            self._sleep(seconds)
+
+
+class Machine:
+    """One spool and one account. ``boot_id`` changes when the machine starts anew."""
+
+    def __init__(self, home: Path, *, clock: Clock | None = None, rules: Rules | None = None) -> None:
+        self.directory = str(home / "spool")
+        make_spool(self.directory)
+        self.clock = clock or MovedClock()
+        self.rules = rules or Rules()
+        self.retry = Retry(first_delay_s=60.0, max_delay_s=3600.0, give_up_after_s=5 * DAY_S)
+        self.boot_id = "first"
+        self.stop = NaturalStop()
+        self._number = 0
+
+    def accept(self, reverse_path: str, recipient: str, message: bytes) -> str:
+        return accept(
+            self.directory,
+            reverse_path=reverse_path,
+            recipients=(recipient,),
+            message=message,
+            priority="normal",
+            eight_bit=False,
+            utf8=False,
+            now=self.clock.now(),
+            min_free_bytes=0,
+        )
+
+    def put(self, count: int, *, bodies: dict[int, bytes] | None = None) -> list[int]:
+        """Accept so many messages, each with its number as the subject; returns the numbers."""
+        first = self._number
+        self._number += count
+        for number in range(first, self._number):
+            body = (bodies or {}).get(number, b"Please pay.\r\n")
+            self.accept("billing@isp.example", "joe@example.com", b"Subject: number %d\r\n\r\n" % number + body)
+        return list(range(first, self._number))
+
+    def flush(self, connect: Callable[[], Session], *, options: Options | None = None) -> RunReport:
+        """Run the flush as the command does, in its order."""
+
+        def prepare(raw: bytes) -> Prepared:
+            raise AssertionError(f"nothing was dropped: {raw[:80]!r}")
+
+        needs_person: list[str] = []
+        reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
+        spool = Spool(self.directory, clock=self.clock)
+        open_queue(
+            spool,
+            reporter=reporter,
+            prepare=prepare,
+            max_size_bytes=1 << 26,
+            min_free_bytes=0,
+            retry=self.retry,
+            clock=self.clock,
+            sleep=self.stop.sleep,
+            needs_person=needs_person,
+        )
+        with closing(DeliveryLog(f"{self.directory}/delivery.log")) as log:
+            return flush(
+                spool=spool,
+                ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
+                account=Account(connect, lambda: "", "settings", f"{self.directory}/account.json"),
+                reporter=reporter,
+                log=log,
+                retry=self.retry,
+                clock=self.clock,
+                stop=self.stop,
+                options=options or Options(wait=False, keep_messages=True),
+                watcher=Watcher(),
+                needs_person=needs_person,
+            )
+
+    def queue(self) -> list[QueuedMessage]:
+        """All that waits, or has failed for good."""
+        return list(messages(self.directory))
+
+    def to(self, server: SmtpServer, **settings: object) -> Callable[[], Session]:
+        """The way to connect to this server."""
+        return lambda: open_session(smarthost(server, **settings), secret=lambda: SECRET, clock=Clock(), stop=self.stop)
+
+
+def number_in(content: bytes) -> int:
+    """The number of a message of ours; -1 when it is a report of the machine itself."""
+    head = content.partition(b"\r\n\r\n")[0]
+    lines = [line for line in head.split(b"\r\n") if line.startswith(b"Subject: number ")]
+    return int(lines[0][16:]) if lines else -1
