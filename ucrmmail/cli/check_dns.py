@@ -134,7 +134,10 @@ def check_dns(
     from ucrmmail.output import dns_progress, dns_report
 
     config = invocation(context).config()
+    ignored = frozenset(_known(code, "--ignore") for code in ignore or ())
     given = [*(domains or []), *dns_scope.domains_in(file)]
+    if file is not None and not given:
+        raise UsageError(f"{file} names no domain", remedy="write one a line")
     servers = nameserver or list(config.words("dns.nameservers"))
     resolver = dns_scope.make_resolver(servers, domains=len(given))
     spf_passed, dkim_passed = dns_scope.words(spf_pass), dns_scope.words(dkim_pass)
@@ -155,7 +158,7 @@ def check_dns(
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         if expect and not watch:
             raise UsageError("--expect belongs to --watch", remedy="add --watch")
-        names = [dns_scope.domain(name) for name in given] or dns_scope.own_domains(config)
+        names = list(dict.fromkeys(dns_scope.domain(name) for name in given)) or dns_scope.own_domains(config)
         lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
         work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
         if watch:
@@ -169,7 +172,7 @@ def check_dns(
         if private_key is not None:
             pem = dns_scope.read(private_key)
             reports = [dns_work.with_private_key(report, pem) for report in reports]
-    reports = [_without(report, frozenset(ignore or [])) for report in reports]
+    reports = [_without(report, ignored) for report in reports]
     found = reports
     if compare is not None:
         from ucrmmail.dns.baseline import decode, since
@@ -268,6 +271,13 @@ def _exit_code(reports: Sequence[DomainReport], *, strict: bool) -> int:
 
 
 def _explain(code: str) -> None:
+    from ucrmmail.dns.codes import CODES
+
+    human.say(f"{_known(code, '--explain')}: {CODES[code]}")
+
+
+def _known(code: str, option: str) -> str:
+    """Return a code that a finding can have. Raises UsageError."""
     from difflib import get_close_matches
 
     from ucrmmail.dns.codes import CODES
@@ -275,5 +285,5 @@ def _explain(code: str) -> None:
     if code not in CODES:
         near = get_close_matches(code, CODES, 1)
         remedy = f"did you mean {near[0]}?" if near else "the codes are in `man ucrmmail-findings`"
-        raise UsageError(f"--explain: {code!r} is no code of a finding", remedy=remedy)
-    human.say(f"{code}: {CODES[code]}")
+        raise UsageError(f"{option}: {code!r} is no code of a finding", remedy=remedy)
+    return code

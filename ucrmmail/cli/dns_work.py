@@ -16,6 +16,7 @@ from ucrmmail.dns.check import check_domain
 from ucrmmail.dns.dkim_private import judge_private_key
 from ucrmmail.dns.domain import check_domain as check_zone
 from ucrmmail.dns.https import HttpsFetcher
+from ucrmmail.dns.presented import SmtpPresenter
 from ucrmmail.dns.propagation import look, servers_of
 from ucrmmail.dns.resolver import DnsResolver
 from ucrmmail.dns.spf_flatten import flatten
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ucrmmail.dns.check import DomainReport, SendingAccount
     from ucrmmail.dns.https import Fetcher
     from ucrmmail.dns.nameserver import Nameserver
+    from ucrmmail.dns.presented import Presenter
     from ucrmmail.dns.propagation import Propagation
 
 _AT_ONCE = 8
@@ -45,7 +47,14 @@ class Work:
     only: frozenset[str]
     blocklists: tuple[Blocklist, ...] = ()
 
-    async def check(self, domain: str, resolver: Resolver, fetcher: Fetcher, random_label: str) -> DomainReport:
+    async def check(
+        self,
+        domain: str,
+        resolver: Resolver,
+        fetcher: Fetcher,
+        random_label: str,
+        presenter: Presenter | None = None,
+    ) -> DomainReport:
         """Check one domain."""
         return await check_domain(
             domain,
@@ -56,6 +65,7 @@ class Work:
             random_label=random_label,
             now=time.time(),
             blocklists=self.blocklists,
+            presenter=presenter,
         )
 
 
@@ -64,12 +74,13 @@ async def check_all(
 ) -> list[DomainReport]:
     """Check the domains, a few at once; ``done`` hears of each that is ready."""
     fetcher = HttpsFetcher(clock=Clock())
+    presenter = SmtpPresenter()
     random_label = _random_label()
     at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def check(domain: str) -> DomainReport:
         async with at_once:
-            report = await work.check(domain, resolver, fetcher, random_label)
+            report = await work.check(domain, resolver, fetcher, random_label, presenter)
         done(report)
         return report
 
