@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A greeting or an answer to EHLO has far fewer lines; a server that says more than these is not listened to.
 _MOST_LINES = 100
 _MOST_ADDRESSES = 2
+_LEAVE_S = 1.0
 _MOST_MISSES = 3
 # More than any run has.
 _MOST_EXCHANGES = 1_000_000
@@ -121,6 +122,10 @@ class SmtpPresenter:
                 return Presented(problem="tls", detail=getattr(error, "reason", "") or str(error) or "it hung up")
             presented = _of(writer.get_extra_info("ssl_object"))
             writer.write(b"QUIT\r\n")
+            with contextlib.suppress(OSError, ValueError, TimeoutError):
+                # A connection that is cut off before would look like a fault in the server's log.
+                async with asyncio.timeout(_LEAVE_S):
+                    await reader.readline()
             return presented
         finally:
             with contextlib.suppress(OSError):
