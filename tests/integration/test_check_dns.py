@@ -255,6 +255,23 @@ def test_the_private_key_is_compared_and_never_shown(account: Program, tmp_path:
 # --- in cron -----------------------------------------------------------------------------------------------------------
 
 
+def test_of_one_case_no_proposal_is_spoken_of(account: Program) -> None:
+    run = account.run("check-dns", "isp.example", "--ip", "203.0.113.1", code=1)
+    assert "record proposed" not in run.stdout
+    assert "If 203.0.113.1 sends for isp.example" in run.stdout
+
+
+def test_a_private_key_without_a_record_gets_the_record_to_publish(account: Program, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(PEM)
+    arguments = ("check-dns", "isp.example", "--selector", "new", "--only", "dkim", "--private-key")
+    run = account.run(*arguments, str(tmp_path / "key.pem"), "--json", code=1)
+    proposed = [each for each in run.json["domains"][0]["proposals"] if each["name"] == "new._domainkey.isp.example"]
+    assert [each["value"] for each in proposed] == [KEY.replace("; p=", "; k=rsa; p=")]
+    # What is no key is told also where nothing stands to compare it with.
+    (tmp_path / "no.pem").write_bytes(b"nothing")
+    account.run(*arguments, str(tmp_path / "no.pem"), code=65)
+
+
 def test_only_what_has_changed_is_told(account: Program, tmp_path: Path) -> None:
     known = str(tmp_path / "known.json")
     arguments = ("check-dns", "mail.isp.example", "-q", "--compare", known, "--save", known)

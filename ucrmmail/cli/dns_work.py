@@ -13,7 +13,7 @@ from ucrmmail.cli import dns_scope
 from ucrmmail.clock import Clock
 from ucrmmail.dns.case import judge_dmarc, judge_spf, together
 from ucrmmail.dns.check import check_domain
-from ucrmmail.dns.dkim_private import judge_private_key
+from ucrmmail.dns.dkim_private import judge_private_key, propose_key
 from ucrmmail.dns.domain import check_domain as check_zone
 from ucrmmail.dns.https import HttpsFetcher
 from ucrmmail.dns.presented import SmtpPresenter
@@ -189,11 +189,12 @@ async def judge(case: Case, resolver: DnsResolver) -> DomainReport:
 
 
 def with_private_key(report: DomainReport, pem: bytes) -> DomainReport:
-    """Add for each selector whether its record belongs to the private key. Raises DataError."""
+    """Add for each selector whether its record belongs to the private key, and the record where there is none.
+
+    Raises DataError.
+    """
     results = report.dkim.selectors if report.dkim is not None else ()
-    told = [
-        judge_private_key(pem, f"{result.selector}._domainkey.{report.domain}", result.record)
-        for result in results
-        if result.record
-    ]
-    return replace(report, findings=(*report.findings, *told))
+    names = {result: f"{result.selector}._domainkey.{report.domain}" for result in results}
+    told = [judge_private_key(pem, name, result.record) for result, name in names.items() if result.record]
+    missing = [propose_key(pem, name) for result, name in names.items() if result.state == "missing"]
+    return replace(report, findings=(*report.findings, *told), proposals=(*report.proposals, *missing))
