@@ -37,6 +37,10 @@ mail A 192.0.2.25
 @ TXT "v=spf1 ip4:192.0.2.0/24 -all"
 s1._domainkey TXT "{KEY[:255]}" "{KEY[255:]}"
 _dmarc TXT "v=DMARC1; p=reject; rua=mailto:dmarc@isp.example"
+dane MX 10 dane
+dane A 127.0.0.1
+_25._tcp.dane TLSA 3 1 1 2222
+_25._tcp.dane TLSA 3 1 1 {"ab" * 32}
 flat TXT "v=spf1 include:isp.example -all"
 odd TXT "v=spf1 \\027[2J\\007 +all" "[bold]x[/bold]"
 """
@@ -159,6 +163,28 @@ def test_without_a_known_domain_the_way_out_is_told(program: Program) -> None:
     assert "addresses.sender" in program.run("check-dns", code=2).stderr
 
 
+def test_each_tlsa_record_is_judged_and_the_server_is_asked_for_its_certificate(account: Program) -> None:
+    found = codes(account.run("check-dns", "dane.isp.example", "--only", "dane", "--json"))
+    assert {"dane-length", "dane-not-validated"} <= found
+    # Most often nothing listens at port 25 of the machine that runs the tests; whatever does has another certificate.
+    assert found & {"dane-not-compared", "dane-no-tls", "dane-mismatch"}
+
+
+def test_an_empty_list_of_domains_is_not_taken_for_those_of_the_account(account: Program, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("# nothing yet\n")
+    assert "names no domain" in account.run("check-dns", "--file", str(tmp_path / "none"), code=2).stderr
+
+
+def test_a_domain_that_is_named_twice_is_checked_once(account: Program) -> None:
+    run = account.run("check-dns", "isp.example", "ISP.example.", "--only", "spf", "--json")
+    assert [each["domain"] for each in run.json["domains"]] == ["isp.example"]
+
+
+def test_a_code_that_no_finding_has_cannot_be_ignored(account: Program) -> None:
+    run = account.run("check-dns", "isp.example", "--ignore", "spf-void-lookups", code=2)
+    assert "did you mean spf-void-lookup?" in run.stderr
+
+
 def test_every_code_is_explained(account: Program) -> None:
     assert account.run("check-dns", "--explain", "spf-plus-all").stdout.startswith("spf-plus-all: ")
 
@@ -227,6 +253,23 @@ def test_the_private_key_is_compared_and_never_shown(account: Program, tmp_path:
 
 
 # --- in cron -----------------------------------------------------------------------------------------------------------
+
+
+def test_of_one_case_no_proposal_is_spoken_of(account: Program) -> None:
+    run = account.run("check-dns", "isp.example", "--ip", "203.0.113.1", code=1)
+    assert "record proposed" not in run.stdout
+    assert "If 203.0.113.1 sends for isp.example" in run.stdout
+
+
+def test_a_private_key_without_a_record_gets_the_record_to_publish(account: Program, tmp_path: Path) -> None:
+    (tmp_path / "key.pem").write_bytes(PEM)
+    arguments = ("check-dns", "isp.example", "--selector", "new", "--only", "dkim", "--private-key")
+    run = account.run(*arguments, str(tmp_path / "key.pem"), "--json", code=1)
+    proposed = [each for each in run.json["domains"][0]["proposals"] if each["name"] == "new._domainkey.isp.example"]
+    assert [each["value"] for each in proposed] == [KEY.replace("; p=", "; k=rsa; p=")]
+    # What is no key is told also where nothing stands to compare it with.
+    (tmp_path / "no.pem").write_bytes(b"nothing")
+    account.run(*arguments, str(tmp_path / "no.pem"), code=65)
 
 
 def test_only_what_has_changed_is_told(account: Program, tmp_path: Path) -> None:

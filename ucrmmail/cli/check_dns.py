@@ -240,7 +240,10 @@ def check_dns(
     from ucrmmail.output import dns_progress, dns_report
 
     config = invocation(context).config()
+    ignored = frozenset(ignore or ())
     given = [*(domains or []), *dns_scope.domains_in(file)]
+    if file is not None and not given:
+        raise UsageError(f"{file} names no domain", remedy="write one a line")
     servers = nameserver or list(config.words("dns.nameservers"))
     resolver = dns_scope.make_resolver(servers, domains=len(given))
     spf_passed, dkim_passed = dns_scope.words(spf_pass), dns_scope.words(dkim_pass)
@@ -261,7 +264,7 @@ def check_dns(
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         if expect and not watch:
             raise UsageError("--expect belongs to --watch", remedy="add --watch")
-        names = [dns_scope.domain(name) for name in given] or dns_scope.own_domains(config)
+        names = list(dict.fromkeys(dns_scope.domain(name) for name in given)) or dns_scope.own_domains(config)
         lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
         work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
         if watch:
@@ -275,7 +278,7 @@ def check_dns(
         if private_key is not None:
             pem = dns_scope.read(private_key)
             reports = [dns_work.with_private_key(report, pem) for report in reports]
-    reports = [_without(report, frozenset(ignore or [])) for report in reports]
+    reports = [_without(report, ignored) for report in reports]
     found = reports
     if compare is not None:
         from ucrmmail.dns.baseline import decode, since

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-import dns.exception
 import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
-import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
@@ -37,8 +35,9 @@ MAX_ALIASES = 8
 # Fits one packet on every path (RFC 9715 section 3.2 asks for 1400 at most; 1232 is what servers agreed on in 2020).
 _PAYLOAD = 1232
 _ROUNDS = 2
-# Usage, selector and matching type (RFC 6698 section 2.1).
-_TLSA_HEAD_BYTES = 3
+# A number for private use. The library refuses a TLSA record whose digest has not the length it should have, and with
+# it the whole answer; as a record of no type it knows, the mistake reaches the check that explains it.
+_RAW_TLSA = dns.rdatatype.RdataType.make(65280)
 _ANSWERED = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 _WITHOUT_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
@@ -56,6 +55,7 @@ class _Question:
         # DO asks for signatures, AD alone for the verdict (RFC 6840 section 5.7): the verdict is all that is used.
         self._query = dns.message.make_query(name, rdtype, use_edns=0 if edns else -1, payload=_PAYLOAD)
         self._query.flags |= dns.flags.AD
+        self._reads_raw = rdtype == dns.rdatatype.TLSA
         self.wire = self._query.to_wire()
         self.strays = 0
 
@@ -72,49 +72,13 @@ class _Question:
             truncated.flags = dns.flags.QR | dns.flags.TC
             return truncated
         try:
-            reply = _read(data)
+            reply = dns.message.from_wire(_with_raw_tlsa(data) if self._reads_raw else data)
         except Exception as error:  # noqa: BLE001 # whatever a stranger's bytes make of the parser is an answer that cannot be read
             return _Failure(Status.MALFORMED, f"the answer cannot be read: {type(error).__name__}")
         if not self._query.is_response(reply):
             self.strays += 1
             return None
         return reply
-
-
-def _read(data: bytes) -> dns.message.Message:
-    """Return the message; raises what the library raises for one that it cannot read.
-
-    The library refuses TLSA records whose digest has the wrong length. What is published is ours to judge, so that
-    they are taken as they stand.
-    """
-    try:
-        return dns.message.from_wire(data)
-    except dns.exception.FormError:
-        reply = dns.message.from_wire(data, continue_on_error=True)
-        parser = dns.wire.Parser(data)
-        _, _, questions, answers, _, _ = parser.get_struct("!HHHHHH")
-        for _ in range(questions):
-            _take_name(parser, data)
-            parser.get_struct("!HH")
-        unread = len(reply.errors)
-        for _ in range(answers):
-            name = _take_name(parser, data)
-            rdtype, rdclass, ttl_s, size = parser.get_struct("!HHIH")
-            raw = parser.get_bytes(size)
-            if (rdtype, rdclass) == (dns.rdatatype.TLSA, dns.rdataclass.IN) and size >= _TLSA_HEAD_BYTES:
-                rrset = reply.find_rrset(reply.answer, name, rdclass, rdtype, create=True)
-                known = len(rrset)
-                rrset.add(dns.rdata.GenericRdata(rdclass, rdtype, raw), ttl_s)
-                unread -= len(rrset) - known
-        if unread:
-            raise
-        return reply
-
-
-def _take_name(parser: dns.wire.Parser, data: bytes) -> dns.name.Name:
-    name, used = dns.name.from_wire(data, parser.current)
-    parser.get_bytes(used)
-    return name
 
 
 class DnsResolver:
@@ -180,7 +144,7 @@ class DnsResolver:
                     return replace(answer, aliases=tuple(aliases), detail="the aliases lead in a circle, or too far")
                 seen.add(current)
             answer = replace(answer, aliases=tuple(aliases), authenticated=authenticated)
-            records = _rrset(reply, current, wanted)
+            records = _rrset(reply, current, _RAW_TLSA if wanted == dns.rdatatype.TLSA else wanted)
             if records is not None:
                 return _filled(replace(answer, status=Status.FOUND, ttl_s=min(ttl_s, records.ttl)), records)
             authority = _authority(reply, current)
@@ -274,6 +238,24 @@ def _shown(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True)
 
 
+def _with_raw_tlsa(data: bytes) -> bytes:
+    """Return an answer with its TLSA records made ``_RAW_TLSA``. Raises DNSException for bytes that are no answer."""
+    changed = bytearray(data)
+    parser = dns.wire.Parser(data, 4)
+    questions, records, _, _ = parser.get_struct("!HHHH")
+    for _ in range(questions):
+        parser.get_name(decompress=True)
+        parser.get_struct("!HH")
+    for _ in range(records):
+        parser.get_name(decompress=True)
+        at = parser.current
+        rdtype, _, _, length = parser.get_struct("!HHIH")
+        if rdtype == dns.rdatatype.TLSA:
+            changed[at : at + 2] = _RAW_TLSA.to_bytes(2, "big")
+        parser.get_bytes(length)
+    return bytes(changed)
+
+
 def _rrset(reply: dns.message.Message, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
     return reply.get_rrset(reply.answer, name, dns.rdataclass.IN, rdtype)
 
@@ -309,7 +291,8 @@ def _filled(answer: Answer, records: dns.rrset.RRset) -> Answer:
         case "PTR" | "NS" | "CNAME":
             return replace(answer, hosts=tuple(_shown(record.target) for record in records))
         case "TLSA":
-            raw = [record.to_wire() for record in records]
+            # A record without the three numbers is missing them, and none of them is usable as 255.
+            raw = [record.data[:3].ljust(3, b"\xff") + record.data[3:] for record in records]
             return replace(answer, associations=tuple(Tlsa(data[0], data[1], data[2], data[3:]) for data in raw))
         case "CAA":
             return replace(answer, authorizations=tuple(Caa(c.flags, _ascii(c.tag), _ascii(c.value)) for c in records))

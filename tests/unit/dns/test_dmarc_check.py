@@ -141,6 +141,7 @@ def test_reports_to_another_organization_need_its_permission() -> None:
     assert codes(check({AT: EXTERNAL, permission: ["x", "v=DMARC1"]})) == ["dmarc-record"]
     unknown = check({AT: EXTERNAL, permission: Status.SERVFAIL})
     assert [finding.severity for finding in unknown.findings] == [Severity.PASS, Severity.ERROR]
+    assert codes(unknown) == ["dmarc-record", "dmarc-report-unknown"]
 
 
 def test_reports_within_the_organization_need_none() -> None:
