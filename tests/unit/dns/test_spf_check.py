@@ -547,6 +547,7 @@ def test_every_code_is_explained_with_its_section() -> None:
 
 
 def test_the_advice_on_a_missing_exchange_fits_how_mx_was_written() -> None:
-    assert "publish one" in found(report("v=spf1 mx -all"), "spf-void-lookup").remedy
-    other = {("host.example", "A"): "192.0.2.9"}
+    none: Records = {("d.example", "MX"): Status.NO_DATA}
+    assert "publish one" in found(report("v=spf1 mx -all", none), "spf-void-lookup").remedy
+    other: Records = {("host.example", "A"): "192.0.2.9"}
     assert "write a:" in found(report("v=spf1 mx:host.example -all", other), "spf-void-lookup").remedy
