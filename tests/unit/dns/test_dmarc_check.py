@@ -179,3 +179,10 @@ def test_a_hostile_record_is_bounded() -> None:
     report = asyncio.run(check_dmarc(DOMAIN, zone))
     assert len(zone.asked) < 600
     assert len(report.findings) < 300
+
+
+def test_the_next_step_loses_no_stricter_policy_and_keeps_no_address_that_nobody_can_use() -> None:
+    (proposal,) = check({AT: "v=DMARC1; p=none; sp=reject; rua=mailto:a@isp.example,mailto:\x07x@y.example"}).proposals
+    assert proposal.value == "v=DMARC1; p=quarantine; t=y; sp=reject; rua=mailto:a@isp.example"
+    (proposal,) = check({AT: "v=DMARC1; p=none; rua=mailto:\x1b[2J@y.example"}).proposals
+    assert proposal.value == "v=DMARC1; p=quarantine; t=y; rua=mailto:dmarc@isp.example"
