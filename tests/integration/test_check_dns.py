@@ -41,6 +41,7 @@ dane MX 10 dane
 dane A 127.0.0.1
 _25._tcp.dane TLSA 3 1 1 2222
 _25._tcp.dane TLSA 3 1 1 {"ab" * 32}
+_dmarc.dane TXT "v=DMARC1; p=reject; rua=mailto:r@reports.other.example"
 flat TXT "v=spf1 include:isp.example -all"
 odd TXT "v=spf1 \\027[2J\\007 +all" "[bold]x[/bold]"
 """
@@ -183,6 +184,11 @@ def test_a_domain_that_is_named_twice_is_checked_once(account: Program) -> None:
 def test_a_code_that_no_finding_has_cannot_be_ignored(account: Program) -> None:
     run = account.run("check-dns", "isp.example", "--ignore", "spf-void-lookups", code=2)
     assert "did you mean spf-void-lookup?" in run.stderr
+
+
+def test_what_belongs_into_a_zone_of_others_is_a_remark_in_the_zone_file(account: Program) -> None:
+    lines = account.run("check-dns", "dane.isp.example", "--only", "dmarc", "--zone").lines
+    assert '; dane.isp.example._report._dmarc.reports.other.example. 3600 IN TXT "v=DMARC1;"' in lines
 
 
 def test_every_code_is_explained(account: Program) -> None:

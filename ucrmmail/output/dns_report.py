@@ -275,7 +275,14 @@ def show_zone(reports: Sequence[DomainReport]) -> None:
             human.say(f"; {proposal.why}")
             if proposal.replaces:
                 human.say(f"; instead of: {proposal.replaces}")
-            human.say(zone_line(proposal))
+            # What belongs into another's zone spoils this one: servers refuse to load it.
+            human.say(
+                ("" if _is_within(proposal.name, report.zone.name or report.domain) else "; ") + zone_line(proposal)
+            )
+
+
+def _is_within(name: str, zone: str) -> bool:
+    return name == zone or name.endswith(f".{zone}")
 
 
 def zone_line(proposal: Proposal) -> str:
