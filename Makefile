@@ -25,8 +25,9 @@ lint:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# A worker that is through takes over from one that is not: the tests that run whole programs stand together.
 unit:
-	$(BIN)/pytest -q -n 2 --cov --cov-report=term
+	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term
 
 bench: $(VENV)/.installed $(VENV)-peers/.installed
 	@sh tests/tools/apt-install postfix
