@@ -42,6 +42,10 @@ dane A 127.0.0.1
 _25._tcp.dane TLSA 3 1 1 2222
 _25._tcp.dane TLSA 3 1 1 {"ab" * 32}
 _dmarc.dane TXT "v=DMARC1; p=reject; rua=mailto:r@reports.other.example"
+parked MX 0 .
+parked TXT "v=spf1 -all"
+half TXT "v=spf1 -all"
+half MX 10 mail
 flat TXT "v=spf1 include:isp.example -all"
 odd TXT "v=spf1 \\027[2J\\007 +all" "[bold]x[/bold]"
 """
@@ -98,6 +102,18 @@ def test_the_domain_of_the_account_is_checked_and_all_is_well(account: Program) 
     assert all(rule["holds"] is not False or "TLS" in rule["rule"] for rule in domain["requirements"])
     assert all(finding["severity"] in ("pass", "info") for finding in domain["findings"])
     assert account.run("check-dns", "-q").lines == []
+
+
+def test_a_domain_that_says_it_has_no_mail_is_not_asked_for_any(account: Program) -> None:
+    run = account.run("check-dns", "parked.isp.example", "--json")
+    assert run.json["domains"][0]["verdict"] == "pass"
+    assert codes(run) >= {"mx-null", "spf-valid", "dmarc-inherited"}
+    assert not {code for code in codes(run) if code.startswith(("dkim", "align", "spf-address", "mx-null-sends"))}
+    # One that takes mail says too little, and the account's own domain sends whatever its records say.
+    assert "spf-address-not-authorized" in codes(account.run("check-dns", "half.isp.example", "--json", code=1))
+    account.run("config", "set", "addresses.sender", "billing@parked.isp.example")
+    own = codes(account.run("check-dns", "parked.isp.example", "--json", code=1))
+    assert own >= {"mx-null-sends", "spf-address-not-authorized"}
 
 
 def test_each_verdict_is_a_line_and_what_is_missing_is_proposed(account: Program) -> None:

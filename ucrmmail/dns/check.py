@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 CORE = ("spf", "dkim", "dmarc", "align")
 CHECKS = (*CORE, "mx", "ptr", "helo", "mta-sts", "tlsrpt", "bimi", "dane", "domain")
 
+# What is asked of who sends.
+_OF_SENDERS = frozenset({"dkim", "align", "ptr", "helo"})
+
 
 class _Report(Protocol):
     """What every check returns."""
@@ -123,12 +126,15 @@ async def check_domain(
     any: whoever runs one learns who asks about whom. With ``presenter`` exchanges that have TLSA
     records are asked for their certificate.
     """
+    sends = not await _declares_no_mail(domain, account, resolver)
+    if not sends:
+        account, only = SendingAccount(uses_tls=account.uses_tls), only - _OF_SENDERS
     asked = _Asked(account, resolver, now)
     spf, dkim, dmarc, neighbours = await asyncio.gather(
         asked.spf(domain) if only & {"spf", "align"} else _nothing(),
         asked.dkim(domain, random_label) if only & {"dkim", "align"} else _nothing(),
         check_dmarc(domain, resolver) if only & {"dmarc", "bimi"} else _nothing(),
-        _neighbours(domain, account, resolver, fetcher, presenter=presenter, only=only),
+        _neighbours(domain, account, resolver, fetcher, presenter=presenter, only=only, sends=sends),
     )
     aligned = None
     if "align" in only and spf is not None and dkim is not None:
@@ -157,6 +163,18 @@ async def check_domain(
     return replace(report, requirements=requirements(_facts(account, report, reports["ptr"])))
 
 
+async def _declares_no_mail(domain: str, account: SendingAccount, resolver: Resolver) -> bool:
+    """Return whether the domain says that it has no mail, which is no mistake, unless this account sends in its name.
+
+    A null MX (RFC 7505) and an SPF record that authorizes nobody say so together.
+    """
+    if domain.lower() in {address.rpartition("@")[2].lower() for address in (account.reverse_path, account.sender)}:
+        return False
+    mx, txt = await asyncio.gather(resolver.query(domain, "MX"), resolver.query(domain, "TXT"))
+    records = [text.joined.lower().split() for text in txt.texts if is_spf(text.joined)]
+    return [each.exchange for each in mx.exchanges] == ["."] and records == [[b"v=spf1", b"-all"]]
+
+
 async def _neighbours(
     domain: str,
     account: SendingAccount,
@@ -165,11 +183,12 @@ async def _neighbours(
     *,
     presenter: Presenter | None,
     only: frozenset[str],
+    sends: bool,
 ) -> dict[str, _Report | None]:
     """Return the reports of what stands around the domain; those of checks that were not asked for are None."""
     addresses = account.sending_addresses
     checks: dict[str, Awaitable[_Report] | None] = {
-        "mx": check_mx(domain, resolver) if "mx" in only else None,
+        "mx": check_mx(domain, resolver, sends=sends) if "mx" in only else None,
         "ptr": check_ptr(addresses, resolver, helo_name=account.helo_name) if "ptr" in only and addresses else None,
         "helo": check_helo(account.helo_name, addresses, resolver)
         if "helo" in only and addresses and account.helo_name
