@@ -8,6 +8,7 @@ one that a user types. The demo ends with exit code 1 when something did not hol
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import shlex
 import shutil
@@ -218,6 +219,8 @@ def _tour(demo: Demo, sink: Sink, authority: TestAuthority, store: str) -> int:
 
 
 if __name__ == "__main__":
+    # The server of the demo warns of its own past.
+    logging.getLogger("mail").setLevel(logging.ERROR)
     started = time.monotonic()
     code = main()
     print(f"({time.monotonic() - started:.0f} s)")
