@@ -15,10 +15,12 @@ import sys
 import time
 
 from ucrmmail.config.location import locate
+from ucrmmail.config.source import belongs_to_another
 from ucrmmail.config.submission import read_submission_settings
 from ucrmmail.errors import (
     DataError,
     InputOutputError,
+    PermissionDeniedError,
     TemporaryError,
     UcrmmailError,
     UsageError,
@@ -173,7 +175,7 @@ def _up_to_dot(raw: bytes) -> bytes:
 def submit(options: Options, fd: int) -> None:
     """Accept the message on ``fd`` into the spool, or hand it over to the spool's owner. Raises UcrmmailError."""
     location = locate(None, os.environ, os.geteuid())
-    settings = read_submission_settings(location.path, os.environ, os.geteuid())
+    settings = read_submission_settings(location.path, os.environ, os.geteuid(), to_submit=True)
     if not options.recipients and not options.extract_recipients:
         raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
     now = time.time()
@@ -197,6 +199,11 @@ def submit(options: Options, fd: int) -> None:
         max_size=settings.max_message_size,
     )
     foreign = takes_from_others(settings.spool_directory)
+    if not foreign and belongs_to_another(location.path, os.geteuid()):
+        raise PermissionDeniedError(
+            f"{location.path} belongs to another user, who takes no mail from others",
+            remedy=f"let that user open the queue: see {settings.spool_directory}/drop in ucrmmail-queue(5)",
+        )
     (hand_over if foreign else accept)(
         settings.spool_directory,
         reverse_path=prepared.reverse_path,

@@ -42,12 +42,16 @@ class SubmissionSettings:
         self.notification = addresses.mailbox("notification")
 
 
-def read_submission_settings(path: str | None, environ: Mapping[str, str], euid: int) -> SubmissionSettings:
+def read_submission_settings(
+    path: str | None, environ: Mapping[str, str], euid: int, *, to_submit: bool = False
+) -> SubmissionSettings:
     """Return the settings from the file at ``path``; defaults when it is None or there is no such file.
+
+    ``to_submit`` takes those of the user who sends for the whole system, too: see ``read_file``.
 
     Raises ConfigError when it is not TOML or a value is wrong, PermissionDeniedError when it cannot be trusted.
     """
-    data = read_file(path, euid) if path is not None else None
+    data = read_file(path, euid, to_submit=to_submit) if path is not None else None
     document = parse(data, path) if data is not None and path is not None else {}
     return SubmissionSettings(
         _Table(document, "spool", path or ""),
