@@ -41,18 +41,16 @@ class MovedClock(Clock):
         return super().now() + self.offset
 
 
-class NaturalStop(Stop):
-    """A stop whose sleeps take no time but the clock's."""
+class OurStop(Stop):
+    """A stop whose sleeps may be numbers: ``sleeping`` is then called in their place."""
 
-    def __init__(self, sleep: Callable[[float], None] | None = None) -> None:
-        super().__init__()
-        self._sleep = sleep
+    sleeping: Callable[[float], None] | None = None
 
     def sleep(self, seconds: float) -> None:
-        if self._sleep is None:
+        if self.sleeping is None:
             super().sleep(seconds)
-        else:
-            self._sleep(seconds)
+        elif seconds > 0:
+            self.sleeping(seconds)
 
 
 class Machine:
@@ -65,7 +63,7 @@ class Machine:
         self.rules = rules or Rules()
         self.retry = Retry(first_delay_s=60.0, max_delay_s=3600.0, give_up_after_s=5 * DAY_S)
         self.boot_id = "first"
-        self.stop = NaturalStop()
+        self.stop = OurStop()
         self._number = 0
 
     def accept(self, reverse_path: str, recipient: str, message: bytes) -> str:
