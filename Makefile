@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
-# lint, and a receiver that judges mail (none of them is started by its installation).
+# lint, a receiver that judges mail, what the documentation shows (none of them is started by its installation).
 TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc \
-	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2
+	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd
 DEMO_PACKAGES := dbus gnome-keyring
 
-.PHONY: demo test lint unit bench campaign docs clean
+PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian
+DEB_PACKAGES := $(PACKAGING) mmdebstrap
+
+.PHONY: demo test lint unit bench campaign deb zipapp package-test docs clean
 demo: $(VENV)/.installed
 	@sh tests/tools/apt-install $(DEMO_PACKAGES)
 	$(BIN)/python -m tests.demo
@@ -22,8 +25,9 @@ lint:
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# A worker that is through takes over from one that is not: the tests that run whole programs stand together.
 unit:
-	$(BIN)/pytest -q -n 2 --cov --cov-report=term
+	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term
 
 bench: $(VENV)/.installed $(VENV)-peers/.installed
 	@sh tests/tools/apt-install postfix
@@ -49,7 +53,25 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group test
 	touch $@
 
-# man/ and completions/, from the command tree, the schema and man/src/.
+# dist/ucrmmail_VERSION_ARCH.deb for this release of Debian.
+deb:
+	@sh tests/tools/apt-install $(PACKAGING)
+	sh tools/deb
+
+# dist/ucrmmail.pyz: one file, for a plain Python of this version.
+zipapp: $(VENV)/.packaging
+	sh tools/zipapp
+
+# Each package in a place of its own: the .deb in a clean Debian (as root), the single file, pipx, uv, the sdist.
+package-test: $(VENV)/.packaging
+	@sh tests/tools/apt-install $(DEB_PACKAGES)
+	$(BIN)/pytest -q tests/packages
+
+$(VENV)/.packaging: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group packages
+	touch $@
+
+# man/, completions/, docs/reference/ and docs/pictures/, from the command tree, the schema, man/src/ and docs/.
 docs: $(VENV)/.installed
 	$(BIN)/python -m tools.docs
 

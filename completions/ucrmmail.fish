@@ -187,7 +187,7 @@ complete -c ucrmmail -n '__ucrmmail_at /test-send' -l count -x -d 'Send N messag
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l queue -d 'Put it into the queue; the next flush sends it'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l dry-run -d 'Send nothing: print the message as it would go'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l verify-imap -x -d 'Wait for it in the mailbox there, and prove it'
-complete -c ucrmmail -n '__ucrmmail_at /test-send' -l wait -x -d 'How long to wait for it there'
+complete -c ucrmmail -n '__ucrmmail_at /test-send' -l wait -x -d 'How long to wait for it there, instead of 2m'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l transcript -d 'Show the dialogue, without secrets'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /test-send' -s h -l help -d 'Show what it does, its options and examples'

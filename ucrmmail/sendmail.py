@@ -27,6 +27,7 @@ from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.prepare import Addresses, prepare
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
+from ucrmmail.spool.handover import hand_over, takes_from_others
 from ucrmmail.streams import complain, open_what_is_closed
 from ucrmmail.units import format_size
 
@@ -146,7 +147,7 @@ def read_message(fd: int, limit: int, *, dot_ends: bool) -> bytes:
         try:
             part = os.read(fd, 1 << 18)
         except OSError as error:
-            raise InputOutputError(f"standard input: {error.strerror}") from error
+            raise InputOutputError(f"standard input: {error.strerror}", remedy="submit the message again") from error
         if not part:
             break
         parts.append(part)
@@ -169,8 +170,8 @@ def _up_to_dot(raw: bytes) -> bytes:
     return raw[:-1] if raw.endswith(b"\n.") else raw
 
 
-def submit(options: Options, fd: int) -> str:
-    """Accept the message on ``fd`` into the spool and return its queue id. Raises UcrmmailError."""
+def submit(options: Options, fd: int) -> None:
+    """Accept the message on ``fd`` into the spool, or hand it over to the spool's owner. Raises UcrmmailError."""
     location = locate(None, os.environ, os.geteuid())
     settings = read_submission_settings(location.path, os.environ, os.geteuid())
     if not options.recipients and not options.extract_recipients:
@@ -195,7 +196,8 @@ def submit(options: Options, fd: int) -> str:
         full_name=options.full_name,
         max_size=settings.max_message_size,
     )
-    return accept(
+    foreign = takes_from_others(settings.spool_directory)
+    (hand_over if foreign else accept)(
         settings.spool_directory,
         reverse_path=prepared.reverse_path,
         recipients=prepared.recipients,

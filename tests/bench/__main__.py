@@ -1,7 +1,9 @@
 """``make bench``: how fast, as ratios within one run on one machine; absolute figures are only there to make them.
 
-    flush      2,000 messages of 5 KB from the spool to Postfix's smtp-sink, against smtplib with one connection and
+    flush      5,000 messages of 5 KB from the spool to Postfix's smtp-sink, against smtplib with one connection and
                no records: wall time and CPU time of the sending process
+    link       200 messages through a link with a round trip of 50 ms, one connection and four, against smtplib
+    queue      the first message, the first 1,000, ``status`` and ``queue list`` as the queue grows (--largest 1000000)
     dns        ``check-dns`` of one domain and of fifty, with a name server that answers after 20 ms
     start-up   ``--help``, ``status``, ``flush`` on an empty queue, and a durable submission, against
                ``python -c pass`` of the same interpreter
@@ -28,9 +30,13 @@ from pathlib import Path
 
 from tests.support.nameserver import Responder, zone_behaviour
 from tests.support.program import BIN, Program
+from ucrmmail.spool.layout import new_queue_id, path_in_queue
+from ucrmmail.spool.queuefile import encode_head
 
+EVERYTHING = ["flush", "link", "queue", "start", "dns"]
 BODY = b"".join(b"%078d\r\n" % number for number in range(59))
 MESSAGE = b"From: a@isp.example\r\nTo: b@example.com\r\nSubject: bench\r\n\r\n" + BODY
+SMALL = MESSAGE[:300] + b"\r\n"
 
 SMTPLIB = """
 import smtplib, sys
@@ -101,6 +107,84 @@ def bench_flush(rounds: int, count: int) -> None:
     print(f"  smtplib         {count / wall_peer:7.0f} messages/s  {cpu_peer / count * 1e6:5.0f} us CPU a message")
     print(f"  ratio           {wall_peer / wall:7.2f} x the rate    {cpu / cpu_peer:5.2f} x the CPU")
     print(f"  enqueue         {statistics.median(enqueued):7.0f} messages/s, durable, one command (start-up included)")
+
+
+@contextlib.contextmanager
+def long_link(port: int, round_trip_ms: int) -> Iterator[int]:
+    """Run a relay to ``port`` that is slow to answer, and yield its own port."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.delay", str(port), str(round_trip_ms)], stdout=subprocess.PIPE
+    )
+    try:
+        yield int((process.stdout or sys.stdin.buffer).readline())
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def bench_link(rounds: int, count: int = 200, round_trip_ms: int = 50) -> None:
+    """Compare one connection, four, and smtplib on a long line."""
+    seconds: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root, smtp_sink() as sink:
+        mail = Path(root) / "mail.eml"
+        mail.write_bytes(MESSAGE)
+        with long_link(sink, round_trip_ms) as port:
+            for _ in range(min(rounds, 3)):
+                for connections in (1, 4):
+                    program = Program(Path(root) / f"home{connections}")
+                    program.configure(port, smtp=f"connections = {connections}")
+                    program.run("enqueue", *[str(mail)] * count)
+                    wall, _ = timed(program.command("flush"), env=program.env)
+                    seconds.setdefault(f"ucrmmail flush, {connections}", []).append(wall)
+                peer, _ = timed([sys.executable, "-c", SMTPLIB, str(port), str(mail), str(count)])
+                seconds.setdefault("smtplib, 1", []).append(peer)
+    print(f"{count} messages through a link with a round trip of {round_trip_ms} ms, start-up included, medians")
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        trips = median * 1000 / round_trip_ms / count
+        print(f"  {name:18} {count / median:6.1f} messages/s  {trips:5.2f} round trips a message")
+
+
+def fill(spool: Path, count: int) -> None:
+    """Put so many messages into the queue as ``enqueue`` would have, a quarter of an hour long, without its syncs."""
+    head = encode_head("a@isp.example", ["b@example.com"], SMALL, eight_bit=False, utf8=False)
+    began = time.time() - 900
+    made: set[str] = set()
+    for number in range(count):
+        path = path_in_queue(str(spool), new_queue_id(began + 900 * number / count, "normal"))
+        directory = os.path.dirname(path)
+        if directory not in made:
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            made.add(directory)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, head + SMALL)
+        os.close(fd)
+
+
+def bench_queue(largest: int) -> None:
+    """Show what grows with the queue, which should be nothing but the count itself."""
+    print("a queue that grows, one run each: seconds, and resident memory of the flush")
+    print("  messages   first one   first 1,000   memory   status   queue list")
+    size = 1000
+    while size <= largest:
+        with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root, smtp_sink() as port:
+            program = Program(Path(root) / "home")
+            program.configure(port)
+            program.run("flush")
+            program.sendmail("-t")  # makes the spool
+            fill(program.spool, size)
+            run = program.command("flush", "--message-limit")
+            first, _ = timed([*run, "1"], env=program.env)
+            process = subprocess.Popen([*run, "1000"], env=program.env)
+            began = time.perf_counter()
+            _, _, usage = os.wait4(process.pid, 0)
+            process.returncode = 0
+            thousand = time.perf_counter() - began
+            status, _ = timed(program.command("status"), env=program.env)
+            listed, _ = timed(program.command("queue", "list"), env=program.env)
+        memory = usage.ru_maxrss / 1024
+        print(f"  {size:9,} {first:10.2f} {thousand:13.2f} {memory:7.0f}M {status:8.2f} {listed:12.2f}")
+        size *= 10
 
 
 def bench_start(rounds: int) -> None:
@@ -201,12 +285,17 @@ async def bench_dns(rounds: int) -> None:
 def main() -> None:
     """Run the benchmarks that were asked for."""
     parser = argparse.ArgumentParser(description="Figures of ucrmmail as ratios in one run.")
-    parser.add_argument("what", nargs="*", default=["flush", "start", "dns"], help="flush, start, dns")
+    parser.add_argument("what", nargs="*", default=EVERYTHING, help=", ".join(EVERYTHING))
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument("--largest", type=int, default=100_000, help="the largest queue")
     arguments = parser.parse_args()
     if "flush" in arguments.what:
         bench_flush(arguments.rounds, arguments.messages)
+    if "link" in arguments.what:
+        bench_link(arguments.rounds)
+    if "queue" in arguments.what:
+        bench_queue(arguments.largest)
     if "start" in arguments.what:
         bench_start(max(arguments.rounds, 15))
     if "dns" in arguments.what:

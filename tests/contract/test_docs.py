@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_lines import mistake_in, names_the_program
 from tests.support.manual import MAN, ROOT, holds_word, rendered, section
 from tools.docs.completions import completions
 from tools.docs.pages import pages
+from tools.docs.pictures import pictures
+from tools.docs.reference import reference
 from tools.docs.tree import Command, command_tree
 from ucrmmail import __main__, errors, sendmail
 from ucrmmail.config.schema import KEYS, Key
@@ -37,7 +39,9 @@ def title_of(command: Command) -> str:
 def test_what_is_checked_in_is_what_make_docs_makes() -> None:
     checked_in = {path.name: path.read_text() for path in MAN.glob("*.[1-8]")}
     checked_in |= {path.name: path.read_text() for path in (ROOT / "completions").iterdir()}
-    made = pages() | completions()
+    checked_in |= {path.name: path.read_text() for path in (ROOT / "docs" / "reference").iterdir()}
+    checked_in |= {path.name: path.read_text() for path in (ROOT / "docs" / "pictures").iterdir()}
+    made = pages() | completions() | reference() | pictures()
     assert sorted(checked_in) == sorted(made), "run `make docs`"
     stale = [name for name, text in made.items() if checked_in[name] != text]
     assert stale == [], "run `make docs`"
@@ -185,34 +189,9 @@ def lines_to_type() -> list[tuple[str, str]]:
     found = [(title_of(command), line) for command in TREE.walk() for line in command.examples]
     for source in (*sorted((ROOT / "man" / "src").iterdir()), ROOT / "README.md"):
         found += [(source.name, line.strip()) for line in source.read_text().splitlines() if line.startswith("    ")]
-    return [(where, line) for where, line in found if re.search(r"(^|[ |(])ucrmmail ", line)]
-
-
-def words_of(line: str) -> list[str]:
-    """The words of the first call of ``ucrmmail`` in a line, without what is behind it: a remark, a pipe, a bracket."""
-    call = re.split(r"(?:^|[ |(])(?=ucrmmail )", line, maxsplit=1)[-1]
-    return shlex.split(re.split(r"\s{2,}|\s\d?[|>#]|\)", call)[0])[1:]
+    return [(where, line) for where, line in found if names_the_program(line)]
 
 
 @pytest.mark.parametrize(("where", "line"), lines_to_type())
 def test_what_an_example_shows_can_be_typed(where: str, line: str) -> None:
-    command, arguments, words = TREE, [], words_of(line)
-    while words:
-        word = words.pop(0)
-        options = {name: option for option in command.options for name in (*option.names, *option.negatives)}
-        if word == "--help":
-            return
-        if word.startswith("--"):
-            assert word in options, f"{where}: {line}"
-            if options[word].metavar:
-                words.pop(0)
-        elif command.commands:
-            below = {each.name: each for each in command.commands}
-            assert word in below, f"{where}: {line}"
-            command = below[word]
-        else:
-            arguments.append(word)
-    assert len(arguments) >= sum(each.required for each in command.arguments), f"{where}: {line}"
-    assert len(arguments) <= len(command.arguments) or command.arguments[-1].repeatable, f"{where}: {line}"
-    if command.arguments and command.arguments[0].metavar == "KEY":
-        assert arguments[0] in KEYS, f"{where}: {line}"
+    assert mistake_in(line) == "", f"{where}: {line}"

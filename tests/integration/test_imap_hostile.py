@@ -67,6 +67,26 @@ def test_without_plain_the_login_command_is_used(authority: TestAuthority, conte
     assert any(command.endswith(b'LOGIN "joe" "pa\\"ss"') for command in server.commands)
 
 
+def test_a_token_goes_through_xoauth2(authority: TestAuthority, context: ssl.SSLContext) -> None:
+    with imap_server(context, GOOD) as server:
+        mailserver = Mailserver("localhost", server.port, "joe", ca_file=str(authority.ca_file), timeout_s=2.0)
+        open_mailbox(mailserver, "canary-token", clock=Clock(), is_token=True).close()
+    assert any(command.endswith(b"AUTHENTICATE XOAUTH2") for command in server.commands)
+    assert base64.b64encode(b"user=joe\1auth=Bearer canary-token\1\1") in server.commands
+
+
+def test_a_token_that_is_refused_is_told_with_what_it_must_be_good_for(
+    authority: TestAuthority, context: ssl.SSLContext
+) -> None:
+    script = {**GOOD, b"AUTHENTICATE": b"TAG NO AUTHENTICATE failed for canary-token\r\n"}
+    with imap_server(context, script) as server:
+        mailserver = Mailserver("localhost", server.port, "joe", ca_file=str(authority.ca_file), timeout_s=2.0)
+        with pytest.raises(PermissionDeniedError) as caught:
+            open_mailbox(mailserver, "canary-token", clock=Clock(), is_token=True)
+    assert "AUTHENTICATE failed for [redacted]" in caught.value.what
+    assert "IMAP.AccessAsUser.All" in caught.value.remedy
+
+
 @pytest.mark.parametrize(
     ("lines", "folders"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.support.certificates import TestAuthority
+from tests.support.imap_server import imap_server
 from tests.support.oauth_server import CLIENT_SECRET, DEVICE_GRANT, JWT_GRANT, OAuthServer
 from tests.support.program import Program
 from tests.support.signing import USER, address_asked, configure, enqueue, kept_token
@@ -65,6 +68,32 @@ def test_test_connection_logs_in_with_the_token(
     run = account.run("test-connection", "--transcript")
     assert "access token kept from before, good until 20" in run.stdout
     assert f"AUTH {authentication.upper()} [redacted]" in run.stdout
+
+
+def test_the_mailbox_of_the_account_is_opened_with_its_token(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer, tmp_path: Path
+) -> None:
+    authority = TestAuthority(tmp_path / "ca")
+    header = (
+        b"Authentication-Results: localhost; spf=pass smtp.mailfrom=isp.example; dmarc=pass header.from=isp.example\r\n"
+    )
+    script = {
+        b"CAPABILITY": b"* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2\r\nTAG OK done\r\n",
+        b"AUTHENTICATE": b"+ \r\n",
+        b"UID SEARCH": b"* SEARCH 7\r\nTAG OK done\r\n",
+        b"UID FETCH": b"* 1 FETCH (UID 7 BODY[HEADER]<0> {%d}\r\n%b)\r\nTAG OK done\r\n" % (len(header), header),
+    }
+    account.config.write_text(account.config.read_text() + f'[imap]\nca_file = "{authority.ca_file}"\n')
+    account.run("login")
+    with imap_server(authority.server_context("localhost"), script) as server:
+        place = f"localhost:{server.port}"
+        run = account.run("test-send", "--verify-imap", place, "--wait", "10s", USER, code=None)
+        # Of another mailbox the token is none.
+        other = account.run("test-send", "--verify-imap", place, "joe@example.com", code=78)
+    assert "in INBOX of localhost" in run.stdout
+    token = kept_token(account)["access"]
+    assert base64.b64encode(f"user={USER}\1auth=Bearer {token}\1\1".encode()) in server.commands
+    assert "imap.password" in other.stderr
 
 
 @pytest.mark.parametrize(

@@ -86,14 +86,14 @@ def test_options_make_the_envelope(queue: Program) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["enqueue"], 2, "files"),
+        (["enqueue"], 2, "FILE... is missing"),
         (["enqueue", "--priority", "soon", "-"], 2, "urgent, normal, bulk"),
         (["enqueue", "--from", "not an address", "-"], 67, "not an address"),
         (["enqueue", "--to", "a@b\nRCPT TO:<x@y>", "-"], 67, "a@b"),
         (["queue", "list", "--state", "lost"], 2, "waiting, deferred, held, failed"),
         (["queue", "remove"], 2, "--all"),
         (["queue", "hold", UNKNOWN, "--all"], 2, "leave out"),
-        (["queue", "show"], 2, "queue_id"),
+        (["queue", "show"], 2, "QUEUE_ID is missing"),
         (["queue", "show", UNKNOWN], 66, "is not in the queue"),
         (["queue", "list", UNKNOWN], 66, "is not in the queue"),
         (["queue", "remove", UNKNOWN], 66, "is not in the queue"),

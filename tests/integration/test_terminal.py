@@ -46,6 +46,18 @@ def on_terminal(program: Program, *arguments: str, code: int = 0, env: Mapping[s
     return seen.decode()
 
 
+def test_a_long_detail_goes_on_in_its_own_column(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    piped = next(line for line in program.run("test-connection").stdout.splitlines() if line.startswith("ok     ehlo"))
+    head, words = piped.split(" ms  ")
+    assert len(piped) > 60
+    seen = on_terminal(program, "test-connection", env={"COLUMNS": "60"}).splitlines()
+    (first,) = [number for number, line in enumerate(seen) if line.startswith("ok     ehlo")]
+    column = len(head) + len(" ms  ")
+    assert max(map(len, seen[first : first + 2])) <= 60
+    assert [seen[first + 1][:column].strip(), seen[first][column:] + " " + seen[first + 1][column:]] == ["", words]
+
+
 def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink) -> None:
     program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
     for _ in range(3):
@@ -56,6 +68,25 @@ def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink
     assert "waiting for the antiflood" in seen
     assert "3 relayed" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen).splitlines()[-1]
     assert "nothing to send" in on_terminal(program, "flush")
+
+
+def test_a_list_of_the_queue_breaks_nothing_that_is_copied(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "450 4.2.0 Greylisted, please try again later" if address.startswith("joe") else None
+    program.configure(sink.port)
+    assert "the queue is empty" in on_terminal(program, "queue", "list")
+    for to in ("joe@customer.example", "ann@customer.example"):
+        program.sendmail(to)
+    on_terminal(program, "flush", "--message-limit", "1")
+    ids = [message["queue_id"] for message in program.queue()]
+    seen = on_terminal(program, "queue", "list")
+    waiting, deferred = (seen.partition(queue_id)[2].splitlines()[:4] for queue_id in ids)
+    assert re.match(r"  waiting +\d+B  accepted 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", waiting[0])
+    assert waiting[1] == "    <billing@isp.example> to <ann@customer.example>"
+    assert waiting[2].startswith(ids[1])
+    assert deferred[0].startswith("  deferred ")
+    assert deferred[1] == "    <billing@isp.example> to <joe@customer.example>"
+    assert re.match(r"    tried once, again at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", deferred[2])
+    assert deferred[3] == "    450 4.2.0 Greylisted, please try again later"
 
 
 def test_without_colour_or_with_a_dumb_terminal_there_are_no_control_sequences(program: Program, sink: Sink) -> None:

@@ -298,6 +298,21 @@ def test_a_test_counts_against_the_limits_and_says_when_the_next_may_go(program:
     assert program.run("status", "--json").json["throttler"][0]["used"] == 3
 
 
+def test_a_test_is_in_the_delivery_log_once_there_is_one(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    log = program.spool / "delivery.log"
+    program.run("test-send", "joe@example.com")
+    assert not log.exists()
+    program.sendmail("-t")
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address.startswith("bad") else None
+    program.run("test-send", "joe@example.com", "bad@example.com", code=1)
+    lines = [line.split(" ", 2)[1:] for line in log.read_text().splitlines()]
+    assert [(name, rest.split('"')[0]) for name, rest in lines] == [
+        ("test-1", "from=<billing@isp.example> to=<joe@example.com> relayed final-dot "),
+        ("test-1", "from=<billing@isp.example> to=<bad@example.com> failed rcpt "),
+    ]
+
+
 def test_a_test_to_more_recipients_than_the_limit_holds_goes_in_parts(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 2\ncount = "recipients"')
     document = program.run("test-send", "a@example.com", "b@example.com", "c@example.com", "--json", code=75).json

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 MAN = ROOT / "man"
 
 # Their fields are named by data: keys of the configuration, addresses, libraries.
-_NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries")
+_NAMED_BY_DATA = ("keys", "recipients", "outcomes", "libraries", "optional_libraries")
 _OVERSTRIKE = re.compile(r".\x08")
 
 

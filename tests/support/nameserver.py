@@ -89,7 +89,8 @@ def nsd(
 
 def _wait_until_it_answers(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
     query = dns.message.make_query("example.", "SOA").to_wire()
-    for _ in range(100):
+    # Half a minute: it writes files first, and the disk may be busy.
+    for _ in range(600):
         if process.poll() is not None:
             break
         with socket.socket(type=socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):

@@ -13,7 +13,8 @@ For a well-behaved server there is ``sink.py`` (aiosmtpd); this one is for fault
     SmtpServer(tls=context, faults={"starttls": Raw(b"220 go\\r\\n250 injected\\r\\n")})
 
 The places of faults are those of ``ucrmmail.message.outcome.Stage``: greeting, ehlo, starttls, tls, auth, mail, rcpt,
-data, body, final-dot, rset, quit; and ``auth-answer``, the client's answer to a challenge. A fault is a reply (text
+data, body, final-dot, rset, quit; ``auth-answer``, the client's answer to a challenge; and ``chunk``, a BDAT (RFC 3030)
+that is not the last, whose place is ``final-dot``. A fault is a reply (text
 without its line end), or an ``Action``.
 """
 
@@ -152,7 +153,10 @@ Fault = str | Action | Callable[[bytes], "str | Action | None"] | Sequence["str 
 
 @dataclass
 class Message:
-    """A message as the server got it: ``raw`` as on the wire, ``content`` with the doubled dots undone."""
+    """A message as the server got it: ``raw`` as on the wire, ``content`` with the doubled dots undone.
+
+    What came ``by_chunks`` (RFC 3030) has no dots doubled.
+    """
 
     reverse_path: str
     recipients: list[str]
@@ -160,9 +164,12 @@ class Message:
     raw: bytes
     at: float
     answer: str = ""
+    by_chunks: bool = False
 
     @property
     def content(self) -> bytes:
+        if self.by_chunks:
+            return self.raw
         lines = self.raw.split(b"\r\n")
         return b"\r\n".join(line[1:] if line.startswith(b".") else line for line in lines)
 
@@ -241,6 +248,13 @@ class Dialogue:
             return b""
         body, _, self._buffer = self._buffer.partition(b"\r\n.\r\n")
         return body + b"\r\n"
+
+    def counted(self, size: int) -> bytes:
+        """Return exactly so many bytes."""
+        while len(self._buffer) < size:
+            self._fill()
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
 
     def start_tls(self) -> None:
         self.server.fault(self, "tls", b"")
@@ -398,6 +412,8 @@ class _Service:
         self._reverse_path: str | None = None
         self._recipients: list[str] = []
         self._options: list[str] = []
+        self._chunks = b""
+        self._failed = False
 
     def _answer(self, place: str, line: bytes, usual: str) -> str:
         """Reply, and return the reply that was given."""
@@ -539,7 +555,25 @@ class _Service:
         message.answer = self._answer("final-dot", message.raw, usual)
         self._forget()
 
+    def _bdat(self, line: bytes) -> None:
+        _, size, *last = line.split()
+        self._server.fault(self._dialogue, "body", line)
+        self._chunks += self._dialogue.counted(int(size))
+        usual = "250 2.0.0 queued" if last else "250 2.0.0 so far so good"
+        if self._failed or not self._recipients:
+            usual = "503 5.5.1 need RCPT first"
+        if not last:
+            self._failed = not self._answer("chunk", line, usual).startswith("2")
+            return
+        message = Message(
+            self._reverse_path or "", self._recipients, self._options, self._chunks, time.monotonic(), by_chunks=True
+        )
+        self._server.messages.append(message)
+        message.answer = self._answer("final-dot", message.raw, usual)
+        self._forget()
+
     def _forget(self) -> None:
+        self._chunks, self._failed = b"", False
         self._reverse_path, self._recipients, self._options = None, [], []
 
     def _rset(self, line: bytes) -> None:

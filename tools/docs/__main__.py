@@ -1,9 +1,11 @@
-"""``python -m tools.docs``: write man/ and completions/ anew."""
+"""``python -m tools.docs``: write man/, completions/, docs/reference/ and docs/pictures/ anew."""
 
 from __future__ import annotations
 
 from tools.docs.completions import completions
 from tools.docs.pages import pages
+from tools.docs.pictures import write_pictures
+from tools.docs.reference import reference
 from tools.docs.release import ROOT
 
 
@@ -14,6 +16,8 @@ def main() -> None:
         if old not in made:
             old.unlink()
     made |= {ROOT / "completions" / name: text for name, text in completions().items()}
+    made |= {ROOT / "docs" / "reference" / name: text for name, text in reference().items()}
+    write_pictures(ROOT / "docs" / "pictures")
     for path, text in made.items():
         path.write_text(text)
 

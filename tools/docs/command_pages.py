@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tools.docs.mdoc import argument, display, flag, paragraph
@@ -20,7 +21,7 @@ def command_page(command: Command) -> str:
         "SYNOPSIS": [line for each in command.walk() if not each.commands for line in synopsis(each)],
         "DESCRIPTION": _paragraphs((*command.help, *command.notes)) + after(written.pop("DESCRIPTION", [])),
         "COMMANDS": _commands(command),
-        "OPTIONS": [] if command.commands else details(command),
+        "OPTIONS": [] if command.commands else _options(command),
         "EXAMPLES": _examples(command) + after(written.pop("EXAMPLES", [])),
     }
     return page(name, 1, lower(command.purpose), made | written)
@@ -65,6 +66,18 @@ def _commands(group: Command) -> list[str]:
         arguments = " ".join(_synopsis_of(one).removeprefix(".") for one in each.arguments)
         lines += [f".It Cm {words} {arguments}".rstrip(), *_paragraphs((*each.help, *each.notes)), *details(each)]
     return [*lines, ".El"]
+
+
+def _options(command: Command) -> list[str]:
+    """Return the options in the groups of the help, where it has any."""
+    groups = dict.fromkeys(option.group for option in command.options)
+    if len(groups) < 2:
+        return details(command)
+    lines = details(replace(command, options=()))
+    for group in sorted(groups, key=lambda name: name == ""):
+        options = tuple(option for option in command.options if option.group == group)
+        lines += [f".Ss {group or 'Other options'}", *details(replace(command, arguments=(), options=options))]
+    return lines
 
 
 def details(command: Command) -> list[str]:

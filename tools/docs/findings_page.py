@@ -28,7 +28,7 @@ _TITLES = {
 def findings_page() -> str:
     """Return the page."""
     lines = []
-    for title, group in groupby(sorted(CODES, key=_place), key=lambda code: _TITLES[_check(code)]):
+    for title, group in groupby(in_order(), key=check_title):
         lines += [f".Ss {title}", ".Bl -tag -width Ds"]
         for code in group:
             lines += [f".It {argument(code)}", *paragraph(CODES[code])]
@@ -36,6 +36,16 @@ def findings_page() -> str:
     told = "What a finding of `ucrmmail check-dns` means; `ucrmmail check-dns --explain CODE` prints the same."
     sections = {"DESCRIPTION": paragraph(told), "FINDINGS": lines}
     return page("ucrmmail-findings", 7, "what check-dns finds, and what to do", sections)
+
+
+def in_order() -> list[str]:
+    """Return the codes in the order of the page: by check, then by name."""
+    return sorted(CODES, key=_place)
+
+
+def check_title(code: str) -> str:
+    """Return the title that a code stands under."""
+    return _TITLES[_check(code)]
 
 
 def _check(code: str) -> str:

@@ -27,13 +27,18 @@ def sections(page: str) -> dict[str, list[str]]:
 
     Raises ValueError when it cannot be read.
     """
+    return {title: to_mdoc(text) for title, text in texts(page).items()}
+
+
+def texts(page: str) -> dict[str, str]:
+    """Return the sections of the hand-written part of a page as they are written; they read as Markdown too."""
     source = SOURCES / f"{page}.txt"
     if not source.is_file():
         return {}
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for part in f"\n{source.read_text()}".split("\n= ")[1:]:
         title, _, text = part.partition("\n")
-        found[title.strip()] = to_mdoc(text)
+        found[title.strip()] = text
     return found
 
 

@@ -21,13 +21,17 @@ _NO_WRAP = "\b"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option: its names as they are typed, those that switch it off, and the name of its value ("" for a flag)."""
+    """An option: its names as they are typed, those that switch it off, and the name of its value ("" for a flag).
+
+    ``group`` is that of the help, "" for none.
+    """
 
     names: tuple[str, ...]
     negatives: tuple[str, ...]
     metavar: str
     help: str
     repeatable: bool
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,8 @@ def _argument(found: Any) -> Argument:
 
 def _option(found: Any) -> Option:
     metavar = "" if found.is_flag else found.metavar or found.name.upper()
-    return Option(tuple(found.opts), tuple(found.secondary_opts), metavar, found.help or "", found.multiple)
+    group = found.rich_help_panel or ""
+    return Option(tuple(found.opts), tuple(found.secondary_opts), metavar, found.help or "", found.multiple, group)
 
 
 def _paragraphs(text: str) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.cli.own import own_command
 from ucrmmail.errors import UcrmmailError
 
 if TYPE_CHECKING:
@@ -93,9 +93,7 @@ def look_as_cron(location: Location) -> Look:
 
     environment = cron_environment(location.euid, os.environ)
     home = environment["HOME"]
-    # -P: this is the installed program, whatever lies in the directory that it is run from.
-    argv = [sys.executable, "-P", "-m", "ucrmmail", "--config", location.path]
-    argv += ["credentials", "status", "--here", "--json"]
+    argv = [*own_command(), "--config", location.path, "credentials", "status", "--here", "--json"]
     try:
         ended = run(argv, environment, _DEADLINE_S, cwd=home if os.path.isdir(home) else "/")
     except TimeoutError:

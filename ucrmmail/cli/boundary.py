@@ -62,7 +62,7 @@ def _run(arguments: list[str], unwritten: Callable[[], OSError | None]) -> int:
 
 def _tell_usage(error: exceptions.TyperException) -> int:
     context = getattr(error, "ctx", None)
-    message = getattr(error, "message", "") or str(error)
+    message = _said(error)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(message + "\n")
         return UsageError.exit_code
@@ -72,6 +72,18 @@ def _tell_usage(error: exceptions.TyperException) -> int:
         meant = f"did you mean {' or '.join(near)}? else " if near else ""
         note(f"  remedy: {meant}see `{context.command_path} --help`")
     return int(getattr(error, "exit_code", UsageError.exit_code))
+
+
+def _said(error: exceptions.TyperException) -> str:
+    """Return what is wrong, with the name of the argument or option as it is typed."""
+    param = getattr(error, "param", None)
+    message = getattr(error, "message", "")
+    if param is None:
+        return message or str(error)
+    if not message:
+        # In a usage line it stands in braces.
+        return f"{(param.metavar or param.name.upper()).strip('{}[]')} is missing"
+    return f"{max(param.opts, key=len) if param.param_type_name == 'option' else param.metavar}: {message}"
 
 
 def _from_os_error(error: OSError) -> UcrmmailError:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  ucrmmail check-dns                           the domains of this account
+  ucrmmail check-dns                           # the domains of this account
   ucrmmail check-dns isp.example --selector s1
   ucrmmail check-dns --ip 192.0.2.25 --mail-from billing@isp.example --helo mail.isp.example
   ucrmmail check-dns --from billing@isp.example --dkim-pass isp.example
@@ -33,6 +33,12 @@ Examples:
 
 _EX_TEMPFAIL = 75
 _WATCHED = frozenset({"spf", "dkim", "dmarc"})
+# The groups of its options in --help.
+_WHICH = "Which domains, and what of them"
+_CASE = "One case in place of the domain"
+_PUBLISH = "What to publish"
+_OVER_TIME = "Over time"
+_TOLD = "How it is told"
 
 
 def check_dns(
@@ -45,82 +51,180 @@ def check_dns(
     ] = None,
     nameserver: Annotated[
         list[str] | None,
-        typer.Option("--nameserver", metavar="SERVER", help="Ask this server: HOST or HOST:PORT. Repeatable."),
+        typer.Option(
+            "--nameserver",
+            metavar="SERVER",
+            help="Ask this server: HOST or HOST:PORT. Repeatable.",
+            rich_help_panel=_WHICH,
+        ),
     ] = None,
     selector: Annotated[
         list[str] | None,
-        typer.Option("--selector", metavar="SELECTOR", help="A DKIM selector that must have a key. Repeatable."),
+        typer.Option(
+            "--selector",
+            metavar="SELECTOR",
+            help="A DKIM selector that must have a key. Repeatable.",
+            rich_help_panel=_WHICH,
+        ),
     ] = None,
     ip: Annotated[
         str | None,
-        typer.Option("--ip", metavar="IP", help="Give the SPF result for this client address (RFC 7208)."),
+        typer.Option(
+            "--ip", metavar="IP", help="Give the SPF result for this client address (RFC 7208).", rich_help_panel=_CASE
+        ),
     ] = None,
     mail_from: Annotated[
         str | None,
-        typer.Option("--mail-from", metavar="ADDRESS", help='With --ip: the reverse-path ("": the HELO identity).'),
+        typer.Option(
+            "--mail-from",
+            metavar="ADDRESS",
+            help='With --ip: the reverse-path ("": the HELO identity).',
+            rich_help_panel=_CASE,
+        ),
     ] = None,
-    helo: Annotated[str | None, typer.Option("--helo", metavar="NAME", help="With --ip: the HELO name.")] = None,
+    helo: Annotated[
+        str | None, typer.Option("--helo", metavar="NAME", help="With --ip: the HELO name.", rich_help_panel=_CASE)
+    ] = None,
     header_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="ADDRESS", help="Give the DMARC result for a message from this address."),
+        typer.Option(
+            "--from",
+            metavar="ADDRESS",
+            help="Give the DMARC result for a message from this address.",
+            rich_help_panel=_CASE,
+        ),
     ] = None,
     spf_pass: Annotated[
-        str, typer.Option("--spf-pass", metavar="DOMAINS", help="With --from: the domains for which SPF passed.")
+        str,
+        typer.Option(
+            "--spf-pass",
+            metavar="DOMAINS",
+            help="With --from: the domains for which SPF passed.",
+            rich_help_panel=_CASE,
+        ),
     ] = "",
     dkim_pass: Annotated[
-        str, typer.Option("--dkim-pass", metavar="DOMAINS", help="With --from: the domains for which DKIM passed.")
+        str,
+        typer.Option(
+            "--dkim-pass",
+            metavar="DOMAINS",
+            help="With --from: the domains for which DKIM passed.",
+            rich_help_panel=_CASE,
+        ),
     ] = "",
     message: Annotated[
         str | None,
-        typer.Option("--message", metavar="FILE", help="Verify the DKIM signatures of this message, and its DMARC."),
+        typer.Option(
+            "--message",
+            metavar="FILE",
+            help="Verify the DKIM signatures of this message, and its DMARC.",
+            rich_help_panel=_CASE,
+        ),
     ] = None,
     private_key: Annotated[
         str | None,
-        typer.Option("--private-key", metavar="FILE", help="With --selector: is this the key that is published?"),
+        typer.Option(
+            "--private-key",
+            metavar="FILE",
+            help="With --selector: is this the key that is published?",
+            rich_help_panel=_WHICH,
+        ),
     ] = None,
-    only: Annotated[str, typer.Option("--only", metavar="CHECKS", help="Only these checks, such as spf,dmarc.")] = "",
+    only: Annotated[
+        str,
+        typer.Option("--only", metavar="CHECKS", help="Only these checks, such as spf,dmarc.", rich_help_panel=_WHICH),
+    ] = "",
     ignore: Annotated[
-        list[str] | None, typer.Option("--ignore", metavar="CODE", help="Leave this finding out. Repeatable.")
+        list[str] | None,
+        typer.Option("--ignore", metavar="CODE", help="Leave this finding out. Repeatable.", rich_help_panel=_WHICH),
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--file", metavar="FILE", help="Read domains from a file, one a line (-: standard input)."),
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="Read domains from a file, one a line (-: standard input).",
+            rich_help_panel=_WHICH,
+        ),
     ] = None,
     save: Annotated[
-        str | None, typer.Option("--save", metavar="FILE", help="Keep what was found, for --compare.")
+        str | None,
+        typer.Option("--save", metavar="FILE", help="Keep what was found, for --compare.", rich_help_panel=_OVER_TIME),
     ] = None,
     compare: Annotated[
-        str | None, typer.Option("--compare", metavar="FILE", help="Tell only what has changed since --save.")
+        str | None,
+        typer.Option(
+            "--compare", metavar="FILE", help="Tell only what has changed since --save.", rich_help_panel=_OVER_TIME
+        ),
     ] = None,
     flatten: Annotated[
-        bool, typer.Option("--flatten", help="Propose SPF without includes too. It breaks when the provider moves.")
+        bool,
+        typer.Option(
+            "--flatten",
+            help="Propose SPF without includes too. It breaks when the provider moves.",
+            rich_help_panel=_PUBLISH,
+        ),
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 for warnings too.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Plain lines without colour, also on a terminal.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
-    zone: Annotated[bool, typer.Option("--zone", help="Print the proposed records as a zone file.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 for warnings too.", rich_help_panel=_TOLD)
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Plain lines without colour, also on a terminal.", rich_help_panel=_TOLD)
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Show only what is wrong.", rich_help_panel=_TOLD)
+    ] = False,
+    zone: Annotated[
+        bool, typer.Option("--zone", help="Print the proposed records as a zone file.", rich_help_panel=_PUBLISH)
+    ] = False,
     panel: Annotated[
         str,
-        typer.Option("--panel", metavar="NAME", help="Tell the steps for this DNS panel, such as cpanel."),
+        typer.Option(
+            "--panel",
+            metavar="NAME",
+            help="Tell the steps for this DNS panel, such as cpanel.",
+            rich_help_panel=_PUBLISH,
+        ),
     ] = "",
     usual_blocklists: Annotated[
-        bool, typer.Option("--blocklists", help="Ask the usual blocklists about the domain and sending addresses.")
+        bool,
+        typer.Option(
+            "--blocklists",
+            help="Ask the usual blocklists about the domain and sending addresses.",
+            rich_help_panel=_WHICH,
+        ),
     ] = False,
     blocklist: Annotated[
-        list[str] | None, typer.Option("--blocklist", metavar="ZONE", help="Ask this blocklist. Repeatable.")
+        list[str] | None,
+        typer.Option("--blocklist", metavar="ZONE", help="Ask this blocklist. Repeatable.", rich_help_panel=_WHICH),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Wait until all servers of the zone show good records.")
+        bool,
+        typer.Option(
+            "--watch", help="Wait until all servers of the zone show good records.", rich_help_panel=_OVER_TIME
+        ),
     ] = False,
     expect: Annotated[
         list[str] | None,
-        typer.Option("--expect", metavar="RECORD", help="With --watch: until this record is among them. Repeatable."),
+        typer.Option(
+            "--expect",
+            metavar="RECORD",
+            help="With --watch: until this record is among them. Repeatable.",
+            rich_help_panel=_OVER_TIME,
+        ),
     ] = None,
     watch_time: Annotated[
-        str, typer.Option("--watch-time", metavar="DURATION", help="With --watch: give up after this time.")
+        str,
+        typer.Option(
+            "--watch-time",
+            metavar="DURATION",
+            help="With --watch: give up after this time.",
+            rich_help_panel=_OVER_TIME,
+        ),
     ] = "1h",
     explain: Annotated[
-        str | None, typer.Option("--explain", metavar="CODE", help="Say what a finding means, and exit.")
+        str | None,
+        typer.Option("--explain", metavar="CODE", help="Say what a finding means, and exit.", rich_help_panel=_TOLD),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -128,13 +232,18 @@ def check_dns(
     if explain is not None:
         _explain(explain)
         return
+    for code in ignore or []:
+        _check_code("--ignore", code)
     import asyncio
 
     from ucrmmail.cli import dns_scope, dns_work
     from ucrmmail.output import dns_progress, dns_report
 
     config = invocation(context).config()
+    ignored = frozenset(ignore or ())
     given = [*(domains or []), *dns_scope.domains_in(file)]
+    if file is not None and not given:
+        raise UsageError(f"{file} names no domain", remedy="write one a line")
     servers = nameserver or list(config.words("dns.nameservers"))
     resolver = dns_scope.make_resolver(servers, domains=len(given))
     spf_passed, dkim_passed = dns_scope.words(spf_pass), dns_scope.words(dkim_pass)
@@ -155,7 +264,7 @@ def check_dns(
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         if expect and not watch:
             raise UsageError("--expect belongs to --watch", remedy="add --watch")
-        names = [dns_scope.domain(name) for name in given] or dns_scope.own_domains(config)
+        names = list(dict.fromkeys(dns_scope.domain(name) for name in given)) or dns_scope.own_domains(config)
         lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
         work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
         if watch:
@@ -169,7 +278,7 @@ def check_dns(
         if private_key is not None:
             pem = dns_scope.read(private_key)
             reports = [dns_work.with_private_key(report, pem) for report in reports]
-    reports = [_without(report, frozenset(ignore or [])) for report in reports]
+    reports = [_without(report, ignored) for report in reports]
     found = reports
     if compare is not None:
         from ucrmmail.dns.baseline import decode, since
@@ -236,7 +345,7 @@ def _seconds(text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--watch-time: {error}") from None
+        raise UsageError(f"--watch-time: {error}", remedy="such as --watch-time 1h") from None
 
 
 def _leave(code: int) -> None:
@@ -252,7 +361,9 @@ def _save(path: str, reports: Sequence[DomainReport]) -> None:
     try:
         replace_file(path, encode(reports))
     except OSError as error:
-        raise CannotCreateError(f"{path} cannot be written: {error.strerror}") from None
+        raise CannotCreateError(
+            f"{path} cannot be written: {error.strerror}", remedy="name another file with --save"
+        ) from None
 
 
 def _without(report: DomainReport, codes: frozenset[str]) -> DomainReport:
@@ -267,7 +378,8 @@ def _exit_code(reports: Sequence[DomainReport], *, strict: bool) -> int:
     return _EX_TEMPFAIL if "error" in verdicts else 0
 
 
-def _explain(code: str) -> None:
+def _check_code(option: str, code: str) -> None:
+    """Raise UsageError for what is no code of a finding."""
     from difflib import get_close_matches
 
     from ucrmmail.dns.codes import CODES
@@ -275,5 +387,11 @@ def _explain(code: str) -> None:
     if code not in CODES:
         near = get_close_matches(code, CODES, 1)
         remedy = f"did you mean {near[0]}?" if near else "the codes are in `man ucrmmail-findings`"
-        raise UsageError(f"--explain: {code!r} is no code of a finding", remedy=remedy)
+        raise UsageError(f"{option}: {code!r} is no code of a finding", remedy=remedy)
+
+
+def _explain(code: str) -> None:
+    from ucrmmail.dns.codes import CODES
+
+    _check_code("--explain", code)
     human.say(f"{code}: {CODES[code]}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -27,7 +28,7 @@ app = typer.Typer(
 Examples:
   ucrmmail config set smtp.transport gmail
   ucrmmail config set smtp.username you@gmail.com
-  ucrmmail config set smtp.password          (asks; the secret is never written into the file)
+  ucrmmail config set smtp.password          # asks; the secret is never written into the file
   ucrmmail config check""",
 )
 
@@ -214,7 +215,7 @@ def presets(
     from ucrmmail.output import machine, settings
 
     if name is not None and name not in NAMES:
-        raise UsageError(f"there is no preset {name!r}", remedy=f"one of {', '.join(NAMES)}; or smtp.host by hand")
+        raise not_allowed(f"there is no preset {name!r}", name, NAMES, remedy="(or smtp.host by hand)")
     chosen = [preset for preset in PRESETS if name in (None, preset.name)]
     if as_json:
         machine.print_document({"presets": [settings.preset_document(preset) for preset in chosen]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import ConfigError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -151,7 +152,7 @@ def delete(
     from ucrmmail.output import machine
 
     if store not in (None, "keyring", "file"):
-        raise UsageError(f"--store: {store!r} is not known; allowed: keyring, file")
+        raise not_allowed(f"--store: {store!r} is not known", store, ("keyring", "file"))
     config = invocation(context).config()
     chosen = store_of(config, store or "", _IMAP if imap else "smtp.password")
     if not yes:

@@ -6,7 +6,10 @@ import os
 import shlex
 import shutil
 import sys
+import zipfile
 from typing import TYPE_CHECKING
+
+from ucrmmail.cli.own import own_command
 
 if TYPE_CHECKING:
     from ucrmmail.config.location import Location
@@ -26,4 +29,6 @@ def _program() -> str:
     """Return how this program is called from anywhere."""
     beside = f"{os.path.dirname(sys.executable)}/ucrmmail"
     found = shutil.which("ucrmmail") or (beside if os.access(beside, os.X_OK) else "")
-    return shlex.quote(os.path.abspath(found)) if found else f"{shlex.quote(sys.executable)} -P -m ucrmmail"
+    if found and not zipfile.is_zipfile(sys.argv[0]):
+        return shlex.quote(os.path.abspath(found))
+    return shlex.join(own_command())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(_LARGEST_FILE)
     except OSError as error:
-        raise NoInputError(f"{path} cannot be read: {error.strerror}") from None
+        raise NoInputError(f"{path} cannot be read: {error.strerror}", remedy="give a file that you can read") from None
 
 
 def domains_in(path: str | None) -> list[str]:
@@ -91,7 +92,7 @@ def checks(only: str) -> frozenset[str]:
     wanted = frozenset(words(only.lower()))
     unknown = wanted - set(CHECKS)
     if unknown:
-        raise UsageError(f"--only: {min(unknown)!r} is no check; there are {', '.join(CHECKS)}")
+        raise not_allowed(f"--only: {min(unknown)!r} is no check", min(unknown), CHECKS)
     return wanted or frozenset(CHECKS)
 
 
@@ -150,6 +151,5 @@ def panel(name: str) -> Panel | None:
         return None
     found = panel_named(name.lower())
     if found is None:
-        known = ", ".join(each.key for each in PANELS)
-        raise UsageError(f"--panel: {name!r} is not known; there are {known}")
+        raise not_allowed(f"--panel: {name!r} is not known", name, [each.key for each in PANELS])
     return found

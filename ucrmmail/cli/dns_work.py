@@ -13,9 +13,10 @@ from ucrmmail.cli import dns_scope
 from ucrmmail.clock import Clock
 from ucrmmail.dns.case import judge_dmarc, judge_spf, together
 from ucrmmail.dns.check import check_domain
-from ucrmmail.dns.dkim_private import judge_private_key
+from ucrmmail.dns.dkim_private import judge_private_key, propose_key
 from ucrmmail.dns.domain import check_domain as check_zone
 from ucrmmail.dns.https import HttpsFetcher
+from ucrmmail.dns.presented import SmtpPresenter
 from ucrmmail.dns.propagation import look, servers_of
 from ucrmmail.dns.resolver import DnsResolver
 from ucrmmail.dns.spf_flatten import flatten
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ucrmmail.dns.check import DomainReport, SendingAccount
     from ucrmmail.dns.https import Fetcher
     from ucrmmail.dns.nameserver import Nameserver
+    from ucrmmail.dns.presented import Presenter
     from ucrmmail.dns.propagation import Propagation
 
 _AT_ONCE = 8
@@ -45,7 +47,14 @@ class Work:
     only: frozenset[str]
     blocklists: tuple[Blocklist, ...] = ()
 
-    async def check(self, domain: str, resolver: Resolver, fetcher: Fetcher, random_label: str) -> DomainReport:
+    async def check(
+        self,
+        domain: str,
+        resolver: Resolver,
+        fetcher: Fetcher,
+        random_label: str,
+        presenter: Presenter | None = None,
+    ) -> DomainReport:
         """Check one domain."""
         return await check_domain(
             domain,
@@ -56,6 +65,7 @@ class Work:
             random_label=random_label,
             now=time.time(),
             blocklists=self.blocklists,
+            presenter=presenter,
         )
 
 
@@ -64,12 +74,13 @@ async def check_all(
 ) -> list[DomainReport]:
     """Check the domains, a few at once; ``done`` hears of each that is ready."""
     fetcher = HttpsFetcher(clock=Clock())
+    presenter = SmtpPresenter()
     random_label = _random_label()
     at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def check(domain: str) -> DomainReport:
         async with at_once:
-            report = await work.check(domain, resolver, fetcher, random_label)
+            report = await work.check(domain, resolver, fetcher, random_label, presenter)
         done(report)
         return report
 
@@ -178,11 +189,12 @@ async def judge(case: Case, resolver: DnsResolver) -> DomainReport:
 
 
 def with_private_key(report: DomainReport, pem: bytes) -> DomainReport:
-    """Add for each selector whether its record belongs to the private key. Raises DataError."""
+    """Add for each selector whether its record belongs to the private key, and the record where there is none.
+
+    Raises DataError.
+    """
     results = report.dkim.selectors if report.dkim is not None else ()
-    told = [
-        judge_private_key(pem, f"{result.selector}._domainkey.{report.domain}", result.record)
-        for result in results
-        if result.record
-    ]
-    return replace(report, findings=(*report.findings, *told))
+    names = {result: f"{result.selector}._domainkey.{report.domain}" for result in results}
+    told = [judge_private_key(pem, name, result.record) for result, name in names.items() if result.record]
+    missing = [propose_key(pem, name) for result, name in names.items() if result.state == "missing"]
+    return replace(report, findings=(*report.findings, *told), proposals=(*report.proposals, *missing))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import Invocation, JsonOption, invocation
 from ucrmmail.errors import UcrmmailError, UsageError
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   ucrmmail doctor
-  ucrmmail doctor --quiet --strict              for a monitor: silent when all is well
+  ucrmmail doctor --quiet --strict              # for a monitor: silent when all is well
   ucrmmail doctor --only schedule,flush,queue
   ucrmmail doctor --skip dns --json | jq '.checks[] | select(.verdict == "fail")'"""
 
@@ -79,16 +80,12 @@ def _wanted(only: list[str] | None, skip: list[str] | None) -> frozenset[str]:
 
 
 def _names(option: str, given: list[str] | None) -> frozenset[str]:
-    from difflib import get_close_matches
-
     from ucrmmail.doctor.check import CHECKS
 
     names = frozenset(name.strip().lower() for text in given or [] for name in text.split(",") if name.strip())
     unknown = sorted(names - set(CHECKS))
     if unknown:
-        near = get_close_matches(unknown[0], CHECKS, 1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise UsageError(f"{option}: {unknown[0]!r} is no check", remedy=f"{meant}there are {', '.join(CHECKS)}")
+        raise not_allowed(f"{option}: {unknown[0]!r} is no check", unknown[0], CHECKS)
     return names
 
 
@@ -98,7 +95,7 @@ def _patience(text: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from None
+        raise UsageError(f"--timeout: {error}", remedy="such as --timeout 5s") from None
     if not 0 < seconds <= _LONGEST_S:
         raise UsageError(f"--timeout: {text!r} is not between 1s and 60s", remedy="leave it out for 5s")
     return seconds

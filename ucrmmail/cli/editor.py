@@ -28,7 +28,9 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
         try:
             return shlex.split(named)
         except ValueError:
-            raise UsageError(f"{variable}: {named!r} has a quote that is not closed") from None
+            raise UsageError(
+                f"{variable}: {named!r} has a quote that is not closed", remedy=f"set {variable} anew"
+            ) from None
     for name in _USUAL:
         if shutil.which(name, path=environ.get("PATH")):
             return [name]
@@ -73,7 +75,10 @@ class Draft:
             with open(self._path, "rb") as file:
                 return file.read()
         except FileNotFoundError:
-            raise UsageError("the editor took the draft away; nothing was changed") from None
+            raise UsageError(
+                "the editor took the draft away; nothing was changed",
+                remedy="save under the same name; or `ucrmmail config set`",
+            ) from None
 
     def keep(self) -> str:
         """Keep the text beside the configuration file and return its path."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import InputOutputError, NoInputError, UcrmmailError, UsageError
+from ucrmmail.errors import InputOutputError, NoInputError, UcrmmailError
 from ucrmmail.output import human
 from ucrmmail.streams import discard
 
@@ -145,7 +146,7 @@ def _envelope(sender: str | None, to: Sequence[str], priority: str | None) -> En
     from ucrmmail.spool.layout import PRIORITIES
 
     if priority is not None and priority not in PRIORITIES:
-        raise UsageError(f"--priority {priority}: there is no such priority", remedy=f"use {', '.join(PRIORITIES)}")
+        raise not_allowed(f"--priority {priority}: there is no such priority", priority, PRIORITIES)
     if sender is not None:
         # "<>" and "" are how callers write the null reverse-path.
         sender = sender[1:-1] if sender.startswith("<") and sender.endswith(">") else sender

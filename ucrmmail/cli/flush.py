@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  ucrmmail flush                      send what is due
-  ucrmmail flush --dry-run            show what would go, in which order, and when
-  ucrmmail flush --no-wait --json     leave at once when a limit is in the way
+  ucrmmail flush                      # send what is due
+  ucrmmail flush --dry-run            # show what would go, in which order, and when
+  ucrmmail flush --no-wait --json     # leave at once when a limit is in the way
 In cron:
   * * * * *  ucrmmail flush --time-limit 50s"""
 
@@ -71,7 +71,7 @@ def _time_limit(text: str) -> float:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise UsageError(f"--time-limit: {error}") from None
+        raise UsageError(f"--time-limit: {error}", remedy="such as --time-limit 50s") from None
     if seconds <= 0:
         raise UsageError("--time-limit: must be more than 0", remedy="leave it out for no limit")
     return seconds

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import Invocation, JsonOption, invocation
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  ucrmmail login                             by the flow that suits the account
-  ucrmmail login --flow client-credentials   a server at Microsoft 365, without a user
-  ucrmmail login --no-browser                on a server: paste the address back
+  ucrmmail login                             # by the flow that suits the account
+  ucrmmail login --flow client-credentials   # a server at Microsoft 365, without a user
+  ucrmmail login --no-browser                # on a server: paste the address back
 
 \b
 Before the first time, the application is registered with the provider, and
@@ -63,9 +64,9 @@ def login(
     from ucrmmail.oauth.provider import FLOWS, WITHOUT_PERSON, check_complete
 
     if flow and flow not in FLOWS:
-        raise UsageError(f"--flow: {flow!r} is not known; allowed: {', '.join(FLOWS)}")
+        raise not_allowed(f"--flow: {flow!r} is not known", flow, FLOWS)
     if store and store not in _STORES:
-        raise UsageError(f"--store: {store!r} is not known; allowed: {', '.join(_STORES)}")
+        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
     called = invocation(context)
     signing = _SignIn(called, flow, store)
     check_complete(signing.client, signing.flow, has_secret=bool(signing.secret))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucrmmail.cli.context import Invocation
+from ucrmmail.cli.grouped import Day
 from ucrmmail.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 _EXAMPLES = """\b
 Examples:
@@ -31,6 +32,7 @@ def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
     """Return the commands that this command line may mean: the one that it names, else all of them."""
     app = typer.Typer(
         name="ucrmmail",
+        cls=_Day,
         no_args_is_help=True,
         # Rich help costs 115 ms a start; the plain form reads as well through a pager.
         rich_markup_mode=None,
@@ -49,11 +51,13 @@ def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
 
 
 def _first_word(arguments: Sequence[str]) -> str:
-    """Return the first argument that is neither an option nor the value of ``--config``."""
+    """Return the first argument that is neither an option nor the value of ``--config``; "" behind ``--help``."""
     rest = iter(arguments)
     for argument in rest:
         if argument == "--config":
             next(rest, None)
+        elif argument in ("-h", "--help"):
+            return ""
         elif not argument.startswith("-"):
             return argument
     return ""
@@ -82,9 +86,10 @@ def _top(
 
 
 def _add_setup(app: typer.Typer) -> None:
+    from ucrmmail.cli.grouped import GroupedCommand
     from ucrmmail.cli.setup import EXAMPLES, setup
 
-    app.command(epilog=EXAMPLES)(setup)
+    app.command(cls=GroupedCommand, epilog=EXAMPLES)(setup)
 
 
 def _add_config(app: typer.Typer) -> None:
@@ -112,9 +117,10 @@ def _add_test_connection(app: typer.Typer) -> None:
 
 
 def _add_test_send(app: typer.Typer) -> None:
+    from ucrmmail.cli.grouped import GroupedCommand
     from ucrmmail.cli.test_send import EXAMPLES, test_send
 
-    app.command("test-send", epilog=EXAMPLES)(test_send)
+    app.command("test-send", cls=GroupedCommand, epilog=EXAMPLES)(test_send)
 
 
 def _add_doctor(app: typer.Typer) -> None:
@@ -125,8 +131,9 @@ def _add_doctor(app: typer.Typer) -> None:
 
 def _add_check_dns(app: typer.Typer) -> None:
     from ucrmmail.cli.check_dns import EXAMPLES, check_dns
+    from ucrmmail.cli.grouped import GroupedCommand
 
-    app.command("check-dns", epilog=EXAMPLES)(check_dns)
+    app.command("check-dns", cls=GroupedCommand, epilog=EXAMPLES)(check_dns)
 
 
 def _add_enqueue(app: typer.Typer) -> None:
@@ -153,7 +160,17 @@ def _add_status(app: typer.Typer) -> None:
     app.command(epilog=EXAMPLES)(status)
 
 
-# In the order of an administrator's day, which is the order of --help.
+class _Day(Day):
+    """The groups of `ucrmmail --help`."""
+
+    groups: Mapping[str, Sequence[str]] = {
+        "Set up": ("setup", "config", "credentials", "login"),
+        "Prove that it works": ("test-connection", "test-send", "check-dns", "doctor"),
+        "Send": ("enqueue", "flush", "queue", "status"),
+    }
+
+
+# In the order of an administrator's day, which is the order of the man pages.
 _ADD: dict[str, Callable[[typer.Typer], None]] = {
     "setup": _add_setup,
     "config": _add_config,

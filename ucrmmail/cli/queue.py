@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
@@ -64,7 +65,7 @@ def _checked(state: str | None) -> str | None:
     from ucrmmail.spool.listing import STATES
 
     if state is not None and state not in STATES:
-        raise UsageError(f"--state {state}: there is no such state", remedy=f"use {', '.join(STATES)}")
+        raise not_allowed(f"--state {state}: there is no such state", state, STATES)
     return state
 
 

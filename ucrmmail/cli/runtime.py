@@ -47,6 +47,7 @@ def smarthost_of(config: Config) -> Smarthost:
         final_timeout_s=config.seconds("smtp.final_timeout"),
         local_hostname=config.text("smtp.local_hostname") or os.uname().nodename,
         pipelining=config.flag("smtp.pipelining"),
+        chunking=config.flag("smtp.chunking"),
         allow_insecure_login=config.flag("smtp.allow_insecure_login"),
     )
 
@@ -95,7 +96,7 @@ def sender_of(config: Config) -> str:
     return addresses.sending or (username if "@" in username else "")
 
 
-def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
+def preparer_of(config: Config) -> Callable[..., Prepared]:
     """Return the function that makes a message from the drop directory ready for the queue."""
     from ucrmmail.message.prepare import prepare
 
@@ -103,12 +104,12 @@ def preparer_of(config: Config) -> Callable[[bytes], Prepared]:
     hostname = os.uname().nodename
     max_size = config.size_bytes("spool.max_message_size")
 
-    def ready_for_queue(raw: bytes) -> Prepared:
+    def ready_for_queue(raw: bytes, reverse_path: str | None = None, recipients: tuple[str, ...] = ()) -> Prepared:
         return prepare(
             raw,
-            reverse_path=None,
-            recipients=(),
-            extract_recipients=True,
+            reverse_path=reverse_path,
+            recipients=recipients,
+            extract_recipients=not recipients,
             addresses=addresses,
             priority=None,
             now=time.time(),
@@ -170,6 +171,12 @@ class FlushParts:
     run: Callable[[Watcher], RunReport]
 
 
+def delivery_log_path(config: Config) -> str:
+    """Return where the delivery log is: a spool in a place of its own keeps it there, so that two never share one."""
+    own = config.is_set("spool.directory")
+    return f"{config.text('spool.directory') if own else config.location.log_directory}/delivery.log"
+
+
 def flush_parts(config: Config, options: Options) -> FlushParts:
     """Open the spool, repair what a crash left, take the drop directory, and return the run that is ready to start.
 
@@ -214,9 +221,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
         needs_person=needs_person,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
-    # A spool in a place of its own keeps its log with it: two spools never share one.
-    log_directory = directory if config.is_set("spool.directory") else config.location.log_directory
-    log = DeliveryLog(f"{log_directory}/delivery.log")
+    log = DeliveryLog(delivery_log_path(config))
 
     def run(watcher: Watcher) -> RunReport:
         try:

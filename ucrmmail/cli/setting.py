@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import invocation
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
@@ -42,7 +43,7 @@ def _decoded(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise UsageError("standard input is not UTF-8 text") from None
+        raise UsageError("standard input is not UTF-8 text", remedy="convert it with iconv(1)") from None
 
 
 def set_plain(location: Location, key: Key, written: Written) -> None:
@@ -72,7 +73,7 @@ def set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: boo
             remedy=ask,
         )
     if store is not None and store not in _STORES:
-        raise UsageError(f"--store: {store!r} is not known; allowed: {', '.join(_STORES)}")
+        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
     if stdin:
         secret = _decoded(sys.stdin.buffer.readline(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
     elif store == "command":

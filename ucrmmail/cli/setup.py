@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
@@ -39,6 +40,10 @@ _ENCRYPTIONS = ("tls", "starttls", "none")
 _MOST_LOGINS = 3
 _NOPERM = 77
 _INTERRUPTED = 130
+# The groups of its options in --help.
+_ACCOUNT = "The account"
+_KEPT = "The secret"
+_RUN = "How it goes"
 
 
 def setup(
@@ -46,31 +51,66 @@ def setup(
     address: Annotated[
         str, typer.Argument(metavar="[ADDRESS]", help="The address that mail is sent from.", show_default=False)
     ] = "",
-    address_option: Annotated[str, typer.Option("--address", metavar="ADDRESS", help="The same, as an option.")] = "",
-    transport: Annotated[
-        str, typer.Option("--transport", metavar="PRESET", help="The provider, see `ucrmmail config presets`.")
+    address_option: Annotated[
+        str, typer.Option("--address", metavar="ADDRESS", help="The same, as an option.", rich_help_panel=_ACCOUNT)
     ] = "",
-    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The smarthost.")] = "",
+    transport: Annotated[
+        str,
+        typer.Option(
+            "--transport",
+            metavar="PRESET",
+            help="The provider, see `ucrmmail config presets`.",
+            rich_help_panel=_ACCOUNT,
+        ),
+    ] = "",
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="The smarthost.", rich_help_panel=_ACCOUNT)] = "",
     port: Annotated[
         int | None,
-        typer.Option("--port", metavar="PORT", min=1, max=65535, help="Its port; without one the usual are tried."),
+        typer.Option(
+            "--port",
+            metavar="PORT",
+            min=1,
+            max=65535,
+            help="Its port; without one the usual are tried.",
+            rich_help_panel=_ACCOUNT,
+        ),
     ] = None,
-    encryption: Annotated[str, typer.Option("--encryption", metavar="ENCRYPTION", help="tls, starttls or none.")] = "",
+    encryption: Annotated[
+        str, typer.Option("--encryption", metavar="ENCRYPTION", help="tls, starttls or none.", rich_help_panel=_ACCOUNT)
+    ] = "",
     username: Annotated[
         str | None,
-        typer.Option("--username", metavar="NAME", help='The user name, the address by default; "" for no login.'),
+        typer.Option(
+            "--username",
+            metavar="NAME",
+            help='The user name, the address by default; "" for no login.',
+            rich_help_panel=_ACCOUNT,
+        ),
     ] = None,
     password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+        bool,
+        typer.Option(
+            "--password-stdin", help="Read the password from the first line of standard input.", rich_help_panel=_KEPT
+        ),
     ] = False,
     store: Annotated[
-        str, typer.Option("--store", metavar="STORE", help="Where it is kept: keyring, file or command.")
+        str,
+        typer.Option(
+            "--store", metavar="STORE", help="Where it is kept: keyring, file or command.", rich_help_panel=_KEPT
+        ),
     ] = "",
     limits: Annotated[
-        bool | None, typer.Option("--limits/--no-limits", help="Set the limits that the provider publishes, or not.")
+        bool | None,
+        typer.Option(
+            "--limits/--no-limits", help="Set the limits that the provider publishes, or not.", rich_help_panel=_RUN
+        ),
     ] = None,
-    no_test: Annotated[bool, typer.Option("--no-test", help="Write the settings without a test.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Answer yes to every question but those for a value.")] = False,
+    no_test: Annotated[
+        bool, typer.Option("--no-test", help="Write the settings without a test.", rich_help_panel=_RUN)
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Answer yes to every question but those for a value.", rich_help_panel=_RUN)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Set up the account, asking only what cannot be known.
@@ -86,9 +126,9 @@ def setup(
     if address and address_option and address != address_option:
         raise UsageError("two addresses were given", remedy="leave out one of them")
     if store and store not in _STORES:
-        raise UsageError(f"--store: {store!r} is not known; allowed: {', '.join(_STORES)}")
+        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
     if encryption and encryption not in _ENCRYPTIONS:
-        raise UsageError(f"--encryption: {encryption!r} is not known; allowed: {', '.join(_ENCRYPTIONS)}")
+        raise not_allowed(f"--encryption: {encryption!r} is not known", encryption, _ENCRYPTIONS)
     location = invocation(context).location()
     config = invocation(context).config()
     talk = dialogue(yes=yes, as_json=as_json)

@@ -194,7 +194,7 @@ def _from_stdin(chosen: Preset) -> str:
     try:
         line = sys.stdin.buffer.readline(LONGEST_BYTES + 2).decode()
     except UnicodeDecodeError:
-        raise UsageError("standard input is not UTF-8 text") from None
+        raise UsageError("standard input is not UTF-8 text", remedy="convert it with iconv(1)") from None
     secret = checked(line.removesuffix("\n").removesuffix("\r"), "the password")
     if not secret:
         raise UsageError("standard input holds no password", remedy="pipe it in, as one line")

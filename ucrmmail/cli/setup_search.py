@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.cli.choice import not_allowed
 from ucrmmail.config.detect import by_domain, by_exchanges
 from ucrmmail.config.presets import NAMES, preset
 from ucrmmail.errors import SmarthostUnavailableError, UsageError
@@ -59,7 +60,7 @@ class Given:
 def search(address: str, given: Given, config: Config, talk: Dialogue, *, test: bool) -> Found:
     """Return where mail from ``address`` is submitted. Raises UsageError, SmarthostUnavailableError."""
     if given.transport and given.transport not in NAMES:
-        raise UsageError(f"--transport: {given.transport!r} is not known; allowed: {', '.join(NAMES)}")
+        raise not_allowed(f"--transport: {given.transport!r} is not known", given.transport, NAMES)
     if given.transport and not given.host and not preset(given.transport).host:
         # A provider with a host for each region, or a smarthost of one's own.
         host = talk.ask("Smarthost (a host name)", host_name, missing="--host")
@@ -165,7 +166,7 @@ def _ascii_domain(address: str) -> str:
     try:
         return domain(address.rpartition("@")[2])
     except ValueError as error:
-        raise UsageError(f"{address!r}: {error}") from None
+        raise UsageError(f"{address!r}: {error}", remedy="give a whole address, such as billing@isp.example") from None
 
 
 # --- what a person names ----------------------------------------------------------------------------------------------

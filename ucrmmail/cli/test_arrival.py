@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,7 +65,7 @@ def open_watch(config: Config, place: str, wait: str, recipient: str) -> Watch:
     try:
         wait_s = parse_duration(wait)
     except ValueError as error:
-        raise UsageError(f"--wait: {error}") from None
+        raise UsageError(f"--wait: {error}", remedy="such as --wait 2m") from None
     encryption = config.text("imap.encryption")
     host, port = _place(place, 993 if encryption == "tls" else 143)
     server = Mailserver(
@@ -80,11 +80,19 @@ def open_watch(config: Config, place: str, wait: str, recipient: str) -> Watch:
 
 def _opened(config: Config, server: Mailserver) -> Mailbox:
     from ucrmmail.cli.credentials import store_of
+    from ucrmmail.cli.oauth import keeper_of, uses_oauth
     from ucrmmail.clock import Clock
     from ucrmmail.credentials.find import find_secret
     from ucrmmail.mailbox.imap import open_mailbox
 
-    secret = find_secret(store_of(config, key="imap.password"), os.environ)
+    try:
+        secret = find_secret(store_of(config, key="imap.password"), os.environ)
+    except ConfigError:
+        keeper = keeper_of(config) if uses_oauth(config) and server.username == config.text("smtp.username") else None
+        if keeper is None:
+            raise
+        # The mailbox of the account itself: what it signs in with to send is good to look into it.
+        return open_mailbox(server, keeper.access_token(), clock=Clock(), is_token=True)
     return open_mailbox(server, secret.reveal(), clock=Clock())
 
 

@@ -77,7 +77,7 @@ def _form(wanted: Wanted, max_size: int) -> Form:
     try:
         size_bytes = parse_size(wanted.size) if wanted.size else 0
     except ValueError as error:
-        raise UsageError(f"--size: {error}") from None
+        raise UsageError(f"--size: {error}", remedy="such as --size 5MB") from None
     attachments = tuple(Attachment(os.path.basename(file), read_input(file, max_size + 1)) for file in wanted.files)
     return Form(html=wanted.html, utf8=wanted.utf8, attachments=attachments, size_bytes=min(size_bytes, max_size + 1))
 

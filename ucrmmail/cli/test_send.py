@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted
 from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ucrmmail.cli.test_arrival import Watch
     from ucrmmail.config.load import Config
@@ -32,40 +33,86 @@ Examples:
   ucrmmail test-send me@example.com
   ucrmmail test-send --transcript me@example.com
   ucrmmail test-send --html --attach invoice.pdf --size 5MB me@example.com
-  ucrmmail test-send --count 3 --queue me@example.com     so that the limits act
+  ucrmmail test-send --count 3 --queue me@example.com     # so that the limits act
   ucrmmail test-send --dry-run me@example.com > message.eml
 To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
   ucrmmail test-send --verify-imap imap.example.com me@example.com"""
 
+# Greylisting apart, most mail arrives within seconds.
+_WAIT = "2m"
 # A run of the flush that is about to end is waited for so long.
 _LOCK_WAIT_S = 10.0
 _LOCK_STEP_S = 0.1
+_LOST = "run the same command again; if it stays so, add --transcript"
+# The groups of its options in --help.
+_MESSAGE = "The message"
+_RUN = "How it goes"
+_PROOF = "The proof that it is believed"
 
 
 def test_send(
     context: typer.Context,
     addresses: Annotated[list[str], typer.Argument(metavar="ADDRESS...", help="Where the test message goes.")],
-    from_: Annotated[str, typer.Option("--from", metavar="ADDRESS", help="Send from this address.")] = "",
-    subject: Annotated[str, typer.Option("--subject", metavar="TEXT", help="The subject.")] = "",
+    from_: Annotated[
+        str, typer.Option("--from", metavar="ADDRESS", help="Send from this address.", rich_help_panel=_MESSAGE)
+    ] = "",
+    subject: Annotated[
+        str, typer.Option("--subject", metavar="TEXT", help="The subject.", rich_help_panel=_MESSAGE)
+    ] = "",
     attach: Annotated[
-        list[str] | None, typer.Option("--attach", metavar="FILE", help="Send this file along; repeatable.")
+        list[str] | None,
+        typer.Option("--attach", metavar="FILE", help="Send this file along; repeatable.", rich_help_panel=_MESSAGE),
     ] = None,
-    html: Annotated[bool, typer.Option("--html", help="Send the text as HTML too.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Send the text as HTML too.", rich_help_panel=_MESSAGE)] = False,
     utf8: Annotated[
-        bool, typer.Option("--utf8", help="Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8.")
+        bool,
+        typer.Option(
+            "--utf8",
+            help="Use letters outside ASCII as they are: asks for 8BITMIME and SMTPUTF8.",
+            rich_help_panel=_MESSAGE,
+        ),
     ] = False,
-    size: Annotated[str, typer.Option("--size", metavar="SIZE", help="Make the message this large, such as 5MB.")] = "",
+    size: Annotated[
+        str,
+        typer.Option(
+            "--size", metavar="SIZE", help="Make the message this large, such as 5MB.", rich_help_panel=_MESSAGE
+        ),
+    ] = "",
     count: Annotated[
-        int, typer.Option("--count", metavar="N", min=1, max=MOST_MESSAGES, help="Send N messages in one session.")
+        int,
+        typer.Option(
+            "--count",
+            metavar="N",
+            min=1,
+            max=MOST_MESSAGES,
+            help="Send N messages in one session.",
+            rich_help_panel=_MESSAGE,
+        ),
     ] = 1,
-    queue: Annotated[bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.")] = False,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Put it into the queue; the next flush sends it.", rich_help_panel=_RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.", rich_help_panel=_RUN)
+    ] = False,
     verify_imap: Annotated[
         str,
-        typer.Option("--verify-imap", metavar="HOST[:PORT]", help="Wait for it in the mailbox there, and prove it."),
+        typer.Option(
+            "--verify-imap",
+            metavar="HOST[:PORT]",
+            help="Wait for it in the mailbox there, and prove it.",
+            rich_help_panel=_PROOF,
+        ),
     ] = "",
-    wait: Annotated[str, typer.Option("--wait", metavar="DURATION", help="How long to wait for it there.")] = "2m",
-    transcript: Annotated[bool, typer.Option("--transcript", help="Show the dialogue, without secrets.")] = False,
+    wait: Annotated[
+        str,
+        typer.Option(
+            "--wait", metavar="DURATION", help="How long to wait for it there, instead of 2m.", rich_help_panel=_PROOF
+        ),
+    ] = "",
+    transcript: Annotated[
+        bool, typer.Option("--transcript", help="Show the dialogue, without secrets.", rich_help_panel=_RUN)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a test message at once, and show each stage.
@@ -80,6 +127,8 @@ def test_send(
         raise UsageError("--queue and --dry-run exclude each other", remedy="leave out one of the two")
     if verify_imap and (dry_run or count > 1):
         raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
+    if wait and not verify_imap:
+        raise UsageError("--wait is for --verify-imap, and it is not given", remedy="name the mailbox to look into")
     config = invocation(context).config()
     wanted = Wanted(
         addresses, from_=from_, subject=subject, files=attach or (), html=html, utf8=utf8, size=size, count=count
@@ -89,7 +138,7 @@ def test_send(
         _show_prepared(messages, as_json=as_json)
         return
     # The mailbox is opened first: when that fails, nothing is sent.
-    watch = _watch(config, verify_imap, wait, messages[0]) if verify_imap else None
+    watch = _watch(config, verify_imap, wait or _WAIT, messages[0]) if verify_imap else None
     report = _queued(config, messages) if queue else _sent(config, messages, transcript=transcript)
     since = time.monotonic()
     if not as_json:
@@ -177,6 +226,7 @@ def _sent(config: Config, messages: Sequence[Prepared], *, transcript: bool) -> 
     with _ledger(config, clock.now()) as ledger:
         trial = Trial.of([transaction_of(prepared, name) for name, prepared in names.items()], ledger, clock)
         trouble = _converse(config, trial, watcher, dialogue) if trial.may_begin() else None
+    _log(config, clock.now(), names, trial)
     if trouble is None and trial.opens_at:
         trouble = _limit_trouble(trial)
     return TestReport(
@@ -186,6 +236,28 @@ def _sent(config: Config, messages: Sequence[Prepared], *, transcript: bool) -> 
         transcript=dialogue.lines if transcript else (),
         opens_at=trial.opens_at,
     )
+
+
+def _log(config: Config, now: float, names: Mapping[str, Prepared], trial: Trial) -> None:
+    """Write the outcomes to the delivery log, where this account keeps one: a postmaster who asks finds them there."""
+    from ucrmmail.cli.runtime import delivery_log_path
+    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.output import human
+
+    path = delivery_log_path(config)
+    try:
+        # Never the first: what root would make here, the user of the flush could not write to.
+        if os.stat(os.path.dirname(path)).st_uid != os.geteuid():
+            return
+        log = DeliveryLog(path)
+        for name, outcomes in trial.outcomes.items():
+            for outcome in outcomes:
+                log.add(now, name, names[name].reverse_path, outcome)
+        log.close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        human.note(f"ucrmmail: {path} cannot be written: {error.strerror or error}")
 
 
 @contextmanager
@@ -243,12 +315,12 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
             if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
                 break
             if len(trial.left) == before:
-                raise SmarthostUnavailableError("the connection was lost")
+                raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
             # The server takes only so many messages in one session (RFC 9422).
     except SessionError as error:
         return error.trouble
     if end.trouble is None and not end.alive and not trial.outcomes:
-        raise SmarthostUnavailableError("the connection was lost")
+        raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
     return end.trouble
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # What pyproject.toml asks for; a test holds the two together.
 LIBRARIES = ("typer", "rich", "tomli-w", "tomlkit", "keyring", "dnspython", "cryptography", "dkimpy", "idna")
+# And what its extras ask for.
+OPTIONAL_LIBRARIES = ("authlib", "requests")
 
 
 def show_version(location: Location, *, as_json: bool) -> None:
@@ -30,6 +32,7 @@ def show_version(location: Location, *, as_json: bool) -> None:
             "executable": sys.executable,
             "system": f"{system.sysname} {system.release} {system.machine}",
             "libraries": {name: _version_of(name) for name in LIBRARIES},
+            "optional_libraries": {name: _version_of(name) for name in OPTIONAL_LIBRARIES},
             "config": location.path,
             "config_exists": location.exists,
             "spool_directory": location.spool_directory,

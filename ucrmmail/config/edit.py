@@ -51,7 +51,7 @@ def set_value(location: Location, key: str, written: Written) -> Change:
     try:
         KEYS[key].kind.check(written)
     except ValueError as error:
-        raise UsageError(f"{key}: {error}; allowed: {KEYS[key].allowed}") from None
+        raise UsageError(f"{key}: {error}; allowed: {KEYS[key].allowed}", remedy="see `ucrmmail config list`") from None
 
     def change(text: str) -> str:
         table, _, name = key.partition(".")
@@ -145,6 +145,7 @@ def _change(location: Location, change: Callable[[str], str]) -> Change:
             raise UsageError(
                 "; ".join(f"{problem.key}: {problem.what}" for problem in new),
                 why="the file would not be valid any more, so nothing was changed",
+                remedy="change several keys at once with `ucrmmail config edit`",
             )
         _write(location, after)
         return Change(changed=True, found=found)

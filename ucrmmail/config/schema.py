@@ -188,6 +188,13 @@ _SMTP = (
         "false",
     ),
     Key(
+        "smtp.chunking",
+        flag(),
+        True,
+        "Whether messages are sent in counted chunks (BDAT), when the smarthost offers it (RFC 3030).",
+        "false",
+    ),
+    Key(
         "smtp.allow_insecure_login",
         flag(),
         False,

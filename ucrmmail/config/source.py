@@ -53,7 +53,9 @@ def read_file(path: str, euid: int, *, any_owner: bool = False) -> bytes | None:
     except DistrustError as error:
         raise ConfigError(f"{path}: {error}", remedy="is this the right file? see `ucrmmail config path`") from None
     except OSError as error:
-        raise InputOutputError(f"{path}: {error.strerror}") from None
+        raise InputOutputError(
+            f"{path}: {error.strerror}", remedy="look at the disk, then run the same command again"
+        ) from None
     finally:
         os.close(fd)
 

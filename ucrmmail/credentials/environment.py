@@ -21,6 +21,7 @@ from ucrmmail.files import DistrustError, open_untrusted, read_all
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_UNIT = "see LoadCredential= in the unit (systemctl cat UNIT)"
 SMTP, IMAP = "smtp.password", "imap.password"
 # By key of the configuration. No program that we start is given these.
 VARIABLES = {
@@ -54,9 +55,11 @@ def read_credential(environ: Mapping[str, str], key: str = SMTP) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except DistrustError as error:
-        raise PermissionDeniedError(f"the systemd credential is not used: {error}") from None
+        raise PermissionDeniedError(f"the systemd credential is not used: {error}", remedy=_UNIT) from None
     except OSError as error:
-        raise PermissionDeniedError(f"the systemd credential {path} cannot be read: {error.strerror}") from None
+        raise PermissionDeniedError(
+            f"the systemd credential {path} cannot be read: {error.strerror}", remedy=_UNIT
+        ) from None
     return first_line(raw, f"the systemd credential {path}")
 
 

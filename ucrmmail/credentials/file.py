@@ -113,7 +113,9 @@ def _secrets(path: str) -> dict[str, str]:
             )
         return _parsed(read_all(fd, _LARGEST), path)
     except DistrustError as error:
-        raise ConfigError(f"the secret file {path} is not used: {error}") from None
+        raise ConfigError(
+            f"the secret file {path} is not used: {error}", remedy="see `ucrmmail config get credentials.file`"
+        ) from None
     finally:
         os.close(fd)
 

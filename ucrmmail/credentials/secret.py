@@ -47,7 +47,8 @@ def first_line(raw: bytes, where: str) -> str:
         return checked(line.decode(), where)
     except (UnicodeDecodeError, UsageError):
         raise ConfigError(
-            f"{where} does not begin with a secret: one line of text in UTF-8, at most {LONGEST_BYTES} bytes"
+            f"{where} does not begin with a secret: one line of text in UTF-8, at most {LONGEST_BYTES} bytes",
+            remedy="put the secret alone on the first line",
         ) from None
 
 
@@ -59,9 +60,9 @@ def checked(secret: str, where: str, longest_bytes: int = LONGEST_BYTES) -> str:
     try:
         size_bytes = len(secret.encode())
     except UnicodeEncodeError:
-        raise UsageError(f"{where} is not text in UTF-8") from None
+        raise UsageError(f"{where} is not text in UTF-8", remedy="paste or pipe in the secret alone") from None
     if size_bytes > longest_bytes:
-        raise UsageError(f"{where} is longer than {longest_bytes} bytes")
+        raise UsageError(f"{where} is longer than {longest_bytes} bytes", remedy="paste or pipe in the secret alone")
     return secret
 
 

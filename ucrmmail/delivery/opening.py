@@ -27,7 +27,7 @@ def open_queue(
     spool: Spool,
     *,
     reporter: Reporter,
-    prepare: Callable[[bytes], Prepared],
+    prepare: Callable[..., Prepared],
     max_size_bytes: int,
     min_free_bytes: int,
     retry: Retry,

@@ -99,7 +99,7 @@ async def check_alignment(
     dkim = [domain] if dkim_signs else []
     result = await evaluate(domain, spf, dkim, resolver)
     known = spf_passes is not None and dkim_signs is not None
-    finding = _conclusion(domain, envelope_domain, result, known=known)
+    finding = _conclusion(domain, envelope_domain, result, known=known, spf_is_known=spf_passes is not None)
     aligned = {"pass": True, "fail": False if known else None}.get(result.result)
     sender_aligns, told = await _of_sender(domain, sender_domain, result, resolver)
     return AlignReport(
@@ -122,7 +122,7 @@ async def _of_sender(
     return False, (found("align-sender", Severity.INFO, domain, what, f"set addresses.sender to one of {domain}"),)
 
 
-def _conclusion(domain: str, envelope_domain: str, result: DmarcResult, *, known: bool) -> Finding:
+def _conclusion(domain: str, envelope_domain: str, result: DmarcResult, *, known: bool, spf_is_known: bool) -> Finding:
     by_spf = f"SPF by {envelope_domain}" if result.spf_aligned else ""
     by_dkim = f"DKIM by d={domain}" if result.dkim_aligned else ""
     match result.result:
@@ -142,6 +142,9 @@ def _conclusion(domain: str, envelope_domain: str, result: DmarcResult, *, known
     if not known:
         what = "no sending address and no DKIM key is known from which to conclude"
         remedy = "run `ucrmmail config set dns.sending_addresses`, or give --selector"
+        if spf_is_known:
+            what = f"SPF (of {envelope_domain}) does not stand for {domain}, and no DKIM key is known"
+            remedy = "give the selector that your mail is signed with: --selector, or dns.dkim_selectors"
         return found("align-unknown", Severity.WARN, domain, what, remedy)
     what = f"neither SPF (of {envelope_domain}) nor DKIM stands for {domain}; receivers apply: {result.policy}"
     severity = Severity.WARN if result.policy == "none" else Severity.FAIL

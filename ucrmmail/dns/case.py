@@ -91,7 +91,9 @@ def _told(ip: IPv4Address | IPv6Address, domain: str, result: SpfResult) -> Find
     code = _CODES.get(result.result, "spf-address-not-authorized")
     by = f" by {result.matched} in the record of {result.matched_at}" if result.matched else ""
     why = f": {result.problem}" if result.problem else ""
-    return finding(code, domain, f"{ip}: {result.result}{by}{why}")
+    # Of one case nothing is proposed: only who owns the domain knows whether the address is one of its senders.
+    remedy = f"If {ip} sends for {domain}, add it to that record." if code == "spf-address-not-authorized" else ""
+    return finding(code, domain, f"{ip}: {result.result}{by}{why}", remedy=remedy)
 
 
 async def judge_dmarc(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ucrmmail.dns.dmarc_check import DmarcReport
     from ucrmmail.dns.finding import Finding, Proposal
     from ucrmmail.dns.https import Fetcher
+    from ucrmmail.dns.presented import Presenter
     from ucrmmail.dns.spf_check import SpfReport
 
 # Whether receivers believe the mail, then what stands around it.
@@ -113,19 +114,21 @@ async def check_domain(
     random_label: str,
     now: float,
     blocklists: Sequence[Blocklist] = (),
+    presenter: Presenter | None = None,
 ) -> DomainReport:
     """Check one domain.
 
     ``only`` names the checks to show; what a check needs of another is found out without being shown. ``random_label``
     is a name that nobody has published, ``now`` in seconds since the epoch. ``blocklists`` are asked when there are
-    any: whoever runs one learns who asks about whom.
+    any: whoever runs one learns who asks about whom. With ``presenter`` exchanges that have TLSA
+    records are asked for their certificate.
     """
     asked = _Asked(account, resolver, now)
     spf, dkim, dmarc, neighbours = await asyncio.gather(
         asked.spf(domain) if only & {"spf", "align"} else _nothing(),
         asked.dkim(domain, random_label) if only & {"dkim", "align"} else _nothing(),
         check_dmarc(domain, resolver) if only & {"dmarc", "bimi"} else _nothing(),
-        _neighbours(domain, account, resolver, fetcher, only),
+        _neighbours(domain, account, resolver, fetcher, presenter=presenter, only=only),
     )
     aligned = None
     if "align" in only and spf is not None and dkim is not None:
@@ -155,7 +158,13 @@ async def check_domain(
 
 
 async def _neighbours(
-    domain: str, account: SendingAccount, resolver: Resolver, fetcher: Fetcher, only: frozenset[str]
+    domain: str,
+    account: SendingAccount,
+    resolver: Resolver,
+    fetcher: Fetcher,
+    *,
+    presenter: Presenter | None,
+    only: frozenset[str],
 ) -> dict[str, _Report | None]:
     """Return the reports of what stands around the domain; those of checks that were not asked for are None."""
     addresses = account.sending_addresses
@@ -167,7 +176,7 @@ async def _neighbours(
         else None,
         "mta-sts": check_mta_sts(domain, resolver, fetcher) if "mta-sts" in only else None,
         "tlsrpt": check_tls_rpt(domain, resolver) if "tlsrpt" in only else None,
-        "dane": check_dane(domain, resolver) if "dane" in only else None,
+        "dane": check_dane(domain, resolver, presenter) if "dane" in only else None,
         "domain": check_zone(domain, resolver) if "domain" in only else None,
     }
     results = await asyncio.gather(*(check if check is not None else _nothing() for check in checks.values()))

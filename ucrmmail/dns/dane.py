@@ -1,6 +1,7 @@
 """The check of DANE for the domain's exchanges (RFC 7672): the TLSA records at ``_25._tcp`` of each, and who signed.
 
-It protects mail to the domain, and only where DNSSEC validates the whole way: the MX, the host, and its TLSA.
+It protects mail to the domain, and only where DNSSEC validates the whole way: the MX, the host, and its TLSA. Where the
+server can be reached, the records are held against the certificate that it presents.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.answer import Status
+from ucrmmail.dns.dane_match import fits
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import Voice, is_host_name, validates
 
 if TYPE_CHECKING:
     from ucrmmail.dns.answer import Answer, Resolver, Tlsa
+    from ucrmmail.dns.presented import Presenter
 
 # Looked at; more than servers have.
 MOST_EXCHANGES = 20
@@ -51,6 +54,14 @@ CODES: dict[str, str] = {
     " not delivered to a server without TLS. RFC 7672 section 2.2.",
     "dane-whole-certificate": "The record holds or digests the whole certificate, so it must be replaced before each"
     " renewal, even one with the same key. Use 3 1 1. RFC 7671 section 5.1.",
+    "dane-matches": "The server presents a certificate that a TLSA record fits. RFC 7672 section 3.1.",
+    "dane-mismatch": "No TLSA record fits the certificate that the server presents, so senders with DANE deliver"
+    " nothing to it. It happens when the certificate is renewed with a new key and the record stays. RFC 7672"
+    " section 3.1.",
+    "dane-no-tls": "The server offers no TLS, or the handshake fails. The TLSA records promise TLS, so senders with"
+    " DANE deliver nothing to it. RFC 7672 section 2.2.",
+    "dane-not-compared": "Whether the certificate of the server fits the records cannot be said from here: many"
+    " networks block connections to port 25. It says nothing about the server.",
     "dane-partial": "Some exchanges have TLSA records and others none. Who can disturb the traffic leads mail to the"
     " one without. RFC 7672 section 2.2.1.",
 }
@@ -76,8 +87,11 @@ class DaneReport:
     proposals: tuple[Proposal, ...] = ()
 
 
-async def check_dane(domain: str, resolver: Resolver) -> DaneReport:
-    """Return the audit of the TLSA records of all exchanges; without MX, of the domain's own host."""
+async def check_dane(domain: str, resolver: Resolver, presenter: Presenter | None = None) -> DaneReport:
+    """Return the audit of the TLSA records of all exchanges; without MX, of the domain's own host.
+
+    Without ``presenter`` no server is asked for its certificate.
+    """
     mx = await resolver.query(domain, "MX")
     if not mx.status.is_known:
         return DaneReport(domain, findings=(_found.unanswered("dane-error", mx),))
@@ -88,7 +102,10 @@ async def check_dane(domain: str, resolver: Resolver) -> DaneReport:
         return DaneReport(domain, tuple(DaneExchange(host) for host in hosts), _without(domain, answers))
     can_validate = await validates(resolver)
     looked_at = await asyncio.gather(
-        *(_look_at(host, answer, mx, resolver, can_validate) for host, answer in zip(hosts, answers, strict=True))
+        *(
+            _look_at(host, answer, mx, resolver, can_validate=can_validate, presenter=presenter)
+            for host, answer in zip(hosts, answers, strict=True)
+        )
     )
     exchanges = tuple(exchange for exchange, _ in looked_at)
     findings = [finding for _, told in looked_at for finding in told]
@@ -108,7 +125,7 @@ def _without(domain: str, answers: list[Answer]) -> tuple[Finding, ...]:
 
 
 async def _look_at(
-    host: str, answer: Answer, mx: Answer, resolver: Resolver, can_validate: bool
+    host: str, answer: Answer, mx: Answer, resolver: Resolver, *, can_validate: bool, presenter: Presenter | None
 ) -> tuple[DaneExchange, list[Finding]]:
     """Return an exchange with its records, and what is to be said of them."""
     if not answer.status.is_known:
@@ -128,7 +145,32 @@ async def _look_at(
     if is_secure:
         what = ", ".join(f"{tlsa.usage} {tlsa.selector} {tlsa.matching_type}" for tlsa in usable)
         findings.insert(0, _found("dane-secure", Severity.PASS, answer.name, f"{host}: {what}"))
+    if usable and presenter is not None:
+        findings.append(await _compared(host, answer.name, usable, resolver, presenter, is_secure=is_secure))
     return DaneExchange(host, associations, is_secure=is_secure), findings
+
+
+async def _compared(
+    host: str, name: str, usable: list[Tlsa], resolver: Resolver, presenter: Presenter, *, is_secure: bool
+) -> Finding:
+    """Return whether the server presents what its records say; without signatures nobody holds it to them."""
+    found = await asyncio.gather(resolver.query(host, "A"), resolver.query(host, "AAAA"))
+    presented = await presenter.presented(host, [address for answer in found for address in answer.addresses])
+    severity = Severity.FAIL if is_secure else Severity.WARN
+    if presented.problem in ("plain", "tls"):
+        remedy = "offer STARTTLS at port 25, or delete the TLSA records"
+        return _found("dane-no-tls", severity, name, f"{host}: {presented.detail}", remedy=remedy)
+    if presented.problem:
+        return _found("dane-not-compared", Severity.INFO, name, f"{host}: {presented.detail}")
+    match fits(usable, presented):
+        case True:
+            return _found("dane-matches", Severity.PASS, name, f"{host} presents a certificate that fits")
+        case None:
+            what = f"{host}: the certificate of its authority cannot be seen, and the server's own fits no record"
+            return _found("dane-not-compared", Severity.INFO, name, what)
+    remedy = "publish the digest of the key in use beside the old one; take the old one out when its TTL has passed"
+    what = f"the certificate that {host} presents fits none of its {len(usable)} usable records"
+    return _found("dane-mismatch", severity, name, what, remedy=remedy)
 
 
 async def _unsigned(host: str, answer: Answer, mx: Answer, resolver: Resolver, can_validate: bool) -> list[Finding]:

@@ -69,7 +69,7 @@ CODES: dict[str, str] = {
     "dkim-weak-key": "RSA keys of 1024 bits are accepted, and within reach of a state. 2048 bits are advised, under a"
     " new selector so that mail on its way still verifies. RFC 8301 section 3.2.",
     "dkim-ed25519-only": "Only Ed25519 keys were found. Many receivers cannot verify them yet: sign with an RSA key"
-    " too. RFC 8463 section 5.",
+    " too. RFC 8463 section 6.",
 }
 
 

@@ -147,7 +147,7 @@ _MEANINGS: dict[str, tuple[Severity, str, str, str]] = {
         Severity.FAIL,
         "The header is larger than mail servers take, and is not hashed here either.",
         "Shorten the header of the message.",
-        "RFC 6376 section 8.4",
+        "RFC 5321 section 4.5.3.1.7",
     ),
 }
 

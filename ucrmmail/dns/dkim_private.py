@@ -5,10 +5,11 @@ Neither findings nor errors hold any of the file's bytes, nor what the library s
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import TYPE_CHECKING
 
 from ucrmmail.dns.dkim_key import parse_key
-from ucrmmail.dns.finding import Finding, Severity
+from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.errors import DataError
 
 if TYPE_CHECKING:
@@ -53,6 +54,24 @@ def judge_private_key(pem: bytes, name: str, record: str) -> Finding:
         f"publish its public key at {name}, or let the signer use the key that belongs to the record",
         _RFC,
     )
+
+
+def record_for(pem: bytes) -> str:
+    """Return the text of the record that publishes the public key of ``pem``. Raises DataError as above."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey  # noqa: PLC0415 # as below
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415
+
+    public = _public_key(pem)
+    if isinstance(public, RSAPublicKey):
+        data, kind = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), "rsa"
+    else:
+        data, kind = public.public_bytes_raw(), "ed25519"
+    return f"v=DKIM1; k={kind}; p={b64encode(data).decode()}"
+
+
+def propose_key(pem: bytes, name: str) -> Proposal:
+    """Return the record to publish at a name that has none. Raises DataError as above."""
+    return Proposal(name, "TXT", record_for(pem), "the public key that belongs to the private key")
 
 
 def _public_key(pem: bytes) -> RSAPublicKey | Ed25519PublicKey:

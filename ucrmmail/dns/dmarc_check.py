@@ -331,9 +331,19 @@ def _next_step(name: str, record: DmarcRecord) -> tuple[Proposal, ...]:
     kept = [
         record.text[tag.start : tag.end]
         for tag in record.tags
-        if tag.name in KNOWN - {"v", "p", "t", "sp", "np"} and not record.is_wrong(tag)
+        if tag.name in KNOWN - {"v", "p", "t", "sp", "np", "rua", "ruf"} and not record.is_wrong(tag)
     ]
-    if not record.uris("rua"):
+    strict = POLICIES.index(step.partition(";")[0].removeprefix("p="))
+    for stricter in ("sp", "np"):
+        # One that is weaker is advised against; one that is stricter must not be lost on the way.
+        word = record.word(stricter)
+        if word and POLICIES.index(word) > strict:
+            kept.append(f"{stricter}={word}")
+    for reports in ("rua", "ruf"):
+        destinations = [uri.text for uri in record.uris(reports) if uri.address]
+        if destinations:
+            kept.append(f"{reports}={','.join(destinations)}")
+    if not any(uri.address for uri in record.uris("rua")):
         kept.append(f"rua=mailto:dmarc@{name}")
     value = "; ".join(["v=DMARC1", step, *kept])
     return (Proposal(f"_dmarc.{name}", "TXT", value, why, replaces=record.text),)

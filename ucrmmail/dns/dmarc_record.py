@@ -31,7 +31,7 @@ _FAILURE_OPTIONS = frozenset({"0", "1", "d", "s"})
 # More tags than anybody needs; what stands behind them is not read.
 _MOST_TAGS = 100
 _MOST_URIS = 50
-_ADDRESS = re.compile(r"[^@\s,!]+@[^@\s,!]+\.[^@\s,!]+\Z", re.ASCII)
+_ADDRESS = re.compile(r"[^@,!\x00-\x20\x7f]+@[^@,!\x00-\x20\x7f]+\.[^@,!\x00-\x20\x7f]+\Z")
 
 
 @dataclass(frozen=True, slots=True)

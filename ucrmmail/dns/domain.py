@@ -45,7 +45,7 @@ CODES: dict[str, str] = {
     "domain-nameserver-alias": "The name of a nameserver must not be an alias. Some resolvers do not find the zone"
     " then. RFC 2181 section 10.3.",
     "domain-nameserver-address": "A nameserver has no address, or is named by an address, so it answers nobody. RFC"
-    " 1912 section 2.4.",
+    " 2181 section 10.3.",
     "domain-nameserver-private": "A nameserver has an address that cannot be reached from the internet.",
     "domain-nameservers-near": "All nameservers stand in one network: when that is disturbed, the domain is gone. RFC"
     " 2182 section 3.1.",

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ucrmmail.dns.finding import Finding
 
 _MANY_LOOKUPS = 8
+_NO_MX_THERE = "mx: takes a domain; for a mail host write a: and its name."
+_NO_MX_HERE = "Remove mx, since the domain has no mail exchange, or publish one."
 
 
 def included(tree: Tree) -> list[Finding]:
@@ -90,7 +92,10 @@ def limits(tree: Tree, probes: tuple[Probe, ...]) -> list[Finding]:
         way = f"{shown(result.term.text)} in the record of {result.domain} asks {result.rdtype} of {result.name}"
         mark = tree.mark(result.domain, result.term)
         if result.is_void:
-            remedy = "mx: takes a domain; for a mail host write a: and its name." if result.rdtype == "MX" else ""
+            remedy = ""
+            if result.rdtype == "MX":
+                named = ":" in result.term.text
+                remedy = _NO_MX_THERE if named else _NO_MX_HERE
             found.append(finding("spf-void-lookup", result.domain, f"{way}: {result.status}", remedy=remedy, mark=mark))
         elif not result.status.is_known:
             found.append(finding("spf-lookup-dns-error", result.domain, f"{way}: {result.status}", mark=mark))

@@ -102,8 +102,11 @@ async def _pruned(draft: Draft, sender: Sender, resolver: Resolver) -> Draft:
         return draft
     dead: dict[str, str] = {}
     for term in counted(root.record):
-        entry = tree.published(tree.target(term, sender.domain))
-        if entry is not None and entry.status.is_known and entry.count == 0:
+        target = tree.target(term, sender.domain)
+        entry = tree.published(target)
+        if target.lower().removesuffix(".") == sender.domain and term.name in ("include", "redirect"):
+            dead[shown(term.text)] = "it leads back to this record"
+        elif entry is not None and entry.status.is_known and entry.count == 0:
             dead[shown(term.text)] = f"{entry.domain} has no SPF record"
     voids = [found for found in await probe(tree, resolver) if found.is_void]
     if tree.lookups() > MAX_LOOKUPS or len(voids) > MAX_VOID_LOOKUPS:

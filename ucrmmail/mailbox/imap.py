@@ -32,6 +32,16 @@ _JUNK_NAMES = frozenset(
 _LIST_LINE = re.compile(rb'\((?P<flags>[^)]*)\) (?:"(?P<separator>\\?.)"|NIL) (?P<name>.+)', re.DOTALL | re.IGNORECASE)
 
 
+_REMEDY = (
+    "check imap.username, and run `ucrmmail config set imap.password`; Gmail, Yahoo and iCloud want an app password"
+)
+_REMEDY_OAUTH = (
+    "the token of the account was used: it must be good for IMAP too (Microsoft 365: add"
+    " https://outlook.office.com/IMAP.AccessAsUser.All to oauth.scope and run `ucrmmail login`); else run"
+    " `ucrmmail config set imap.password`"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Mailserver:
     """How the mailbox is reached. ``encryption`` is "tls" or "starttls"; ``ca_file`` "" is the system's authorities."""
@@ -106,8 +116,8 @@ class Mailbox:
             self._connection.shutdown()
 
 
-def open_mailbox(server: Mailserver, password: str, *, clock: Clock) -> Mailbox:
-    """Log in and find the junk folders.
+def open_mailbox(server: Mailserver, secret: str, *, clock: Clock, is_token: bool = False) -> Mailbox:
+    """Log in, with a password or an access token of OAuth 2.0, and find the junk folders.
 
     Raises SmarthostUnavailableError (69) when the server is not reached or TLS fails, PermissionDeniedError (77) when
     it refuses the login, ConfigError when ``ca_file`` cannot be used.
@@ -127,7 +137,7 @@ def open_mailbox(server: Mailserver, password: str, *, clock: Clock) -> Mailbox:
             remedy="check HOST:PORT of --verify-imap and imap.encryption (tls: port 993, starttls: port 143)",
         ) from error
     try:
-        _log_in(connection, server.username, password)
+        (_log_in_with_token if is_token else _log_in)(connection, server.username, secret)
         return Mailbox(connection, _junk_folders(connection))
     except (imaplib.IMAP4.abort, OSError) as error:
         connection.shutdown()
@@ -136,11 +146,10 @@ def open_mailbox(server: Mailserver, password: str, *, clock: Clock) -> Mailbox:
         ) from None
     except (imaplib.IMAP4.error, ValueError) as error:
         connection.shutdown()
-        said = _words(error).replace(password, "[redacted]") if password else _words(error)
+        said = _words(error).replace(secret, "[redacted]") if secret else _words(error)
         raise PermissionDeniedError(
             f"{server.name} refused the login of {server.username}: {said}",
-            remedy="check imap.username, and run `ucrmmail config set imap.password`; Gmail, Yahoo and iCloud want an"
-            " app password",
+            remedy=_REMEDY_OAUTH if is_token else _REMEDY,
         ) from None
 
 
@@ -234,6 +243,12 @@ def _log_in(connection: imaplib.IMAP4, username: str, password: str) -> None:
         connection.authenticate("PLAIN", lambda _challenge: f"\0{username}\0{password}".encode())
     else:
         connection.login(_quoted(username), password)
+
+
+def _log_in_with_token(connection: imaplib.IMAP4, username: str, token: str) -> None:
+    """Log in with XOAUTH2, as Google and Microsoft take it; a challenge tells of a refusal, and is confirmed."""
+    answers = iter((f"user={username}\1auth=Bearer {token}\1\1".encode(),))
+    connection.authenticate("XOAUTH2", lambda _challenge: next(answers, b""))
 
 
 def _junk_folders(connection: imaplib.IMAP4) -> tuple[str, ...]:

@@ -80,7 +80,9 @@ def read_key_file(path: str) -> dict[str, str]:
         finally:
             os.close(fd)
     except DistrustError as error:
-        raise PermissionDeniedError(f"oauth.key_file is not used: {error}") from None
+        raise PermissionDeniedError(
+            f"oauth.key_file is not used: {error}", remedy="name a plain file of your own"
+        ) from None
     except OSError as error:
         raise ConfigError(f"oauth.key_file: {path}: {error.strerror}", remedy=_DOWNLOAD) from None
     try:

@@ -104,7 +104,7 @@ def show_proof(proof: Proof) -> None:
 def _show_hop(hop: Hop) -> None:
     mark = "warn  " if hop.tls is False else "ok    "
     protocol = f" with {hop.protocol}" if hop.protocol else ""
-    human.say(f"{mark} {'hop':<13} from {hop.from_ or '?'} by {hop.by or '?'}{protocol}: {hop.told_tls}")
+    human.say_item(f"{mark} {'hop':<13} ", f"from {hop.from_ or '?'} by {hop.by or '?'}{protocol}: {hop.told_tls}")
 
 
 def _show_finding(finding: Finding, verdict: Verdict) -> None:
@@ -112,7 +112,7 @@ def _show_finding(finding: Finding, verdict: Verdict) -> None:
     about = f" for {finding.domain}" if finding.domain else ""
     alignment = f", {_ALIGNED[finding.aligned]}" if finding.domain and finding.method != "dmarc" else ""
     server = verdict.authserv_id or "the receiver"
-    human.say(f"{mark} {finding.method:<13} {finding.result}{about}{alignment} (says {server})")
+    human.say_item(f"{mark} {finding.method:<13} ", f"{finding.result}{about}{alignment} (says {server})")
 
 
 def document(proof: Proof) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _MEANINGS = {
     "AUTH": "the logins that it takes",
     "BINARYMIME": "binary messages; not used",
     "BURL": "messages fetched by reference; not used",
-    "CHUNKING": "messages in pieces; not used",
+    "CHUNKING": "messages counted instead of ended by a dot",
     "DELIVERBY": "a time to deliver by; not used",
     "DSN": "delivery reports on request; not used",
     "ENHANCEDSTATUSCODES": "refusals with a precise reason",
@@ -54,7 +54,7 @@ def show_connection(
         return
     say_stages(stages)
     if offered is not None:
-        human.say(f"       limits                   {_told_limits(offered)}")
+        human.say_item("       limits                   ", _told_limits(offered))
     for line in transcript:
         human.say(line)
     if verbose and offered is not None:
@@ -81,7 +81,7 @@ def show_probe(
     for each in probed:
         mark = "ok    " if each.trouble is None else "FAILED"
         told = each.trouble.what if each.trouble is not None else _told_mechanisms(each.mechanisms)
-        human.say(f"{mark} {each.port:<5} {each.encryption:<9} {each.seconds * 1000:6.0f} ms  {told}")
+        human.say_item(f"{mark} {each.port:<5} {each.encryption:<9} {each.seconds * 1000:6.0f} ms  ", told)
     if works:
         human.say("These settings work:")
         for line in lines:

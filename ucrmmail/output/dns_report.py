@@ -40,17 +40,20 @@ _LONGEST_STRING = 255
 
 
 def show_reports(reports: Sequence[DomainReport], *, panel: Panel | None, plain: bool, quiet: bool) -> None:
-    """Print the findings of each domain, then one summary when there are several; ``quiet`` leaves out what passes.
+    """Print the findings of each domain, then one summary when there are several.
+
+    ``quiet`` leaves out what passes, a domain too, unless something is gone there: cron mails what is printed.
 
     ``panel`` is where records are typed in; None: the one that the zone's nameservers belong to.
     """
-    for number, report in enumerate(reports):
+    told = [report for report in reports if not quiet or report.gone or report.verdict is not Severity.PASS]
+    for number, report in enumerate(told):
         if number:
             human.say()
         _show(report, panel, plain=plain, quiet=quiet)
-    if len(reports) > 1:
+    if len(told) > 1:
         human.say()
-        rows = [(report.domain, report.verdict.value, _codes(report)) for report in reports]
+        rows = [(report.domain, report.verdict.value, _codes(report)) for report in told]
         human.print_table(("domain", "verdict", "what is wrong"), rows)
 
 
@@ -272,7 +275,14 @@ def show_zone(reports: Sequence[DomainReport]) -> None:
             human.say(f"; {proposal.why}")
             if proposal.replaces:
                 human.say(f"; instead of: {proposal.replaces}")
-            human.say(zone_line(proposal))
+            # What belongs into another's zone spoils this one: servers refuse to load it.
+            human.say(
+                ("" if _is_within(proposal.name, report.zone.name or report.domain) else "; ") + zone_line(proposal)
+            )
+
+
+def _is_within(name: str, zone: str) -> bool:
+    return name == zone or name.endswith(f".{zone}")
 
 
 def zone_line(proposal: Proposal) -> str:

@@ -35,5 +35,10 @@ def show_forecast(forecasts: Iterable[Forecast], *, as_json: bool) -> None:
     if not found:
         human.note("nothing is due")
         return
-    rows = [(one.queue_id, rfc3339(one.at), one.reverse_path or "<>", ", ".join(one.recipients[:3])) for one in found]
+    # To the second, so that the line fits a terminal.
+    times = [f"{rfc3339(one.at)[:19]}Z" for one in found]
+    rows = [
+        (one.queue_id, at, one.reverse_path or "<>", ", ".join(one.recipients[:3]))
+        for one, at in zip(found, times, strict=True)
+    ]
     human.print_table(("queue id", "would go at", "from", "to"), rows)

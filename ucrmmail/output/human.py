@@ -20,10 +20,29 @@ if TYPE_CHECKING:
 
     from ucrmmail.errors import UcrmmailError
 
+_NARROWEST = 20
+
 
 def say(text: str = "") -> None:
     """Print a result line on standard output."""
     sys.stdout.write(visible(text) + "\n")
+
+
+def say_item(head: str, text: str) -> None:
+    """Print ``head`` and a text, which goes on in its own column where a terminal is too narrow.
+
+    Through a pipe it is one line, whatever its length.
+    """
+    lines = [text]
+    if on_terminal():
+        import shutil  # noqa: PLC0415 # only a terminal needs them
+        import textwrap  # noqa: PLC0415
+
+        width = max(shutil.get_terminal_size().columns - len(head), _NARROWEST)
+        # What is copied (a name, an address) stays in one piece.
+        lines = textwrap.wrap(visible(text), width, break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        say((head if number == 0 else " " * len(head)) + line)
 
 
 def say_message(message: bytes) -> None:

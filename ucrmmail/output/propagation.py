@@ -40,7 +40,8 @@ def show_end(seen: Sequence[Propagation], *, strict: bool) -> None:
         count = len(each.sights)
         if each.is_settled(strict=strict):
             servers = "the server" if count == 1 else f"all {count} servers"
-            human.say(f"{each.domain}: {servers} of {each.zone} show the same records, and they are good")
+            same = "shows good records" if count == 1 else "show the same records, and they are good"
+            human.say(f"{each.domain}: {servers} of {each.zone} {same}")
             human.say("  resolvers that asked before may remember the old ones until their time to live is over")
         else:
             human.say(f"{each.domain}: not everywhere yet")

@@ -71,19 +71,33 @@ def _time_or_none(at: float) -> str | None:
 
 
 def show_list(messages: Iterator[QueuedMessage], *, as_json: bool) -> None:
-    """Print the messages; through a pipe each as soon as it is read, so that a long queue needs no memory."""
+    """Print the messages, each as soon as it is read, so that a long queue needs no memory.
+
+    On a terminal a message has some lines, as with ``mailq``: nine columns fit none. Through a pipe it has one.
+    """
     if as_json:
         print_listing("messages", map(message_document, messages))
     elif human.on_terminal():
-        rows = [_row(message) for message in messages]
-        if rows:
-            human.print_table(_COLUMNS, rows)
-        else:
+        message = None
+        for message in messages:
+            _show_in_lines(message)
+        if message is None:
             human.say("the queue is empty, or nothing in it is asked for")
     else:
         human.say_fields(_COLUMNS)
         for message in messages:
             human.say_fields(_row(message))
+
+
+def _show_in_lines(message: QueuedMessage) -> None:
+    _, state, accepted, sender, recipients, size, tries, following, reason = _row(message)
+    human.say(f"{message.queue_id}  {state:<8}  {size:>6}  accepted {accepted[:19]}Z")
+    human.say(f"    {sender} to {recipients}")
+    if tries != "0":
+        times = "once" if tries == "1" else f"{tries} times"
+        human.say(f"    tried {times}" + (f", again at {following[:19]}Z" if following != "-" else ""))
+    if reason != "-":
+        human.say(f"    {reason}")
 
 
 def _row(message: QueuedMessage) -> tuple[str, ...]:

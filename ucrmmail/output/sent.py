@@ -86,7 +86,7 @@ def _show_message(sent: Sent) -> None:
         human.say(f"       {'queue id':<13} {sent.queue_id}: `ucrmmail flush` sends it")
     for outcome in sent.outcomes:
         mark = "ok    " if outcome.result.value == "relayed" else "FAILED"
-        human.say(f"{mark} {outcome.stage.value:<13} {outcome.recipient}: {outcome.reply}")
+        human.say_item(f"{mark} {outcome.stage.value:<13} ", f"{outcome.recipient}: {outcome.reply}")
         human.say_advice(*for_administrator_told(outcome.stage.value, outcome.reply), indent=" " * 21)
     if sent.remote_queue_id:
         human.say(f"       {'queue id':<13} {sent.remote_queue_id} (the smarthost's)")

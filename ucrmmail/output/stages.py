@@ -17,9 +17,9 @@ def say_stages(stages: Sequence[StageReport]) -> None:
     """Print a line for each stage, and its warning below it."""
     for stage in stages:
         mark = "FAILED" if not stage.ok else "ok    "
-        human.say(f"{mark} {stage.stage.value:<13} {stage.seconds * 1000:6.0f} ms  {stage.detail}")
+        human.say_item(f"{mark} {stage.stage.value:<13} {stage.seconds * 1000:6.0f} ms  ", stage.detail)
         if stage.warning:
-            human.say(f"warn   {stage.stage.value:<13}            {stage.warning}")
+            human.say_item(f"warn   {stage.stage.value:<13}            ", stage.warning)
 
 
 def note_trouble(trouble: Trouble) -> None:

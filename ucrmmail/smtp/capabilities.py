@@ -28,6 +28,7 @@ class Capabilities:
     most_recipients: int = 0
     most_transactions: int = 0
     pipelining: bool = False
+    chunking: bool = False
     eight_bit: bool = False
     utf8: bool = False
     starttls: bool = False
@@ -70,6 +71,7 @@ def parse_ehlo(reply: Reply) -> Capabilities:
         most_recipients=_number(limits.get("RCPTMAX", "")),
         most_transactions=_number(limits.get("MAILMAX", "")),
         pipelining="PIPELINING" in found,
+        chunking="CHUNKING" in found,
         eight_bit="8BITMIME" in found,
         utf8="SMTPUTF8" in found,
         starttls="STARTTLS" in found,

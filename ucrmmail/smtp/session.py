@@ -122,6 +122,7 @@ class Session:
         self.capabilities = capabilities
         self.stages = stages
         self.pipelining = capabilities.pipelining and smarthost.pipelining
+        self.chunking = capabilities.chunking and smarthost.chunking
         self.transactions_left: float = capabilities.most_transactions or math.inf
 
     def is_alive(self) -> bool:

@@ -31,6 +31,7 @@ class Smarthost:
     final_timeout_s: float = 600.0
     local_hostname: str = "localhost"
     pipelining: bool = True
+    chunking: bool = True
     allow_insecure_login: bool = False
 
     @property

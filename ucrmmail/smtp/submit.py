@@ -3,6 +3,9 @@
 With PIPELINING the next envelope goes in one write with the end of the last message, so that a message costs one round
 trip; the next *body* leaves only when the outcome of the last one is settled, so that a killed process repeats at the
 most the one message that was on the wire. QUIT never goes behind a dot: Postfix has seen mail lost that way.
+
+With CHUNKING (RFC 3030) there is no DATA: the message is counted instead of ended by a dot, and its last chunk is what
+the final dot is otherwise. The first chunk leaves when the envelope was answered, so that nothing is sent to nobody.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.smtp.body import END, stuffed
+from ucrmmail.smtp.body import END, behind_data, in_chunks
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
 from ucrmmail.smtp.transaction import End, Message, outcome_of
 from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients, lost_connection
@@ -22,13 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.body import Block
     from ucrmmail.smtp.session import Session
     from ucrmmail.smtp.transaction import Feed, Transaction
 
 # RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
-# A body is gathered up to this size before it is written, so that a small message is one write.
-_WRITE_BYTES = 1 << 17
 # The time for a whole message: this many times a command's time, and more for its bytes. Without it a server that
 # answers each command, and reads each block, just in time could hold a run for days.
 _MESSAGE_TIMES = 10
@@ -53,6 +55,7 @@ class _Submitter:
         self._wire = session.wire
         self._stages = session.stages
         self._pipelining = session.pipelining
+        self._chunking = session.chunking
         self._feed = feed
         self._timeout_s = session.smarthost.timeout_s
         self._offered = session.capabilities
@@ -150,7 +153,7 @@ class _Submitter:
         self._session.transactions_left -= 1
         message.mail = mail_command(message.transaction, self._offered)
         message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
-        return message.mail + b"".join(message.rcpts) + b"DATA\r\n"
+        return message.mail + b"".join(message.rcpts) + (b"" if self._chunking else b"DATA\r\n")
 
     def _forget_last(self) -> None:
         reply = self._ask(Stage.RSET, b"RSET\r\n")
@@ -177,10 +180,10 @@ class _Submitter:
         trouble = self._trouble(Stage.MAIL, mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
-        if self._pipelining or accepted:
+        if not self._chunking and (self._pipelining or accepted):
             data = self._ask(Stage.DATA, b"DATA\r\n")
-        if trouble is None and accepted and data is not None:
-            trouble = self._trouble(Stage.DATA, data)
+        if trouble is None and accepted:
+            trouble = self._trouble(Stage.DATA, data) if data is not None else None
             if trouble is None:
                 message.envelope = accepted
                 return True
@@ -249,15 +252,17 @@ class _Submitter:
         """Send the message up to and with the final dot, and take the answer to it."""
         self._stage = Stage.BODY
         self._wire.end_if_asked()
-        last = self._send_all_but_the_last(message.transaction)
+        last = self._send_all_but_the_last(message)
+        if last is None:
+            return
         ahead = self._look_ahead() if self._pipelining and not message.waiting else b""
         if self._wire.has_spoken():
             raise ConnectionLostError("the server spoke, or hung up, before the message was over")
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".
         self._stage = Stage.FINAL_DOT
         try:
-            shown = _told(len(last)) + END + ahead if self._wire.observed else None
-            self._wire.send(last + END + ahead, self._timeout_s, shown=shown, patient=True)
+            shown = _told(last) + ahead if self._wire.observed else None
+            self._wire.send(b"".join((*last, ahead)), self._timeout_s, shown=shown, patient=True)
             self._wire.allow(math.inf)
             self._use_the_time()
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
@@ -291,17 +296,20 @@ class _Submitter:
             self._broken = True
             return replace(trouble, scope=Scope.MESSAGE)
 
-    def _send_all_but_the_last(self, transaction: Transaction) -> bytes:
-        """Send the stuffed message in large writes; return what is left for the last one."""
-        waiting: list[bytes] = []
-        size = 0
-        for piece in stuffed(_readable(transaction)):
-            if size + len(piece) > _WRITE_BYTES and waiting:
-                self._wire.send(b"".join(waiting), self._timeout_s, shown=_told(size))
-                waiting, size = [], 0
-            waiting.append(piece)
-            size += len(piece)
-        return b"".join(waiting)
+    def _send_all_but_the_last(self, message: Message) -> Block | None:
+        """Send the message in large writes; return the last one, None when the server refused a chunk."""
+        source = _readable(message.transaction)
+        last: Block | None = None
+        for block in in_chunks(source) if self._chunking else behind_data(source):
+            if last is not None:
+                self._wire.send(b"".join(last), self._timeout_s, shown=_told(last))
+                trouble = self._trouble(Stage.BODY, self._wire.read_reply(self._timeout_s)) if self._chunking else None
+                if trouble is not None:
+                    message.refuse(trouble)
+                    self._reset_due = True
+                    return None
+            last = block
+        return last
 
     def _use_the_time(self) -> None:
         try:
@@ -386,9 +394,9 @@ def _is_done(reply: Reply) -> bool:
     return 200 <= reply.code < 300 and reply.code not in {220, 221}
 
 
-def _told(size_bytes: int) -> bytes:
-    """Return what a transcript shows for this much of a message."""
-    return b"[%d bytes of message]\r\n" % size_bytes
+def _told(block: Block) -> bytes:
+    """Return what a transcript shows for this part of a message."""
+    return b"%b[%d bytes of message]\r\n%b" % (block.head, len(block.data), block.tail)
 
 
 def _readable(transaction: Transaction) -> Iterator[bytes]:

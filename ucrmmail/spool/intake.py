@@ -1,6 +1,6 @@
 """The drop directory: programs put NAME.eml into drop/, and a flush takes what is complete.
 
-    drop/NAME.eml -> tmp/ID.eml -> accepted as ID -> tmp/ID.eml removed
+    drop/NAME.eml -> tmp/ID.eml -> accepted as ID -> tmp/ID.eml removed      a message, or what ``handover`` has made
                   -> rejected/NAME.eml, the reason beside it
 
 Others may write to drop/, so nothing in it is trusted: names are only names in one directory, no link is followed, no
@@ -24,6 +24,7 @@ from ucrmmail.spool.accept import forget
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
 from ucrmmail.spool.moves import Moves, find
+from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, DamagedError, is_queue_file, read_checked
 from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
 from ucrmmail.spool.recovery import TAKEN_SUFFIX
 
@@ -53,7 +54,7 @@ class Intake:
 def take_drops(
     directory: str,
     *,
-    prepare: Callable[[bytes], Prepared],
+    prepare: Callable[..., Prepared],
     now: float,
     max_size_bytes: int,
     min_free_bytes: int,
@@ -61,8 +62,9 @@ def take_drops(
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
-    The caller holds the flush lock. ``prepare`` raises DataError or NoUserError for what cannot be sent. Raises OSError
-    when the directories themselves cannot be read.
+    The caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
+    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. Raises OSError when the
+    directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
         taker = _Taker(directory, prepare, max_size_bytes, batch)
@@ -83,7 +85,7 @@ def take_drops(
 class _Taker:
     """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
 
-    def __init__(self, directory: str, prepare: Callable[[bytes], Prepared], max_size_bytes: int, batch: Batch) -> None:
+    def __init__(self, directory: str, prepare: Callable[..., Prepared], max_size_bytes: int, batch: Batch) -> None:
         self._directory = directory
         self._prepare = prepare
         self._max_size_bytes = max_size_bytes
@@ -155,11 +157,11 @@ class _Taker:
         path = f"{self._directory}/{TMP}/{taken}"
         name = name or taken
         try:
-            prepared = self._prepare(self._content(path))
+            prepared = self._prepared(path)
         except (DataError, NoUserError) as error:
             self._reject(path, name, error.what)
             return
-        except DistrustError as error:
+        except (DistrustError, DamagedError) as error:
             self._reject(path, name, str(error))
             return
         except OSError as error:
@@ -182,10 +184,15 @@ class _Taker:
         if len(self._open) >= _BATCH:
             self.commit()
 
-    def _content(self, path: str) -> bytes:
+    def _prepared(self, path: str) -> Prepared:
+        """Return the message of a file; one that was handed over has its envelope, and is believed no more."""
         fd = open_untrusted(path)
         try:
-            return read_all(fd, self._max_size_bytes)
+            if not is_queue_file(os.pread(fd, 64, 0)):
+                return self._prepare(read_all(fd, self._max_size_bytes))
+            raw = read_all(fd, self._max_size_bytes + LARGEST_ENVELOPE_BYTES)
+            file, _ = read_checked(fd, len(raw))
+            return self._prepare(raw[file.offset :], file.reverse_path, file.recipients)
         finally:
             os.close(fd)
 

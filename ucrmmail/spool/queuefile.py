@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 18
 # Room for the envelope of a message to 100,000 recipients; what is longer is damage.
-_LARGEST_ENVELOPE_BYTES = 1 << 25
+LARGEST_ENVELOPE_BYTES = 1 << 25
 _LARGEST_FILE_BYTES = 1 << 31
 _MAGIC = b"ucrmmail-queue 1 "
 _LONGEST_FIRST_LINE = 48
@@ -69,10 +69,12 @@ def encode_head(reverse_path: str, recipients: Sequence[str], message: bytes, *,
     if eight_bit or utf8:
         lines.append("flags" + " 8bit" * eight_bit + " utf8" * utf8)
     if not recipients:
-        raise NoUserError("the message has no recipient")
+        raise NoUserError("the message has no recipient", remedy="name one")
     for address in (*recipients, reverse_path or "-"):
         if not address or not address.isprintable():
-            raise NoUserError(f"{address!r} is not an address", why="it is empty or holds control characters")
+            raise NoUserError(
+                f"{address!r} is not an address", why="it is empty or holds control characters", remedy="correct it"
+            )
     envelope = ("\n".join(lines) + "\n\n").encode()
     crc = zlib.crc32(message, zlib.crc32(envelope))
     return _first_line(crc, len(envelope) + len(message)) + envelope
@@ -80,6 +82,11 @@ def encode_head(reverse_path: str, recipients: Sequence[str], message: bytes, *,
 
 def _first_line(crc: int, length: int) -> bytes:
     return b"%b%08x %d\n" % (_MAGIC, crc, length)
+
+
+def is_queue_file(beginning: bytes) -> bool:
+    """Return whether this begins as a queue file does, which no message can: its first line is no header field."""
+    return beginning.startswith(_MAGIC)
 
 
 def read_checked(fd: int, size_bytes: int) -> tuple[QueueFile, bytes]:
@@ -133,7 +140,7 @@ def pieces(fd: int, offset: int) -> Iterator[bytes]:
 def _whole_envelope(fd: int, content: bytes, start: int) -> bytes:
     """Return the beginning of the file, with all of its envelope; only with a thousand recipients there is more."""
     if content.find(b"\n\n", start) < 0 and len(content) == CHUNK_BYTES:
-        return os.pread(fd, _LARGEST_ENVELOPE_BYTES, 0)
+        return os.pread(fd, LARGEST_ENVELOPE_BYTES, 0)
     return content
 
 

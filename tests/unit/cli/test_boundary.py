@@ -6,13 +6,19 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from ucrmmail import __version__
+from ucrmmail.cli import main
 from ucrmmail.cli.boundary import run_command
-from ucrmmail.cli.version import LIBRARIES
+from ucrmmail.cli.grouped import in_groups
+from ucrmmail.cli.main import command_tree
+from ucrmmail.cli.version import LIBRARIES, OPTIONAL_LIBRARIES
 
+COMMANDS = list(main._ADD)
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
@@ -26,6 +32,22 @@ PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
         ("--json status", "put it behind the command"),
         ("--config x.toml", "Missing command."),
         ("flush --message-limit many", "see `ucrmmail flush --help`"),
+        ("flush --message-limit many", "--message-limit: "),
+        ("test-send", "ADDRESS... is missing"),
+        ("config set", "KEY is missing"),
+        ("config presets gmial", "did you mean gmail?"),
+        ("queue list --state waitng", "did you mean waiting?"),
+        ("doctor --only spol", "did you mean spool?"),
+        ("check-dns --only dmark isp.example", "did you mean dmarc?"),
+        ("check-dns --panel cloudflar isp.example", "did you mean cloudflare?"),
+        ("check-dns --explain spf-to-many-lookups", "did you mean spf-too-many-lookups?"),
+        ("check-dns --ignore dmarc-mising isp.example", "did you mean dmarc-missing?"),
+        ("setup a@isp.example --store keyrng", "did you mean keyring?"),
+        ("setup a@isp.example --encryption startls", "did you mean starttls?"),
+        ("setup a@isp.example --transport gmial", "did you mean gmail?"),
+        ("config set smtp.password --store fille", "did you mean file?"),
+        ("login --flow device", "did you mean device-code?"),
+        ("enqueue --priority urgnt x.eml", "did you mean urgent?"),
     ],
 )
 def test_a_wrong_command_line_is_told_with_what_was_meant(
@@ -40,7 +62,27 @@ def test_a_wrong_command_line_is_told_with_what_was_meant(
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command([]) == 2
-    assert "Commands:" in capsys.readouterr().out
+    assert "Set up:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", ["--help", "--help flush", "-h queue"])
+def test_the_help_of_the_program_shows_every_command(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    assert run_command(line.split()) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n  {name} " in printed for name in COMMANDS)
+
+
+def test_every_command_is_in_a_group_of_the_help_once() -> None:
+    assert sorted(name for names in main._Day.groups.values() for name in names) == sorted(COMMANDS)
+
+
+def test_options_without_a_group_come_last() -> None:
+    program: Any = get_command(command_tree(["check-dns"]))
+    command = program.commands["check-dns"]
+    groups = in_groups(param for param in command.params if param.param_type_name == "option")
+    assert list(groups)[-1] == ""
+    assert [option.name for option in groups[""]] == ["as_json"]
+    assert sum(map(len, groups.values())) == sum(param.param_type_name == "option" for param in command.params)
 
 
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,5 +101,8 @@ def test_the_version_for_a_report_names_libraries_and_paths(capsys: pytest.Captu
 
 
 def test_the_libraries_are_those_that_are_asked_for() -> None:
-    asked_for = tomllib.loads(PYPROJECT.read_text())["project"]["dependencies"]
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    asked_for = project["dependencies"]
+    optional = [each for extra in project["optional-dependencies"].values() for each in extra]
+    assert list(OPTIONAL_LIBRARIES) == [re.split(r"[<>=]", each)[0] for each in optional]
     assert list(LIBRARIES) == [re.split(r"[<>=]", each)[0] for each in asked_for]

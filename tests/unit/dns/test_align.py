@@ -110,3 +110,11 @@ def test_without_a_policy_nobody_asks() -> None:
 
 def test_every_code_is_explained() -> None:
     assert_explained(CODES)
+
+
+def test_what_is_not_known_is_named() -> None:
+    def what(spf: bool | None, dkim: bool | None) -> str:
+        return next(told.what for told in report(spf=spf, dkim=dkim).findings if told.code == "align-unknown")
+
+    assert "does not stand" in what(False, None)
+    assert "no sending address" in what(None, False)

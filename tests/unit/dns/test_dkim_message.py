@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.zones import Zone
+from tests.unit.dns.test_dkim_key import RFC_6376
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dkim_message import CODES, MOST_SIGNATURES, SignatureVerdict, verify_message
 from ucrmmail.dns.finding import Severity
@@ -63,6 +64,32 @@ Message-ID: <20030712040037.46341.5F8J@football.example.com>
 Hi.
 
 We lost the game.  Are you hungry yet?
+
+Joe.
+"""
+
+# RFC 6376 appendix A.2, with the key of appendix C.
+RFC_6376_MESSAGE = b"""\
+DKIM-Signature: v=1; a=rsa-sha256; s=brisbane; d=example.com;
+      c=simple/simple; q=dns/txt; i=joe@football.example.com;
+      h=Received : From : To : Subject : Date : Message-ID;
+      bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+      b=AuUoFEfDxTDkHlLXSZEpZj79LICEps6eda7W3deTVFOk4yAUoqOB
+      4nujc7YopdG5dWLSdNg6xNAZpOPr+kHxt1IrE+NahM6L/LbvaHut
+      KVdkLLkpVaVVQPzeRDI009SO2Il5Lu7rDNH6mZckBdrIx0orEtZV
+      4bmp/YzhwvcubU4=;
+Received: from client1.football.example.com  [192.0.2.1]
+      by submitserver.example.com with SUBMISSION;
+      Fri, 11 Jul 2003 21:01:54 -0700 (PDT)
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game. Are you hungry yet?
 
 Joe.
 """
@@ -325,3 +352,12 @@ def test_a_field_cut_anywhere_is_never_valid() -> None:
     end = raw.index(b"\r\n")
     for at in range(len("DKIM-Signature:"), end - 1, 7):
         assert verify(raw[:at] + raw[end:])[0].state == "invalid"
+
+
+def test_the_example_of_rfc_6376_is_verified_with_the_key_of_its_appendix() -> None:
+    records: dict[tuple[str, str], object] = {("brisbane._domainkey.example.com", "TXT"): RFC_6376}
+    raw = RFC_6376_MESSAGE.replace(b"\n", b"\r\n")
+    (verdict,) = asyncio.run(verify_message(raw, Zone(records), 1.7e9))
+    assert verdict.state == "valid"
+    (changed,) = asyncio.run(verify_message(raw.replace(b"hungry", b"angry!"), Zone(records), 1.7e9))
+    assert changed.state == "invalid"

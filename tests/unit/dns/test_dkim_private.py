@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucrmmail.dns.dkim_private import CODES, judge_private_key, match_private_key
+from ucrmmail.dns.dkim_private import CODES, judge_private_key, match_private_key, propose_key
 from ucrmmail.dns.finding import Severity
 from ucrmmail.errors import DataError
 
@@ -52,6 +52,13 @@ def test_the_private_key_of_the_published_one_matches(form: PrivateFormat) -> No
 def test_an_ed25519_key_matches_its_record() -> None:
     assert match_private_key(pem(ED), ed_record())
     assert not match_private_key(pem(ED), ed_record(ed25519.Ed25519PrivateKey.generate()))
+
+
+def test_the_record_that_is_proposed_belongs_to_the_key() -> None:
+    for key, record in ((RSA, rsa_record()), (ED, ed_record())):
+        proposal = propose_key(pem(key), NAME)
+        assert (proposal.name, proposal.rdtype, proposal.value) == (NAME, "TXT", record)
+        assert match_private_key(pem(key), proposal.value)
 
 
 def test_a_key_of_another_pair_does_not_match() -> None:

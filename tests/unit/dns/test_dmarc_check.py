@@ -141,6 +141,7 @@ def test_reports_to_another_organization_need_its_permission() -> None:
     assert codes(check({AT: EXTERNAL, permission: ["x", "v=DMARC1"]})) == ["dmarc-record"]
     unknown = check({AT: EXTERNAL, permission: Status.SERVFAIL})
     assert [finding.severity for finding in unknown.findings] == [Severity.PASS, Severity.ERROR]
+    assert codes(unknown) == ["dmarc-record", "dmarc-report-unknown"]
 
 
 def test_reports_within_the_organization_need_none() -> None:
@@ -178,3 +179,29 @@ def test_a_hostile_record_is_bounded() -> None:
     report = asyncio.run(check_dmarc(DOMAIN, zone))
     assert len(zone.asked) < 600
     assert len(report.findings) < 300
+
+
+def test_the_next_step_loses_no_stricter_policy_and_keeps_no_address_that_nobody_can_use() -> None:
+    (proposal,) = check({AT: "v=DMARC1; p=none; sp=reject; rua=mailto:a@isp.example,mailto:\x07x@y.example"}).proposals
+    assert proposal.value == "v=DMARC1; p=quarantine; t=y; sp=reject; rua=mailto:a@isp.example"
+    (proposal,) = check({AT: "v=DMARC1; p=none; rua=mailto:\x1b[2J@y.example"}).proposals
+    assert proposal.value == "v=DMARC1; p=quarantine; t=y; rua=mailto:dmarc@isp.example"
+
+
+# --- RFC 9989 appendix B.1: SPF (B.1.1) and DKIM (B.1.2) under relaxed and strict alignment -----------------------------
+
+
+@pytest.mark.parametrize("by", ["spf", "dkim"])
+@pytest.mark.parametrize(
+    ("passed", "author", "relaxed", "strict"),
+    [
+        ("example.com", "example.com", "pass", "pass"),
+        ("child.example.com", "example.com", "pass", "fail"),
+        ("example.net", "child.example.com", "fail", "fail"),
+    ],
+)
+def test_alignment_is_that_of_the_examples(by: str, passed: str, author: str, relaxed: str, strict: str) -> None:
+    for mode, wanted in (("r", relaxed), ("s", strict)):
+        zone = Zone({("_dmarc.example.com", "TXT"): f"v=DMARC1; p=reject; aspf={mode}; adkim={mode}"})
+        spf, dkim = ([passed], []) if by == "spf" else ([], [passed])
+        assert asyncio.run(evaluate(f"sender@{author}", spf, dkim, zone)).result == wanted

@@ -13,6 +13,7 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import pytest
 
@@ -35,6 +36,8 @@ ns       IN A 127.0.0.1
 @        IN TXT "v=spf1 mx " "-all"
 @        IN TXT "other"
 @        IN CAA 0 issue "ca.example.net"
+_25._tcp.mail2 IN TLSA 3 1 1 2222
+_25._tcp.mail2 IN TLSA 3 1 2 {"cd" * 64}
 _submissions._tcp IN SRV 0 1 465 mail.example.
 mail     IN A 192.0.2.1
 mail     IN AAAA 2001:db8::1
@@ -82,6 +85,12 @@ def test_strings_of_a_text_record_stay_apart_and_join_without_a_blank(server: Na
     assert answer.name == "example"
     assert set(answer.texts) == {Text((b"v=spf1 mx ", b"-all")), Text((b"other",))}
     assert answer.ttl_s == 300
+
+
+def test_a_tlsa_record_of_the_wrong_length_is_handed_on_beside_the_others(server: Nameserver) -> None:
+    found = asked(server, "_25._tcp.mail2.example", "TLSA")
+    assert found.status is Status.FOUND
+    assert set(found.associations) == {Tlsa(3, 1, 1, b"\x22\x22"), Tlsa(3, 1, 2, b"\xcd" * 64)}
 
 
 def test_bytes_of_any_kind_come_through(server: Nameserver) -> None:
@@ -429,6 +438,21 @@ def test_answers_with_bytes_gone_wrong_never_raise() -> None:
             return {answer.status for answer in answers}
 
     assert {Status.FOUND, Status.MALFORMED} <= asyncio.run(ask())
+
+
+def test_a_tlsa_record_that_ends_before_its_numbers_has_none_that_can_be_used() -> None:
+    unknown = saying("example. 300 IN TYPE65281 \\# 2 0301")
+
+    def cut_off(query: dns.message.Message, tcp: bool) -> bytes:
+        reply = unknown(query, tcp)
+        assert isinstance(reply, bytes)
+        return reply.replace((65281).to_bytes(2, "big"), dns.rdatatype.TLSA.to_bytes(2, "big"))
+
+    async def ask() -> Answer:
+        async with Responder(cut_off) as server:
+            return await DnsResolver([server], clock=Clock()).query("example", "TLSA")
+
+    assert asyncio.run(ask()).associations == (Tlsa(3, 1, 255, b""),)
 
 
 def test_responder_serves_a_dictionary() -> None:

@@ -544,3 +544,16 @@ def test_every_code_is_explained_with_its_section() -> None:
         assert code.startswith("spf-")
         assert "RFC 7208 section" in text
         assert text.count(". ") >= 2, code
+
+
+def test_the_advice_on_a_missing_exchange_fits_how_mx_was_written() -> None:
+    none: Records = {("d.example", "MX"): Status.NO_DATA}
+    assert "publish one" in found(report("v=spf1 mx -all", none), "spf-void-lookup").remedy
+    other: Records = {("host.example", "A"): "192.0.2.9"}
+    assert "write a:" in found(report("v=spf1 mx:host.example -all", other), "spf-void-lookup").remedy
+
+
+def test_a_term_that_leads_back_is_not_proposed_again() -> None:
+    (proposal,) = report("v=spf1 include:d.example ip4:203.0.113.9 -all", ips=("203.0.113.9",)).proposals
+    assert proposal.value == "v=spf1 ip4:203.0.113.9 -all"
+    assert "leads back" in proposal.why

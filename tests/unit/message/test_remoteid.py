@@ -12,6 +12,7 @@ from ucrmmail.message.remoteid import remote_queue_id
     [
         ("250 2.0.0 Ok: queued as 4XyZ12abcDz1", "4XyZ12abcDz1"),
         ("250 2.0.0 queued as 00001", "00001"),
+        ("250 2.0.0 Ok: 5217 bytes queued as 4XyZ12abcDz1", "4XyZ12abcDz1"),
         (
             "250 2.0.0 OK  1732363159 5b1f17b1804b1-43498d9f0a2sm13894155e9.0 - gsmtp",
             "5b1f17b1804b1-43498d9f0a2sm13894155e9.0",
