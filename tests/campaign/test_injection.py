@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.campaign.strict import StrictError, read
 from tests.campaign.wire_target import BETWEEN, BITS, SEEDS, Wire, mutated
-from tests.campaign.world import LONG, dice
+from tests.campaign.world import LONG, World, dice
 from tests.support.program import Program
+from tests.support.sink import Sink
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.delivery.log import log_line
 from ucrmmail.errors import UcrmmailError
@@ -140,6 +141,16 @@ def test_an_address_is_taken_as_it_is_or_refused() -> None:
         assert mailbox == text or not text.isascii(), text
         assert not orders(mailbox)
     assert taken > 100
+
+
+def test_a_flush_starts_no_program_that_an_address_could_reach(tmp_path: Path, sink: Sink) -> None:
+    world = World(tmp_path / "home", sink)
+    trace = tmp_path / "trace"
+    world.program.run("enqueue", "--to", "-oQ/tmp@example.com", "-", stdin=b"Subject: x\n\nhi\n")
+    world.traced(["-o", str(trace), "-e", "trace=execve"], "flush")
+    assert [message.recipients for message in sink.messages] == [["-oQ/tmp@example.com"]]
+    started = [line for line in trace.read_text().splitlines() if "execve(" in line and "ENOENT" not in line]
+    assert len(started) == 1, started
 
 
 def test_hostile_names_values_and_replies_reach_no_terminal_and_no_log(tmp_path: Path) -> None:
