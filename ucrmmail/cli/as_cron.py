@@ -59,8 +59,8 @@ class Look:
 
 def look_here(config: Config, environ: Mapping[str, str]) -> Look:
     """Look in this environment."""
-    from ucrmmail.cli.credentials import store_of
     from ucrmmail.cli.oauth import keeper_of, uses_oauth
+    from ucrmmail.cli.store import store_of
     from ucrmmail.credentials.find import find_secret
 
     store = store_of(config)

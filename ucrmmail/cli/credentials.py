@@ -10,6 +10,7 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.store import IMAP, store_of
 from ucrmmail.errors import ConfigError, UcrmmailError, UsageError
 from ucrmmail.output import human
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ucrmmail.config.location import Location
     from ucrmmail.credentials.find import Store
 
-_IMAP = "imap.password"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,33 +33,6 @@ Examples:
 \b
 To set it: ucrmmail config set smtp.password""",
 )
-
-
-def store_of(config: Config, source: str = "", key: str = "smtp.password") -> Store:
-    """Return where a secret of this account is kept; ``source`` goes before the one that is configured.
-
-    ``key`` imap.password is the mailbox's: it is kept in the same place under a name of its own, but a command prints
-    the account's alone, so that the file is its place then.
-    """
-    from ucrmmail.credentials.find import Store
-
-    path = os.path.realpath(config.path)
-    configured = config.text("credentials.source")
-    if key == _IMAP:
-        names = [f"imap:{name}" for name in (config.text("imap.username"), path) if name]
-        configured = "file" if configured == "command" else configured
-    else:
-        # The password is kept under the bare user name, where other programs look for it too.
-        suffix = "" if key == "smtp.password" else f" {key}"
-        names = [name + suffix for name in (config.text("smtp.username"), path) if name]
-    return Store(
-        names=tuple(names),
-        source=source or configured,
-        recorded=bool(source) or config.is_set("credentials.source"),
-        command=config.words("credentials.command"),
-        file=config.text("credentials.file") or f"{os.path.dirname(path)}/secrets.toml",
-        key=key,
-    )
 
 
 @app.command(
@@ -154,7 +127,7 @@ def delete(
     if store not in (None, "keyring", "file"):
         raise not_allowed(f"--store: {store!r} is not known", store, ("keyring", "file"))
     config = invocation(context).config()
-    chosen = store_of(config, store or "", _IMAP if imap else "smtp.password")
+    chosen = store_of(config, store or "", IMAP if imap else "smtp.password")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is no terminal to ask on", remedy="say --yes")
@@ -191,12 +164,12 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
     called = invocation(context)
     config = called.config()
     before = config.text("credentials.source") if config.is_set("credentials.source") else ""
-    if key == _IMAP:
+    if key == IMAP:
         _refuse_other_store(config, store, before)
-    source = "" if before and key == _IMAP else store or before or usable_source(config, f"config set {key}")
+    source = "" if before and key == IMAP else store or before or usable_source(config, f"config set {key}")
     chosen = store_of(config, source, key)
     keep_secret(chosen, secret, os.environ)
-    if key == _IMAP and before:
+    if key == IMAP and before:
         human.say(f"{key}: {_place(chosen)} now has the secret of the mailbox")
         return
     set_value(called.location(), "credentials.source", chosen.source)
@@ -204,7 +177,7 @@ def save_secret(context: typer.Context, key: str, secret: str, store: str | None
         human.say(f"{key}: is asked from {chosen.command[0]} each time; nothing was stored")
     else:
         human.say(f"{key}: {_place(chosen)} now has the secret of {chosen.account}")
-    if key == _IMAP:
+    if key == IMAP:
         return
     # Without a sign-in yet, cron finds no token either: that is no news.
     to_sign_in = key != "smtp.password"
@@ -219,7 +192,7 @@ def _place(chosen: Store) -> str:
 
 def _refuse_other_store(config: Config, store: str | None, before: str) -> None:
     """Raise UsageError for a store that the mailbox's secret is never looked for in."""
-    kept = store_of(config, key=_IMAP).source
+    kept = store_of(config, key=IMAP).source
     if store == "command" or (before and store not in (None, kept)):
         raise UsageError(
             f"--store: imap.password is kept where smtp.password is, or in the file: here that is {kept}",

@@ -118,8 +118,8 @@ class _SignIn:
 
     def record(self, token: Token) -> None:
         """Keep the token, and write down what the next runs need to know."""
-        from ucrmmail.cli.credentials import store_of
         from ucrmmail.cli.oauth import WITH_TOKEN
+        from ucrmmail.cli.store import store_of
         from ucrmmail.config.edit import set_value
         from ucrmmail.credentials.environment import override
         from ucrmmail.credentials.find import keep_secret
@@ -147,7 +147,8 @@ class _SignIn:
 
     def report(self, token: Token, *, as_json: bool) -> None:
         """Say what was stored where, and how long it holds."""
-        from ucrmmail.cli.credentials import remark, store_of
+        from ucrmmail.cli.credentials import remark
+        from ucrmmail.cli.store import store_of
         from ucrmmail.clock import rfc3339
         from ucrmmail.output import machine
 

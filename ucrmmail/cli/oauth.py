@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.cli.credentials import store_of
+from ucrmmail.cli.store import store_of
 
 if TYPE_CHECKING:
     from ucrmmail.config.load import Config

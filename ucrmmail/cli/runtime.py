@@ -157,7 +157,7 @@ def login_of(config: Config) -> Login:
 
 def find_secret_of(config: Config) -> Secret:
     """Return the account's secret and its source. Raises ConfigError, TemporaryError, PermissionDeniedError."""
-    from ucrmmail.cli.credentials import store_of
+    from ucrmmail.cli.store import store_of
     from ucrmmail.credentials.find import find_secret
 
     return find_secret(store_of(config), os.environ)

@@ -150,7 +150,7 @@ class Logins:
         return store
 
     def _named(self, name: str, source: str) -> Store:
-        from ucrmmail.cli.credentials import store_of
+        from ucrmmail.cli.store import store_of
 
         return replace(store_of(self.config, source), names=(name, os.path.realpath(self.config.path)))
 

@@ -79,8 +79,8 @@ def open_watch(config: Config, place: str, wait: str, recipient: str) -> Watch:
 
 
 def _opened(config: Config, server: Mailserver) -> Mailbox:
-    from ucrmmail.cli.credentials import store_of
     from ucrmmail.cli.oauth import keeper_of, uses_oauth
+    from ucrmmail.cli.store import store_of
     from ucrmmail.clock import Clock
     from ucrmmail.credentials.find import find_secret
     from ucrmmail.mailbox.imap import open_mailbox
