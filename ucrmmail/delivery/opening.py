@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.settlement import all_reported, unreported
 from ucrmmail.spool.intake import take_drops
+from ucrmmail.spool.quiet import QUIET_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A file that was dropped a moment ago is waited for; one that others still write to is left to the next run.
 _LONGEST_QUIET_S = 1.0
+_MOST_LOOKS = 4
 
 
 def open_queue(
@@ -52,12 +54,14 @@ def open_queue(
             min_free_bytes=min_free_bytes,
         )
 
-    taken = take()
-    _tell(taken, needs_person)
-    wait_s = taken.quiet_at - clock.now()
-    if taken.quiet_at and wait_s <= _LONGEST_QUIET_S:
-        sleep(wait_s)
-        _tell(take(), needs_person)
+    until = clock.now() + _LONGEST_QUIET_S
+    for _ in range(_MOST_LOOKS):
+        taken = take()
+        _tell(taken, needs_person)
+        if not taken.quiet_at or taken.quiet_at > until:
+            break
+        # Those that came one after the other become quiet one after the other: this is time for all of them.
+        sleep(max(taken.quiet_at - clock.now(), QUIET_S))
     spool.promote_due(clock.now(), retry.max_delay_s)
 
 

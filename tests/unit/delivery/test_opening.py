@@ -1,0 +1,43 @@
+"""What is dropped is taken by the run that finds it, also when it came file by file."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ucrmmail.clock import Clock
+from ucrmmail.delivery.notices import Reporter
+from ucrmmail.delivery.opening import open_queue
+from ucrmmail.delivery.schedule import Retry
+from ucrmmail.message.prepare import Addresses, Prepared, prepare
+from ucrmmail.spool.layout import make_spool
+from ucrmmail.spool.queue import Spool
+
+
+def ready(raw: bytes) -> Prepared:
+    return prepare(
+        raw, reverse_path=None, recipients=(), extract_recipients=True, addresses=Addresses(sender="", organization="", support="", notification=""),
+        priority=None, now=time.time(), hostname="app1.isp.example", unique="1", max_size=1 << 20,
+    )  # fmt: skip
+
+
+def test_files_that_came_one_after_the_other_are_taken_by_one_run(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    make_spool(directory)
+    for number in range(10):
+        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
+        time.sleep(0.03)
+    spool = Spool(directory)
+    open_queue(
+        spool,
+        reporter=Reporter(accept=lambda *_: "", notification="", hostname="app1.isp.example"),
+        prepare=ready,
+        max_size_bytes=1 << 20,
+        min_free_bytes=0,
+        retry=Retry(),
+        clock=Clock(),
+        sleep=time.sleep,
+        needs_person=[],
+    )
+    assert list((tmp_path / "spool" / "drop").iterdir()) == []
+    assert spool.count_waiting() == 10
