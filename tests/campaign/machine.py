@@ -112,7 +112,7 @@ class Machine:
             return flush(
                 spool=spool,
                 ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
-                account=Account(connect, lambda: "", "settings", f"{self.directory}/account.json"),
+                account=Account(connect, str, str, "settings", f"{self.directory}/account.json"),
                 reporter=reporter,
                 log=log,
                 retry=self.retry,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -115,3 +119,135 @@ def test_a_message_that_the_server_always_answers_with_421_does_not_stop_the_oth
         time.sleep(1.1)
         program.run("flush")
     assert program.queue() == []
+
+
+# --- processes: several connections without a limit --------------------------------------------------------------------
+
+
+def workers_of(process: subprocess.Popen[bytes]) -> list[int]:
+    """The children of a running flush."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return [int(pid) for pid in children.read_text().split()]
+
+
+def start_and_wait_for_workers(program: Program, count: int) -> tuple[subprocess.Popen[bytes], list[int]]:
+    flush = program.start("flush", "--json")
+    deadline = time.monotonic() + 20
+    while len(pids := workers_of(flush)) < count:
+        assert time.monotonic() < deadline, "no workers"
+        time.sleep(0.01)
+    return flush, pids
+
+
+def test_each_connection_is_a_process_and_their_journals_are_gone_at_the_end(program: Program, tmp_path: Path) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.05)] * 100}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        enqueue(program, tmp_path, 40)
+        flush, pids = start_and_wait_for_workers(program, 3)
+        output, errors = flush.communicate(timeout=60)
+        server.wait_until_idle()
+    assert (len(pids), flush.returncode, errors) == (3, 0, b"")
+    report = json.loads(output)
+    assert (report["relayed"], report["held_back"], report["reason"]) == (40, 0, "")
+    assert sorted(message["result"] for message in report["messages"]) == ["relayed"] * 40
+    assert subjects(server) == list(range(40))
+    assert sorted(path.name for path in program.spool.glob("journal*")) == ["journal"]
+    log = (program.spool / "delivery.log").read_text().splitlines()
+    assert len(log) == 40, "each worker appends whole lines to the same log"
+
+
+def test_a_worker_that_is_killed_is_told_and_what_it_had_is_sent_once_by_the_next_run(
+    program: Program, tmp_path: Path
+) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.1)] * 100}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        enqueue(program, tmp_path, 40)
+        flush, pids = start_and_wait_for_workers(program, 3)
+        time.sleep(0.3)
+        os.kill(pids[1], signal.SIGKILL)
+        output, _ = flush.communicate(timeout=60)
+        report = json.loads(output)
+        assert any("ended from outside (signal 9)" in line for line in report["needs_person"])
+        assert report["relayed"] >= 20, "the other connections went on"
+        program.run("flush")
+        server.wait_until_idle()
+        numbers = subjects(server)
+    assert sorted(set(numbers)) == list(range(40)), "lost"
+    assert len(numbers) - 40 <= 1, "only what was between the final dot and its record"
+    assert program.queue() == []
+    assert sorted(path.name for path in program.spool.glob("journal*")) == ["journal"]
+
+
+def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(program: Program, tmp_path: Path) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.05)] * 200}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        enqueue(program, tmp_path, 100)
+        flush, _ = start_and_wait_for_workers(program, 3)
+        time.sleep(0.2)
+        flush.kill()
+        # The end of their output is the end of the last of them.
+        flush.communicate(timeout=60)
+        assert len(server.accepted) < 100, "they did not go through the queue without it"
+        program.run("flush")
+        server.wait_until_idle()
+        assert subjects(server) == list(range(100))
+    assert program.queue() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: Path, number: signal.Signals) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.05)] * 200}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        enqueue(program, tmp_path, 100)
+        flush, _ = start_and_wait_for_workers(program, 3)
+        time.sleep(0.2)
+        flush.send_signal(number)
+        output, errors = flush.communicate(timeout=30)
+        report = json.loads(output)
+        assert (report["reason"], errors) == ("stopped", b"")
+        assert 0 < report["relayed"] < 100
+        assert report["held_back"] == 100 - report["relayed"]
+        program.run("flush")
+        server.wait_until_idle()
+        assert subjects(server) == list(range(100))
+
+
+def test_a_time_limit_ends_all_connections(program: Program, tmp_path: Path) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.1)] * 200}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        enqueue(program, tmp_path, 100)
+        report = program.run("flush", "--json", "--time-limit", "1s").json
+        server.wait_until_idle()
+    assert report["reason"] == "time limit"
+    assert 0 < report["relayed"] < 100
+    assert report["relayed"] + report["held_back"] == 100
+
+
+def test_urgent_mail_does_not_wait_behind_what_was_dealt_out_before(program: Program, tmp_path: Path) -> None:
+    with SmtpServer(faults={"final-dot": [Wait(0.2)] * 200}) as server:
+        program.configure(server.port, smtp="connections = 2")
+        enqueue(program, tmp_path, 60)
+        flush, _ = start_and_wait_for_workers(program, 2)
+        (tmp_path / "now.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\nSubject: 1000\n\nhi\n")
+        program.run("enqueue", "--priority", "urgent", str(tmp_path / "now.eml"))
+        flush.communicate(timeout=60)
+        server.wait_until_idle()
+        order = [int(message.content.split(b"Subject: ")[1].split()[0]) for message in server.accepted]
+    assert len(order) == 61
+    assert order.index(1000) < 40
+
+
+def test_a_stop_while_the_server_does_not_greet_ends_the_run_in_good_order(program: Program, tmp_path: Path) -> None:
+    with SmtpServer(faults={"greeting": [Wait(30.0)] * 3}) as server:
+        program.configure(server.port)
+        enqueue(program, tmp_path, 1)
+        flush = program.start("flush", "--json")
+        deadline = time.monotonic() + 20
+        while not server.connections and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        flush.send_signal(signal.SIGTERM)
+        output, errors = flush.communicate(timeout=20)
+    assert errors == b""
+    assert json.loads(output)["reason"] == "stopped"
+    assert [message["attempts"] for message in program.queue()] == [0]

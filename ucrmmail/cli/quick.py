@@ -92,7 +92,8 @@ def _nothing_due(spool: str, stamp: str, now: float) -> bool:
             return False
     if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
         return False
-    if os.path.exists(f"{spool}/journal") and os.stat(f"{spool}/journal").st_size > 0:
+    # What a worker that was killed has left counts too: see spool/records.
+    if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if name.startswith("journal")):
         return False
     minute = time.strftime("%Y%m%dT%H%M", time.gmtime(now))
     # A name far ahead means that the clock was set back: the real run decides. A day is longer than any delay.

@@ -258,6 +258,7 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
 
     return Account(
         connect=connect,
+        fetch_secret=login.secret,
         secret=login.mark,
         settings_mark=settings_mark_of(config),
         state_path=f"{config.text('spool.directory')}/account.json",

@@ -62,6 +62,8 @@ class QueueFeed:
         message_limit: int,
         on_settled: Callable[[MessageReport], None],
         needs_person: list[str],
+        due: Callable[[], Iterator[str]] | None = None,
+        on_synced: Callable[[], None] = lambda: None,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -72,7 +74,9 @@ class QueueFeed:
         self._may_start = may_start
         self._message_limit = message_limit
         self._on_settled = on_settled
+        self._on_synced = on_synced
         self._needs_person = needs_person
+        self._source = due or spool.due
         self._lock = threading.RLock()
         self._due: Iterator[str] = iter(())
         self._next: Claimed | None = None
@@ -83,6 +87,41 @@ class QueueFeed:
         self.exhausted = False
         self.progress = 0
         self.suspect = ""
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether messages need not ask one another when they may leave."""
+        return not (self._ledger.limited or self._message_limit)
+
+    def beside(
+        self,
+        spool: Spool,
+        *,
+        due: Callable[[], Iterator[str]],
+        on_settled: Callable[[MessageReport], None],
+        on_synced: Callable[[], None],
+        needs_person: list[str],
+    ) -> QueueFeed:
+        """Return the feed of another process over ``spool``, for an ``unlimited`` run.
+
+        ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
+        """
+        feed = QueueFeed(
+            spool=spool,
+            ledger=self._ledger,
+            reporter=self._reporter,
+            log=self._log,
+            retry=self._retry,
+            clock=self._clock,
+            may_start=self._may_start,
+            message_limit=0,
+            on_settled=on_settled,
+            needs_person=needs_person,
+            due=due,
+            on_synced=on_synced,
+        )
+        feed.suspect = self.suspect
+        return feed
 
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
@@ -207,7 +246,7 @@ class QueueFeed:
                 claimed = self._spool.claim(queue_id)
                 if claimed is not None:
                     return claimed
-            self._due = self._spool.due()
+            self._due = self._source()
         return None
 
     def _amount(self, claimed: Claimed | None) -> int:
@@ -221,4 +260,5 @@ class QueueFeed:
         if monotonic - self._synced_at >= SYNC_INTERVAL_S:
             self._spool.sync()
             self._log.write()
+            self._on_synced()
             self._synced_at = self._clock.monotonic()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.crew import Crew
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
@@ -55,11 +56,12 @@ class Account:
 
     ``connect()`` returns a session that is logged in, or raises SessionError with a trouble of the account.
     ``secret()`` returns what changes when a person has changed the secret: a password itself, "" when none is used; of
-    an access token, which changes every hour, when the person signed in. Both are called only when there is a message
-    to send.
+    an access token, which changes every hour, when the person signed in. ``fetch_secret()`` gets what ``connect()``
+    logs in with, and keeps it. All are called only when there is a message to send.
     """
 
     connect: Callable[[], Session]
+    fetch_secret: Callable[[], object]
     secret: Callable[[], str]
     settings_mark: str
     state_path: str
@@ -128,7 +130,22 @@ def flush(
             window=window,
             on_wait=lambda until: watcher.waiting(feed.limit_in_the_way(), until),
         )
-        report = _send(run, account, retry, clock, connections=options.connections, counts=counts)
+        driver: Run | Crew = run
+        if options.connections > 1 and feed.unlimited:
+            from ucrmmail.delivery.crew import Crew  # noqa: PLC0415 # what most runs do without
+
+            driver = Crew(
+                run,
+                feed,
+                spool,
+                fetch_secret=account.fetch_secret,
+                clock=clock,
+                stop=stop,
+                window=window,
+                on_settled=counts.add,
+                needs_person=needs_person,
+            )
+        report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
         feed.put_back()
     spool.finish()
     ledger.close(clock.now())
@@ -150,15 +167,17 @@ def flush(
     )
 
 
-def _send(run: Run, account: Account, retry: Retry, clock: Clock, *, connections: int, counts: _Counts) -> RunReport:
+def _send(
+    driver: Run | Crew, account: Account, retry: Retry, clock: Clock, *, connections: int, counts: _Counts
+) -> RunReport:
     """Send unless the account is deferred, and keep what this run learnt of the account for the next."""
     state = load_account(account.state_path, owner=os.geteuid())
     try:
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
             return RunReport(reason="account", next_at=opens_at, exit_code=_EX_TEMPFAIL)
-        run.drive(connections, suspect=state.suspect)
-        ending = run.ending
+        driver.drive(connections, suspect=state.suspect)
+        ending = driver.ending
         trouble = ending.trouble
         refused = trouble is not None and trouble.exit_code == _EX_NOPERM
         mark = secret_mark(account.settings_mark, account.secret()) if refused else ""

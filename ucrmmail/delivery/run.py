@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +103,7 @@ class Run:
                 thread.start()
 
         try:
-            self._drive_one(start_others)
+            self.drive_one(start_others)
         finally:
             for thread in others:
                 thread.join()
@@ -113,11 +114,26 @@ class Run:
 
     def _drive_extra(self) -> None:
         try:
-            self._drive_one(None)
+            self.drive_one(None)
         except BaseException as error:  # noqa: BLE001 # a thread's error is raised again in the main one
             self._failure = error
 
-    def _drive_one(self, connected: Callable[[], None] | None) -> None:
+    def beside(self, feed: QueueFeed) -> Run:
+        """Return the run of another process over its own feed."""
+        return Run(
+            feed,
+            connect=self._connect,
+            clock=self._clock,
+            stop=self._stop,
+            window=self._window,
+            on_wait=self._on_wait,
+        )
+
+    def drive_one(self, connected: Callable[[], None] | None) -> None:
+        """Send over one connection; ``connected`` is for the first one alone, and is called when its login worked.
+
+        Raises as ``drive``.
+        """
         session: Session | None = None
         lost = 0
         try:
@@ -154,7 +170,9 @@ class Run:
         except SessionError as error:
             if first:
                 self.ending.because_of(error.trouble)
-            return None
+        except StoppedError:
+            self.ending.reason = "stopped"
+        return None
 
     def _wait_until_open(self, session: Session | None) -> float:
         """Return how long was waited until a message may leave; -1.0 when none will in this run."""

@@ -36,6 +36,14 @@ class Stop:
         self.signal_number = signal_number
         os.write(self._write_fd, b"\0")
 
+    def renew(self) -> None:
+        """Let this process have a pipe of its own, after a fork."""
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+        self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.requested:
+            os.write(self._write_fd, b"\0")
+
     def on_signals(self) -> None:
         """Let SIGTERM, SIGINT and SIGHUP end the run in good order."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

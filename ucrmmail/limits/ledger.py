@@ -46,7 +46,10 @@ class Reservation:
 
 
 class Ledger:
-    """The durable tally of one account. ``damaged`` tells that the file could not be read and all counts as used."""
+    """The durable tally of one account.
+
+    ``limited`` tells whether there is any rule, ``damaged`` that the file could not be read and all counts as used.
+    """
 
     def __init__(self, path: str, rules: Rules, now: float, boot_id: str) -> None:
         """Open the ledger at ``path`` and settle what a crash left open.
@@ -60,6 +63,7 @@ class Ledger:
         self._block = Block()
         self._journal: Journal | None = None
         self.damaged = False
+        self.limited = rules.any
         self.counts_recipients = rules.counts_recipients
         self.largest_amount = rules.largest_transaction or 0
         if not rules.any:

@@ -12,7 +12,6 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, open_untrusted
-from ucrmmail.journal import read_journal
 from ucrmmail.message.header import split_canonical, value_of
 from ucrmmail.spool.layout import (
     CORRUPT,
@@ -31,7 +30,7 @@ from ucrmmail.spool.layout import (
 )
 from ucrmmail.spool.moves import find, read_state
 from ucrmmail.spool.queuefile import DamagedError, read_unchecked
-from ucrmmail.spool.records import newest
+from ucrmmail.spool.records import recorded
 from ucrmmail.spool.state import MessageState, fitted
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iter
     """
     if not _is_there(directory):
         return
-    settled = newest(read_journal(f"{directory}/journal")[0])
+    settled = recorded(directory)
     for state, place in STATES.items():
         # What is settled may still stand in the queue, and belong elsewhere.
         if state not in states and not (state == WAITING and settled):
@@ -123,7 +122,7 @@ def message(directory: str, queue_id: str) -> QueuedMessage | None:
     if found is None:
         return None
     place, path = found
-    settled = newest(read_journal(f"{directory}/journal")[0])
+    settled = recorded(directory)
     return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled)
 
 
@@ -153,7 +152,7 @@ def counts(directory: str) -> Counts:
     held = _listed(f"{directory}/{HELD}")
     oldest.look(held)
     failed = len(_listed(f"{directory}/{FAILED}"))
-    for queue_id, settled in newest(read_journal(f"{directory}/journal")[0]).items():
+    for queue_id, settled in recorded(directory).items():
         if os.path.lexists(path_in_queue(directory, queue_id)):
             state = _state_of_settled(settled, read_state(directory, queue_id))
             waiting -= state != WAITING

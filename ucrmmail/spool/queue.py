@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import ChainMap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
 from ucrmmail.files import DistrustError
-from ucrmmail.journal import Journal
+from ucrmmail.journal import Journal, read_journal
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
@@ -27,7 +28,7 @@ from ucrmmail.spool.layout import check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
-from ucrmmail.spool.records import newest, relayed_record, state_record
+from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
 from ucrmmail.spool.recovery import purge_sent, redo, sweep_tmp
 from ucrmmail.spool.state import all_relayed, longest_encoding
 
@@ -49,11 +50,17 @@ class Spool:
 
     With ``sync_each`` every outcome is on the disk before ``settle`` returns. ``keep_sent_s`` keeps relayed messages
     in sent/ for so long. ``corrupt`` lists (name, reason) of all that was set aside in this run; ``problems`` are
-    sentences about what else needs a person.
+    sentences about what else needs a person. ``worker`` is the number of a process that works beside others.
     """
 
     def __init__(
-        self, directory: str, *, sync_each: bool = False, keep_sent_s: float = 0.0, clock: Clock | None = None
+        self,
+        directory: str,
+        *,
+        sync_each: bool = False,
+        keep_sent_s: float = 0.0,
+        clock: Clock | None = None,
+        worker: int = 0,
     ) -> None:
         """Open the spool. Raises PermissionDeniedError, DistrustError, OSError."""
         self.directory = directory.rstrip("/") or "/"
@@ -66,13 +73,24 @@ class Spool:
         self.corrupt = self._aside.corrupt
         self.problems = self._aside.problems
         self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
-        self._journal = Journal(f"{self.directory}/journal")
+        self._worker = worker
+        self._journal = Journal(journal_path(self.directory, worker))
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
         self._max_delay_s = 0.0
+
+    def beside(self, worker: int) -> Spool:
+        """Return the queue for another process of the same run, with a journal of its own. Raises as the class does."""
+        return Spool(
+            self.directory,
+            sync_each=self._sync_each,
+            keep_sent_s=self._keep_sent_s,
+            clock=self._clock,
+            worker=worker,
+        )
 
     # --- before the run ---------------------------------------------------------------------------------------
 
@@ -81,7 +99,9 @@ class Spool:
 
         Returns the ids of messages with failures that no person has been told of. Raises OSError.
         """
-        for queue_id, state in newest(self._journal.replayed).items():
+        left = worker_journals(self.directory)
+        records = [*self._journal.replayed, *(record for path in left for record in read_journal(path)[0])]
+        for queue_id, state in newest(records).items():
             try:
                 there = redo(self._moves, queue_id, state, now=now)
             except DistrustError as error:
@@ -93,9 +113,13 @@ class Spool:
                 continue
             if there and state is not None and state.unreported:
                 self._unreported[queue_id] = state
-        if self._journal.replayed:
-            self._checkpoint()
+        if records:
+            forgotten = self._checkpoint()
             self._journal.replayed.clear()
+            if not forgotten:
+                left = []
+        for path in left:
+            os.unlink(path)
         sweep_tmp(self.directory, now, self._aside.put_in_order)
         purge_sent(self.directory, now - self._keep_sent_s)
         return list(self._unreported)
@@ -120,12 +144,16 @@ class Spool:
 
     # --- what is due ------------------------------------------------------------------------------------------
 
-    def due(self) -> Iterator[str]:
+    def due(self, dealt: dict[str, None] | None = None) -> Iterator[str]:
         """Yield queue ids in sending order; some may be gone, or taken by another, when they are claimed.
 
         More urgent mail that arrives meanwhile, and what was deferred until now, goes first within about a second.
+        What is in ``dealt`` when its turn comes is left out.
         """
-        return self._order.due(self._settled, self._come_back)
+        if dealt is None:
+            return self._order.due(self._settled, self._come_back)
+        busy: ChainMap[str, object] = ChainMap(dict[str, object](), self._settled, dealt)  # type: ignore[arg-type]
+        return self._order.due(busy, self._come_back)
 
     def _come_back(self) -> int:
         return self._order.bring_back(self._clock.now(), self._max_delay_s) if self._max_delay_s else 0
@@ -273,14 +301,16 @@ class Spool:
             self._aside.tell(f"{claimed.path} cannot be moved to {where}: the next run tries again")
         self._checkpoint()
         self._moves.remove_empty()
+        if self._worker and not self._journal.offset:
+            os.unlink(journal_path(self.directory, self._worker))
         self._journal.close()
         self._closer.finish()
         for claimed, _ in self._settled.values():
             claimed.close()
         self._settled.clear()
 
-    def _checkpoint(self) -> None:
-        """Make all steps durable, then let the journal forget why they were made.
+    def _checkpoint(self) -> bool:
+        """Make all steps durable, then let the journal forget why they were made; False when it could not.
 
         It keeps what was not done yet: moves that failed, and failures that no person was told of.
         """
@@ -288,7 +318,7 @@ class Spool:
         kept = {queue_id: state for queue_id, (_, state) in self._settled.items()} | self._unreported
         if not kept:
             self._journal.clear()
-            return
+            return True
         try:
             self._journal.keep_only(
                 relayed_record(queue_id) if state.relayed else state_record(queue_id, state)
@@ -296,4 +326,5 @@ class Spool:
             )
         except OSError:
             # On a full disk the long journal stays: carrying it out again changes nothing.
-            return
+            return False
+        return True

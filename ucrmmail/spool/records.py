@@ -1,4 +1,6 @@
-"""What the journal of the queue says: for each message the newest record is the whole truth.
+"""What the journals of the queue say: for each message the newest record is the whole truth.
+
+A run has one journal, and so has each of its workers: those are there only while they work, or after a crash.
 
     relayed ID              the server accepted it for every recipient: nothing is left to do but to remove it
     state ID CRC JSON       what became of each recipient; the message belongs where this state says
@@ -8,8 +10,10 @@ A redo log: carrying out a record twice is the same as once.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from ucrmmail.journal import read_journal
 from ucrmmail.spool.layout import is_queue_id
 from ucrmmail.spool.state import decode_state, encode_state
 
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ucrmmail.spool.state import MessageState
+
+JOURNAL = "journal"
 
 
 def relayed_record(queue_id: str) -> bytes:
@@ -30,7 +36,11 @@ def state_record(queue_id: str, state: MessageState) -> bytes:
 
 
 def newest(payloads: Iterable[bytes]) -> dict[str, MessageState | None]:
-    """Return what the last record of each message says: its state, or None when it was relayed to every recipient."""
+    """Return what the newest record of each message says: its state, or None when it was relayed to every recipient.
+
+    The records may come from several journals, one after the other: nothing comes after "relayed", and of two states
+    the one with the higher revision is newer.
+    """
     found: dict[str, MessageState | None] = {}
     for payload in payloads:
         kind, _, rest = payload.partition(b" ")
@@ -41,5 +51,24 @@ def newest(payloads: Iterable[bytes]) -> dict[str, MessageState | None]:
         if kind == b"relayed":
             found[queue_id] = None
         elif kind == b"state" and (state := decode_state(raw)) is not None:
-            found[queue_id] = None if state.relayed else state
+            before = found.get(queue_id, state)
+            if before is not None and state.revision >= before.revision:
+                found[queue_id] = None if state.relayed else state
     return found
+
+
+def journal_path(directory: str, worker: int) -> str:
+    """Return where a worker records what became of its messages; 0 is the run itself."""
+    return f"{directory}/{JOURNAL}.{worker}" if worker else f"{directory}/{JOURNAL}"
+
+
+def worker_journals(directory: str) -> list[str]:
+    """Return the paths of the journals that workers have, or have left. Raises OSError."""
+    names = os.listdir(directory)
+    return [f"{directory}/{name}" for name in sorted(names) if name.startswith(f"{JOURNAL}.") and name[8:].isdigit()]
+
+
+def recorded(directory: str) -> dict[str, MessageState | None]:
+    """Return what all journals say, as ``newest`` does. Raises DistrustError, OSError."""
+    paths = [journal_path(directory, 0), *worker_journals(directory)]
+    return newest(payload for path in paths for payload in read_journal(path)[0])

@@ -626,3 +626,39 @@ def test_a_damaged_message_in_the_journal_is_set_aside(directory: str) -> None:
     again = Spool(directory)
     again.recover(NOW)
     assert [name for name, _ in again.corrupt] == [queue_id]
+
+
+# --- the journals of workers ------------------------------------------------------------------------------------------
+
+
+def test_what_a_worker_recorded_and_did_not_carry_out_is_carried_out_by_the_next_run(directory: str) -> None:
+    relayed, failed, waiting = put(directory), put(directory), put(directory)
+    run = Spool(directory, clock=StillClock())
+    worker = run.beside(2)
+    settle(worker, relayed, "relayed")
+    settle(worker, failed, "failed")
+    killed(worker)
+    assert os.path.getsize(f"{directory}/journal.2") > 0
+    again = Spool(directory, clock=StillClock())
+    assert again.recover(NOW) == [failed]
+    assert list(again.due()) == [waiting]
+    assert place_of(directory, failed) == "failed"
+    assert not os.path.exists(f"{directory}/journal.2")
+    assert read_journal(f"{directory}/journal")[0], "the failure that nobody was told of is kept"
+
+
+def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
+    queue_id = put(directory)
+    worker = Spool(directory, clock=StillClock()).beside(1)
+    settle(worker, queue_id, "relayed")
+    worker.finish()
+    assert not os.path.exists(f"{directory}/journal.1")
+    assert everything_in(directory) == []
+
+
+def test_what_was_dealt_is_not_due_again(directory: str, spool: Spool) -> None:
+    first, second = put(directory, now=NOW), put(directory, now=NOW + 1)
+    dealt: dict[str, None] = {}
+    due = spool.due(dealt)
+    dealt[first] = None
+    assert list(due) == [second]

@@ -1,0 +1,97 @@
+"""Ids go to whoever is free, in the queue's order, each to one; notes come back whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+
+from ucrmmail.delivery.deal import Deal, Dealer, NoteReader, NoteWriter
+from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+
+
+@pytest.fixture
+def deal() -> Iterator[Deal]:
+    made = Deal()
+    yield made
+    made.leave()
+
+
+def once(queued: Iterable[str]) -> Callable[[], Iterator[str]]:
+    """A queue that has these ids, and later none."""
+    left = iter(queued)
+    return lambda: left
+
+
+def ids(count: int, priority: int = 1) -> list[str]:
+    return [f"{priority}-20261124T0500{number // 1000:02d}.{number:06d}-aaaaaa" for number in range(count)]
+
+
+def test_every_id_arrives_once_and_in_order_however_many_there_are(deal: Deal) -> None:
+    dealt: dict[str, None] = {}
+    queued = ids(500)
+    dealer = Dealer(deal, once(queued), dealt)
+    got: list[str] = []
+    taken = deal.ids()
+    while not deal.closed:
+        dealer.hand_out()
+        if not deal.closed:
+            got.append(next(taken))
+    got += taken
+    assert got == queued
+    assert list(dealt) == queued
+
+
+def test_only_a_moments_work_is_on_the_line(deal: Deal) -> None:
+    queued = ids(500)
+    Dealer(deal, once(queued), {}).hand_out()
+    on_the_line = deal.take_back()
+    assert on_the_line == queued[: len(on_the_line)]
+    assert 4 <= len(on_the_line) <= 64
+
+
+def test_urgent_mail_passes_what_no_worker_has_taken_yet(deal: Deal) -> None:
+    bulk, (urgent,) = ids(200, priority=2), ids(1, priority=0)
+    queue = [*bulk[:64], urgent, *bulk[64:]]
+    dealer = Dealer(deal, once(queue), {})
+    dealer.hand_out()
+    dealer.look_again()
+    dealer.hand_out()
+    taken = deal.ids()
+    assert next(taken) == urgent
+    assert next(taken) == bulk[0]
+
+
+def test_two_workers_never_get_the_same_id(deal: Deal) -> None:
+    queued = ids(20)
+    Dealer(deal, once(queued), {}).hand_out()
+    one, other = deal.ids(), deal.ids()
+    got = [next(taken) for _ in range(10) for taken in (one, other)]
+    assert got == queued
+    assert (list(one), list(other)) == ([], []), "the line was closed behind the last id"
+
+
+def test_notes_arrive_whole_however_they_are_cut() -> None:
+    read_fd, write_fd = os.pipe()
+    trouble = Trouble(scope=Scope.ACCOUNT, kind=Kind.TRANSIENT, stage=Stage.MAIL, what="no")
+    sent = [trouble, "x" * 50_000, ("a", 1), OSError(28, "No space left on device", "journal")]
+    writer, reader = NoteWriter(write_fd), NoteReader(read_fd)
+    got: list[object] = []
+    for note in sent:
+        writer.send(note)
+        got += reader.notes()
+    os.close(write_fd)
+    got += reader.notes()
+    reader.close()
+    assert reader.ended
+    assert got[:3] == sent[:3]
+    assert repr(got[3]) == repr(sent[3])
+
+
+def test_a_note_to_a_run_that_is_gone_cannot_be_sent() -> None:
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    with pytest.raises(BrokenPipeError):
+        NoteWriter(write_fd).send("x")
+    os.close(write_fd)

@@ -1,0 +1,234 @@
+"""Several connections without a limit between them: each is a process, since one interpreter runs one thread at a time.
+
+The run itself holds no connection. It hands out the queue in its order, a few ids at a time, and counts what the
+workers (``worker``) tell. The first worker shows that the login works before the others start; one that is refused
+later only means that the server wants fewer. A trouble of the account on one connection ends all.
+
+Under a limit nothing would be won, since then the limit is what mail waits for: there the connections are threads of
+``run``, and each message asks the same ledger.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from ucrmmail.delivery.deal import Deal, Dealer, NoteReader, NoteWriter
+from ucrmmail.delivery.run import Ending
+from ucrmmail.delivery.worker import Connected, Ended, Settled, work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.feed import QueueFeed
+    from ucrmmail.delivery.report import MessageReport
+    from ucrmmail.delivery.run import Run, Window
+    from ucrmmail.delivery.stop import Stop
+    from ucrmmail.spool.queue import Spool
+
+# More urgent mail is looked for this often while the workers are busy, and the time limit.
+_LOOK_AGAIN_S = 1.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(slots=True)
+class _Worker:
+    pid: int
+    notes: NoteReader
+    ended: bool = False
+
+
+class Crew:
+    """Drives worker processes over the queue; the same to its caller as ``Run``.
+
+    ``run``, ``feed`` and ``spool`` are the patterns for what each worker makes for itself. ``fetch_secret()`` is called
+    before the first fork: a secret is read once. ``on_settled`` sees every message, as if it was sent here.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        feed: QueueFeed,
+        spool: Spool,
+        *,
+        fetch_secret: Callable[[], object],
+        clock: Clock,
+        stop: Stop,
+        window: Window,
+        on_settled: Callable[[MessageReport], None],
+        needs_person: list[str],
+    ) -> None:
+        self._run = run
+        self._feed = feed
+        self._spool = spool
+        self._fetch_secret = fetch_secret
+        self._clock = clock
+        self._stop = stop
+        self._window = window
+        self._on_settled = on_settled
+        self._needs_person = needs_person
+        self._workers: list[_Worker] = []
+        self._connected = False
+        self._dealt: dict[str, None] = {}
+        self._settled = 0
+        self._died = False
+        self._failure: BaseException | None = None
+        self.ending = Ending()
+
+    def drive(self, connections: int, *, suspect: str) -> None:
+        """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
+
+        ``suspect`` is as in ``Run.drive``. Raises OSError when an outcome could not be recorded, UcrmmailError from
+        the secret.
+        """
+        self._feed.suspect = suspect
+        self._fetch_secret()
+        while True:
+            self._feed.put_back()
+            before = self._settled
+            self._play(connections)
+            # What came meanwhile, or was given back by a connection that broke, is left for another round.
+            if self._ends or self._died or self._settled == before or not self._feed.has_work():
+                break
+            self._dealt.clear()
+        if self._failure is not None:
+            raise self._failure
+        if self._stop.requested:
+            self.ending.reason = "stopped"
+        elif self._out_of_time and self._feed.has_work():
+            self.ending.reason = "time limit"
+
+    @property
+    def _ends(self) -> bool:
+        return self._must_end or self._out_of_time
+
+    @property
+    def _must_end(self) -> bool:
+        return self._stop.requested or self.ending.trouble is not None or self._failure is not None
+
+    @property
+    def _out_of_time(self) -> bool:
+        return self._clock.monotonic() >= self._window.sends_until
+
+    def _play(self, connections: int) -> None:
+        """Let workers send until nothing more is due, or all must end; return when the last one is gone."""
+        deal = Deal()
+        dealer = Dealer(deal, lambda: self._spool.due(self._dealt), self._dealt)
+        self._connected = False
+        started = told = 0
+        look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+        try:
+            while started == 0 or self._workers:
+                if self._ends:
+                    deal.close()
+                    if self._must_end and not told:
+                        told = self._tell_all_to_stop()
+                dealer.hand_out()
+                while not self._ends and started < (connections if self._connected else 1):
+                    started += 1
+                    self._start(deal, started)
+                self._wait(deal)
+                if self._clock.monotonic() >= look_at:
+                    look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+                    dealer.look_again()
+        finally:
+            deal.leave()
+            for worker in self._workers:
+                self._see_off(worker)
+
+    def _wait(self, deal: Deal) -> None:
+        """Take the notes that come, until there is room for more ids, a request to stop, or nothing for a second."""
+        poll = select.poll()
+        if not self._stop.requested:
+            poll.register(self._stop.fileno(), select.POLLIN)
+        if not deal.closed:
+            poll.register(deal.fileno(), select.POLLOUT)
+        for worker in self._workers:
+            poll.register(worker.notes.fileno(), select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(_LOOK_AGAIN_S * 1000)}
+        for worker in list(self._workers):
+            if worker.notes.fileno() in ready:
+                self._listen_to(worker)
+
+    def _listen_to(self, worker: _Worker) -> None:
+        for note in worker.notes.notes():
+            match note:
+                case Settled():
+                    for message in note.messages:
+                        self._dealt.pop(message.queue_id, None)
+                        self._on_settled(message)
+                    self._settled += len(note.messages)
+                case Connected():
+                    self._connected = True
+                case Ended():
+                    worker.ended = True
+                    self._take_leave(note)
+        if worker.notes.ended:
+            self._workers.remove(worker)
+            self._see_off(worker)
+
+    def _take_leave(self, note: Ended) -> None:
+        self._failure = self._failure or note.failure
+        if note.trouble is not None:
+            self.ending.because_of(note.trouble, note.refused)
+        self._needs_person += note.needs_person
+        self._spool.corrupt += note.corrupt
+        self._spool.problems += note.problems
+
+    def _see_off(self, worker: _Worker) -> None:
+        """Wait for the end of a process; one that ended without a word left its journal to the next run."""
+        worker.notes.close()
+        _, status = os.waitpid(worker.pid, 0)
+        if not worker.ended:
+            self._died = True
+            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+            self._needs_person.append(
+                f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
+            )
+
+    def _tell_all_to_stop(self) -> int:
+        """Ask every worker to end as a signal would; return how many those were."""
+        for worker in self._workers:
+            os.kill(worker.pid, signal.SIGTERM)
+        return len(self._workers)
+
+    # --- the other side of the fork ---------------------------------------------------------------------------
+
+    def _start(self, deal: Deal, number: int) -> None:
+        """Start a worker. Raises OSError when there can be no more processes."""
+        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        # A signal that came between the fork and the worker's own pipe would be heard by nobody, or by all.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_worker(
+                    deal, number, NoteWriter(write_fd), [read_fd, *(w.notes.fileno() for w in self._workers)]
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(write_fd)
+        self._workers.append(_Worker(pid, NoteReader(read_fd)))
+
+    def _be_worker(self, deal: Deal, number: int, notes: NoteWriter, others: list[int]) -> NoReturn:
+        """Live as a worker, and end without a step back into the run's own program."""
+        status = 1
+        try:
+            for fd in others:
+                os.close(fd)
+            deal.close()
+            self._stop.renew()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            try:
+                last = work(self._run, self._feed, self._spool, deal, notes, number=number)
+            except Exception as error:  # noqa: BLE001 # the run raises it
+                last = Ended(failure=error)
+            notes.send(last)
+            status = 0
+        finally:
+            # Whatever it is, even the interpreter's own trouble: nothing of the run may be done twice.
+            os._exit(status)

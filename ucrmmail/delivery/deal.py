@@ -1,0 +1,161 @@
+"""The line between a run and its workers: queue ids go one way, each to whoever is free; notes come back the other way.
+
+A socket that keeps the boundaries of what is written is read by all workers, and the kernel gives each id to one of
+them. No more ids are on the line than a moment's work, and what is there can be taken back, so that urgent mail does
+not wait behind them.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# So many ids are taken from the queue at once.
+_BLOCK = 64
+# The kernel doubles it, and counts three quarters of a kilobyte for an id: some thirty are on the line.
+_LINE_BYTES = 12_000
+_LONGEST_ID = 64
+_LENGTH_BYTES = 4
+_READ_BYTES = 1 << 16
+
+
+class Deal:
+    """Queue ids on their way to the workers of a run."""
+
+    def __init__(self) -> None:
+        self._hand, self._table = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._hand.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LINE_BYTES)
+        self._hand.setblocking(False)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more ids will come."""
+        return self._hand.fileno() < 0
+
+    def fileno(self) -> int:
+        """Return the descriptor that is ready for writing when there is room for an id."""
+        return self._hand.fileno()
+
+    def put(self, queue_id: str) -> bool:
+        """Let the next worker that is free have this message; False when there is no room now."""
+        try:
+            self._hand.send(queue_id.encode())
+        except BlockingIOError:
+            return False
+        return True
+
+    def take_back(self) -> list[str]:
+        """Return the ids that no worker has taken yet; they are not on the line any more."""
+        ids: list[str] = []
+        while True:
+            try:
+                ids.append(self._table.recv(_LONGEST_ID, socket.MSG_DONTWAIT).decode())
+            except BlockingIOError:
+                return ids
+
+    def close(self) -> None:
+        """Let the workers end when the line is empty."""
+        self._hand.close()
+
+    def leave(self) -> None:
+        """Let go of both ends."""
+        self._hand.close()
+        self._table.close()
+
+    def ids(self) -> Iterator[str]:
+        """Yield ids until the run has no more, or is gone. For a worker, which has closed the other end."""
+        while queue_id := self._table.recv(_LONGEST_ID):
+            yield queue_id.decode()
+
+
+class Dealer:
+    """Puts the queue on the line in its order; ``dealt`` gets every id, and ``due()`` yields none that it holds."""
+
+    def __init__(self, deal: Deal, due: Callable[[], Iterator[str]], dealt: dict[str, None]) -> None:
+        self._deal = deal
+        self._due = due
+        self._ids: Iterator[str] = iter(())
+        self._dealt = dealt
+        self._waiting: deque[str] = deque()
+        self._last = ""
+
+    def hand_out(self) -> None:
+        """Put as many ids on the line as it takes, and close it behind the last one. Raises OSError."""
+        while not self._deal.closed:
+            if not self._waiting:
+                if not self._take(_BLOCK):
+                    self._deal.close()
+            elif self._deal.put(self._waiting[0]):
+                self._last = self._waiting.popleft()
+            else:
+                return
+
+    def look_again(self) -> None:
+        """Ask the queue for what comes next although the line is full: it may be more urgent. Raises OSError."""
+        if not self._deal.closed:
+            self._take(1)
+
+    def _take(self, most: int) -> bool:
+        ids = list(islice(self._ids, most))
+        if not ids:
+            # The queue was at its end: something may have come meanwhile.
+            self._ids = self._due()
+            ids = list(islice(self._ids, most))
+        self._dealt.update(dict.fromkeys(ids))
+        before = self._waiting[-1] if self._waiting else self._last
+        self._waiting += ids
+        if ids and ids[0] < before:
+            # A queue id is its place in the order.
+            self._waiting = deque(sorted([*self._waiting, *self._deal.take_back()]))
+        return bool(ids)
+
+
+class NoteWriter:
+    """The worker's side: objects that the run shall know of."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def send(self, note: object) -> None:
+        """Tell the run. Raises OSError (EPIPE) when it is gone."""
+        data = pickle.dumps(note, pickle.HIGHEST_PROTOCOL)
+        view = memoryview(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+class NoteReader:
+    """The run's side; the worker is the same program under the same user, so that its notes can be trusted."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._buffer = bytearray()
+        self.ended = False
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when there is a note, or the worker is gone."""
+        return self._fd
+
+    def notes(self) -> Iterator[object]:
+        """Yield what is there by now, having waited for something; sets ``ended`` when the worker is gone."""
+        data = os.read(self._fd, _READ_BYTES)
+        self.ended = not data
+        self._buffer += data
+        while len(self._buffer) >= _LENGTH_BYTES:
+            end = _LENGTH_BYTES + int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
+            if len(self._buffer) < end:
+                return
+            note = self._buffer[_LENGTH_BYTES:end]
+            del self._buffer[:end]
+            yield pickle.loads(note)  # noqa: S301 # written by our own fork, into a pipe that nobody else has
+
+    def close(self) -> None:
+        """Let go of the descriptor."""
+        os.close(self._fd)

@@ -1,0 +1,76 @@
+"""One further connection as a process of its own: it takes ids, sends, and records what became of each by itself.
+
+What makes a message safe is the same as in a run alone: it is locked by the kernel, its outcome is in a journal before
+the next body leaves, and only then is it moved. The journal is the worker's own. The run only learns of it, to count
+and to show; should it die, the worker ends at the next note that it cannot hand over, and the lock of the flush, which
+both hold, with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ucrmmail.delivery.deal import Deal, NoteWriter
+    from ucrmmail.delivery.feed import QueueFeed
+    from ucrmmail.delivery.report import MessageReport
+    from ucrmmail.delivery.run import Run
+    from ucrmmail.message.outcome import Trouble
+    from ucrmmail.spool.queue import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The login worked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """These messages are recorded on the disk, and stand where they belong."""
+
+    messages: tuple[MessageReport, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The worker is through. ``failure`` is what the run must raise; the rest is as in ``run.Ending`` and ``Spool``."""
+
+    trouble: Trouble | None = None
+    refused: str = ""
+    failure: BaseException | None = None
+    needs_person: tuple[str, ...] = ()
+    corrupt: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def work(run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: NoteWriter, *, number: int) -> Ended:
+    """Send what comes over the line until nothing more does, and return the last note.
+
+    ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells
+    when its login worked. Raises OSError, UcrmmailError.
+    """
+    settled: list[MessageReport] = []
+    needs_person: list[str] = []
+
+    def tell() -> None:
+        if settled:
+            notes.send(Settled(tuple(settled)))
+            settled.clear()
+
+    own_spool = spool.beside(number)
+    own_feed = feed.beside(
+        own_spool, due=deal.ids, on_settled=settled.append, on_synced=tell, needs_person=needs_person
+    )
+    own_run = run.beside(own_feed)
+    own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
+    own_feed.put_back()
+    own_spool.finish()
+    tell()
+    return Ended(
+        trouble=own_run.ending.trouble,
+        refused=own_run.ending.refused,
+        needs_person=tuple(needs_person),
+        corrupt=tuple(own_spool.corrupt),
+        problems=tuple(own_spool.problems),
+    )
