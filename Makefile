@@ -29,9 +29,11 @@ lint:
 unit:
 	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term
 
+# All of it, or BENCH="peers --rounds 1".
 bench: $(VENV)/.installed $(VENV)-peers/.installed
-	@sh tests/tools/apt-install postfix
-	CHECKDMARC=$(VENV)-peers/bin/checkdmarc $(BIN)/python -m tests.bench
+	@sh tests/tools/apt-install postfix msmtp
+	@sh tests/tools/apt-unpack $(VENV)-peers/debian nullmailer dma
+	CHECKDMARC=$(VENV)-peers/bin/checkdmarc PEERS=$(VENV)-peers/debian $(BIN)/python -m tests.bench $(BENCH)
 
 # What others use, in an environment of its own: it needs other releases of the same libraries.
 $(VENV)-peers/.installed:
