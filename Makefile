@@ -48,7 +48,7 @@ campaign: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.campaign.wire_target -seed=20261123 -runs=100000 -max_len=4096
 
-# pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
+# pip from 25.1 on knows dependency groups.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
