@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
 # lint, a receiver that judges mail, what the documentation shows (none of them is started by its installation).
 TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc \
-	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd
+	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd bindfs
 DEMO_PACKAGES := dbus gnome-keyring
 
 PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian
@@ -29,9 +29,11 @@ lint:
 unit:
 	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term
 
+# All of it, or BENCH="peers --rounds 1".
 bench: $(VENV)/.installed $(VENV)-peers/.installed
-	@sh tests/tools/apt-install postfix
-	CHECKDMARC=$(VENV)-peers/bin/checkdmarc $(BIN)/python -m tests.bench
+	@sh tests/tools/apt-install postfix msmtp
+	@sh tests/tools/apt-unpack $(VENV)-peers/debian nullmailer dma
+	CHECKDMARC=$(VENV)-peers/bin/checkdmarc PEERS=$(VENV)-peers/debian $(BIN)/python -m tests.bench $(BENCH)
 
 # What others use, in an environment of its own: it needs other releases of the same libraries.
 $(VENV)-peers/.installed:
@@ -46,7 +48,7 @@ campaign: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group fuzz
 	$(BIN)/python -m tests.campaign.wire_target -seed=20261123 -runs=100000 -max_len=4096
 
-# pip from 25.1 on knows dependency groups, and writes start scripts that do not import `re`.
+# pip from 25.1 on knows dependency groups.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'

@@ -104,3 +104,15 @@ def test_man_finds_the_page_in_its_section(share: Path, section: str, page: str,
         check=True,
     )
     assert words in re.sub(r".\x08", "", done.stdout.decode())
+
+
+@pytest.mark.parametrize("name", ["ucrmmail", "ucrmmail-sendmail"])
+def test_a_start_script_runs_and_imports_nothing_of_its_own(share: Path, name: str) -> None:
+    """What an installer writes for an entry point may import `re`; ours are installed as they are, for its Python."""
+    script = share.parent / "bin" / name
+    first, *rest = script.read_text().splitlines()
+    assert first == f"#!{sys.executable}"
+    assert "import sys" in rest
+    assert "import re" not in rest
+    done = subprocess.run([script, "--help"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True)
+    assert name in done.stdout

@@ -82,6 +82,7 @@ def _flush(called: Invocation, config: Config, options: Options, *, verbose: boo
     from ucrmmail.cli.runtime import flush_parts
     from ucrmmail.delivery.report import RunReport
     from ucrmmail.files import Locked
+    from ucrmmail.spool.host import claim_host
     from ucrmmail.spool.layout import make_spool
 
     directory = config.text("spool.directory")
@@ -89,6 +90,7 @@ def _flush(called: Invocation, config: Config, options: Options, *, verbose: boo
     with Locked(f"{directory}/lock", wait=False) as obtained:
         if not obtained:
             return RunReport(reason="another flush is running")
+        claim_host(directory)
         stamp = config_stamp(called.location().path)
         parts = flush_parts(config, options)
         on_terminal = human.on_terminal(stderr=True) and not quiet

@@ -266,6 +266,7 @@ def _ledger(config: Config, now: float) -> Iterator[Ledger]:
     from ucrmmail.cli.runtime import rules_of
     from ucrmmail.files import Locked
     from ucrmmail.limits.ledger import Ledger, read_boot_id
+    from ucrmmail.spool.host import claim_host
     from ucrmmail.spool.layout import make_spool
 
     directory, rules = config.text("spool.directory"), rules_of(config)
@@ -277,6 +278,7 @@ def _ledger(config: Config, now: float) -> Iterator[Ledger]:
     while True:
         with Locked(f"{directory}/lock", wait=False) as obtained:
             if obtained:
+                claim_host(directory)
                 ledger = Ledger(f"{directory}/ledger", rules, time.time(), read_boot_id())
                 try:
                     yield ledger

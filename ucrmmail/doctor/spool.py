@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from ucrmmail.clock import rfc3339
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
+from ucrmmail.spool.host import HOST, read_host, this_host
 from ucrmmail.spool.layout import check_places, check_root
+from ucrmmail.spool.mounts import is_shared, mount_of
 from ucrmmail.units import format_size
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def check_spool(directory: str) -> Check:
             "spool",
             Verdict.FAIL,
             f"{directory} cannot be written to: its file system is read-only",
-            f"see why with `dmesg`, then run `mount -o remount,rw {_mount_of(directory)[0]}`",
+            f"see why with `dmesg`, then run `mount -o remount,rw {mount_of(directory)[0]}`",
         )
     opened = _parent_open_to_others(directory)
     if opened:
@@ -49,7 +51,7 @@ def check_spool(directory: str) -> Check:
             f"{opened} is open to other users: they could put another spool in the place of {directory}",
             f"run `chmod go-w {opened}`, or set spool.directory to another place",
         )
-    point, filesystem = _mount_of(directory)
+    point, filesystem = mount_of(directory)
     if filesystem in _IN_MEMORY:
         return Check(
             "spool",
@@ -58,7 +60,34 @@ def check_spool(directory: str) -> Check:
             "run `ucrmmail config set spool.directory DIRECTORY` with one on a disk",
             facts={"file_system": filesystem},
         )
+    if is_shared(filesystem):
+        return _on_shared(directory, point, filesystem)
     return Check("spool", Verdict.OK, f"{directory}: yours alone", facts={"file_system": filesystem or None})
+
+
+def _on_shared(directory: str, point: str, filesystem: str) -> Check:
+    """Judge a spool that other hosts may reach: one of them may run it."""
+    try:
+        runner = read_host(directory)
+    except UcrmmailError as error:
+        return Check("spool", Verdict.FAIL, error.what, error.remedy)
+    facts = {"file_system": filesystem, "host": runner.name if runner else None}
+    if runner is not None and not runner.is_same(this_host()):
+        return Check(
+            "spool",
+            Verdict.FAIL,
+            f"{directory} is run by another host, {runner.name}: nothing is sent from here",
+            f"run `ucrmmail flush` there only; if that host is gone for good, run `rm {directory}/{HOST}`",
+            facts=facts,
+        )
+    return Check(
+        "spool",
+        Verdict.WARN,
+        f"{directory} is on a shared file system ({filesystem} on {point}): one host alone can run the queue, and mail"
+        " is as safe as that file system",
+        "run `ucrmmail config set spool.directory DIRECTORY` with one on a disk of this host",
+        facts=facts,
+    )
 
 
 def _not_made_yet(directory: str) -> Check:
@@ -87,33 +116,6 @@ def _parent_open_to_others(directory: str) -> str:
         if parent == "/":
             return ""
         parent = os.path.dirname(parent)
-
-
-def _mount_of(path: str) -> tuple[str, str]:
-    """Return where the file system of a path is mounted and its kind; ("", "") where the kernel does not tell."""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            return mount_in(file.read(), os.path.realpath(path))
-    except OSError:
-        return "", ""
-
-
-def mount_in(mountinfo: str, path: str) -> tuple[str, str]:
-    """Return mount point and kind of the file system that holds ``path``, from /proc/PID/mountinfo (proc(5)).
-
-    36 35 98:0 / /mnt rw,noatime master:1 - ext3 /dev/root rw
-    """
-    found = ("", "")
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split()
-        if len(fields) < 5 or not after:
-            continue
-        point = fields[4].replace("\\040", " ")
-        # A later line covers an earlier one at the same place.
-        if (path == point or path.startswith(point.rstrip("/") + "/")) and len(point) >= len(found[0]):
-            found = (point, after.split()[0])
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,4 +123,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
 
 def say_fields(fields: Sequence[str]) -> None:
     """Print one line of tab-separated values."""
-    sys.stdout.write("\t".join(visible(field) for field in fields) + "\n")
+    text = "".join(fields)
+    if not (text.isascii() and text.isprintable()):  # seldom: a hundred thousand lines are looked at as a whole
+        fields = [visible(field) for field in fields]
+    sys.stdout.write("\t".join(fields) + "\n")

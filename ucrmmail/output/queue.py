@@ -33,7 +33,7 @@ def message_document(message: QueuedMessage) -> dict[str, object]:
         "size_bytes": message.size_bytes,
         "priority": message.priority,
         "accepted_at": rfc3339(message.accepted_at),
-        "attempts": message.delivery.attempts,
+        "attempts": message.attempts,
         "next_attempt_at": _time_or_none(message.next_attempt_at),
         "reason": message.reason,
     }
@@ -109,7 +109,7 @@ def _row(message: QueuedMessage) -> tuple[str, ...]:
         f"<{message.reverse_path}>",
         f"<{message.recipients[0]}>" + (f" and {more} more" if more else ""),
         format_size(message.size_bytes),
-        str(message.delivery.attempts),
+        str(message.attempts),
         rfc3339(message.next_attempt_at) if message.next_attempt_at else "-",
         message.reason or "-",
     )
@@ -120,9 +120,9 @@ def show_message(message: QueuedMessage) -> None:
     human.say(f"{message.queue_id}  {message.state}, {message.priority}, {format_size(message.size_bytes)}")
     human.say(f"file:      {message.path}")
     human.say(f"accepted:  {rfc3339(message.accepted_at)}")
-    if message.delivery.attempts:
+    if message.attempts:
         first = message.delivery.first_attempt_at
-        human.say(f"attempts:  {message.delivery.attempts}" + (f", the first {rfc3339(first)}" if first else ""))
+        human.say(f"attempts:  {message.attempts}" + (f", the first {rfc3339(first)}" if first else ""))
     if message.next_attempt_at:
         human.say(f"next:      {rfc3339(message.next_attempt_at)}")
     human.say(f"from:      <{message.reverse_path}>")

@@ -29,9 +29,9 @@ from ucrmmail.spool.layout import (
     priority_of,
 )
 from ucrmmail.spool.moves import find, read_state
-from ucrmmail.spool.queuefile import DamagedError, read_unchecked
+from ucrmmail.spool.queuefile import CHUNK_BYTES, DamagedError, read_unchecked
 from ucrmmail.spool.records import recorded
-from ucrmmail.spool.state import MessageState, fitted
+from ucrmmail.spool.state import MessageState, fitted, untried
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -42,12 +42,18 @@ STATES = {WAITING: QUEUE, "deferred": DEFERRED, "held": HELD, "failed": FAILED}
 
 _STATE_OF_PLACE = {place: state for state, place in STATES.items()}
 _REASON = ".reason"
+# A page: the envelope and the header of nearly every message. What is shown of one message alone may be longer.
+_BEGINNING_BYTES = 4096
 _WITHOUT_PRIORITY = itemgetter(slice(2, None))
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message in the queue and what became of it so far. ``next_attempt_at`` is 0.0 when nothing is scheduled."""
+    """A message in the queue and what became of it so far.
+
+    ``kept`` is None for one that was never tried, as most of a long queue are. ``beginning`` is the message up to the
+    end of its header at least. What only some readers want is made when it is asked for.
+    """
 
     queue_id: str
     state: str
@@ -55,8 +61,7 @@ class QueuedMessage:
     reverse_path: str
     recipients: tuple[str, ...]
     size_bytes: int
-    message_id: str
-    delivery: MessageState
+    kept: MessageState | None
     beginning: bytes
 
     @property
@@ -70,16 +75,34 @@ class QueuedMessage:
         return accepted_at(self.queue_id)
 
     @property
+    def message_id(self) -> str:
+        """The value of its Message-ID field; "" when there is none."""
+        fields, _ = split_canonical(self.beginning)
+        return next((value_of(field) for name, field in fields if name == "message-id"), "")
+
+    @property
+    def delivery(self) -> MessageState:
+        """What became of each recipient."""
+        return self.kept or untried(self.recipients)
+
+    @property
+    def attempts(self) -> int:
+        """How often it was tried."""
+        return self.kept.attempts if self.kept else 0
+
+    @property
     def next_attempt_at(self) -> float:
-        """When a deferred message comes back, in seconds since the epoch."""
-        return self.delivery.next_attempt_at if self.state == "deferred" else 0.0
+        """When a deferred message comes back, in seconds since the epoch; 0.0 when nothing is scheduled."""
+        return self.kept.next_attempt_at if self.kept and self.state == "deferred" else 0.0
 
     @property
     def reason(self) -> str:
         """Why it is still here: what the server said last; "" before the first attempt."""
-        if self.delivery.reason:
-            return self.delivery.reason
-        failed = [recipient.reply for recipient in self.delivery.recipients if recipient.result == "failed"]
+        if self.kept is None:
+            return ""
+        if self.kept.reason:
+            return self.kept.reason
+        failed = [recipient.reply for recipient in self.kept.recipients if recipient.result == "failed"]
         return failed[-1] if failed else ""
 
 
@@ -123,7 +146,7 @@ def message(directory: str, queue_id: str) -> QueuedMessage | None:
         return None
     place, path = found
     settled = recorded(directory)
-    return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled)
+    return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled, beginning_bytes=CHUNK_BYTES)
 
 
 def queue_ids(directory: str, state: str) -> Iterator[str]:
@@ -219,7 +242,13 @@ def _names(directory: str, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _read(
-    directory: str, queue_id: str, path: str, state: str, settled: dict[str, MessageState | None]
+    directory: str,
+    queue_id: str,
+    path: str,
+    state: str,
+    settled: dict[str, MessageState | None],
+    *,
+    beginning_bytes: int = _BEGINNING_BYTES,
 ) -> QueuedMessage | None:
     """Return a message as it stands at this moment, None when it has gone or cannot be believed."""
     try:
@@ -227,29 +256,21 @@ def _read(
     except (FileNotFoundError, DistrustError):
         return None
     try:
-        file, beginning = read_unchecked(fd, os.fstat(fd).st_size)
+        file, beginning = read_unchecked(fd, os.fstat(fd).st_size, beginning_bytes)
     except DamagedError:
         return None
     finally:
         os.close(fd)
-    delivery = fitted(read_state(directory, queue_id), file.recipients)
-    if queue_id in settled and state == WAITING:
+    kept = read_state(directory, queue_id)
+    if kept is not None:
+        kept = fitted(kept, file.recipients)
+    if state == WAITING and queue_id in settled:
         record = settled[queue_id]
-        state = _state_of_settled(record, delivery)
+        state = _state_of_settled(record, kept)
         if record is None or not state:
             return None
-        delivery = record if record.revision >= delivery.revision else delivery
-    return QueuedMessage(
-        queue_id=queue_id,
-        state=state,
-        path=path,
-        reverse_path=file.reverse_path,
-        recipients=file.recipients,
-        size_bytes=file.size_bytes,
-        message_id=_message_id(beginning),
-        delivery=delivery,
-        beginning=beginning,
-    )
+        kept = record if kept is None or record.revision >= kept.revision else kept
+    return QueuedMessage(queue_id, state, path, file.reverse_path, file.recipients, file.size_bytes, kept, beginning)
 
 
 def _state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
@@ -261,8 +282,3 @@ def _state_of_settled(record: MessageState | None, kept: MessageState | None) ->
     if not record.pending:
         return "failed"
     return "deferred" if record.next_attempt_at else WAITING
-
-
-def _message_id(beginning: bytes) -> str:
-    fields, _ = split_canonical(beginning)
-    return next((value_of(field) for name, field in fields if name == "message-id"), "")

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError
 from ucrmmail.spool.claimed import BusyError, lock_message
+from ucrmmail.spool.host import check_host
 from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, check_root, is_queue_id
 from ucrmmail.spool.listing import STATES
 from ucrmmail.spool.moves import Moves, read_state
@@ -56,22 +57,22 @@ class Change:
 
 
 def hold(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Keep messages from being sent until they are released. Raises PermissionDeniedError, OSError."""
+    """Keep messages from being sent until they are released. Raises PermissionDeniedError, ConfigError, OSError."""
     return _each(directory, queue_ids, _hold)
 
 
 def release(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let held messages wait for their turn again, at once. Raises PermissionDeniedError, OSError."""
+    """Let held messages wait for their turn again, at once. Raises PermissionDeniedError, ConfigError, OSError."""
     return _each(directory, queue_ids, _release)
 
 
 def retry(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let deferred and failed messages be tried again at once. Raises PermissionDeniedError, OSError."""
+    """Let deferred and failed messages be tried again at once. Raises PermissionDeniedError, ConfigError, OSError."""
     return _each(directory, queue_ids, _retry)
 
 
 def remove(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Remove messages for good, whatever their state. Raises PermissionDeniedError, OSError."""
+    """Remove messages for good, whatever their state. Raises PermissionDeniedError, ConfigError, OSError."""
     return _each(directory, queue_ids, _remove)
 
 
@@ -129,6 +130,7 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
     except FileNotFoundError:
         yield from (Change(queue_id, trouble=UNKNOWN) for queue_id in queue_ids)
         return
+    check_host(directory)
     moves = Moves(directory)
     told: list[Change] = []
     for queue_id in queue_ids:

@@ -116,15 +116,18 @@ def read_checked(fd: int, size_bytes: int) -> tuple[QueueFile, bytes]:
     return _parse(content, start, end), content
 
 
-def read_unchecked(fd: int, size_bytes: int) -> tuple[QueueFile, bytes]:
+def read_unchecked(fd: int, size_bytes: int, beginning_bytes: int = CHUNK_BYTES) -> tuple[QueueFile, bytes]:
     """Return the envelope and the beginning of the message, without reading all of it: for lists, not for sending.
 
+    ``beginning_bytes`` are read of the file; more when the envelope and the header do not end in them.
     Raises DamagedError, OSError.
     """
-    content = os.pread(fd, CHUNK_BYTES, 0)
+    content = os.pread(fd, beginning_bytes, 0)
     start = content.find(b"\n", 0, _LONGEST_FIRST_LINE) + 1
     if not start or not content.startswith(_MAGIC):
         raise DamagedError("it does not begin as a queue file")
+    if len(content) == beginning_bytes < CHUNK_BYTES and content.find(b"\r\n\r\n", start) < 0:
+        content = os.pread(fd, CHUNK_BYTES, 0)
     content = _whole_envelope(fd, content, start)
     file = _parse(content, start, size_bytes)
     return file, content[file.offset :]

@@ -19,7 +19,7 @@ from ucrmmail.doctor.machine import (
     look_at_tls,
 )
 from ucrmmail.doctor.schedule import LastFlush, Whose, cron_runs, flush_runs, judge_flush, judge_schedule
-from ucrmmail.doctor.spool import Disk, judge_queue, judge_space, mount_in, told_age
+from ucrmmail.doctor.spool import Disk, judge_queue, judge_space, told_age
 from ucrmmail.spool.listing import Counts
 
 NOW = 1795431959.0
@@ -141,26 +141,6 @@ def test_mail_that_a_person_holds_is_let_go_by_a_person() -> None:
 
 def test_an_age_is_told_in_its_largest_unit() -> None:
     assert [told_age(s) for s in (-5, 5, 65, 7200, 200000)] == ["0 s", "5 s", "1 min", "2 h", "2 d"]
-
-
-MOUNTS = """\
-22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
-30 22 0:25 / /run rw shared:2 - tmpfs tmpfs rw
-31 22 8:2 / /var/spool\\040x rw - xfs /dev/sda2 rw
-32 22 8:3 / /var rw - btrfs /dev/sda3 rw
-a line of another kind
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("/etc", ("/", "ext4")), ("/run/x", ("/run", "tmpfs")), ("/running", ("/", "ext4")),
-        ("/var/spool x/y", ("/var/spool x", "xfs")), ("/var/spool", ("/var", "btrfs")),
-    ],
-)  # fmt: skip
-def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: str, found: tuple[str, str]) -> None:
-    assert mount_in(MOUNTS, path) == found
 
 
 @pytest.mark.parametrize(

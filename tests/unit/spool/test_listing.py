@@ -62,6 +62,25 @@ def test_all_of_a_message_is_shown(directory: str) -> None:
     assert found.path == path_in_queue(directory, queue_id)
 
 
+@pytest.mark.parametrize("recipients", [1, 400])
+@pytest.mark.parametrize("header_bytes", [10, 3900, 4096, 9000])
+def test_a_list_reads_to_the_end_of_the_header(directory: str, header_bytes: int, recipients: int) -> None:
+    """A page of the file is read at first; an envelope or a header that is longer is read too, the body is not."""
+    padding = b"X-Padding: " + b"x" * header_bytes + b"\r\n"
+    content = padding + MESSAGE.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" + b"line\r\n" * 100_000
+    to = [f"user{number}@example.com" for number in range(recipients)]
+    queue_id = put(directory, *to, message=content)
+    found = only(directory)
+    assert found.message_id == "<1@isp.example>"
+    assert found.recipients == tuple(to)
+    assert found.size_bytes == len(content)
+    assert content.startswith(found.beginning)
+    assert len(found.beginning) < 1 << 18
+    whole = message(directory, queue_id)
+    assert whole is not None
+    assert len(whole.beginning) > 200_000
+
+
 def test_why_and_until_when_it_is_deferred(directory: str) -> None:
     queue_id = put(directory)
     spool = Spool(directory)

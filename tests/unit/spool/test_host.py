@@ -1,0 +1,81 @@
+"""Which file systems other hosts may reach, and when two hosts are one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.errors import ConfigError
+from ucrmmail.spool.host import Host, read_host, this_host
+from ucrmmail.spool.mounts import is_shared, mount_in
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+30 22 0:25 / /run rw shared:2 - tmpfs tmpfs rw
+31 22 8:2 / /var/spool\\040x rw - xfs /dev/sda2 rw
+32 22 8:3 / /var rw - btrfs /dev/sda3 rw
+40 22 0:44 / /home rw,relatime shared:9 - nfs4 nas.example.com:/home rw,vers=4.2,local_lock=none,addr=192.0.2.1
+a line of another kind
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/etc", ("/", "ext4")), ("/run/x", ("/run", "tmpfs")), ("/running", ("/", "ext4")),
+        ("/var/spool x/y", ("/var/spool x", "xfs")), ("/var/spool", ("/var", "btrfs")),
+        ("/home/joe/.local/state/ucrmmail/spool", ("/home", "nfs4")),
+    ],
+)  # fmt: skip
+def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: str, found: tuple[str, str]) -> None:
+    assert mount_in(MOUNTS, path) == found
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "fuse", "fuse.sshfs"])
+def test_other_hosts_may_reach_a_network_file_system(kind: str) -> None:
+    assert is_shared(kind)
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "fuseblk", "f2fs", ""])
+def test_a_disk_is_of_one_host(kind: str) -> None:
+    assert not is_shared(kind)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (Host("m1", "b1", "a"), Host("m1", "b2", "z"), True),  # rebooted, renamed
+        (Host("m1", "b1", "a"), Host("m2", "b1", "z"), True),  # containers of one kernel
+        (Host("m1", "b1", "a"), Host("m2", "b2", "a"), False),  # two machines of one name
+        (Host("-", "b1", "a"), Host("m2", "b2", "a"), True),  # no machine id: the name must do
+        (Host("-", "-", "a"), Host("-", "-", "z"), False),
+    ],
+)
+def test_hosts_are_told_apart(one: Host, other: Host, same: bool) -> None:
+    assert one.is_same(other) is same
+    assert other.is_same(one) is same
+
+
+def test_this_host_has_a_name_and_a_boot() -> None:
+    here = this_host()
+    assert here.is_same(here)
+    assert here.name
+    assert here.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_the_machine_id_itself_is_not_written_down() -> None:
+    assert this_host().machine != Path("/etc/machine-id").read_text().strip()
+
+
+def test_a_record_that_was_cut_short_names_nobody(tmp_path: Path) -> None:
+    (tmp_path / "host").touch()
+    found = read_host(str(tmp_path))
+    assert found == Host("-", "-", "")
+    assert not this_host().is_same(found)
+
+
+def test_a_record_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "host").symlink_to("/etc/hostname")
+    with pytest.raises(ConfigError, match="symbolic link"):
+        read_host(str(tmp_path))
