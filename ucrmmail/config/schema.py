@@ -176,8 +176,8 @@ _SMTP = (
         "smtp.connections",
         integer(1, 50),
         1,
-        "How many connections are used at a time, each a process of its own when there is no limit. Limits hold for all of "
-        "them together.",
+        "How many connections are used at a time, each a process of its own when there is no limit. Limits hold "
+        "for all of them together.",
         "4",
         unit="connections",
     ),
