@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _UNREACHED = 69
 _LARGEST_FILE = 1 << 20
 TOLD_AGAIN_AFTER_S = 3600.0
+PIPELINING_AGAIN_AFTER_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class AccountState:
     ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
     ``suspect`` is the message at whose final dot the trouble came: should it come there again, the message is to blame.
+    ``pipelining_failed_at`` is when the server was found not to understand the PIPELINING that it offers, 0.0 when not.
     """
 
     failures: int = 0
@@ -48,6 +50,7 @@ class AccountState:
     settings_mark: str = ""
     secret_mark: str = ""
     suspect: str = ""
+    pipelining_failed_at: float = 0.0
 
     @property
     def deferred(self) -> bool:
@@ -84,7 +87,26 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
+        pipelining_failed_at=_still(state, settings_mark),
     )
+
+
+def without_pipelining(state: AccountState, *, now: float, settings_mark: str) -> AccountState:
+    """Return the state after a run in which the server fell silent at PIPELINING and took mail without it."""
+    return replace(state, settings_mark=settings_mark, pipelining_failed_at=now)
+
+
+def works(state: AccountState) -> AccountState:
+    """Return the state of an account without troubles: all that is kept is what was found out about the server."""
+    kept = state.settings_mark if state.pipelining_failed_at else ""
+    return AccountState(settings_mark=kept, pipelining_failed_at=state.pipelining_failed_at)
+
+
+def may_pipeline(state: AccountState, *, now: float, settings_mark: str) -> bool:
+    """Return whether PIPELINING may be tried: not within a week of failing, unless the settings have changed since."""
+    if state.settings_mark != settings_mark:
+        return True
+    return not 0.0 <= now - state.pipelining_failed_at < PIPELINING_AGAIN_AFTER_S
 
 
 def after_error(state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str) -> AccountState:
@@ -97,7 +119,13 @@ def after_error(state: AccountState, error: UcrmmailError, *, now: float, settin
         remedy=error.remedy,
         exit_code=error.exit_code,
         settings_mark=settings_mark,
+        pipelining_failed_at=_still(state, settings_mark),
     )
+
+
+def _still(state: AccountState, settings_mark: str) -> float:
+    """Return what was found out about PIPELINING if it was the same server."""
+    return state.pipelining_failed_at if state.settings_mark == settings_mark else 0.0
 
 
 def was_told(state: AccountState, error: UcrmmailError, *, now: float) -> bool:

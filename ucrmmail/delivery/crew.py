@@ -79,13 +79,14 @@ class Crew:
         self._failure: BaseException | None = None
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str) -> None:
+    def drive(self, connections: int, *, suspect: str, pipelining: bool) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspect`` is as in ``Run.drive``. Raises OSError when an outcome could not be recorded, UcrmmailError from
-        the secret.
+        ``suspect`` and ``pipelining`` are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
+        UcrmmailError from the secret.
         """
         self._feed.suspect = suspect
+        self._run.pipelining = pipelining
         self._fetch_secret()
         while True:
             self._feed.put_back()
@@ -175,6 +176,10 @@ class Crew:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused)
+        if note.pipelining_failed:
+            self.ending.pipelining_failed = True
+            # Workers of a later round start without it.
+            self._run.pipelining = False
         self._needs_person += note.needs_person
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems

@@ -20,9 +20,12 @@ from ucrmmail.delivery.account import (
     after_trouble,
     load_account,
     may_connect_at,
+    may_pipeline,
     save_account,
     secret_mark,
     was_told,
+    without_pipelining,
+    works,
 )
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
 # Without a time limit of its own, a run waits for limits as long as one that cron starts each minute may.
 DEFAULT_WAIT_S = 50.0
 LONGEST_GRACE_S = 5.0
+_LIAR = (
+    "the smarthost offers PIPELINING and fell silent when it was used, so it is not used for a week: "
+    "run `ucrmmail config set smtp.pipelining false` to settle it"
+)
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -146,6 +153,8 @@ def flush(
                 needs_person=needs_person,
             )
         report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
+        if driver.ending.pipelining_failed:
+            needs_person.append(_LIAR)
         feed.put_back()
     spool.finish()
     ledger.close(clock.now())
@@ -176,7 +185,11 @@ def _send(
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
             return RunReport(reason="account", next_at=opens_at, exit_code=_EX_TEMPFAIL)
-        driver.drive(connections, suspect=state.suspect)
+        driver.drive(
+            connections,
+            suspect=state.suspect,
+            pipelining=may_pipeline(state, now=clock.now(), settings_mark=account.settings_mark),
+        )
         ending = driver.ending
         trouble = ending.trouble
         refused = trouble is not None and trouble.exit_code == _EX_NOPERM
@@ -188,11 +201,16 @@ def _send(
         if not told:
             save_account(account.state_path, after_error(state, error, now=now, settings_mark=account.settings_mark))
         return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
+    known = state
+    if ending.pipelining_failed:
+        state = without_pipelining(state, now=clock.now(), settings_mark=account.settings_mark)
     if trouble is None:
         if state.deferred and counts.relayed:
-            save_account(account.state_path, AccountState())
+            state = works(state)
+        if state is not known:
+            save_account(account.state_path, state)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
-    before = AccountState() if counts.relayed else state
+    before = works(state) if counts.relayed else state
     state = after_trouble(
         before,
         trouble,

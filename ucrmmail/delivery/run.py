@@ -47,13 +47,15 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere.
+    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere. ``pipelining_failed``
+    says that the server fell silent in a pipelined group, and took mail without PIPELINING then.
     """
 
     trouble: Trouble | None = None
     reason: str = ""
     next_at: float = 0.0
     refused: str = ""
+    pipelining_failed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def because_of(self, trouble: Trouble, refused: str = "") -> None:
@@ -64,7 +66,10 @@ class Ending:
 
 
 class Run:
-    """Drives connections over a feed until nothing is due or nothing more may leave."""
+    """Drives connections over a feed until nothing is due or nothing more may leave.
+
+    ``pipelining`` is whether it may be used at all; a server that falls silent in a group loses it for this run.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Run:
         window: Window,
         on_wait: Callable[[float], None],
     ) -> None:
+        self.pipelining = True
         self._feed = feed
         self._connect = connect
         self._clock = clock
@@ -84,16 +90,17 @@ class Run:
         self._on_wait = on_wait
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str) -> None:
+    def drive(self, connections: int, *, suspect: str, pipelining: bool) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspect`` is the message that ``ending.refused`` named in the last run.
+        ``suspect`` is the message that ``ending.refused`` named in the last run, ``pipelining`` whether it may be used.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
         self._feed.suspect = suspect
+        self.pipelining = pipelining
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -120,7 +127,7 @@ class Run:
 
     def beside(self, feed: QueueFeed) -> Run:
         """Return the run of another process over its own feed."""
-        return Run(
+        run = Run(
             feed,
             connect=self._connect,
             clock=self._clock,
@@ -128,6 +135,8 @@ class Run:
             window=self._window,
             on_wait=self._on_wait,
         )
+        run.pipelining = self.pipelining
+        return run
 
     def drive_one(self, connected: Callable[[], None] | None) -> None:
         """Send over one connection; ``connected`` is for the first one alone, and is called when its login worked.
@@ -136,6 +145,7 @@ class Run:
         """
         session: Session | None = None
         lost = 0
+        fell_silent = False
         try:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
@@ -152,6 +162,10 @@ class Run:
                         connected()
                 before = self._feed.progress
                 end = submit(session, self._feed)
+                if end.fell_silent:
+                    fell_silent, self.pipelining = True, False
+                elif fell_silent and self._feed.progress > before:
+                    self.ending.pipelining_failed = True
                 if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
                     self.ending.because_of(end.trouble, end.refused)
                 if not end.alive:
@@ -166,12 +180,15 @@ class Run:
 
     def _open(self, *, first: bool) -> Session | None:
         try:
-            return self._connect()
+            session = self._connect()
         except SessionError as error:
             if first:
                 self.ending.because_of(error.trouble)
         except StoppedError:
             self.ending.reason = "stopped"
+        else:
+            session.pipelining = session.pipelining and self.pipelining
+            return session
         return None
 
     def _wait_until_open(self, session: Session | None) -> float:

@@ -38,6 +38,7 @@ class Ended:
 
     trouble: Trouble | None = None
     refused: str = ""
+    pipelining_failed: bool = False
     failure: BaseException | None = None
     needs_person: tuple[str, ...] = ()
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -70,6 +71,7 @@ def work(run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: NoteWriter,
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
+        pipelining_failed=own_run.ending.pipelining_failed,
         needs_person=tuple(needs_person),
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),

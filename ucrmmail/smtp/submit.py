@@ -368,10 +368,9 @@ class _Submitter:
             self._give_back()
             return End(refused, alive=False)
         what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
-        remedy = ""
-        if self._pipelining and isinstance(error, NoAnswerError) and self._stage in {Stage.RCPT, Stage.DATA}:
-            remedy = "the server may not understand PIPELINING: run `ucrmmail config set smtp.pipelining false`"
-        return self._lost(what, remedy)
+        fell_silent = self._pipelining and isinstance(error, NoAnswerError) and self._stage in {Stage.RCPT, Stage.DATA}
+        remedy = "run `ucrmmail config set smtp.pipelining false` if this goes on" if fell_silent else ""
+        return replace(self._lost(what, remedy), fell_silent=fell_silent)
 
     def _lost(self, what: str, remedy: str = "") -> End:
         """Settle the message that was under way, and give back the one behind it.
