@@ -251,3 +251,43 @@ def test_a_stop_while_the_server_does_not_greet_ends_the_run_in_good_order(progr
     assert errors == b""
     assert json.loads(output)["reason"] == "stopped"
     assert [message["attempts"] for message in program.queue()] == [0]
+
+
+def test_a_stop_before_the_first_connection_ends_the_run(program: Program, tmp_path: Path) -> None:
+    with SmtpServer() as server:
+        # The password is fetched before any process is started: here the signal comes in the middle of that.
+        command = tmp_path / "password"
+        command.write_text("#!/bin/sh\nkill -TERM $PPID\nsleep 0.2\necho secret\n")
+        command.chmod(0o700)
+        program.configure(
+            server.port,
+            smtp='connections = 3\nusername = "joe"\nallow_insecure_login = true',
+            credentials=f'source = "command"\ncommand = ["{command}"]',
+        )
+        enqueue(program, tmp_path, 2)
+        report = program.run("flush", "--json", timeout=30).json
+        assert (report["reason"], report["held_back"]) == ("stopped", 2)
+        assert server.accepted == []
+
+
+def test_where_no_more_processes_may_be_started_fewer_connections_do_the_work(program: Program, tmp_path: Path) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port, smtp="connections = 50")
+        enqueue(program, tmp_path, 30)
+        traced = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=clone",
+            "-e",
+            "inject=clone:error=EAGAIN:when=2+",
+        ]
+        done = subprocess.run(
+            [*traced, *program.command("flush", "--json")], env=program.env, capture_output=True, timeout=60, check=True
+        )
+        server.wait_until_idle()
+    assert json.loads(done.stdout)["relayed"] == 30
+    assert len(server.connections) == 1

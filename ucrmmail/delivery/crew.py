@@ -123,7 +123,7 @@ class Crew:
         started = told = 0
         look_at = self._clock.monotonic() + _LOOK_AGAIN_S
         try:
-            while started == 0 or self._workers:
+            while True:
                 if self._ends:
                     deal.close()
                     if self._must_end and not told:
@@ -131,7 +131,15 @@ class Crew:
                 dealer.hand_out()
                 while not self._ends and started < (connections if self._connected else 1):
                     started += 1
-                    self._start(deal, started)
+                    try:
+                        self._start(deal, started)
+                    except OSError:
+                        # No more processes: those that are there send as well, only slower.
+                        if not self._workers:
+                            raise
+                        connections = started
+                if not self._workers:
+                    return
                 self._wait(deal)
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + _LOOK_AGAIN_S
@@ -210,6 +218,11 @@ class Crew:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             pid = os.fork()
+        except OSError:
+            os.close(read_fd)
+            os.close(write_fd)
+            raise
+        else:
             if pid == 0:
                 self._be_worker(
                     deal, number, NoteWriter(write_fd), [read_fd, *(w.notes.fileno() for w in self._workers)]
