@@ -105,13 +105,19 @@ def test_a_flush_killed_at_random_moments_repeats_at_most_one_message_a_connecti
     assert before <= world.doubles <= kills * connections
 
 
+@pytest.mark.parametrize(
+    "tables", [{"throttler": 'message_limit = 1000000\nduration = "24h"'}, {"smtp": "connections = 4"}]
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_flush_that_is_asked_to_stop_repeats_nothing(tmp_path: Path, sink: Sink, number: signal.Signals) -> None:
-    world = World(tmp_path / "home", sink)
+def test_a_flush_that_is_asked_to_stop_repeats_nothing_and_has_counted_all(
+    tmp_path: Path, sink: Sink, number: signal.Signals, tables: dict[str, str]
+) -> None:
+    world = World(tmp_path / "home", sink, **tables)
     sink.on_rcpt = slow
     random = dice()
     stopped = 0
-    for _ in range(200 if LONG else 4):
+    longest_s = 0.0
+    for _ in range(100 if LONG else 3):
         world.enqueue(random.randint(30, 40))
         flush = world.program.start("flush")
         try:
@@ -119,8 +125,12 @@ def test_a_flush_that_is_asked_to_stop_repeats_nothing(tmp_path: Path, sink: Sin
         except subprocess.TimeoutExpired:
             flush.send_signal(number)
             stopped += 1
+        asked_at = time.monotonic()
         _, errors = flush.communicate(timeout=60)
+        longest_s = max(longest_s, time.monotonic() - asked_at)
         assert b"Traceback" not in errors
+        for throttle in world.program.run("status", "--json").json["throttler"]:
+            assert throttle["used"] == len(sink.messages)
     world.drain()
-    print(f"{number.name}: {stopped} stopped, {world.doubles} sent twice")
+    print(f"{number.name}: {stopped} stopped within {longest_s:.2f} s, {world.doubles} sent twice")
     assert world.doubles == 0

@@ -10,18 +10,21 @@ Under a limit nothing would be won, since then the limit is what mail waits for:
 
 from __future__ import annotations
 
-import os
 import select
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from multiprocessing.connection import Pipe
+from multiprocessing.context import ForkProcess
+from typing import TYPE_CHECKING
 
-from ucrmmail.delivery.deal import Deal, Dealer, NoteReader, NoteWriter
+from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.worker import Connected, Ended, Settled, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
@@ -37,8 +40,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(slots=True)
 class _Worker:
-    pid: int
-    notes: NoteReader
+    process: ForkProcess
+    notes: Connection
     ended: bool = False
 
 
@@ -164,21 +167,24 @@ class Crew:
                 self._listen_to(worker)
 
     def _listen_to(self, worker: _Worker) -> None:
-        for note in worker.notes.notes():
-            match note:
-                case Settled():
-                    for message in note.messages:
-                        self._dealt.pop(message.queue_id, None)
-                        self._on_settled(message)
-                    self._settled += len(note.messages)
-                case Connected():
-                    self._connected = True
-                case Ended():
-                    worker.ended = True
-                    self._take_leave(note)
-        if worker.notes.ended:
+        try:
+            note = worker.notes.recv()
+        except (EOFError, OSError):
+            # It is gone, perhaps in the middle of a note.
             self._workers.remove(worker)
             self._see_off(worker)
+            return
+        match note:
+            case Settled():
+                for message in note.messages:
+                    self._dealt.pop(message.queue_id, None)
+                    self._on_settled(message)
+                self._settled += len(note.messages)
+            case Connected():
+                self._connected = True
+            case Ended():
+                worker.ended = True
+                self._take_leave(note)
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
@@ -195,10 +201,11 @@ class Crew:
     def _see_off(self, worker: _Worker) -> None:
         """Wait for the end of a process; one that ended without a word left its journal to the next run."""
         worker.notes.close()
-        _, status = os.waitpid(worker.pid, 0)
+        worker.process.join()
         if not worker.ended:
             self._died = True
-            how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"status {os.WEXITSTATUS(status)}"
+            status = worker.process.exitcode or 0
+            how = f"signal {-status}" if status < 0 else f"status {status}"
             self._needs_person.append(
                 f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
             )
@@ -206,47 +213,39 @@ class Crew:
     def _tell_all_to_stop(self) -> int:
         """Ask every worker to end as a signal would; return how many those were."""
         for worker in self._workers:
-            os.kill(worker.pid, signal.SIGTERM)
+            worker.process.terminate()
         return len(self._workers)
 
     # --- the other side of the fork ---------------------------------------------------------------------------
 
     def _start(self, deal: Deal, number: int) -> None:
         """Start a worker. Raises OSError when there can be no more processes."""
-        read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+        heard, notes = Pipe(duplex=False)
+        others = [heard, *(worker.notes for worker in self._workers)]
+        process = ForkProcess(target=self._be_worker, args=(deal, number, notes, others))
         # A signal that came between the fork and the worker's own pipe would be heard by nobody, or by all.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            pid = os.fork()
+            process.start()
         except OSError:
-            os.close(read_fd)
-            os.close(write_fd)
+            heard.close()
             raise
-        else:
-            if pid == 0:
-                self._be_worker(
-                    deal, number, NoteWriter(write_fd), [read_fd, *(w.notes.fileno() for w in self._workers)]
-                )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        os.close(write_fd)
-        self._workers.append(_Worker(pid, NoteReader(read_fd)))
+            notes.close()
+        self._workers.append(_Worker(process, heard))
 
-    def _be_worker(self, deal: Deal, number: int, notes: NoteWriter, others: list[int]) -> NoReturn:
-        """Live as a worker, and end without a step back into the run's own program."""
-        status = 1
+    def _be_worker(self, deal: Deal, number: int, notes: Connection, others: list[Connection]) -> None:
+        """Live as a worker: what the run began is not ended here as well, since the process ends behind this."""
+        for other in others:
+            other.close()
+        deal.close()
+        self._stop.renew()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
-            for fd in others:
-                os.close(fd)
-            deal.close()
-            self._stop.renew()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            try:
-                last = work(self._run, self._feed, self._spool, deal, notes, number=number)
-            except Exception as error:  # noqa: BLE001 # the run raises it
-                last = Ended(failure=error)
+            last = work(self._run, self._feed, self._spool, deal, notes, number=number)
+        except Exception as error:  # noqa: BLE001 # the run raises it
+            last = Ended(failure=error)
+        with suppress(OSError):
+            # A run that is gone needs no last note: the journal has it all.
             notes.send(last)
-            status = 0
-        finally:
-            # Whatever it is, even the interpreter's own trouble: nothing of the run may be done twice.
-            os._exit(status)

@@ -1,4 +1,4 @@
-"""The line between a run and its workers: queue ids go one way, each to whoever is free; notes come back the other way.
+"""The line from a run to its workers: queue ids, each for whoever is free.
 
 A socket that keeps the boundaries of what is written is read by all workers, and the kernel gives each id to one of
 them. No more ids are on the line than a moment's work, and what is there can be taken back, so that urgent mail does
@@ -7,8 +7,6 @@ not wait behind them.
 
 from __future__ import annotations
 
-import os
-import pickle
 import socket
 from collections import deque
 from itertools import islice
@@ -22,8 +20,6 @@ _BLOCK = 64
 # The kernel doubles it, and counts three quarters of a kilobyte for an id: some thirty are on the line.
 _LINE_BYTES = 12_000
 _LONGEST_ID = 64
-_LENGTH_BYTES = 4
-_READ_BYTES = 1 << 16
 
 
 class Deal:
@@ -115,47 +111,3 @@ class Dealer:
             # A queue id is its place in the order.
             self._waiting = deque(sorted([*self._waiting, *self._deal.take_back()]))
         return bool(ids)
-
-
-class NoteWriter:
-    """The worker's side: objects that the run shall know of."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-
-    def send(self, note: object) -> None:
-        """Tell the run. Raises OSError (EPIPE) when it is gone."""
-        data = pickle.dumps(note, pickle.HIGHEST_PROTOCOL)
-        view = memoryview(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-
-class NoteReader:
-    """The run's side; the worker is the same program under the same user, so that its notes can be trusted."""
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._buffer = bytearray()
-        self.ended = False
-
-    def fileno(self) -> int:
-        """Return the descriptor that is readable when there is a note, or the worker is gone."""
-        return self._fd
-
-    def notes(self) -> Iterator[object]:
-        """Yield what is there by now, having waited for something; sets ``ended`` when the worker is gone."""
-        data = os.read(self._fd, _READ_BYTES)
-        self.ended = not data
-        self._buffer += data
-        while len(self._buffer) >= _LENGTH_BYTES:
-            end = _LENGTH_BYTES + int.from_bytes(self._buffer[:_LENGTH_BYTES], "big")
-            if len(self._buffer) < end:
-                return
-            note = self._buffer[_LENGTH_BYTES:end]
-            del self._buffer[:end]
-            yield pickle.loads(note)  # noqa: S301 # written by our own fork, into a pipe that nobody else has
-
-    def close(self) -> None:
-        """Let go of the descriptor."""
-        os.close(self._fd)

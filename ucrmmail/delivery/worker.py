@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ucrmmail.delivery.deal import Deal, NoteWriter
+    from multiprocessing.connection import Connection
+
+    from ucrmmail.delivery.deal import Deal
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.run import Run
@@ -45,7 +47,7 @@ class Ended:
     problems: tuple[str, ...] = ()
 
 
-def work(run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: NoteWriter, *, number: int) -> Ended:
+def work(run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: Connection, *, number: int) -> Ended:
     """Send what comes over the line until nothing more does, and return the last note.
 
     ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells

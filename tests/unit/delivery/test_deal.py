@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from ucrmmail.delivery.deal import Deal, Dealer, NoteReader, NoteWriter
-from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.delivery.deal import Deal, Dealer
 
 
 @pytest.fixture
@@ -70,28 +68,3 @@ def test_two_workers_never_get_the_same_id(deal: Deal) -> None:
     got = [next(taken) for _ in range(10) for taken in (one, other)]
     assert got == queued
     assert (list(one), list(other)) == ([], []), "the line was closed behind the last id"
-
-
-def test_notes_arrive_whole_however_they_are_cut() -> None:
-    read_fd, write_fd = os.pipe()
-    trouble = Trouble(scope=Scope.ACCOUNT, kind=Kind.TRANSIENT, stage=Stage.MAIL, what="no")
-    sent = [trouble, "x" * 50_000, ("a", 1), OSError(28, "No space left on device", "journal")]
-    writer, reader = NoteWriter(write_fd), NoteReader(read_fd)
-    got: list[object] = []
-    for note in sent:
-        writer.send(note)
-        got += reader.notes()
-    os.close(write_fd)
-    got += reader.notes()
-    reader.close()
-    assert reader.ended
-    assert got[:3] == sent[:3]
-    assert repr(got[3]) == repr(sent[3])
-
-
-def test_a_note_to_a_run_that_is_gone_cannot_be_sent() -> None:
-    read_fd, write_fd = os.pipe()
-    os.close(read_fd)
-    with pytest.raises(BrokenPipeError):
-        NoteWriter(write_fd).send("x")
-    os.close(write_fd)
