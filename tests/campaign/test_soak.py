@@ -1,0 +1,71 @@
+"""Thousands of starts as cron makes them, a server that has moods, kills in between: nothing lost, nothing grows (R14)."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.world import LONG, World, dice
+from tests.support.sink import Sink
+from tests.support.spools import everything_in
+
+pytestmark = pytest.mark.timeout(10_800)
+
+STARTS, KILLS = (20_000, 50) if LONG else (60, 3)
+MESSAGES_A_ROUND = 10
+STARTS_A_ROUND = 20
+MOOD = 0.05
+
+
+def test_cron_starts_for_weeks_lose_nothing_and_leave_nothing(tmp_path: Path, sink: Sink) -> None:
+    world = World(tmp_path / "home", sink)
+    world.enqueue(1)
+    world.drain()
+    usual = set(everything_in(str(world.program.spool)))
+    random, moods = dice(), dice("moods")
+    sink.on_rcpt = lambda _address: "450 4.2.0 later" if moods.random() < MOOD else None
+    sink.on_data = lambda _envelope: "451 4.3.0 not now" if moods.random() < MOOD else None
+    sink.on_mail = lambda _address: "421 4.3.2 going down" if moods.random() < MOOD / 10 else None
+    # A kill is only one where there is work: in the first start behind a submission.
+    killed_at = set(random.sample(range(0, STARTS, STARTS_A_ROUND), KILLS))
+    sizes_kib: list[int] = []
+    kills = 0
+    for start in range(STARTS):
+        if start % STARTS_A_ROUND == 0:
+            world.enqueue(MESSAGES_A_ROUND)
+        if start % (STARTS_A_ROUND * 5) == 0:
+            world.program.run("queue", "retry", "--all", code=None)
+        flush = world.program.start("flush")
+        if start in killed_at:
+            time.sleep(random.uniform(0.05, 0.15))
+            flush.kill()
+        _, status, usage = os.wait4(flush.pid, 0)
+        flush.returncode = os.waitstatus_to_exitcode(status)
+        output, errors = flush.communicate()
+        assert output == b""
+        assert b"Traceback" not in errors, errors
+        if start in killed_at and flush.returncode < 0:
+            kills += 1
+        else:
+            assert flush.returncode in {0, 75}, (flush.returncode, errors)
+            sizes_kib.append(usage.ru_maxrss)
+    sink.on_rcpt = lambda _address: None
+    sink.on_data = lambda _envelope: None
+    sink.on_mail = lambda _address: None
+    world.program.run("queue", "retry", "--all", code=None)
+    world.program.run("flush")
+    assert world.program.queue() == []
+    assert sorted(set(world.sent())) == world.accepted, "lost"
+    assert world.doubles <= kills
+    assert set(everything_in(str(world.program.spool))) == usual
+    tenth = max(1, len(sizes_kib) // 10)
+    first, last = statistics.median(sizes_kib[:tenth]), statistics.median(sizes_kib[-tenth:])
+    print(
+        f"{STARTS} starts, {kills} kills, {len(world.accepted)} messages, {world.doubles} sent twice; "
+        f"memory {first:.0f} KiB at first, {last:.0f} KiB at last"
+    )
+    assert last < first * 1.1
