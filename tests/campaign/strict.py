@@ -1,11 +1,12 @@
 """What a strict server reads from the bytes of a session: shares no code with the writer, and forgives nothing.
 
-A reader of RFC 5321 section 2.3.8 and 4.5.2 as a state machine over bytes. It is told nothing but what came in, and
+A reader of RFC 5321 section 2.3.8 and 4.5.2, and of RFC 3030, as a state machine over bytes. It is told nothing but what came in, and
 takes it that every command was answered with yes.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 
@@ -24,13 +25,12 @@ class Mail:
 
 
 def read(wire: bytes) -> list[Mail]:
-    """Return the transactions of this session. Raises StrictError."""
-    lines = _lines(wire)
+    """Return the transactions of this session, by DATA or in counted chunks (RFC 3030). Raises StrictError."""
+    source = _Source(wire)
     mails: list[Mail] = []
-    at, state = 0, "idle"
-    while at < len(lines):
-        line = lines[at]
-        at += 1
+    state = "idle"
+    while not source.at_end:
+        line = source.line()
         if line.startswith(b"MAIL FROM:<") and state == "idle":
             path, rest = _path(line[10:])
             mails.append(Mail(path, rest.split()))
@@ -42,11 +42,23 @@ def read(wire: bytes) -> list[Mail]:
             mails[-1].recipients.append(path)
             state = "rcpt"
         elif line == b"DATA" and state == "rcpt":
-            end = next((n for n in range(at, len(lines)) if lines[n] == b"."), None)
-            if end is None:
-                raise StrictError("a message that never ends")
-            mails[-1].content = _content(lines[at:end], eight_bit=b"BODY=8BITMIME" in mails[-1].parameters)
-            at, state = end + 1, "idle"
+            lines = []
+            while (line := source.line()) != b".":
+                if line.startswith(b".") and not line.startswith(b".."):
+                    raise StrictError(f"a dot that was not doubled: {line!r}")
+                lines.append(line.removeprefix(b"."))
+            mails[-1].content = _checked(lines, mails[-1])
+            state = "idle"
+        elif (chunk := re.fullmatch(rb"BDAT (0|[1-9][0-9]*)( LAST)?", line)) and state in {"rcpt", "chunk"}:
+            mails[-1].content += source.counted(int(chunk[1]))
+            state = "chunk"
+            if chunk[2]:
+                content = _Source(mails[-1].content)
+                lines = []
+                while not content.at_end:
+                    lines.append(content.line())
+                _checked(lines, mails[-1])
+                state = "idle"
         elif not (line.startswith(b"EHLO ") and not mails) and line not in {b"QUIT", b"RSET"}:
             raise StrictError(f"a command that is none, in state {state}: {line!r}")
     if state != "idle":
@@ -54,26 +66,42 @@ def read(wire: bytes) -> list[Mail]:
     return mails
 
 
-def _lines(wire: bytes) -> list[bytes]:
-    lines: list[bytes] = []
-    line = bytearray()
-    previous = 0
-    for byte in wire:
-        if previous == 13:
-            if byte != 10:
-                raise StrictError(f"a CR without LF behind {bytes(line)!r}")
-            lines.append(bytes(line))
-            line.clear()
-        elif byte == 10:
-            raise StrictError(f"an LF without CR behind {bytes(line)!r}")
-        elif byte == 0:
-            raise StrictError("a NUL")
-        elif byte != 13:
-            line.append(byte)
-        previous = byte
-    if line or previous == 13:
+class _Source:
+    """Bytes that are read once, by lines or by number."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def at_end(self) -> bool:
+        return self._at == len(self._data)
+
+    def line(self) -> bytes:
+        line = bytearray()
+        previous = 0
+        while not self.at_end:
+            byte = self._data[self._at]
+            self._at += 1
+            if previous == 13:
+                if byte != 10:
+                    raise StrictError(f"a CR without LF behind {bytes(line)!r}")
+                return bytes(line)
+            if byte == 10:
+                raise StrictError(f"an LF without CR behind {bytes(line)!r}")
+            if byte == 0:
+                raise StrictError("a NUL")
+            if byte != 13:
+                line.append(byte)
+            previous = byte
         raise StrictError("the last line does not end")
-    return lines
+
+    def counted(self, count: int) -> bytes:
+        piece = self._data[self._at : self._at + count]
+        if len(piece) < count:
+            raise StrictError(f"a chunk of {len(piece)} bytes that said {count}")
+        self._at += count
+        return piece
 
 
 def _path(text: bytes) -> tuple[bytes, bytes]:
@@ -100,12 +128,10 @@ def _path(text: bytes) -> tuple[bytes, bytes]:
     raise StrictError(f"an address that does not end: {text!r}")
 
 
-def _content(lines: list[bytes], *, eight_bit: bool) -> bytes:
+def _checked(lines: list[bytes], mail: Mail) -> bytes:
     for line in lines:
-        if len(line) > 999:
+        if len(line) > 998:
             raise StrictError(f"a line of {len(line)} bytes")
-        if not eight_bit and not line.isascii():
+        if b"BODY=8BITMIME" not in mail.parameters and not line.isascii():
             raise StrictError(f"8-bit text without BODY=8BITMIME: {line!r}")
-        if line.startswith(b".") and not line.startswith(b".."):
-            raise StrictError(f"a dot that was not doubled: {line!r}")
-    return b"".join((line[1:] if line.startswith(b".") else line) + b"\r\n" for line in lines)
+    return b"".join(line + b"\r\n" for line in lines)

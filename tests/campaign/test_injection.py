@@ -24,9 +24,10 @@ from ucrmmail.output.escape import visible
 pytestmark = pytest.mark.timeout(7200)
 
 
-def test_mutated_submissions_arrive_as_what_was_accepted_or_not_at_all() -> None:
+@pytest.mark.parametrize("chunking", [False, True])
+def test_mutated_submissions_arrive_as_what_was_accepted_or_not_at_all(*, chunking: bool) -> None:
     random = dice("wire")
-    with Wire() as wire:
+    with Wire(chunking=chunking) as wire:
         for number in range(1000 if LONG else 20):
             inputs = [mutated(random) for _ in range(100)]
             try:
@@ -34,8 +35,9 @@ def test_mutated_submissions_arrive_as_what_was_accepted_or_not_at_all() -> None
             except StrictError as error:
                 error.add_note(repr(inputs))
                 raise
-        print(f"mutations: {wire.sent} sent, {wire.refused} refused")
+        print(f"mutations by {'BDAT' if chunking else 'DATA'}: {wire.sent} sent, {wire.refused} refused")
         assert wire.sent > 20 * 30
+        assert wire.sent_by_chunks == (wire.sent if chunking else 0)
         assert wire.refused > 100
 
 
@@ -68,11 +70,25 @@ def test_any_submission_arrives_as_what_was_accepted_or_not_at_all(inputs: list[
         b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\nhi\r\n",
         b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n" + b"x" * 1001 + b"\r\n.\r\n",
         b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\na\0b\r\n.\r\n",
+        b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 3 LAST\r\nhi\r\n",
+        b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 5 LAST\r\nhi\r\n",
+        b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 4\r\nhi\r\n",
+        b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 04 LAST\r\nhi\r\n",
+        b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\nBDAT 3 LAST\r\nh\n\n",
+        b"MAIL FROM:<a@x>\r\nBDAT 4 LAST\r\nhi\r\n",
     ],
 )
 def test_the_strict_reader_is_strict(wire: bytes) -> None:
     with pytest.raises(StrictError):
         read(wire)
+
+
+def test_the_strict_reader_reads_both_ways_alike() -> None:
+    envelope = b"MAIL FROM:<a@x>\r\nRCPT TO:<b@x>\r\n"
+    (by_data,) = read(envelope + b"DATA\r\nhi\r\n..\r\n.\r\nQUIT\r\n")
+    (by_chunks,) = read(envelope + b"BDAT 4\r\nhi\r\nBDAT 3 LAST\r\n.\r\nQUIT\r\n")
+    assert by_data == by_chunks
+    assert by_data.content == b"hi\r\n.\r\n"
 
 
 # --- addresses, the terminal, the log ------------------------------------------------------------------------------

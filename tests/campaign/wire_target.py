@@ -16,7 +16,7 @@ from typing import Self
 
 from tests.campaign.strict import StrictError, read
 from tests.support.smtp_client import ListFeed, connect
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import EXTENSIONS, SmtpServer
 from tests.support.submission import submit as submission
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.prepare import Addresses, Prepared
@@ -79,11 +79,11 @@ def prepared_from(data: bytes) -> Prepared | None:
 
 
 class Wire:
-    """A session that goes on from input to input, and is opened anew now and then, with or without pipelining."""
+    """Sends inputs, a session for each batch, with or without pipelining; ``chunking``: to a server that offers it."""
 
-    def __init__(self) -> None:
-        self._server = SmtpServer()
-        self.sent = self.refused = 0
+    def __init__(self, *, chunking: bool = False) -> None:
+        self._server = SmtpServer(extensions=(*EXTENSIONS, "CHUNKING")) if chunking else SmtpServer()
+        self.sent = self.sent_by_chunks = self.refused = 0
 
     def __enter__(self) -> Self:
         self._server.__enter__()
@@ -102,6 +102,7 @@ class Wire:
         submit(session, feed)
         session.quit()
         self._server.wait_until_idle()
+        self.sent_by_chunks += sum(message.by_chunks for message in self._server.messages)
         self._server.messages.clear()
         expected = [_expected(one) for n, one in enumerate(accepted) if feed.summary[str(n)] == "relayed"]
         found = read(self._server.received)
