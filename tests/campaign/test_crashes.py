@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.world import LONG, World, dice, some, steps_of
+from tests.campaign.world import LONG, READING, TALKING, World, dice, some, steps_of
 from tests.support.sink import Sink
 
 pytestmark = pytest.mark.timeout(7200)
@@ -42,8 +42,8 @@ def test_a_flush_killed_at_each_system_call_loses_nothing(tmp_path: Path, sink: 
     world.enqueue(1)
     world.drain()
     world.enqueue(4)
-    steps = steps_of(world, tmp_path / "trace", "flush")
-    assert len(steps) > 50
+    steps = steps_of(world, tmp_path / "trace", "flush", more=(*READING, *TALKING))
+    assert len(steps) > 200
     kills = 0
     for step in some(steps, 8):
         world.enqueue(4)

@@ -26,6 +26,9 @@ CHANGING = (
     "connect", "sendto", "sendmsg", "shutdown",
 )  # fmt: skip
 OPENING = ("openat", "getdents64")
+# A kill here meets a program that knows something which the disk, or the server, does not know yet.
+READING = ("read", "pread64", "close", "newfstatat", "fcntl", "lseek")
+TALKING = ("socket", "setsockopt", "recvfrom", "poll", "ppoll", "select", "pselect6")
 
 
 def dice(of: str = "") -> random.Random:
@@ -115,18 +118,22 @@ class World:
         return len(sent) - len(set(sent))
 
 
-def steps_of(world: World, trace: Path, *arguments: str) -> list[tuple[str, int]]:
-    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts."""
-    run = world.traced(["-y", "-o", str(trace), "-e", f"trace={','.join((*CHANGING, *OPENING))}"], *arguments)
+def steps_of(world: World, trace: Path, *arguments: str, more: tuple[str, ...] = ()) -> list[tuple[str, int]]:
+    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts.
+
+    ``more`` are other calls to list as well.
+    """
+    calls = (*CHANGING, *OPENING, *more)
+    run = world.traced(["-y", "-o", str(trace), "-e", f"trace={','.join(calls)}"], *arguments)
     assert run.code == 0
     # Of a thread the trace may tell the end of a call on a line of its own.
     called = re.findall(r"^\d+ +(\w+)\((.*)", trace.read_text(), re.MULTILINE)
     names = [name for name, _ in called]
-    # Of what is opened and listed only the spool counts: the rest is the interpreter's.
+    # Of what is opened, listed and read only the spool counts: the rest is the interpreter's.
     return [
         (name, names[: number + 1].count(name))
         for number, (name, rest) in enumerate(called)
-        if (name not in OPENING or str(world.program.spool) in rest)
+        if (name not in (*OPENING, *READING) or str(world.program.spool) in rest)
     ]
 
 
