@@ -158,7 +158,8 @@ def _parse(content: bytes, start: int, end: int) -> QueueFile:
     lines = text.split("\n")
     flags = lines.pop().split(" ") if lines[-1].startswith("flags ") else []
     recipients = tuple([line[3:] for line in lines[1:] if line.startswith("to ")])
-    if not lines[0].startswith("from ") or not recipients or len(recipients) + 1 != len(lines):
+    # Recipients first: without one there may be no line at all.
+    if not recipients or not lines[0].startswith("from ") or len(recipients) + 1 != len(lines):
         raise DamagedError("its envelope is incomplete")
     # Whoever wrote it: nothing that could end a command goes to the wire.
     if not text.replace("\n", " ").isprintable() or "" in recipients:

@@ -149,7 +149,7 @@ def forged(envelope: bytes) -> bytes:
     "envelope",
     [
         b"", b"\n\n", b"from a@b\n\nhi", b"to c@d\n\nhi", b"from a@b\nto c@d\nhi", b"from a@b\nfrom x@y\nto c@d\n\nhi",
-        b"to c@d\nfrom a@b\n\nhi", b"from a@b\nto c@d\nflags 8bit\nto e@f\n\nhi", b"from a@b\nto \n\nhi",
+        b"flags 8bit\n\nhi", b"to c@d\nfrom a@b\n\nhi", b"from a@b\nto c@d\nflags 8bit\nto e@f\n\nhi", b"from a@b\nto \n\nhi",
         b"from a@b\nto c@d\ncc e@f\n\nhi", b"from a@b\nto c@d\rRCPT TO:<x@y>\n\nhi", b"from a@b\nto c\x00@d\n\nhi",
         b"from a@b\nto c\xff@d\n\nhi", b"from a@b\nto c\x1b@d\n\nhi", b"from a\x7f@b\nto c@d\n\nhi",
         "from a@b\nto c\u0085@d\n\nhi".encode(), "from a@b\nto c\u2028@d\n\nhi".encode(),

@@ -1,0 +1,39 @@
+"""A server that is down is asked for the whole queue at once, and not each minute, however many messages wait (R9).
+
+A first failure may be a hiccup: the next run tries again, and the pauses begin behind that (``delivery.account``).
+Behind a greeting that never came a second connection asks for TLS, to tell why.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.world import LONG
+from tests.support.program import Program
+from tests.support.smtp_server import DROP, Fault, SmtpServer
+
+pytestmark = pytest.mark.timeout(600)
+
+MESSAGES = 10_000 if LONG else 300
+MINUTES = 20 if LONG else 3
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize(("fault", "expected"), [(DROP, 4), ("554 5.3.2 no service", 2), ("421 4.3.2 down", 1)])
+def test_a_server_that_is_down_is_not_asked_for_each_message(
+    tmp_path: Path, fault: Fault, expected: int, connections: int
+) -> None:
+    program = Program(tmp_path)
+    with SmtpServer(faults={"greeting": fault}) as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        mail = tmp_path / "mail"
+        mail.write_bytes(b"From: a@isp.example\nTo: joe@example.com\n\nhi\n")
+        program.run("enqueue", *[str(mail)] * MESSAGES)
+        for _ in range(MINUTES):
+            program.run("flush", code=None)
+        seen = len(server.connections)
+        assert len(program.queue()) == MESSAGES
+    print(f"{MESSAGES} messages, {connections} connections, {fault}: {MINUTES} flushes, {seen} connections seen")
+    assert seen == expected
