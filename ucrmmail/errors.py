@@ -37,6 +37,14 @@ class UcrmmailError(Exception):
         self.why = why
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let a worker process hand it to its run whole, whatever the constructor of a subclass asks for."""
+        return _raised_again, (type(self), self.args), self.__dict__
+
+
+def _raised_again(kind: type[UcrmmailError], args: tuple[object, ...]) -> UcrmmailError:
+    return kind.__new__(kind, *args)
+
 
 class CheckFailedError(UcrmmailError):
     """What was checked does not hold."""

@@ -121,7 +121,7 @@ class Crew:
     def _play(self, connections: int) -> None:
         """Let workers send until nothing more is due, or all must end; return when the last one is gone."""
         deal = Deal()
-        dealer = Dealer(deal, lambda: self._spool.due(self._dealt), self._dealt)
+        dealer = Dealer(deal, self._spool.due, self._dealt)
         self._connected = False
         started = told = 0
         look_at = self._clock.monotonic() + _LOOK_AGAIN_S

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from itertools import islice
+from contextlib import suppress
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,11 +51,11 @@ class Deal:
     def take_back(self) -> list[str]:
         """Return the ids that no worker has taken yet; they are not on the line any more."""
         ids: list[str] = []
-        while True:
-            try:
-                ids.append(self._table.recv(_LONGEST_ID, socket.MSG_DONTWAIT).decode())
-            except BlockingIOError:
-                return ids
+        # The line ends with nothing when it is closed, and asks to wait when it is not.
+        with suppress(BlockingIOError):
+            while queue_id := self._table.recv(_LONGEST_ID, socket.MSG_DONTWAIT):
+                ids.append(queue_id.decode())
+        return ids
 
     def close(self) -> None:
         """Let the workers end when the line is empty."""
@@ -72,7 +73,7 @@ class Deal:
 
 
 class Dealer:
-    """Puts the queue on the line in its order; ``dealt`` gets every id, and ``due()`` yields none that it holds."""
+    """Puts the queue on the line in its order; ``dealt`` gets every id, and none that it holds is put there again."""
 
     def __init__(self, deal: Deal, due: Callable[[], Iterator[str]], dealt: dict[str, None]) -> None:
         self._deal = deal
@@ -102,7 +103,7 @@ class Dealer:
         ids = list(islice(self._ids, most))
         if not ids:
             # The queue was at its end: something may have come meanwhile.
-            self._ids = self._due()
+            self._ids = filterfalse(self._dealt.__contains__, self._due())
             ids = list(islice(self._ids, most))
         self._dealt.update(dict.fromkeys(ids))
         before = self._waiting[-1] if self._waiting else self._last

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import ChainMap
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -144,16 +143,12 @@ class Spool:
 
     # --- what is due ------------------------------------------------------------------------------------------
 
-    def due(self, dealt: dict[str, None] | None = None) -> Iterator[str]:
+    def due(self) -> Iterator[str]:
         """Yield queue ids in sending order; some may be gone, or taken by another, when they are claimed.
 
         More urgent mail that arrives meanwhile, and what was deferred until now, goes first within about a second.
-        What is in ``dealt`` when its turn comes is left out.
         """
-        if dealt is None:
-            return self._order.due(self._settled, self._come_back)
-        busy: ChainMap[str, object] = ChainMap(dict[str, object](), self._settled, dealt)  # type: ignore[arg-type]
-        return self._order.due(busy, self._come_back)
+        return self._order.due(self._settled, self._come_back)
 
     def _come_back(self) -> int:
         return self._order.bring_back(self._clock.now(), self._max_delay_s) if self._max_delay_s else 0

@@ -41,6 +41,19 @@ def test_every_id_arrives_once_and_in_order_however_many_there_are(deal: Deal) -
     assert list(dealt) == queued
 
 
+def test_what_is_dealt_and_still_in_the_queue_is_not_dealt_again(deal: Deal) -> None:
+    first, second, third = ids(3)
+    queue = [first, second]
+    dealt: dict[str, None] = {}
+    dealer = Dealer(deal, lambda: iter(queue), dealt)
+    dealer.look_again()
+    queue.append(third)
+    del dealt[first]
+    dealer.hand_out()
+    assert deal.closed
+    assert sorted(deal.take_back()) == [first, first, second, third]
+
+
 def test_only_a_moments_work_is_on_the_line(deal: Deal) -> None:
     queued = ids(500)
     Dealer(deal, once(queued), {}).hand_out()

@@ -654,11 +654,3 @@ def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     worker.finish()
     assert not os.path.exists(f"{directory}/journal.1")
     assert everything_in(directory) == []
-
-
-def test_what_was_dealt_is_not_due_again(directory: str, spool: Spool) -> None:
-    first, second = put(directory, now=NOW), put(directory, now=NOW + 1)
-    dealt: dict[str, None] = {}
-    due = spool.due(dealt)
-    dealt[first] = None
-    assert list(due) == [second]
