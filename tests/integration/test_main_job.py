@@ -387,6 +387,29 @@ def test_too_many_defers_the_account_not_the_message(program: Program, sink: Sin
     assert sink.sessions == sessions
 
 
+def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) -> None:
+    sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    first = program.run("flush", "--json", code=75).json["next_at"]
+    assert "sooner:   ucrmmail queue retry --all" in program.run("status").stdout
+    assert program.run("queue", "retry", "--all").stdout == (
+        "the pause of the account is over: the next flush connects\n0 messages changed\n"
+    )
+    status = program.run("status").stdout
+    assert "421" in status
+    assert "sooner" not in status
+    assert program.run("queue", "retry", "--all").stdout == "0 messages changed\n"
+    sessions = sink.sessions
+    second = program.run("flush", "--json", code=75).json["next_at"]
+    assert sink.sessions == sessions + 1
+    assert second > first, "the pause grows when nothing was mended"
+    program.run("queue", "retry", "--all", "--json")
+    sink.on_mail = lambda _address: None
+    program.run("flush")
+    assert subjects(sink) == ["number 1"]
+
+
 def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
     program.configure(sink.port, smtp='username = "user"')
     program.sendmail("-t", message=numbered(1))

@@ -192,13 +192,20 @@ def retry(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Try deferred messages now, and failed ones from the start. Who was relayed is not sent to again."""
+    """Try deferred messages now, and failed ones from the start. Who was relayed is not sent to again.
+
+    A pause after a refused login, or of a smarthost that was down, is over then.
+    """
+    from ucrmmail.delivery.account import lift_pause
     from ucrmmail.spool import manage
 
     del yes
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["retry"])
-    _change(manage.retry(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+    changes = list(manage.retry(directory, chosen))
+    if lift_pause(f"{directory}/account.json", owner=os.geteuid()) and not as_json:
+        human.say("the pause of the account is over: the next flush connects")
+    _change(iter(changes), one_by_one=bool(queue_ids), as_json=as_json)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --yes")

@@ -7,7 +7,8 @@ something is sent again.
 
 A smarthost that was just not reached is most often one that restarts: the next run may try at once, and only from the
 second time on there is a pause. A login that was refused is not tried again before its pause is over, since providers
-lock accounts; but when the settings or the secret have changed since, there is no reason to wait.
+lock accounts; but when the settings or the secret have changed since, or a person asks for it (`queue retry`), there is
+no reason to wait.
 """
 
 from __future__ import annotations
@@ -184,6 +185,19 @@ def _checked(state: AccountState) -> AccountState:
         if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(kept, float) else type(kept)):
             raise TypeError(name)
     return state
+
+
+def lift_pause(path: str, *, owner: int) -> bool:
+    """Let the next run connect at once: a person asks for it. Return whether there was a pause.
+
+    What is known of the trouble stays, so that the next pause is longer still if it was not mended. Raises OSError, and
+    DistrustError for a file that another user made.
+    """
+    state = load_account(path, owner=owner)
+    if not state.not_before:
+        return False
+    save_account(path, replace(state, not_before=0.0))
+    return True
 
 
 def save_account(path: str, state: AccountState) -> None:

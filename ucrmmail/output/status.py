@@ -81,6 +81,8 @@ def say_status(document: dict[str, Any]) -> None:
         human.say(f"account:    {until}{account['what']}")
         if account["remedy"]:
             human.say(f"  remedy:   {account['remedy']}")
+        if account["not_before"]:
+            human.say("  sooner:   ucrmmail queue retry --all")
     last = document["last_flush"]
     if last is None:
         human.say("last flush: none")
