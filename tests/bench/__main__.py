@@ -3,7 +3,7 @@
     flush      5,000 messages of 5 KB from the spool to Postfix's smtp-sink, against smtplib with one connection and
                no records: wall time and CPU time of the sending process
     peers      the same to the same sink, and one submission each: Postfix, nullmailer, msmtp's queue, dma, from Debian
-    link       200 messages through a link with a round trip of 50 ms, one connection and four, against smtplib
+    link       200 messages through a link with a round trip of 20, 50 and 100 ms, one connection and four, against smtplib
     queue      the first message, the first 1,000, ``status`` and ``queue list`` as the queue grows (--largest 1000000)
     dns        ``check-dns`` of one domain and of fifty, with a name server that answers after 20 ms
     start      ``--help``, ``status``, ``flush`` on an empty queue, and a durable submission, against
@@ -35,7 +35,8 @@ def main() -> None:
     if "peers" in arguments.what:
         peers.bench_peers(min(arguments.rounds, 3), arguments.messages)
     if "link" in arguments.what:
-        link.bench_link(arguments.rounds)
+        for round_trip_ms in (20, 50, 100):
+            link.bench_link(min(arguments.rounds, 3), round_trip_ms)
     if "queue" in arguments.what:
         queue.bench_queue(arguments.largest)
     if "start" in arguments.what:

@@ -27,14 +27,14 @@ def long_link(port: int, round_trip_ms: int) -> Iterator[int]:
         process.wait()
 
 
-def bench_link(rounds: int, count: int = 200, round_trip_ms: int = 50) -> None:
+def bench_link(rounds: int, round_trip_ms: int, count: int = 200) -> None:
     """Compare one connection, four, and smtplib on a long line."""
     seconds: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root, smtp_sink() as sink:
         mail = Path(root) / "mail.eml"
         mail.write_bytes(MESSAGE)
         with long_link(sink.port, round_trip_ms) as port:
-            for _ in range(min(rounds, 3)):
+            for _ in range(rounds):
                 for connections in (1, 4):
                     program = Program(Path(root) / f"home{connections}")
                     program.configure(port, smtp=f"connections = {connections}")

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Received, Sink, SinkController
+from ucrmmail.files import Locked
 
 
 def parsed(received: Received) -> EmailMessage:
@@ -476,6 +477,20 @@ def test_a_second_flush_leaves_at_once(program: Program, sink: Sink) -> None:
         assert second.json["reason"] == "another flush is running"
     finally:
         first.communicate(timeout=20)
+    assert len(sink.messages) == 1
+
+
+def test_a_second_flush_of_cron_leaves_before_anything_is_imported(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")  # the configuration is checked then
+    program.sendmail("-t", message=numbered(1))
+    with Locked(str(program.spool / "lock")):
+        run = program.run("flush", env={"PYTHONPROFILEIMPORTTIME": "1"})
+        assert "typer" not in run.stderr
+        assert run.stdout == ""
+        assert len(program.queue()) == 1
+    run = program.run("flush", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert "typer" in run.stderr, "this is how it would show"
     assert len(sink.messages) == 1
 
 

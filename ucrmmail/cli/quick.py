@@ -1,9 +1,9 @@
-"""The cron job on an empty queue, before anything large is imported.
+"""The cron job that has nothing to do, before anything large is imported.
 
-``ucrmmail flush`` runs every minute and mostly finds nothing. Typer alone would cost five times the interpreter's own
-start. So the plain forms of the command line are read here, and when the configuration is one that a full run has
-checked and the spool holds nothing that is due, the run is over. In every other case, a doubtful one too, the real
-command runs and repeats all of it.
+``ucrmmail flush`` runs every minute and mostly finds nothing, or another that still sends. Typer alone would cost five
+times the interpreter's own start. So the plain forms of the command line are read here, and when the configuration is
+one that a full run has checked and the spool holds nothing that is due, or another run has its lock, the run is over.
+In every other case, a doubtful one too, the real command runs and repeats all of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import time
 from ucrmmail.config.location import locate
 from ucrmmail.config.submission import read_submission_settings
 from ucrmmail.errors import UcrmmailError
+from ucrmmail.files import try_lock
 from ucrmmail.units import parse_duration
 
 TYPE_CHECKING = False
@@ -34,8 +35,8 @@ def config_stamp(path: str) -> str:
 
 
 def nothing_to_flush(arguments: Sequence[str]) -> bool:
-    """Return whether this is a plain ``flush``, with a checked configuration, and nothing is due."""
-    # A person who looks on is told that nothing was to be done.
+    """Return whether this is a plain ``flush``, its configuration was checked, and nothing is due or another sends."""
+    # A person who looks on is told why nothing was done.
     if "flush" not in arguments[:3] or os.isatty(2):
         return False
     recognised, config_option = _read_arguments(arguments)
@@ -44,7 +45,10 @@ def nothing_to_flush(arguments: Sequence[str]) -> bool:
     location = locate(config_option, os.environ, os.geteuid())
     try:
         settings = read_submission_settings(location.path, os.environ, os.geteuid())
-        return _nothing_due(settings.spool_directory, config_stamp(location.path), time.time())
+        spool = settings.spool_directory
+        if not _was_checked(spool, config_stamp(location.path)):
+            return False
+        return _another_sends(spool) or _nothing_due(spool, time.time())
     except (UcrmmailError, OSError):
         # The real command will find the same, and knows how to say it.
         return False
@@ -85,11 +89,22 @@ def _is_valid(name: str, value: str) -> bool:
         return False
 
 
-def _nothing_due(spool: str, stamp: str, now: float) -> bool:
-    """Look at the names in the spool only. Raises OSError."""
+def _was_checked(spool: str, stamp: str) -> bool:
     with open(f"{spool}/{CHECKED_CONFIG}", encoding="utf-8", errors="surrogateescape") as file:
-        if file.read() != stamp:
-            return False
+        return file.read() == stamp
+
+
+def _another_sends(spool: str) -> bool:
+    """Return whether a run has the lock at this moment. Of several that ask at once, the last to get it goes on."""
+    fd = os.open(f"{spool}/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return not try_lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _nothing_due(spool: str, now: float) -> bool:
+    """Look at the names in the spool only. Raises OSError."""
     if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
         return False
     # What a worker that was killed has left counts too: see spool/records.
