@@ -155,8 +155,21 @@ def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
     with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
         journal.sync()
     for call in (journal.sync, lambda: journal.append(b"two")):
-        with pytest.raises(OSError, match="earlier sync failed"):
+        with pytest.raises(OSError, match="earlier sync failed") as caught:
             call()
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path / "journal"))
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 11])
+def test_a_record_that_the_kernel_takes_in_pieces_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    real = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: real(fd, data[:at_once], offset))
+    journal = Journal(str(tmp_path / "journal"))
+    for payload in (b"one", b"two two two"):
+        journal.append(payload)
+    assert read_journal(str(tmp_path / "journal")) == ([b"one", b"two two two"], journal.offset)
 
 
 def test_a_full_disk_is_noticed_before_it_matters(tmp_path: Path) -> None:

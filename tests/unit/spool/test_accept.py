@@ -191,6 +191,28 @@ def test_a_batch_is_accepted_in_order(tmp_path: Path) -> None:
     assert list(Spool(directory).due()) == ids
 
 
+def test_a_message_of_a_batch_is_sent_as_it_was_given(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    with Batch(directory, min_free_bytes=0) as batch:
+        for number, (eight_bit, utf8) in enumerate([(True, False), (False, True)]):
+            batch.add(
+                new_queue_id(NOW + number, "normal"),
+                reverse_path="a@b.example",
+                recipients=(JOE,),
+                message=MESSAGE,
+                eight_bit=eight_bit,
+                utf8=utf8,
+            )
+        first, second = batch.commit()
+    spool = Spool(directory)
+    for queue_id, flags in ((first, (True, False)), (second, (False, True))):
+        claimed = spool.claim(queue_id)
+        assert claimed is not None
+        assert (claimed.reverse_path, claimed.recipients) == ("a@b.example", (JOE,))
+        assert (claimed.eight_bit, claimed.utf8) == flags
+        spool.release(claimed)
+
+
 def test_what_was_not_committed_is_forgotten(tmp_path: Path) -> None:
     directory = str(tmp_path / "spool")
     with Batch(directory, min_free_bytes=0) as batch:

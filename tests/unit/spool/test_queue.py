@@ -281,6 +281,34 @@ def test_a_message_that_cannot_be_moved_in_this_run_is_moved_by_the_next(directo
     assert claim(again, queue_id).pending == (ANN,)
 
 
+@pytest.mark.parametrize(("result", "place"), [("deferred", "deferred"), ("failed", "failed")])
+def test_what_could_not_be_moved_is_told_with_where_to(spool: Spool, result: str, place: str) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, result, in_s=60 if result == "deferred" else 0)
+    path = path_in_queue(spool.directory, queue_id)
+    # The first is the one of the move itself, the second that of its repetition.
+    with fails_at(1, errno.ENOSPC, names=("rename",)):
+        spool.finish()
+    assert spool.problems == [f"{path} cannot be moved to {place}: the next run tries again"]
+
+
+def test_each_change_of_a_state_is_newer_than_the_one_before(spool: Spool) -> None:
+    # What recovery goes by: of two that differ, the later one holds.
+    queue_id = put(spool.directory)
+    state = settle(spool, queue_id, "failed")
+    spool.update_state(queue_id, reported(state))
+    spool.sync()
+    kept = read_state(spool.directory, queue_id)
+    assert kept is not None
+    assert (kept.revision, kept.unreported) == (2, False)
+    for revision in (3, 4):
+        # It is where it belongs, and no longer in this run's hands.
+        spool.update_state(queue_id, state)
+        kept = read_state(spool.directory, queue_id)
+        assert kept is not None
+        assert kept.revision == revision
+
+
 def test_a_message_that_somebody_removed_meanwhile_is_gone(spool: Spool) -> None:
     for result in ("relayed", "deferred"):
         queue_id = put(spool.directory)
@@ -348,6 +376,42 @@ def test_a_state_that_a_power_cut_took_back_is_written_again_even_for_a_held_mes
     state = read_state(directory, queue_id)
     assert state is not None
     assert state.pending == (ANN,)
+
+
+def test_of_two_of_the_same_age_the_record_is_believed(directory: str) -> None:
+    # A state that a person changed is newer by one; the same number is the record carried out before, in part perhaps.
+    spool = Spool(directory)
+    queue_id = put(directory)
+    state = settle(spool, queue_id, "failed")
+    killed(spool)
+    Moves(directory).write_state(queue_id, replace(state, revision=1))
+    again = Spool(directory)
+    assert again.recover(NOW) == [queue_id]
+    assert place_of(directory, queue_id) == "failed"
+
+
+def test_failures_that_a_person_retried_are_told_all_the_same(directory: str) -> None:
+    from ucrmmail.spool import manage
+
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    spool.sync()
+    list(manage.retry(directory, [queue_id]))
+    assert Spool(directory).recover(NOW) == [queue_id]
+
+
+def test_a_message_that_was_due_at_once_is_so_wherever_it_stands(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    path = spool.find(queue_id)
+    assert path is not None
+    Moves(directory).to_deferred(path, queue_id, NOW + 600)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert list(again.due()) == [queue_id]
+    assert claim(again, queue_id).pending == (ANN,)
 
 
 def test_what_a_person_did_after_the_record_is_not_undone(directory: str) -> None:
@@ -576,6 +640,28 @@ def test_a_hostile_leftover_is_set_aside(
     assert [name for name, _ in spool.corrupt] == ([] if kind == "sparse file" else ["evil"])
 
 
+def test_what_lies_beside_a_message_is_for_its_owner_alone(spool: Spool) -> None:
+    before = os.umask(0)
+    try:
+        queue_id = put(spool.directory)
+        settle(spool, queue_id, "deferred", in_s=60)
+        (Path(spool.directory) / "queue" / "stray\udcff").write_text("x")
+        list(spool.due())
+        spool.sync()
+    finally:
+        os.umask(before)
+    (reason,) = (path for path in everything_in(spool.directory) if path.endswith(".reason"))
+    for path in (f"state/{queue_id}", reason):
+        assert os.stat(f"{spool.directory}/{path}").st_mode & 0o777 == 0o600
+
+
+def test_a_reason_is_readable_whatever_the_name(spool: Spool) -> None:
+    Moves(spool.directory).set_aside(
+        path_in_queue(spool.directory, put(spool.directory)), "corrupt", "name", "bad \udcff name"
+    )
+    assert (Path(spool.directory) / "corrupt" / "name.reason").read_bytes() == b"bad \\udcff name\n"
+
+
 def test_two_of_one_name_are_both_kept(spool: Spool) -> None:
     for number in range(2):
         (Path(spool.directory) / "queue" / "stray").write_text(str(number))
@@ -628,6 +714,33 @@ def test_a_damaged_message_in_the_journal_is_set_aside(directory: str) -> None:
     assert [name for name, _ in again.corrupt] == [queue_id]
 
 
+def test_a_record_that_cannot_be_carried_out_does_not_stop_those_behind_it(directory: str) -> None:
+    spool = Spool(directory)
+    damaged, unmoved, moved = (put(directory, now=NOW + number) for number in range(3))
+    for queue_id in (damaged, unmoved, moved):
+        settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, damaged)
+    os.unlink(path)
+    os.symlink("/etc/hostname", path)
+    again = Spool(directory)
+    real = os.rename
+
+    def full_for_one(source: str, target: str) -> None:
+        if unmoved in str(source) + str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(source, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", full_for_one)
+        assert set(again.recover(NOW)) == {unmoved, moved}
+    assert [name for name, _ in again.corrupt] == [damaged]
+    assert "symbolic link" in again.corrupt[0][1]
+    assert [place_of(directory, each) for each in (unmoved, moved)] == ["queue", "failed"]
+    again.finish()
+    assert place_of(directory, unmoved) == "failed"
+
+
 # --- the journals of workers ------------------------------------------------------------------------------------------
 
 
@@ -654,3 +767,14 @@ def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     worker.finish()
     assert not os.path.exists(f"{directory}/journal.1")
     assert everything_in(directory) == []
+
+
+def test_a_worker_keeps_and_syncs_as_the_run_does(directory: str) -> None:
+    queue_id = put(directory)
+    worker = Spool(directory, sync_each=True, keep_sent_s=7200.0, clock=StillClock()).beside(1)
+    claimed = claim(worker, queue_id)
+    with fails_at(0, 0) as called:
+        worker.settle(claimed, after(claimed.state, "relayed"))
+    assert called[-1] == "fdatasync"
+    worker.finish()
+    assert everything_in(directory) == [f"sent/20261123T11/{queue_id}"]

@@ -100,10 +100,18 @@ def test_the_longest_reply_fits_into_the_room_that_is_made_for_it() -> None:
 
 
 def test_who_is_not_in_the_kept_state_was_never_tried() -> None:
-    kept = MessageState((RecipientState("a", "relayed"), RecipientState("gone", "failed")), attempts=3, revision=5)
+    kept = MessageState(
+        (RecipientState("a", "relayed"), RecipientState("gone", "failed")),
+        attempts=3,
+        first_attempt_at=7.0,
+        next_attempt_at=9.0,
+        reason="said no",
+        revision=5,
+    )
     state = fitted(kept, ("b", "a"))
     assert state.recipients == (RecipientState("b"), RecipientState("a", "relayed"))
     assert (state.attempts, state.revision, state.pending) == (3, 5, ("b",))
+    assert (state.first_attempt_at, state.next_attempt_at, state.reason) == (7.0, 9.0, "said no")
     assert fitted(None, ("a",)) == untried(["a"])
     assert fitted(state, ("b", "a")) is state
 
