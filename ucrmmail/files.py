@@ -132,16 +132,18 @@ class Locked:
 
     The kernel drops it with the process, so that nothing is ever stale; the file itself is never removed, since
     a second process may hold the old one. ``with Locked(path, wait=False) as obtained`` tells at once whether the
-    lock was free.
+    lock was free. ``fd`` is a descriptor of it that has the lock already, -1 when there is none.
     """
 
-    def __init__(self, path: str, *, wait: bool = True) -> None:
+    def __init__(self, path: str, *, wait: bool = True, fd: int = -1) -> None:
         self._path = path
         self._wait = wait
-        self._fd = -1
+        self._fd = fd
 
     def __enter__(self) -> bool:
         """Take the lock; returns whether it was obtained. Raises OSError."""
+        if self._fd >= 0:
+            return True
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         return try_lock(self._fd, wait=self._wait)
 

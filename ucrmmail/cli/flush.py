@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucrmmail.cli.context import Invocation, JsonOption, invocation
-from ucrmmail.cli.quick import CHECKED_CONFIG, LAST_FLUSH, config_stamp
+from ucrmmail.cli.quick import CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 from ucrmmail.units import parse_duration
@@ -87,7 +87,8 @@ def _flush(called: Invocation, config: Config, options: Options, *, verbose: boo
 
     directory = config.text("spool.directory")
     make_spool(directory)
-    with Locked(f"{directory}/lock", wait=False) as obtained:
+    lock = f"{directory}/lock"
+    with Locked(lock, wait=False, fd=taken_lock(lock)) as obtained:
         if not obtained:
             return RunReport(reason="another flush is running")
         claim_host(directory)

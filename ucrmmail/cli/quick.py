@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
+# What the real command finds locked: a process runs one command.
+_taken: dict[str, int] = {}
 
 
 def config_stamp(path: str) -> str:
@@ -48,7 +50,7 @@ def nothing_to_flush(arguments: Sequence[str]) -> bool:
         spool = settings.spool_directory
         if not _was_checked(spool, config_stamp(location.path)):
             return False
-        return _another_sends(spool) or _nothing_due(spool, time.time())
+        return _nothing_due(spool, time.time()) or _another_sends(spool)
     except (UcrmmailError, OSError):
         # The real command will find the same, and knows how to say it.
         return False
@@ -95,12 +97,19 @@ def _was_checked(spool: str, stamp: str) -> bool:
 
 
 def _another_sends(spool: str) -> bool:
-    """Return whether a run has the lock at this moment. Of several that ask at once, the last to get it goes on."""
-    fd = os.open(f"{spool}/lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        return not try_lock(fd)
-    finally:
-        os.close(fd)
+    """Return whether a run has the lock; if none has, it is taken here, so that those behind need not import either."""
+    path = f"{spool}/lock"
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if try_lock(fd):
+        _taken[path] = fd
+        return False
+    os.close(fd)
+    return True
+
+
+def taken_lock(path: str) -> int:
+    """Return the descriptor of the lock that was taken here already, which is the caller's from now on; -1 for none."""
+    return _taken.pop(path, -1)
 
 
 def _nothing_due(spool: str, now: float) -> bool:
