@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -281,6 +282,28 @@ def test_a_message_that_cannot_be_moved_in_this_run_is_moved_by_the_next(directo
     assert claim(again, queue_id).pending == (ANN,)
 
 
+def test_one_that_cannot_be_moved_does_not_keep_the_next_from_it(spool: Spool) -> None:
+    stays, goes = put(spool.directory, now=NOW), put(spool.directory, now=NOW + 1)
+    for queue_id in (stays, goes):
+        settle(spool, queue_id, "deferred", in_s=60)
+    with fails_at(1, errno.ENOSPC, names=("write",)):
+        spool.sync()
+    assert [place_of(spool.directory, each) for each in (stays, goes)] == ["queue", "deferred"]
+
+
+def test_a_relayed_message_that_cannot_be_removed_is_not_sent_by_the_next_run(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    with fails_at(1, errno.EIO, names=("unlink",)):
+        spool.finish()
+    assert place_of(directory, queue_id) == "queue"
+    again = Spool(directory)
+    assert again.recover(NOW) == []
+    assert list(again.due()) == []
+    assert place_of(directory, queue_id) == ""
+
+
 @pytest.mark.parametrize(("result", "place"), [("deferred", "deferred"), ("failed", "failed")])
 def test_what_could_not_be_moved_is_told_with_where_to(spool: Spool, result: str, place: str) -> None:
     queue_id = put(spool.directory)
@@ -376,6 +399,43 @@ def test_a_state_that_a_power_cut_took_back_is_written_again_even_for_a_held_mes
     state = read_state(directory, queue_id)
     assert state is not None
     assert state.pending == (ANN,)
+
+
+def test_what_was_relayed_before_a_kill_is_kept_for_as_long_as_asked(directory: str) -> None:
+    spool = Spool(directory, keep_sent_s=7200.0)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    settle(spool, queue_id, "relayed", only=[ANN])
+    killed(spool)
+    again = Spool(directory, keep_sent_s=7200.0)
+    assert again.recover(NOW) == []
+    assert everything_in(directory) == [f"sent/20261123T11/{queue_id}"], "its state is not needed any more"
+
+
+def test_the_state_of_a_message_that_is_gone_goes_too(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    settle(spool, queue_id, "relayed", only=[ANN])
+    killed(spool)
+    os.unlink(path_in_queue(directory, queue_id))
+    assert everything_in(directory) == [f"state/{queue_id}"]
+    Spool(directory).recover(NOW)
+    assert everything_in(directory) == []
+
+
+def test_recovery_waits_for_a_person_who_has_a_message_in_hand(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    fd = os.open(path_in_queue(directory, queue_id), os.O_RDONLY)
+    assert try_lock(fd)
+    letting_go = threading.Timer(0.2, os.close, (fd,))
+    letting_go.start()
+    assert Spool(directory).recover(NOW) == [queue_id]
+    letting_go.join()
+    assert place_of(directory, queue_id) == "failed"
 
 
 def test_of_two_of_the_same_age_the_record_is_believed(directory: str) -> None:

@@ -146,38 +146,78 @@ def forged(envelope: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "envelope",
+    ("envelope", "reason"),
     [
-        b"", b"\n\n", b"from a@b\n\nhi", b"to c@d\n\nhi", b"from a@b\nto c@d\nhi", b"from a@b\nfrom x@y\nto c@d\n\nhi",
-        b"flags 8bit\n\nhi", b"to c@d\nfrom a@b\n\nhi", b"from a@b\nto c@d\nflags 8bit\nto e@f\n\nhi", b"from a@b\nto \n\nhi",
-        b"from a@b\nto c@d\ncc e@f\n\nhi", b"from a@b\nto c@d\rRCPT TO:<x@y>\n\nhi", b"from a@b\nto c\x00@d\n\nhi",
-        b"from a@b\nto c\xff@d\n\nhi", b"from a@b\nto c\x1b@d\n\nhi", b"from a\x7f@b\nto c@d\n\nhi",
-        "from a@b\nto c\u0085@d\n\nhi".encode(), "from a@b\nto c\u2028@d\n\nhi".encode(),
+        *[(each, "has no end") for each in (b"", b"from a@b\nto c@d\nhi")],
+        (b"from a@b\nto c\xff@d\n\nhi", "is not UTF-8"),
+        *[
+            (each, "is incomplete")
+            for each in (
+                b"\n\n", b"from a@b\n\nhi", b"to c@d\n\nhi", b"from a@b\nfrom x@y\nto c@d\n\nhi", b"flags 8bit\n\nhi",
+                b"to c@d\nfrom a@b\n\nhi", b"from a@b\nto c@d\nflags 8bit\nto e@f\n\nhi", b"from a@b\nto c@d\ncc e@f\n\nhi",
+            )
+        ],
+        *[
+            (each, "holds an address that was never accepted")
+            for each in (
+                b"from a@b\nto \n\nhi", b"from a@b\nto c@d\rRCPT TO:<x@y>\n\nhi", b"from a@b\nto c\x00@d\n\nhi",
+                b"from a@b\nto c\x1b@d\n\nhi", b"from a\x7f@b\nto c@d\n\nhi", "from a@b\nto c\u0085@d\n\nhi".encode(),
+                "from a@b\nto c\u2028@d\n\nhi".encode(),
+            )
+        ],
     ],
 )  # fmt: skip
-def test_an_envelope_that_was_never_accepted_is_refused(tmp_path: Path, envelope: bytes) -> None:
-    with pytest.raises(DamagedError):
+def test_an_envelope_that_was_never_accepted_is_refused(tmp_path: Path, envelope: bytes, reason: str) -> None:
+    with pytest.raises(DamagedError) as caught:
         read(tmp_path / "forged", forged(envelope))
+    assert str(caught.value) == f"its envelope {reason}"
 
 
 def test_a_damaged_beginning_is_noticed_in_a_list_too(tmp_path: Path) -> None:
-    fd = written(tmp_path / "other", b"something else\n\n", MESSAGE)
-    with pytest.raises(DamagedError):
-        read_unchecked(fd, 10)
+    whole = encode_head("", ["c@d.example"], MESSAGE, eight_bit=False, utf8=False) + MESSAGE
+    for beginning in (b"something else\n\n", b"\n" + whole, whole.split(b"\n")[0], b"no line end"):
+        fd = written(tmp_path / "other", beginning, b"")
+        for read_it in (read_unchecked, read_checked):
+            with pytest.raises(DamagedError) as caught:
+                read_it(fd, 10)
+            assert str(caught.value) == "it does not begin as a queue file"
+        os.close(fd)
+
+
+def test_a_checksum_that_does_not_fit_is_told_as_such(tmp_path: Path) -> None:
+    whole = encode_head("", ["c@d.example"], MESSAGE, eight_bit=False, utf8=False) + MESSAGE
+    with pytest.raises(DamagedError) as caught:
+        read(tmp_path / "torn", whole[:-1])
+    assert str(caught.value) == "its length or checksum is not that of what was accepted"
+
+
+@pytest.mark.parametrize("header_bytes", [0, 150, 300, 5000])
+def test_a_list_sees_the_whole_header_and_reads_no_more_than_it_needs(tmp_path: Path, header_bytes: int) -> None:
+    message = b"Subject: " + b"x" * header_bytes + b"\r\n\r\n" + b"body " * 4000
+    head = encode_head("a@b.example", ["c@d.example"], message, eight_bit=False, utf8=False)
+    fd = written(tmp_path / "listed", head, message)
+    _, beginning = read_unchecked(fd, len(head) + len(message), 256)
     os.close(fd)
+    assert message.startswith(beginning)
+    fits = len(head) + header_bytes + 13 <= 256
+    assert len(head) + len(beginning) == (256 if fits else len(head) + len(message))
 
 
 @pytest.mark.parametrize(
     "address", ["", "a\nto b@c", "a@b\r", "a\0@b", "a\x1b@b", "a\x85@b", "a\u2028@b", "a\udc80@b", "a\x7f@b"]
 )
 def test_an_address_that_could_not_be_read_back_is_refused(address: str) -> None:
-    with pytest.raises(NoUserError):
+    with pytest.raises(NoUserError) as caught:
         encode_head("a@b.example", ["c@d.example", address], MESSAGE, eight_bit=False, utf8=False)
+    assert caught.value.what == f"{address!r} is not an address"
+    assert caught.value.why == "it is empty or holds control characters"
+    assert caught.value.remedy == "correct it"
     if address:
         with pytest.raises(NoUserError):
             encode_head(address, ["c@d.example"], MESSAGE, eight_bit=False, utf8=False)
 
 
 def test_a_message_without_recipients_is_refused() -> None:
-    with pytest.raises(NoUserError):
+    with pytest.raises(NoUserError) as caught:
         encode_head("a@b.example", [], MESSAGE, eight_bit=False, utf8=False)
+    assert (caught.value.what, caught.value.remedy) == ("the message has no recipient", "name one")

@@ -24,3 +24,16 @@ def test_the_order_of_the_journals_does_not_matter(tmp_path: Path) -> None:
     ):
         assert newest(records) == {queue_id: None}, "nothing comes after relayed"
     assert newest([state_record(other, failed), relayed_record(queue_id)]) == {other: failed, queue_id: None}
+
+
+def test_what_is_no_record_does_not_hide_those_behind_it(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    queue_id = put(directory, JOE)
+    assert newest([b"relayed \xff", b"state ../x {}", relayed_record(queue_id)]) == {queue_id: None}
+
+
+def test_a_state_in_which_everybody_has_the_message_is_relayed(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    queue_id = put(directory, JOE)
+    state = after(claim(Spool(directory), queue_id).state, "relayed")
+    assert newest([state_record(queue_id, state)]) == {queue_id: None}
