@@ -494,6 +494,20 @@ def test_a_second_flush_of_cron_leaves_before_anything_is_imported(program: Prog
     assert len(sink.messages) == 1
 
 
+@pytest.mark.parametrize("name", ["{}", "{}/", "{}/../spool"])
+def test_a_flush_of_cron_is_not_in_its_own_way_however_the_spool_is_named(
+    program: Program, sink: Sink, name: str
+) -> None:
+    program.configure(sink.port)
+    text = program.config.read_text().replace(str(program.spool), name.format(program.spool))
+    program.config.write_text(text)
+    program.run("flush")
+    for number in range(3):
+        program.sendmail("-t", message=numbered(number))
+        program.run("flush")
+    assert subjects(sink) == [f"number {number}" for number in range(3)]
+
+
 def test_no_window_is_exceeded_over_kills_and_restarts(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 4\nduration = "3s"')
     for number in range(12):

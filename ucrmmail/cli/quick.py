@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 # What the real command finds locked: a process runs one command.
-_taken: dict[str, int] = {}
+_taken: list[int] = []
 
 
 def config_stamp(path: str) -> str:
@@ -101,15 +101,23 @@ def _another_sends(spool: str) -> bool:
     path = f"{spool}/lock"
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     if try_lock(fd):
-        _taken[path] = fd
+        _taken.append(fd)
         return False
     os.close(fd)
     return True
 
 
 def taken_lock(path: str) -> int:
-    """Return the descriptor of the lock that was taken here already, which is the caller's from now on; -1 for none."""
-    return _taken.pop(path, -1)
+    """Return the descriptor of the lock if it was taken here, which is the caller's from now on; -1 when it was not.
+
+    One of another file is let go: however the two readers of the configuration name a spool, nobody waits for himself.
+    """
+    while _taken:
+        fd = _taken.pop()
+        if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
+            return fd
+        os.close(fd)
+    return -1
 
 
 def _nothing_due(spool: str, now: float) -> bool:
