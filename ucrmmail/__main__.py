@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ucrmmail.streams import StandardOutput, complain, discard, open_what_is_closed
+from ucrmmail.streams import StandardOutput, complain, discard, leave, open_what_is_closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def _flush(request: FlushRequest) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -30,7 +30,7 @@ from ucrmmail.message.prepare import Addresses, prepare
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.handover import hand_over, takes_from_others
-from ucrmmail.streams import complain, open_what_is_closed
+from ucrmmail.streams import complain, leave, open_what_is_closed
 from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
@@ -252,4 +252,4 @@ def _tell(error: UcrmmailError) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
