@@ -291,8 +291,13 @@ class Awaited(Clock):
     """A clock that knows when somebody waits: who does asks for the time when it starts, and again for what is left."""
 
     def __init__(self) -> None:
-        self._asked = 0
         self.somebody_waits = threading.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Wait for the next one who waits."""
+        self._asked = 0
+        self.somebody_waits.clear()
 
     def monotonic(self) -> float:
         self._asked += 1
