@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import open_untrusted, try_lock
+from ucrmmail.files import Naming, open_untrusted, try_lock
 from ucrmmail.spool.layout import accepted_at, priority_of
 from ucrmmail.spool.moves import find, read_state
 from ucrmmail.spool.queuefile import pieces, read_checked
@@ -90,7 +90,8 @@ class Claimed:
     def close(self) -> None:
         """Let go of the message: the lock ends with the last descriptor."""
         if self._fd >= 0:
-            os.close(self.detach())
+            with Naming(self.path):
+                os.close(self.detach())
 
     def detach(self) -> int:
         """Return the descriptor, which somebody else closes."""
