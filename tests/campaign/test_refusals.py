@@ -9,7 +9,7 @@ import pytest
 from tests.campaign.world import LONG, World, some, steps_of
 from tests.support.sink import Sink
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.requirement("R4")]
 
 ERRNOS = ["ENOSPC", "EIO", "EDQUOT", "EMFILE", "EACCES", "EROFS", "ENOMEM"]
 NETWORK = {"connect", "sendto", "sendmsg", "shutdown"}
