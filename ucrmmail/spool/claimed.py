@@ -110,13 +110,14 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
         return None
     claimed = None
     try:
-        if not try_lock(fd):
-            raise BusyError(queue_id)
-        found = os.fstat(fd)
-        if _is_still_at(found, path):
-            file, content = read_checked(fd, found.st_size)
-            state = fitted(read_state(directory, queue_id), file.recipients)
-            claimed = Claimed(queue_id, path, state, file, content, fd)
+        with Naming(path):
+            if not try_lock(fd):
+                raise BusyError(queue_id)
+            found = os.fstat(fd)
+            if _is_still_at(found, path):
+                file, content = read_checked(fd, found.st_size)
+                state = fitted(read_state(directory, queue_id), file.recipients)
+                claimed = Claimed(queue_id, path, state, file, content, fd)
     finally:
         if claimed is None:
             os.close(fd)
