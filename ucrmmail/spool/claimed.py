@@ -120,7 +120,8 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
                 claimed = Claimed(queue_id, path, state, file, content, fd)
     finally:
         if claimed is None:
-            os.close(fd)
+            with Naming(path):
+                os.close(fd)
     return claimed
 
 
