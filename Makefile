@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # What the tests run against: a real Secret Service, a smarthost, a name server, a system call trace, shells, a man page
 # lint, a receiver that judges mail, what the documentation shows (none of them is started by its installation).
 TEST_PACKAGES := dbus gnome-keyring libsecret-tools postfix nsd strace bash bash-completion zsh fish mandoc \
-	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd bindfs
+	dovecot-imapd dovecot-lmtpd opendkim opendkim-tools opendmarc iproute2 jq systemd bindfs openssl
 DEMO_PACKAGES := dbus gnome-keyring
 
 PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian

@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 
-from ucrmmail.streams import StandardOutput, complain, discard, open_what_is_closed
+from ucrmmail.streams import StandardOutput, complain, discard, leave, open_what_is_closed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ucrmmail.cli.flush_request import FlushRequest
 
 EXIT_INTERRUPTED = 130
 
@@ -38,10 +40,11 @@ def main() -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    from ucrmmail.cli.quick import nothing_to_flush  # noqa: PLC0415 # keeps the cron job's start-up short
+    from ucrmmail.cli.flush_request import read_request  # noqa: PLC0415 # keeps the cron job's start-up short
 
-    if nothing_to_flush(arguments):
-        return 0
+    request = read_request(arguments)
+    if request is not None:
+        return _flush(request)
     if arguments[:1] == ["__complete"]:
         # Not in the command tree: a Tab key should not wait for typer.
         from ucrmmail.cli.completion import print_completions  # noqa: PLC0415
@@ -54,5 +57,26 @@ def _run(arguments: Sequence[str]) -> int:
     return run_command(list(arguments), output.trouble)
 
 
+def _flush(request: FlushRequest) -> int:
+    """Flush without Typer, and without anything at all when nothing is to do and nobody looks on."""
+    from ucrmmail.cli.quick import BUSY, WORK, look  # noqa: PLC0415
+
+    # Whoever looks on is told why nothing was done.
+    watched = request.as_json or request.verbose or os.isatty(2)
+    found = look(request, watched=watched)
+    if not watched and found != WORK:
+        return 0
+    from ucrmmail.cli.boundary import within_boundary  # noqa: PLC0415
+
+    sys.stdout = output = StandardOutput(sys.stdout)
+
+    def command() -> int:
+        from ucrmmail.cli.flush_run import run_flush  # noqa: PLC0415
+
+        return run_flush(request, busy=found == BUSY)
+
+    return within_boundary(command, output.trouble)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -12,7 +12,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from typing import NoReturn, TextIO
 
     from _typeshed import ReadableBuffer
 
@@ -68,6 +68,20 @@ class StandardOutput(io.TextIOWrapper):
         if self._descriptor.error:
             discard(self)
         return self._descriptor.error
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code, at once.
+
+    What is durable is durable by now. To take the interpreter apart first, object by object, costs a submission 2 ms
+    and a command that has loaded much 14 ms.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # a reader that has gone, or a stream that was closed: what could be said of it has been
+    os._exit(code)
 
 
 def discard(stream: TextIO) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import PLAIN, Program
+from tests.support.program import PLAIN, Program, Run
 from tests.support.sink import Received, Sink, SinkController
 from tests.support.smtp_server import DROP, SmtpServer
 from ucrmmail.files import Locked
@@ -533,18 +533,37 @@ def test_a_second_flush_leaves_at_once(program: Program, sink: Sink) -> None:
     assert len(sink.messages) == 1
 
 
-def test_a_second_flush_of_cron_leaves_before_anything_is_imported(program: Program, sink: Sink) -> None:
+def imported_by(run: Run) -> set[str]:
+    lines = [line for line in run.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+@pytest.mark.parametrize("options", [[], ["--time-limit", "50s"], ["--json"]], ids=["cron", "limit", "json"])
+def test_a_second_flush_leaves_before_what_sends_is_imported(program: Program, sink: Sink, options: list[str]) -> None:
     program.configure(sink.port)
     program.run("flush")  # the configuration is checked then
     program.sendmail("-t", message=numbered(1))
     with Locked(str(program.spool / "lock")):
-        run = program.run("flush", env={"PYTHONPROFILEIMPORTTIME": "1"})
-        assert "typer" not in run.stderr
-        assert run.stdout == ""
+        run = program.run("flush", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
+        assert imported_by(run) & {"typer", "ssl", "ucrmmail.config.schema", "ucrmmail.delivery.flush"} == set()
+        if "--json" in options:
+            assert run.json["reason"] == "another flush is running"
+        else:
+            assert run.stdout == ""
         assert len(program.queue()) == 1
-    run = program.run("flush", env={"PYTHONPROFILEIMPORTTIME": "1"})
-    assert "typer" in run.stderr, "this is how it would show"
+    run = program.run("flush", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert "ucrmmail.delivery.flush" in imported_by(run), "this is how it would show"
     assert len(sink.messages) == 1
+
+
+def test_a_flush_that_sends_imports_nothing_for_command_lines_failures_or_a_person(
+    program: Program, sink: Sink
+) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    run = program.run("flush", "--time-limit", "50s", env={"PYTHONPROFILEIMPORTTIME": "1"})
+    assert len(sink.messages) == 1
+    assert imported_by(run) & {"typer", "rich", "email", "idna", "keyring", "dns", "concurrent", "difflib"} == set()
 
 
 @pytest.mark.parametrize("name", ["{}", "{}/", "{}/../spool"])

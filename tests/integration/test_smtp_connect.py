@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import time
 from typing import cast
 
 import pytest
 
+from tests.support.never import NEVER_S
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.smtp.connect import Address, connect
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.trouble import RefusedError
+from ucrmmail.smtp.wire import StoppedError
 
 # What the kernel says to a family that it was built without, as some are without IPv6.
 _UNKNOWN = Address(cast("socket.AddressFamily", 255), ("2001:db8::25", 25, 0, 0))
@@ -34,3 +38,31 @@ def test_no_other_address_is_told_with_the_reason() -> None:
     with pytest.raises(RefusedError) as refused:
         connect(Smarthost("h.example", 25), [_UNKNOWN], clock=Clock(), stop=None, deadline=time.monotonic() + 30)
     assert "2001:db8::25: this machine does not speak IP of that version" in str(refused.value.trouble)
+
+
+def test_too_many_open_files_are_no_fault_of_an_address() -> None:
+    _, most = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            connect(
+                Smarthost("localhost", 25), [Address(socket.AF_INET, ("127.0.0.1", 25))],
+                clock=Clock(), stop=None, deadline=time.monotonic() + NEVER_S,
+            )  # fmt: skip
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_request_to_stop_ends_the_wait_for_an_address_and_leaves_no_socket() -> None:
+    reader, writer = os.pipe()
+    with SmtpServer() as server, os.fdopen(reader) as stop, os.fdopen(writer, "w") as request:
+        request.write("x")
+        request.flush()
+        open_before = os.listdir("/proc/self/fd")
+        with pytest.raises(StoppedError):
+            connect(
+                Smarthost("localhost", server.port), [Address(socket.AF_INET, ("127.0.0.1", server.port))],
+                clock=Clock(), stop=stop, deadline=time.monotonic() + NEVER_S,
+            )  # fmt: skip
+        server.wait_until_idle()
+        assert len(os.listdir("/proc/self/fd")) == len(open_before)

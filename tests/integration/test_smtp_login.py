@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.smtp_server import DROP, GARBAGE, HANG, Fault, Raw, SmtpServe
 from ucrmmail.clock import Clock
 from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Kind, Scope, Trouble
-from ucrmmail.smtp.session import SessionError, open_session
+from ucrmmail.smtp.session import Session, SessionError, open_session
 from ucrmmail.smtp.transcript import Transcript
 
 MECHANISMS = ["plain", "login", "cram-md5", "xoauth2", "oauthbearer"]
@@ -129,6 +130,34 @@ def test_a_refused_token_is_explained(mechanism: str, status: str) -> None:
         trouble = refused(server, authentication=mechanism)
     assert f"status: {status}" in trouble.why
     assert "credentials.command" in trouble.remedy
+
+
+def token_refused_once(server: SmtpServer, after_refusal: Callable[[], str]) -> Session:
+    return open_session(
+        smarthost(server, username=USER, authentication="xoauth2"),
+        secret=lambda: "old token",
+        after_refusal=after_refusal,
+        clock=Clock(),
+    )
+
+
+def test_a_token_that_was_refused_is_tried_once_more_with_another_one() -> None:
+    with SmtpServer(logins={USER: "new token"}) as server:
+        token_refused_once(server, lambda: "new token").quit()
+        server.wait_until_idle()
+        assert server.connections[0].login == USER
+        with pytest.raises(SessionError) as caught:
+            token_refused_once(server, lambda: "no better")
+    assert caught.value.trouble.exit_code == 77
+    assert sum(line.startswith(b"AUTH") for line in server.commands) == 4
+
+
+def test_a_mailbox_without_smtp_is_told_from_a_token_that_is_wrong() -> None:
+    reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox"
+    with SmtpServer(logins={USER: SECRET}, faults={"auth": reply}) as server:
+        trouble = refused(server, authentication="xoauth2")
+    assert "SMTP AUTH is switched off for this mailbox" in trouble.why
+    assert "administrator" in trouble.remedy
 
 
 @pytest.mark.parametrize("challenge", ["334 !!!", "334 ", "334 bm8ganNvbg==", "334 WzFd", "334 \udcff"])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import TestAuthority
+from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
 from tests.support.smtp_server import DROP, HANG, Endless, Raw, SmtpServer, Split
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.tls import seen_certificate
 from ucrmmail.smtp.transcript import Transcript
 from ucrmmail.smtp.wire import StoppedError
 
@@ -72,6 +75,7 @@ def test_tls_and_a_login_are_reported_stage_by_stage(authority: TestAuthority, e
     [
         (["other.example", "more.example"], {}, "for another name (other.example, more.example), not for localhost"),
         (["localhost"], {"expired": True}, "expired on 20"),
+        (["localhost"], {"not_yet": True}, "is not valid until 20"),
     ],
 )
 @pytest.mark.parametrize("encryption", ["starttls", "tls"])
@@ -103,6 +107,50 @@ def test_an_unknown_authority_is_not_trusted_and_is_named(authority: TestAuthori
     with SmtpServer(tls=authority.server_context("localhost")) as server:
         trouble = refused(server, host="localhost", encryption="starttls", ca_file=str(other.ca_file))
     assert "an authority that is not trusted here (ucrmmail tests)" in trouble.what
+
+
+def test_a_fault_of_a_certificate_that_we_have_no_words_for_is_told_in_those_of_openssl(
+    authority: TestAuthority,
+) -> None:
+    with SmtpServer(tls=authority.context_for_clients_only("localhost")) as server:
+        trouble = refused(server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file))
+    assert trouble.what.startswith(f"the certificate of localhost:{server.port} is not trusted: ")
+    assert "purpose" in trouble.what
+    assert "openssl s_client" in trouble.remedy
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_certificate_that_cannot_be_seen_a_second_time_is_refused_without_its_names(
+    authority: TestAuthority, encryption: str
+) -> None:
+    context = authority.server_context("other.example")
+    with SmtpServer(tls=context, smtps=encryption == "tls", faults={"tls": [None, DROP]}) as server:
+        trouble = refused(server, host="localhost", encryption=encryption, ca_file=str(authority.ca_file))
+    assert trouble.what == f"the certificate of localhost:{server.port} is for another name, not for localhost"
+
+
+def test_mail_goes_through_tls_where_nothing_can_read_certificates(
+    authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that does not load costs the explanation, and neither the session nor the refusal."""
+    monkeypatch.delitem(sys.modules, "ucrmmail.smtp.certificate", raising=False)
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    settings = {"host": "localhost", "encryption": "starttls", "ca_file": str(authority.ca_file)}
+    stages = Stages()
+    with SmtpServer(tls=authority.server_context("localhost")) as server:
+        connect(server, watcher=stages, **settings).quit()
+    tls = stages.reports[stages.names.index("tls")]
+    assert "TLSv1.3" in tls.detail
+    assert "certificate" not in tls.detail
+    with SmtpServer(tls=authority.server_context("localhost", expired=True)) as server:
+        assert refused(server, **settings).what == f"the certificate of localhost:{server.port} expired"
+
+
+def test_a_connection_in_clear_has_no_certificate() -> None:
+    with SmtpServer() as server:
+        session = connect(server)
+        assert seen_certificate(session.wire.socket) is None
+        session.quit()
 
 
 def test_nothing_is_verified_only_when_asked(authority: TestAuthority) -> None:
@@ -165,6 +213,14 @@ def test_a_port_of_plain_text_is_told_from_one_for_tls(authority: TestAuthority)
     with SmtpServer(tls=authority.server_context("localhost"), smtps=True) as server:
         trouble = refused(server, encryption="starttls", timeout_s=0.3)
     assert "smtp.encryption tls" in trouble.remedy
+
+
+def test_a_port_without_tls_that_says_nothing_the_second_time_is_told_all_the_same() -> None:
+    with SmtpServer(faults={"greeting": [None, DROP]}) as server:
+        trouble = refused(server, encryption="tls")
+    assert len(server.connections) == 2
+    assert trouble.what == f"127.0.0.1:{server.port} does not speak TLS where it should"
+    assert "smtp.encryption starttls" in trouble.remedy
 
 
 @pytest.mark.requirement("S2")
@@ -235,6 +291,21 @@ def test_a_server_without_ehlo_is_spoken_to_with_helo() -> None:
     assert feed.summary == {"1": "relayed"}
     assert b"HELO localhost" in server.commands
     assert b"MAIL FROM:<billing@isp.example>" in server.commands
+
+
+def test_a_server_that_takes_neither_ehlo_nor_helo_is_left_with_its_last_reply() -> None:
+    with SmtpServer(faults={"ehlo": "502 5.5.1 unknown command", "helo": "550 5.7.1 not you"}) as server:
+        trouble = refused(server)
+    assert (trouble.stage, str(trouble.reply)) == (Stage.EHLO, "550 5.7.1 not you")
+
+
+def test_a_session_is_alive_until_the_server_says_good_bye() -> None:
+    with SmtpServer() as server:
+        session = connect(server)
+        assert session.is_alive()
+        server.connections[0].reply("421 4.4.2 idle for too long")
+        wait_until(lambda: not session.is_alive(), "the good-bye")
+        session.close()
 
 
 @pytest.mark.parametrize(

@@ -289,6 +289,21 @@ def test_a_message_that_is_not_over_is_not_in_doubt_when_the_server_stops_readin
     assert not end.alive
 
 
+def test_a_dot_that_never_left_this_machine_leaves_no_doubt() -> None:
+    """One block, larger than what the kernel takes: the dot behind it cannot have arrived."""
+    with SmtpServer(faults={"body": HANG}, extensions=["PIPELINING"]) as server:
+        end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES), timeout_s=0.3)
+    assert feed.summary == {"1": "deferred"}
+    assert not end.alive
+
+
+def test_a_refusal_without_a_status_has_the_one_of_its_kind() -> None:
+    refused = {b"joe": "550 no", b"ann": "450 later"}
+    with SmtpServer(faults={"rcpt": lambda line: refused[line[len(b"RCPT TO:<") :][:3]]}) as server:
+        _, feed = deliver(server, transaction("1", JOE, ANN))
+    assert [outcome.enhanced for outcome in feed.settled["1"]] == ["5.0.0", "4.0.0"]
+
+
 @pytest.mark.parametrize(
     ("said", "result", "scope"),
     [

@@ -91,3 +91,16 @@ def test_sendmail_takes_a_message_with_both_outputs_closed_and_none_from_a_close
     assert run.code == 74
     assert os.strerror(9) in run.stderr
     assert len(program.queue()) == 1
+
+
+def test_a_process_that_ends_at_once_has_written_what_it_said() -> None:
+    script = "import sys; from ucrmmail.streams import leave; print('x' * 300_000); sys.stderr.write('!'); leave(75)"
+    run = subprocess.run([sys.executable, "-E", "-c", script], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (75, "x" * 300_000 + "\n", "!")
+
+
+def test_a_process_that_ends_at_once_keeps_its_code_though_nobody_reads() -> None:
+    script = "import sys; from ucrmmail.streams import leave; print('x'); sys.stderr.close(); leave(69)"
+    with open("/dev/full", "w", encoding="ascii") as full:
+        run = subprocess.run([sys.executable, "-E", "-c", script], stdout=full, check=False)
+    assert run.returncode == 69

@@ -475,3 +475,13 @@ def test_the_probe_keeps_to_settings_that_work_already(program: Program, authori
         "ucrmmail config set smtp.encryption starttls",
     ]
     assert {each["port"] for each in document["probes"] if each["ok"]} == {8465, server.port}
+
+
+def test_the_probe_of_an_account_without_login_wants_none(program: Program, authority: TestAuthority) -> None:
+    host = loopback()
+    with SmtpServer(host=host, tls=authority.server_context(host)) as server:
+        configure(program, authority, server.port, "starttls", host=host)
+        program.config.write_text(program.config.read_text().replace('username = "user"\n', ""))
+        document = run_test(program, "--probe", "--json").json
+    assert document["ok"] is True
+    assert document["settings"][0] == f"ucrmmail config set smtp.port {server.port}"

@@ -4,7 +4,9 @@
     Smarthost("localhost", port, ca_file=str(authority.ca_file))
     authority.server_context("localhost")                      trusted
     authority.server_context("localhost", expired=True)        ended yesterday
+    authority.server_context("localhost", not_yet=True)        begins tomorrow
     authority.server_context("other.example")                  made for another name
+    authority.context_for_clients_only("localhost")            not meant for a server
     authority.self_signed_context("localhost")                 signed by nobody but itself
     authority.server_context("localhost", wants_client=True)   asks the client for a certificate of this authority
     certificate, key = authority.client_files("billing")       ... which are here
@@ -23,7 +25,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAY = dt.timedelta(days=1)
 
@@ -41,12 +43,18 @@ class TestAuthority:
         self._authority.cert_pem.write_to_path(self.ca_file)
 
     def server_context(
-        self, *names: str, expired: bool = False, days_left: float = 30, wants_client: bool = False
+        self,
+        *names: str,
+        expired: bool = False,
+        not_yet: bool = False,
+        days_left: float = 30,
+        wants_client: bool = False,
     ) -> ssl.SSLContext:
         """Return a server's context with a certificate for these host names or addresses (``localhost`` by default)."""
         now = dt.datetime.now(dt.UTC)
+        begins = now + _DAY if not_yet else now - 3 * _DAY
         ends = now - _DAY if expired else now + days_left * _DAY
-        issued = self._authority.issue_cert(*(names or ("localhost",)), not_before=now - 3 * _DAY, not_after=ends)
+        issued = self._authority.issue_cert(*(names or ("localhost",)), not_before=begins, not_after=ends)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         issued.configure_cert(context)
         if wants_client:
@@ -57,20 +65,24 @@ class TestAuthority:
     def self_signed_context(self, name: str = "localhost") -> ssl.SSLContext:
         """Return a server's context with a certificate that no authority has signed."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = dt.datetime.now(dt.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _DAY)
-            .not_valid_after(now + 30 * _DAY)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-            .sign(key, hashes.SHA256())
+        certificate = _certificate_for(name, key, x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        return self._context_with(f"self-signed-{name}", key, certificate.sign(key, hashes.SHA256()))
+
+    def context_for_clients_only(self, name: str = "localhost") -> ssl.SSLContext:
+        """Return a server's context with a certificate that this authority has issued for clients alone."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = x509.load_pem_x509_certificate(self._authority.cert_pem.bytes()).subject
+        signer = serialization.load_pem_private_key(self._authority.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        certificate = _certificate_for(name, key, issuer).add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True
         )
-        path = self._directory / f"self-signed-{name}.pem"
+        return self._context_with(f"clients-only-{name}", key, certificate.sign(signer, hashes.SHA256()))
+
+    def _context_with(
+        self, file: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate
+    ) -> ssl.SSLContext:
+        path = self._directory / f"{file}.pem"
         path.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -100,3 +112,17 @@ class TestAuthority:
         issued.private_key_pem.write_to_path(key)
         key.chmod(0o600)
         return certificate, key
+
+
+def _certificate_for(name: str, key: ec.EllipticCurvePrivateKey, issuer: x509.Name) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _DAY)
+        .not_valid_after(now + 30 * _DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+    )

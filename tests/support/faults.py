@@ -9,7 +9,9 @@ import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
+
+import pytest
 
 CHANGING = (
     "open", "write", "pwrite", "fsync", "fdatasync", "rename", "unlink", "mkdir", "rmdir", "ftruncate",
@@ -96,3 +98,71 @@ def fails_at(step: int, number: int, names: tuple[str, ...] = CHANGING) -> Itera
 
     with at_each_call(fail, names):
         yield called
+
+
+@contextmanager
+def vanishes_when_listed(name: str) -> Iterator[None]:
+    """Remove the file of this name as soon as ``os.scandir`` has told of it, before anybody can look at it."""
+    real = os.scandir
+
+    class Entries:
+        def __init__(self, path: str | int) -> None:
+            self._path = path
+            self._entries = real(path)
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._entries.close()
+
+        def __iter__(self) -> Iterator[os.DirEntry[str]]:
+            for entry in self._entries:
+                if entry.name == name:
+                    os.unlink(name, dir_fd=self._path) if isinstance(self._path, int) else os.unlink(entry.path)
+                yield entry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", Entries)
+        yield
+
+
+@contextmanager
+def at_the_opening_of(
+    path: str, *, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """Let somebody act just ``before``, or just ``after``, this file is opened for the first time."""
+    real = os.open
+    seen = False
+
+    def opened(name: str, *arguments: Any, **options: Any) -> int:
+        nonlocal seen
+        first = name == path and not seen
+        seen = seen or first
+        if first and before is not None:
+            before()
+        fd = real(name, *arguments, **options)
+        if first and after is not None:
+            after()
+        return fd
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        yield
+
+
+@contextmanager
+def as_user(uid: int) -> Iterator[None]:
+    """Be an ordinary user for what the kernel checks. Needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(uid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)

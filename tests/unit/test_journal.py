@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.faults import fails_at
+from tests.support.faults import at_each_call, fails_at
 from ucrmmail.files import DistrustError
 from ucrmmail.journal import Journal, read_journal
 
@@ -208,3 +208,19 @@ def test_a_link_is_no_journal(tmp_path: Path) -> None:
         with pytest.raises(DistrustError):
             Journal(str(tmp_path / name))
     assert (tmp_path / "secret").read_text() == "keep me"
+
+
+def test_a_hard_link_that_is_made_at_this_moment_is_refused_and_nothing_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    journal.close()
+
+    def somebody_links_it(number: int, _name: str) -> None:
+        if number == 2:  # it was read already
+            os.link(path, tmp_path / "other")
+
+    with at_each_call(somebody_links_it, ("open",)), pytest.raises(DistrustError, match="hard links"):
+        Journal(str(path))
+    path.unlink()
+    assert read_journal(str(tmp_path / "other"))[0] == [b"one"]

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
-import typer
-from typer import exceptions
-
-from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
 from ucrmmail.output.human import note, print_error
 
 if TYPE_CHECKING:
@@ -19,11 +15,18 @@ _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM",
 
 
 def run_command(arguments: list[str], unwritten: Callable[[], OSError | None] = lambda: None) -> int:
-    """Parse the arguments, run the command, and return its exit code; every error is told, none is a traceback.
+    """Parse the arguments with Typer, run the command, and return its exit code, as ``within_boundary`` does."""
+    from ucrmmail.cli.typed import run_typed
+
+    return within_boundary(lambda: run_typed(arguments), unwritten)
+
+
+def within_boundary(command: Callable[[], int], unwritten: Callable[[], OSError | None]) -> int:
+    """Run a command and return its exit code; every error is told, none is a traceback.
 
     ``unwritten()`` writes what waits for standard output, and returns what keeps it from being written.
     """
-    code = _run(arguments, unwritten)
+    code = _run(command, unwritten)
     trouble = unwritten()
     # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
     if trouble is None or isinstance(trouble, BrokenPipeError) or code:
@@ -36,19 +39,12 @@ def run_command(arguments: list[str], unwritten: Callable[[], OSError | None] = 
     return told.exit_code
 
 
-def _run(arguments: list[str], unwritten: Callable[[], OSError | None]) -> int:
-    from ucrmmail.cli.main import command_tree
-
+def _run(command: Callable[[], int], unwritten: Callable[[], OSError | None]) -> int:
     try:
-        code = command_tree(arguments)(arguments, prog_name="ucrmmail", standalone_mode=False)
+        return command()
     except UcrmmailError as error:
         print_error(error)
         return error.exit_code
-    except exceptions.TyperException as error:
-        return _tell_usage(error)
-    except typer.Abort:
-        note("ucrmmail: stopped; nothing was changed")
-        return 130
     except OSError as error:
         if unwritten():
             return 0  # told by the caller
@@ -57,33 +53,6 @@ def _run(arguments: list[str], unwritten: Callable[[], OSError | None]) -> int:
         return told.exit_code
     except Exception as error:  # noqa: BLE001 # the boundary: a fault of ours must not look like a verdict (1)
         return _tell_fault(error)
-    return code if isinstance(code, int) else 0
-
-
-def _tell_usage(error: exceptions.TyperException) -> int:
-    context = getattr(error, "ctx", None)
-    message = _said(error)
-    if type(error).__name__ == "NoArgsIsHelpError":
-        sys.stdout.write(message + "\n")
-        return UsageError.exit_code
-    note(f"ucrmmail: {message}")
-    if context is not None:
-        near = getattr(error, "possibilities", None)
-        meant = f"did you mean {' or '.join(near)}? else " if near else ""
-        note(f"  remedy: {meant}see `{context.command_path} --help`")
-    return int(getattr(error, "exit_code", UsageError.exit_code))
-
-
-def _said(error: exceptions.TyperException) -> str:
-    """Return what is wrong, with the name of the argument or option as it is typed."""
-    param = getattr(error, "param", None)
-    message = getattr(error, "message", "")
-    if param is None:
-        return message or str(error)
-    if not message:
-        # In a usage line it stands in braces.
-        return f"{(param.metavar or param.name.upper()).strip('{}[]')} is missing"
-    return f"{max(param.opts, key=len) if param.param_type_name == 'option' else param.metavar}: {message}"
 
 
 def _from_os_error(error: OSError) -> UcrmmailError:

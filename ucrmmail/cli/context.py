@@ -1,37 +1,14 @@
-"""What every command needs to know of its invocation: which config file, and how to load it."""
+"""What commands have in common when Typer reads them."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from ucrmmail.config.load import Config
-    from ucrmmail.config.location import Location
+from ucrmmail.cli.invocation import Invocation
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-
-
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """The options that go before any command."""
-
-    config_option: str | None = None
-
-    def location(self) -> Location:
-        """Return which config file applies, and why."""
-        from ucrmmail.config.location import locate
-
-        return locate(self.config_option, os.environ, os.geteuid())
-
-    def config(self) -> Config:
-        """Return the checked configuration. Raises ConfigError with all that is wrong in the file."""
-        from ucrmmail.config.load import load
-
-        return load(self.location())
 
 
 def invocation(context: typer.Context) -> Invocation:

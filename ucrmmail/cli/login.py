@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucrmmail.cli.choice import not_allowed
-from ucrmmail.cli.context import Invocation, JsonOption, invocation
+from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.invocation import Invocation
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.context import Invocation
 from ucrmmail.cli.grouped import Day
+from ucrmmail.cli.invocation import Invocation
 from ucrmmail.errors import UsageError
 
 if TYPE_CHECKING:

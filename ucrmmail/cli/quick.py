@@ -1,9 +1,9 @@
 """The cron job that has nothing to do, before anything large is imported.
 
-``ucrmmail flush`` runs every minute and mostly finds nothing, or another that still sends. Typer alone would cost five
-times the interpreter's own start. So the plain forms of the command line are read here, and when the configuration is
-one that a full run has checked and the spool holds nothing that is due, or another run has its lock, the run is over.
-In every other case, a doubtful one too, the real command runs and repeats all of it.
+``ucrmmail flush`` runs every minute and mostly finds nothing, or another that still sends. Reading the configuration in
+full would cost more than the interpreter's own start. So when it is one that a full run has checked and the spool holds
+nothing that is due, or another run has its lock, the run is over here. In every other case, a doubtful one too, the
+real command runs and repeats all of it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from ucrmmail.config.location import locate
 from ucrmmail.config.submission import read_submission_settings
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, try_lock
-from ucrmmail.units import parse_duration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from ucrmmail.cli.flush_request import FlushRequest
 
+WORK = "work"
+NOTHING = "nothing is due"
+BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 # What the real command finds locked: a process runs one command.
@@ -36,59 +38,24 @@ def config_stamp(path: str) -> str:
     return f"{path} {found.st_dev} {found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_mode} {found.st_uid}"
 
 
-def nothing_to_flush(arguments: Sequence[str]) -> bool:
-    """Return whether this is a plain ``flush``, its configuration was checked, and nothing is due or another sends."""
-    # A person who looks on is told why nothing was done.
-    if "flush" not in arguments[:3] or os.isatty(2):
-        return False
-    recognised, config_option = _read_arguments(arguments)
-    if not recognised:
-        return False
-    location = locate(config_option, os.environ, os.geteuid())
+def look(request: FlushRequest, *, watched: bool) -> str:
+    """Return NOTHING when nothing is due, BUSY when another flush sends, and WORK when the real command has to run.
+
+    Only with a configuration that a full run has checked; WORK in every doubt. ``watched`` asks for nothing but BUSY:
+    whoever looks on is told more than the names in the spool say.
+    """
+    location = locate(request.config_option, os.environ, os.geteuid())
     try:
         settings = read_submission_settings(location.path, os.environ, os.geteuid())
         spool = settings.spool_directory
         if not _was_checked(spool, config_stamp(location.path)):
-            return False
-        return _nothing_due(spool, time.time()) or _another_sends(spool)
+            return WORK
+        if not watched and _nothing_due(spool, time.time()):
+            return NOTHING
+        return BUSY if _another_sends(spool) else WORK
     except (UcrmmailError, OSError):
         # The real command will find the same, and knows how to say it.
-        return False
-
-
-def _read_arguments(arguments: Sequence[str]) -> tuple[bool, str | None]:
-    """Return whether all arguments are understood here, and the value of ``--config``."""
-    config_option = None
-    command_seen = False
-    rest = list(arguments)
-    while rest:
-        argument = rest.pop(0)
-        name, equals, value = argument.partition("=")
-        if not command_seen and argument == "flush":
-            command_seen = True
-        elif command_seen and argument in ("--wait", "--no-wait"):
-            continue
-        elif name in ("--config", "--time-limit", "--message-limit") and (name == "--config") is not command_seen:
-            if not equals:
-                if not rest:
-                    return False, None
-                value = rest.pop(0)
-            if name == "--config":
-                config_option = value
-            elif not _is_valid(name, value):
-                return False, None
-        else:
-            return False, None
-    return command_seen, config_option
-
-
-def _is_valid(name: str, value: str) -> bool:
-    if name == "--message-limit":
-        return value.isascii() and value.isdigit() and int(value) > 0
-    try:
-        return parse_duration(value) > 0
-    except ValueError:
-        return False
+        return WORK
 
 
 def _was_checked(spool: str, stamp: str) -> bool:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.context import Invocation, JsonOption, invocation
+from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from ucrmmail.cli.runtime import Login

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from ucrmmail.config.texts import plain, shown
@@ -79,6 +78,8 @@ def choice(*words: str) -> Kind:
         found = _text(written)
         if found.lower() in words:
             return found.lower()
+        from difflib import get_close_matches  # noqa: PLC0415 # only for a mistake
+
         near = get_close_matches(found.lower(), words, n=1)
         raise NotAllowedError(f"{shown(found)} is not known" + (f", did you mean {near[0]}?" if near else ""))
 

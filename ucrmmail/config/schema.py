@@ -7,7 +7,6 @@ who knows mail but not this program; the first sentence stands alone in lists.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
 from ucrmmail.config import presets, submission, texts
@@ -545,6 +544,8 @@ def _nearest(wanted: str, names: dict[str, tuple[str, ...]]) -> str:
 
 def _likeness(wanted: str, alias: str) -> float:
     """Return 0 to 1; words in common count for more than letters in common."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 # only for a mistake
+
     words, alias_words = set(wanted.replace(".", "_").split("_")), set(alias.replace(".", "_").split("_"))
     shared = 2 * len(words & alias_words) / (len(words) + len(alias_words))
     return max(shared, SequenceMatcher(a=wanted, b=alias, autojunk=False).ratio())

@@ -19,8 +19,9 @@ from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.deal import Deal, Dealer
+from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.run import Ending
-from ucrmmail.delivery.worker import Connected, Ended, Settled, work
+from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
-    from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.run import Run, Window
     from ucrmmail.delivery.stop import Stop
     from ucrmmail.spool.queue import Spool
@@ -49,7 +49,8 @@ class Crew:
     """Drives worker processes over the queue; the same to its caller as ``Run``.
 
     ``run``, ``feed`` and ``spool`` are the patterns for what each worker makes for itself. ``fetch_secret()`` is called
-    before the first fork: a secret is read once. ``on_settled`` sees every message, as if it was sent here.
+    before the first fork: a secret is read once. ``on_settled`` sees every message, as if it was sent here;
+    unless it is ``watched``, only its queue id and result.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Crew:
         stop: Stop,
         window: Window,
         on_settled: Callable[[MessageReport], None],
+        watched: bool,
         needs_person: list[str],
     ) -> None:
         self._run = run
@@ -73,6 +75,7 @@ class Crew:
         self._stop = stop
         self._window = window
         self._on_settled = on_settled
+        self._watched = watched
         self._needs_person = needs_person
         self._workers: list[_Worker] = []
         self._connected = False
@@ -177,14 +180,20 @@ class Crew:
         match note:
             case Settled():
                 for message in note.messages:
-                    self._dealt.pop(message.queue_id, None)
-                    self._on_settled(message)
-                self._settled += len(note.messages)
+                    self._count(message)
+            case Counted():
+                for queue_id, result in note.results:
+                    self._count(MessageReport(queue_id, "", result, ()))
             case Connected():
                 self._connected = True
             case Ended():
                 worker.ended = True
                 self._take_leave(note)
+
+    def _count(self, message: MessageReport) -> None:
+        self._dealt.pop(message.queue_id, None)
+        self._settled += 1
+        self._on_settled(message)
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
@@ -243,7 +252,7 @@ class Crew:
         self._stop.renew()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
-            last = work(self._run, self._feed, self._spool, deal, notes, number=number)
+            last = work(self._run, self._feed, self._spool, deal, notes, number=number, watched=self._watched)
         except Exception as error:  # noqa: BLE001 # the run raises it
             last = Ended(failure=error)
         with suppress(OSError):

@@ -5,6 +5,7 @@ or sent beyond a limit:
 
     ready():   claim -> limits open? -> room for the record -> reserve (durable) -> the message may leave
     settle():  the spool records the outcome -> the limits count it -> failures are reported -> only then the next body
+    idle():    while the server works on that body: log, counts and sync of what was relayed, the next claim
 """
 
 from __future__ import annotations
@@ -39,6 +40,15 @@ SYNC_INTERVAL_S = 0.05
 class _Work:
     claimed: Claimed
     reservation: Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class _Relayed:
+    """A message that was recorded as relayed to all, and is still to be logged and counted."""
+
+    claimed: Claimed
+    outcomes: tuple[Outcome, ...]
+    at: float
 
 
 class QueueFeed:
@@ -81,6 +91,7 @@ class QueueFeed:
         self._due: Iterator[str] = iter(())
         self._next: Claimed | None = None
         self._open: dict[str, _Work] = {}
+        self._to_tell: list[_Relayed] = []
         self._synced_at = clock.monotonic()
         self._started = 0
         self.opens_at = 0.0
@@ -132,8 +143,12 @@ class QueueFeed:
             return self._next is not None
 
     def put_back(self) -> None:
-        """Let go of a message that was claimed ahead, so that a more urgent one can come before it."""
+        """Let go of a message that was claimed ahead, so that a more urgent one can come before it.
+
+        All that was settled has been told then.
+        """
         with self._lock:
+            self._tell_relayed()
             if self._next is not None:
                 self._spool.release(self._next)
                 self._next = None
@@ -189,8 +204,9 @@ class QueueFeed:
         return transaction.queue_id == self.suspect
 
     def idle(self) -> None:
-        """Open and check the message that comes next while the server is at work on the last one."""
+        """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
         with self._lock:
+            self._tell_relayed()
             if not self.message_limit_reached and self._may_start():
                 self.has_work()
 
@@ -224,20 +240,28 @@ class QueueFeed:
                 self.progress += 1
             else:
                 self._ledger.refund(work.reservation)
-            for outcome in outcomes:
-                self._log.add(now, claimed.queue_id, claimed.reverse_path, outcome)
+            if state.relayed:
+                # Nobody waits to be told, and the connection is idle until the next body leaves.
+                self._to_tell.append(_Relayed(claimed, outcomes, now))
+                return
+            self._tell_relayed()
             if unreported(state):
                 report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
-            self._on_settled(
-                MessageReport(
-                    queue_id=claimed.queue_id,
-                    reverse_path=claimed.reverse_path,
-                    result=result_of(state).value,
-                    outcomes=outcomes,
-                    next_attempt_at=state.next_attempt_at,
-                )
-            )
+            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             self._sync_now_and_then()
+
+    def _tell_relayed(self) -> None:
+        if self._to_tell:
+            relayed, self._to_tell = self._to_tell, []
+            for each in relayed:
+                self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
+            self._sync_now_and_then()
+
+    def _tell(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float) -> None:
+        """Log what became of a message, and tell those who count and watch."""
+        for outcome in outcomes:
+            self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
+        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
 
     def _claim_next(self) -> Claimed | None:
         """Return the first message due that nobody else works on; asks the queue anew once, for what came meanwhile."""

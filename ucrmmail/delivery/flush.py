@@ -85,11 +85,15 @@ class Options:
     keep_messages: bool = False
 
 
+def _nobody(_message: MessageReport) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Watcher:
     """Who wants to see the run as it goes."""
 
-    settled: Callable[[MessageReport], None] = lambda _message: None
+    settled: Callable[[MessageReport], None] = _nobody
     waiting: Callable[[str, float], None] = lambda _reason, _until: None
 
 
@@ -150,6 +154,7 @@ def flush(
                 stop=stop,
                 window=window,
                 on_settled=counts.add,
+                watched=options.keep_messages or watcher.settled is not _nobody,
                 needs_person=needs_person,
             )
         report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)

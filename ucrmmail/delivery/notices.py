@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.dsn import FailedRecipient, build_dsn
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -53,6 +51,8 @@ class Reporter:
             to = self.notification
         if not to:
             return ""
+        from ucrmmail.message.dsn import FailedRecipient, build_dsn  # noqa: PLC0415 # 5 ms that few runs need
+
         message = build_dsn(
             to=to,
             queue_id=queue_id,

@@ -35,6 +35,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """The same when nobody watches: (queue id, result) of each, a twentieth of the work to hand over."""
+
+    results: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """The worker is through. ``failure`` is what the run must raise; the rest is as in ``run.Ending`` and ``Spool``."""
 
@@ -47,18 +54,23 @@ class Ended:
     problems: tuple[str, ...] = ()
 
 
-def work(run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: Connection, *, number: int) -> Ended:
+def work(
+    run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: Connection, *, number: int, watched: bool
+) -> Ended:
     """Send what comes over the line until nothing more does, and return the last note.
 
     ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells
-    when its login worked. Raises OSError, UcrmmailError.
+    when its login worked. ``watched`` asks for whole reports of what is settled. Raises OSError, UcrmmailError.
     """
     settled: list[MessageReport] = []
     needs_person: list[str] = []
 
     def tell() -> None:
         if settled:
-            notes.send(Settled(tuple(settled)))
+            if watched:
+                notes.send(Settled(tuple(settled)))
+            else:
+                notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled])))
             settled.clear()
 
     own_spool = spool.beside(number)

@@ -66,11 +66,11 @@ class FixedWindow:
         if self.used(now) <= room:
             return now
         duration_s = self.rule.duration_s
-        if room >= 0:
-            for at in sorted((self.carried_at, self.start, self.next_start)):
-                if at + duration_s > now and self.used(at + duration_s) <= room:
-                    return at + duration_s
-        return self.start + duration_s if self.open and self.start + duration_s > now else now + duration_s
+        if room < 0:
+            return self.start + duration_s if self.open and self.start + duration_s > now else now + duration_s
+        # At the last of these times nothing counts any more: there is always one.
+        ends = [at + duration_s for at in (self.carried_at, self.start, self.next_start)]
+        return min(end for end in ends if end > now and self.used(end) <= room)
 
     def reserved(self, now: float, reservation_id: int) -> None:
         """Take notice that a message is about to leave: an earlier window may be over."""

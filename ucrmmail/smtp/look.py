@@ -40,11 +40,14 @@ class InClear:
 
 
 class Look:
-    """Looks at one address of the smarthost, each for ten seconds at the most. Raises StoppedError."""
+    """Looks at the smarthost, each time for ten seconds at the most. Raises StoppedError.
 
-    def __init__(self, smarthost: Smarthost, address: Address, *, clock: Clock, stop: Stopper | None) -> None:
+    ``addresses`` has the one that answered; while there is none, nothing is seen.
+    """
+
+    def __init__(self, smarthost: Smarthost, addresses: list[Address], *, clock: Clock, stop: Stopper | None) -> None:
         self._smarthost = smarthost
-        self._address = address
+        self._addresses = addresses
         self._clock = clock
         self._stop = stop
         self._timeout_s = min(smarthost.timeout_s, _LOOK_S)
@@ -84,7 +87,7 @@ class Look:
     @contextmanager
     def _connected(self) -> Iterator[Wire]:
         deadline = self._clock.monotonic() + self._timeout_s
-        found = connect(self._smarthost, [self._address], clock=self._clock, stop=self._stop, deadline=deadline)
+        found = connect(self._smarthost, self._addresses, clock=self._clock, stop=self._stop, deadline=deadline)
         wire = Wire(found.sock, clock=self._clock, stop=self._stop)
         try:
             wire.allow(deadline - self._clock.monotonic())

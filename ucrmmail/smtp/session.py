@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ucrmmail.message.outcome import Stage, Trouble
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
@@ -21,7 +21,6 @@ from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Mapping
 
     from ucrmmail.clock import Clock
@@ -192,7 +191,8 @@ class _Opening:
         self._observer = observer
         self._stages = stages
         self._stage = Stage.RESOLVE
-        self._address: Address | None = None
+        self._answered: list[Address] = []
+        self._look = Look(smarthost, self._answered, clock=clock, stop=stop)
         self._certificate: Certificate | None = None
 
     @property
@@ -217,7 +217,7 @@ class _Opening:
         self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
         self._stage = Stage.CONNECT
         found = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
-        self._address = found.address
+        self._answered.append(found.address)
         self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
         return Wire(found.sock, clock=clock, stop=stop, observer=self._observer)
 
@@ -317,7 +317,8 @@ class _Opening:
         self._stage = Stage.TLS
         wire.start_tls(context, self._smarthost.host, self._timeout_s)
         if self._stages.watched:
-            now, certificate, facts = self._clock.now(), seen_certificate(wire.socket), _facts_of_tls(wire.socket)
+            sock = cast("ssl.SSLSocket", wire.socket)  # since the handshake
+            now, certificate, facts = self._clock.now(), seen_certificate(sock), _facts_of_tls(sock)
             self._stages.over(
                 Stage.TLS,
                 _told_tls(facts, certificate, now),
@@ -333,7 +334,7 @@ class _Opening:
             return self._tls_trouble(error)
         remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
         if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
-            if self._look is not None and not isinstance(error, ProtocolError) and self._look.for_tls():
+            if not isinstance(error, ProtocolError) and self._look.for_tls():
                 remedy = "this port speaks TLS from the first byte: run `ucrmmail config set smtp.encryption tls`"
             elif isinstance(error, NoAnswerError):
                 remedy = "it may be overloaded, or a firewall is in between; try `ucrmmail test-connection --probe`"
@@ -343,18 +344,11 @@ class _Opening:
 
     def _tls_trouble(self, error: ssl.SSLError) -> Trouble:
         in_clear = None
-        if self._look is not None:
-            if isinstance(error, ssl.SSLCertVerificationError):
-                self._certificate = self._look.at_certificate()
-            elif speaks_no_tls(error):
-                in_clear = self._look.in_clear()
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._certificate = self._look.at_certificate()
+        elif speaks_no_tls(error):
+            in_clear = self._look.in_clear()
         return tls_trouble(self._smarthost, error, self._certificate, in_clear)
-
-    @property
-    def _look(self) -> Look | None:
-        if self._address is None:
-            return None
-        return Look(self._smarthost, self._address, clock=self._clock, stop=self._stop)
 
 
 def _facts_of_ehlo(offered: Capabilities) -> dict[str, object]:
@@ -368,9 +362,7 @@ def _facts_of_ehlo(offered: Capabilities) -> dict[str, object]:
     }
 
 
-def _facts_of_tls(sock: socket.socket) -> dict[str, object]:
-    if not isinstance(sock, ssl.SSLSocket):
-        raise TypeError("the handshake is over: the socket is one of TLS")
+def _facts_of_tls(sock: ssl.SSLSocket) -> dict[str, object]:
     cipher = sock.cipher()
     return {"version": sock.version(), "cipher": cipher[0] if cipher else None}
 

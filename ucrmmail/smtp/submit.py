@@ -210,23 +210,25 @@ class _Submitter:
             elif accepted and is_too_many_recipients(reply):
                 postponed.append(recipient)
             else:
-                trouble = self._trouble(Stage.RCPT, reply)
-                if trouble is not None:
-                    message.decide((recipient,), outcome_of(trouble))
+                message.decide((recipient,), outcome_of(self._refusal(Stage.RCPT, reply)))
         message.waiting = (*postponed, *message.waiting)
         return tuple(accepted)
 
     def _trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
-        """Return the trouble that a reply means, None when it is the one that was due.
+        """Return the trouble that a reply means, None when it is the one that was due. Raises as ``_refusal``."""
+        due = 300 <= reply.code < 400 if stage is Stage.DATA else _is_done(reply)
+        if due:
+            if self._stages.watched:
+                self._stages.over(stage, reply.text, reply=reply)
+            return None
+        return self._refusal(stage, reply)
+
+    def _refusal(self, stage: Stage, reply: Reply) -> Trouble:
+        """Return the trouble that a reply means which is not the one that was due.
 
         Raises RefusedError when it concerns the account; ProtocolError when it fits no question of ours: replies that
         are out of step would be taken for another message's.
         """
-        due = 300 <= reply.code < 400 if stage is Stage.DATA else _is_done(reply)
-        if due:
-            if stage is not Stage.RCPT and self._stages.watched:
-                self._stages.over(stage, reply.text, reply=reply)
-            return None
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)

@@ -135,14 +135,16 @@ def _enter_bucket(directory: str, queue_id: str, buckets: dict[str, int]) -> Non
     source = f"{directory}/{TMP}/{queue_id}"
     bucket = bucket_of(queue_id)
     path = f"{directory}/{QUEUE}/{bucket}"
-    for attempt in range(_ATTEMPTS):
+    attempts = 0
+    while True:
         try:
             if bucket not in buckets:
                 buckets[bucket] = os.open(path, _DIRECTORY)
             os.rename(source, queue_id, dst_dir_fd=buckets[bucket])
         except FileNotFoundError:
             # No bucket yet, or a flush found it empty and removed it just now.
-            if attempt + 1 == _ATTEMPTS or not os.path.lexists(source):
+            attempts += 1
+            if attempts == _ATTEMPTS or not os.path.lexists(source):
                 raise
             if bucket in buckets:
                 os.close(buckets.pop(bucket))

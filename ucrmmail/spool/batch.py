@@ -7,7 +7,6 @@ a queue id before ``commit`` has returned it.
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Self
 
 from ucrmmail.spool.accept import check_free_space, enter_queue, forget, open_spool, refused, write_arriving
@@ -15,7 +14,7 @@ from ucrmmail.spool.queuefile import encode_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _SYNCING_THREADS = 2
 
@@ -32,14 +31,15 @@ class Batch:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._arriving: dict[str, Future[None]] = {}
-        self._pool = ThreadPoolExecutor(_SYNCING_THREADS)
+        self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._forget_all()
-        self._pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
 
     def __len__(self) -> int:
         return len(self._arriving)
@@ -69,7 +69,15 @@ class Batch:
             if isinstance(error, OSError):
                 raise refused(self._directory, error) from error
             raise
-        self._arriving[queue_id] = self._pool.submit(_sync_and_close, fd)
+        self._arriving[queue_id] = self._threads().submit(_sync_and_close, fd)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Return the threads that sync; they begin with the first message, since most batches of a flush are empty."""
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 # 4 ms
+
+            self._pool = ThreadPoolExecutor(_SYNCING_THREADS)
+        return self._pool
 
     def commit(self) -> tuple[str, ...]:
         """Accept what was added and return the queue ids, in order: all of it is durable then.

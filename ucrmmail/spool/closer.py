@@ -11,8 +11,8 @@ import queue
 import threading
 from itertools import groupby
 
-# So many batches wait at the most, whatever the disk does.
-_MOST_WAITING = 4
+# So many batches wait at the most, whatever the disk does: with what is settled they stay below 1,024 descriptors.
+_MOST_WAITING = 2
 
 
 class Closer:

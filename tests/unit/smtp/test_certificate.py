@@ -7,7 +7,9 @@ import datetime as dt
 import pytest
 import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,24 @@ def test_many_names_are_counted_and_not_listed() -> None:
     found = read_certificate(der_of(*(f"host{number}.isp.example" for number in range(9))))
     assert found is not None
     assert found.told_names.endswith("host4.isp.example and 4 more")
+
+
+def test_a_certificate_of_the_old_kind_is_known_by_its_subject_whatever_that_is_made_of() -> None:
+    """No alternative names, and neither a common name nor an organization: as some devices sign for themselves."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.COUNTRY_NAME, "AT"), x509.NameAttribute(NameOID.LOCALITY_NAME, "Graz")]
+    )
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    found = read_certificate(certificate.public_bytes(serialization.Encoding.DER))
+    assert found is not None
+    assert (found.names, found.told_names, found.issuer) == ((), "L=Graz,C=AT", "L=Graz,C=AT")
 
 
 @pytest.mark.parametrize("at", range(0, len(GOOD), 7))

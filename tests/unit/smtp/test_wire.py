@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import TestAuthority
+from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from ucrmmail.clock import Clock
+from ucrmmail.smtp.tls import unverified_context
 from ucrmmail.smtp.wire import (
     LARGEST_REPLY,
     ConnectionLostError,
@@ -178,6 +183,17 @@ def test_the_unsent_part_is_told_when_the_connection_breaks(pair: Pair) -> None:
     assert caught.value.unsent == 100
 
 
+def test_what_the_server_said_before_it_hung_up_can_still_be_read(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"421 4.3.2 going down\r\n")
+    theirs.close()
+    with pytest.raises(ConnectionLostError, match="the connection broke") as caught:
+        wire.send(b"QUIT\r\n", 1)
+    assert caught.value.unsent == 6
+    assert str(wire.last_words()) == "421 4.3.2 going down"
+
+
 def test_a_request_to_stop_ends_a_wait_at_once(pair: Pair, stop: Stop) -> None:
     wire = Wire(pair[0], clock=Clock(), stop=stop)
     with in_background(stop.request), pytest.raises(StoppedError):
@@ -266,3 +282,94 @@ def test_a_connection_whose_close_fails_is_gone_all_the_same(pair: Pair) -> None
     os.close(ours.fileno())
     wire.close()
     assert theirs.recv(1) == b""
+
+
+# --- TLS ------------------------------------------------------------------------------------------------------------------
+
+
+class Rushing(Clock):
+    """A clock on which every look at it takes a while."""
+
+    def __init__(self, each_s: float) -> None:
+        self._each_s = each_s
+        self._passed = 0.0
+
+    def monotonic(self) -> float:
+        self._passed += self._each_s
+        return self._passed
+
+
+class Awaited(Clock):
+    """A clock that knows when somebody waits: who does asks for the time when it starts, and again for what is left."""
+
+    def __init__(self) -> None:
+        self.somebody_waits = threading.Event()
+        self.begin()
+
+    def begin(self) -> None:
+        """Wait for the next one who waits."""
+        self._asked = 0
+        self.somebody_waits.clear()
+
+    def monotonic(self) -> float:
+        self._asked += 1
+        if self._asked > 1:
+            self.somebody_waits.set()
+        return super().monotonic()
+
+
+@contextlib.contextmanager
+def tls_at(
+    theirs: socket.socket, authority: TestAuthority, first: Callable[[], object] = bool
+) -> Iterator[list[ssl.SSLSocket]]:
+    """Speak TLS at the other end, after what comes ``first``; the list has the socket when that is done."""
+    secured: list[ssl.SSLSocket] = []
+
+    def secure() -> None:
+        first()
+        secured.append(authority.server_context("localhost").wrap_socket(theirs, server_side=True))
+
+    thread = threading.Thread(target=secure, daemon=True)
+    thread.start()
+    try:
+        yield secured
+    finally:
+        thread.join(NEVER_S)
+        for sock in secured:
+            sock.close()
+
+
+def test_a_drip_in_tls_does_not_stretch_the_deadline(pair: Pair, tmp_path: Path) -> None:
+    """What is decrypted already is read without a wait, and the time is over all the same."""
+    ours, theirs = pair
+    wire = Wire(ours, clock=Rushing(each_s=1.0))
+    with tls_at(theirs, TestAuthority(tmp_path)) as secured:
+        wire.start_tls(unverified_context(), "localhost", NEVER_S)
+        wait_until(lambda: bool(secured), "the handshake")
+        secured[0].sendall(b"250-never")
+        with pytest.raises(NoAnswerError):
+            wire.read_reply(0.5)
+        assert wire.pending == b"250-never"
+        wire.close()
+
+
+def test_a_handshake_waits_for_a_server_that_is_slow_to_read(pair: Pair, tmp_path: Path) -> None:
+    ours, theirs = pair
+    ours.setblocking(False)
+    full = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full += ours.send(b"x" * 1024)
+    clock = Awaited()
+
+    def read_it_all() -> None:
+        clock.somebody_waits.wait(NEVER_S)
+        theirs.recv(full, socket.MSG_WAITALL)
+
+    wire = Wire(ours, clock=clock)
+    with tls_at(theirs, TestAuthority(tmp_path), read_it_all) as secured:
+        wire.start_tls(unverified_context(), "localhost", NEVER_S)
+        wait_until(lambda: bool(secured), "the handshake")
+        secured[0].sendall(b"220 hello\r\n")
+        assert wire.read_reply(NEVER_S).code == 220
+        wire.close()

@@ -136,6 +136,14 @@ def test_a_spool_that_cannot_be_made_is_a_no_for_now(tmp_path: Path) -> None:
         put(str(tmp_path / "file" / "spool"))
 
 
+def test_a_spool_that_a_read_only_disk_does_not_let_us_make_is_a_no_for_now(tmp_path: Path) -> None:
+    with fails_at(1, errno.EROFS, names=("mkdir",)), pytest.raises(TemporaryError) as caught:
+        put(str(tmp_path / "spool"))
+    assert "Read-only file system" in str(caught.value)
+    assert caught.value.why == "the message was not accepted"
+    assert caught.value.remedy
+
+
 def test_a_wrong_address_takes_nothing(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     with pytest.raises(NoUserError):
@@ -158,6 +166,31 @@ def test_a_bucket_that_a_flush_removes_meanwhile_is_made_again(tmp_path: Path) -
         queue_id = put(directory, now=1_795_429_560.0)
     assert place_of(directory, queue_id) == "queue"
     assert removed == 20
+
+
+def test_a_bucket_that_never_stays_is_given_up(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    bucket = Path(directory) / "queue" / "1-20261123T1026"
+
+    def somebody_always_removes_it(_: int, name: str) -> None:
+        if name == "rename":
+            bucket.rmdir()
+
+    with at_each_call(somebody_always_removes_it), pytest.raises(TemporaryError, match="No such file"):
+        put(directory, now=1_795_429_560.0)
+    assert everything_in(directory) == []
+
+
+def test_a_file_that_somebody_takes_out_of_tmp_is_not_accepted(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+
+    def somebody_cleans_up(_: int, _name: str) -> None:
+        for path in (Path(directory) / "tmp").iterdir():
+            path.unlink()
+
+    with at_each_call(somebody_cleans_up, ("rename",)), pytest.raises(TemporaryError, match="No such file"):
+        put(directory)
+    assert everything_in(directory) == []
 
 
 def test_a_message_that_a_flush_has_sent_already_is_accepted_all_the_same(tmp_path: Path) -> None:
@@ -257,3 +290,18 @@ def test_a_message_that_does_not_fit_concerns_no_other(tmp_path: Path) -> None:
             add(batch, new_queue_id(NOW + 1, "normal"))
         assert batch.commit() == (first,)
     assert len(everything_in(directory)) == 1
+
+
+def test_an_interrupted_batch_leaves_nothing(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+
+    def interrupt(number: int, _name: str) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    with Batch(directory, min_free_bytes=0) as batch:
+        for number in range(3):
+            add(batch, new_queue_id(NOW + number, "normal"))
+        with at_each_call(interrupt, ("rename",)), pytest.raises(KeyboardInterrupt):
+            batch.commit()
+        assert everything_in(directory) == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import at_each_call
+from tests.support.spools import new_spool
 from ucrmmail.errors import ConfigError
-from ucrmmail.spool.host import Host, read_host, this_host
+from ucrmmail.spool.host import Host, claim_host, read_host, this_host
 from ucrmmail.spool.mounts import is_shared, mount_in
 
 MOUNTS = """\
@@ -81,3 +86,34 @@ def test_a_record_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "host").symlink_to("/etc/hostname")
     with pytest.raises(ConfigError, match="symbolic link"):
         read_host(str(tmp_path))
+
+
+def test_a_host_that_hides_what_the_kernel_tells_is_known_by_its_name(tmp_path: Path) -> None:
+    """Some containers hide /proc, and have no id of their own: an odd place, and no reason to fail."""
+    hidden = (
+        "mount -t tmpfs none /proc && mount --bind /dev/null /etc/machine-id || exit 9\n"
+        'exec "$0" -c "from ucrmmail.spool.host import this_host; from ucrmmail.spool.mounts import mount_of\n'
+        "here = this_host(); print(here.machine, here.boot, here.name, mount_of('/'))\""
+    )
+    run = subprocess.run(
+        ["unshare", "--mount", "--propagation=private", "sh", "-c", hidden, sys.executable],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.stdout == f"- - {os.uname().nodename} ('', '')\n"
+
+
+def test_of_two_hosts_that_begin_at_once_only_one_goes_on(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    record = Path(directory) / "host"
+
+    def another_host_is_quicker(number: int, _name: str) -> None:
+        if number == 2:  # the first has found none
+            record.write_text("machine-2 boot-2 billing2\n")
+
+    subprocess.run(["bindfs", directory, directory], check=True)
+    try:
+        with at_each_call(another_host_is_quicker, ("open",)), pytest.raises(ConfigError, match="host, billing2"):
+            claim_host(directory)
+        assert record.read_text() == "machine-2 boot-2 billing2\n"
+    finally:
+        subprocess.run(["umount", directory], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, fails_at
+from tests.support.faults import as_user, at_each_call, at_the_opening_of, fails_at, vanishes_when_listed
 from tests.support.spools import JOE, claim, content, everything_in, new_spool
 from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
@@ -264,6 +263,72 @@ def test_files_that_vanish_at_this_moment_are_nobodys(drop: Drop) -> None:
         assert all(kept.startswith("bad.eml") for kept, _ in result.rejected)
 
 
+def test_a_file_that_vanishes_between_two_looks_is_nobodys(drop: Drop) -> None:
+    drop.add("gone.eml")
+    drop.add("stays.eml")
+    with vanishes_when_listed("gone.eml"):
+        result = drop.take()
+    assert ([name for name, _ in result.accepted], result.rejected, result.problems) == (["stays.eml"], [], [])
+    path = drop.add("gone.eml")
+    with at_the_opening_of("gone.eml", before=path.unlink):
+        result = drop.take()
+    assert (result.accepted, result.rejected, result.problems) == ([], [], [])
+
+
+def test_a_link_that_vanishes_before_it_is_rejected_is_nobodys(drop: Drop) -> None:
+    path = drop.path / "gone.eml"
+    path.symlink_to("/etc/hostname")
+
+    def somebody_removes_it(_: int, _name: str) -> None:
+        path.unlink()
+
+    with at_each_call(somebody_removes_it, ("rename",)):
+        result = drop.take(later_s=9.0)
+    assert (result.accepted, result.rejected, result.problems) == ([], [], [])
+    assert everything_in(drop.directory) == []
+
+
+def test_a_file_that_becomes_a_link_after_it_was_looked_at_is_not_followed(drop: Drop, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"top secret")
+    path = drop.add("evil.eml")
+
+    def somebody_swaps_it() -> None:
+        path.unlink()
+        path.symlink_to(tmp_path / "secret")
+
+    with at_the_opening_of("evil.eml", before=somebody_swaps_it):
+        result = drop.take()
+    assert (result.accepted, result.problems) == ([], [])
+    assert result.rejected == [("evil.eml", "evil.eml is a symbolic link")]
+    assert drop.queued() == []
+
+
+def test_what_a_living_submission_writes_is_not_taken(drop: Drop) -> None:
+    arriving = Path(drop.directory) / "tmp" / "1-20261123T110640.250000-aaaaaa"
+    stray = Path(drop.directory) / "tmp" / "notes.eml"
+    for path in (arriving, stray):
+        path.write_bytes(b"half a mess")
+    drop.add("whole.eml")
+    assert [name for name, _ in drop.take().accepted] == ["whole.eml"]
+    assert arriving.exists()
+    assert stray.exists()
+
+
+def test_a_prepared_address_that_the_queue_does_not_take_rejects_its_message_alone(drop: Drop) -> None:
+    def with_a_line_end(raw: bytes) -> Prepared:
+        prepared = prepare(raw)
+        if raw == b"bad":
+            prepared.recipients = ("joe@example.com\nto eve@example.com",)
+        return prepared
+
+    drop.add("bad.eml", b"bad")
+    drop.add("good.eml")
+    result = drop.take(prepare=with_a_line_end)
+    assert [name for name, _ in result.accepted] == ["good.eml"]
+    assert [name for name, _ in result.rejected] == ["bad.eml"]
+    assert drop.queued() == [b"mail"]
+
+
 def test_a_full_disk_keeps_the_files_and_stops_the_intake(drop: Drop) -> None:
     for number in range(3):
         drop.add(f"{number}.eml")
@@ -309,30 +374,14 @@ def taken_by_an_ordinary_user(drop: Drop, *later_s: float) -> list[tuple[int, in
     """Give the spool to an ordinary user and let them take; returns counts of (accepted, rejected)."""
     for parent, _, _ in os.walk(drop.directory):
         os.chown(parent, FLUSHER, FLUSHER)
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.setgroups([])
-            os.setgid(FLUSHER)
-            os.setuid(FLUSHER)
-            results = [drop.take(later_s=each) for each in later_s]
-            counts = [[len(result.accepted), len(result.rejected)] for result in results]
-            os.write(writer, json.dumps(counts).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as said:
-        counts = json.loads(said.read())
-    os.waitpid(child, 0)
-    return [(accepted, rejected) for accepted, rejected in counts]
+    with as_user(FLUSHER):
+        results = [drop.take(later_s=each) for each in later_s]
+    return [(len(result.accepted), len(result.rejected)) for result in results]
 
 
 @pytest.fixture
 def shared() -> Iterator[Drop]:
     """A drop directory that others reach and may write to."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can become somebody else")
     with tempfile.TemporaryDirectory() as top:
         os.chmod(top, 0o755)
         drop = Drop(new_spool(Path(top)))

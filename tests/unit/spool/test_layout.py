@@ -83,7 +83,8 @@ def test_no_other_name_is_an_id(name: str) -> None:
 
 
 def test_ids_of_one_microsecond_differ() -> None:
-    assert len({new_queue_id(1.0, "bulk") for _ in range(1000)}) == 1000
+    # 30 random bits: of a thousand two would be the same once in two thousand runs.
+    assert len({new_queue_id(1.0, "bulk") for _ in range(30)}) == 30
 
 
 @pytest.mark.requirement("S16")

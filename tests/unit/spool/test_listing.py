@@ -123,6 +123,23 @@ def test_what_is_settled_and_not_moved_yet_is_shown_as_it_will_be(directory: str
         spool = Spool(directory)
 
 
+def test_what_a_person_has_retried_since_its_record_waits_again(directory: str) -> None:
+    spool = Spool(directory, clock=StillClock())
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    spool.sync()
+    assert seen(directory) == [(queue_id, "failed")]
+    list(manage.retry(directory, [queue_id]))
+    assert seen(directory) == [(queue_id, "waiting")]
+
+
+def test_a_file_in_the_place_of_a_bucket_hides_no_message(directory: str) -> None:
+    (Path(directory) / "queue" / "0-20261123T1026").write_text("")
+    queue_id = put(directory)
+    assert seen(directory) == [(queue_id, "waiting")]
+    assert counts(directory).waiting == 1
+
+
 def test_counts_are_of_names(directory: str) -> None:
     one_of_each(directory)
     for place, names in {"corrupt": ["a", "a.reason"], "rejected": ["b.eml", "b.eml.reason", "c.eml"]}.items():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call
+from tests.support.faults import at_each_call, at_the_opening_of
 from tests.support.spools import (
     ANN,
     JOE,
@@ -158,6 +159,25 @@ def test_a_message_that_comes_back_at_this_moment_is_found_again(spool: Spool, c
     with at_each_call(flush_brings_it_back, ("rename", "unlink")):
         (change,) = command(spool.directory, [queue_id])
     assert moved
+    assert change.trouble == ""
+    assert place_of(spool.directory, queue_id) == place
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("command", "place"), [(hold, "held"), (remove, ""), (retry, "queue")])
+def test_a_message_that_goes_away_while_it_is_opened_is_found_where_it_is(
+    spool: Spool, command: Callable[[str, list[str]], Iterator[Change]], place: str, moment: str
+) -> None:
+    """Before it is opened there is nothing to open; after that, the lock would be on a file that is elsewhere."""
+    queue_id = put(spool.directory)
+    path = path_in_queue(spool.directory, queue_id)
+
+    def a_run_defers_it() -> None:
+        os.makedirs(f"{spool.directory}/deferred/20261123T1200")
+        os.rename(path, f"{spool.directory}/deferred/20261123T1200/{queue_id}")
+
+    with at_the_opening_of(path, **{moment: a_run_defers_it}):
+        (change,) = command(spool.directory, [queue_id])
     assert change.trouble == ""
     assert place_of(spool.directory, queue_id) == place
 

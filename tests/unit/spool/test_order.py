@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.faults import at_each_call
+from tests.support.faults import at_each_call, vanishes_when_listed
 from tests.support.spools import MAX_DELAY_S, NOW, StillClock, claim, everything_in, new_spool, place_of, put, settle
 from ucrmmail.spool import order
 from ucrmmail.spool.layout import PRIORITIES
@@ -181,6 +181,74 @@ def test_what_a_person_takes_away_at_this_moment_is_passed_over(spool: Spool) ->
     assert (spool.corrupt, spool.problems) == ([], [])
 
 
+def test_a_bucket_that_vanishes_at_this_moment_is_passed_over(spool: Spool) -> None:
+    """Another worker sends the last message of a bucket and removes it, before it is looked at or before it is read."""
+    bucket = Path(spool.directory) / "queue" / "0-20261123T1026"
+    good = put(spool.directory)
+    for function in ("lstat", "scandir"):
+        bucket.mkdir()
+
+        def a_worker_removes_it(_: int, _name: str) -> None:
+            if bucket.exists():
+                bucket.rmdir()
+
+        with at_each_call(a_worker_removes_it, (function,)):
+            assert list(spool.due()) == [good]
+    assert (spool.corrupt, spool.problems) == ([], [])
+
+
+def test_a_stray_message_that_vanishes_at_this_moment_is_nobodys(spool: Spool) -> None:
+    queue = Path(spool.directory) / "queue"
+    stray = queue / put(spool.directory)
+    os.rename(queue / stray.name[:15] / stray.name, stray)
+    (queue / stray.name[:15]).rmdir()
+
+    def somebody_removes_it(_: int, _name: str) -> None:
+        stray.unlink()
+
+    with at_each_call(somebody_removes_it, ("lstat",)):
+        assert list(spool.due()) == []
+    assert (spool.corrupt, spool.problems) == ([], [])
+    assert everything_in(spool.directory) == []
+
+
+def test_a_foreign_file_that_vanishes_before_it_is_set_aside_is_nobodys(spool: Spool) -> None:
+    stray = Path(spool.directory) / "queue" / "README"
+    stray.write_text("not a message")
+
+    def somebody_removes_it(_: int, _name: str) -> None:
+        stray.unlink()
+
+    with at_each_call(somebody_removes_it, ("rename",)):
+        assert list(spool.due()) == []
+    assert (spool.corrupt, spool.problems) == ([], [])
+
+
+def test_of_a_full_minute_a_part_comes_back_at_a_time(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = {deferred(spool, 1) for _ in range(3)}
+    monkeypatch.setattr(order, "_BACK_AT_ONCE", 2)
+    assert spool.promote_due(NOW + 300, MAX_DELAY_S) == 2
+    assert spool.promote_due(NOW + 300, MAX_DELAY_S) == 1
+    assert set(spool.due()) == ids
+
+
+def test_a_minute_or_a_message_in_it_that_vanishes_is_not_waited_for(spool: Spool) -> None:
+    later = deferred(spool, 120)
+    gone = deferred(spool, 60)
+    with vanishes_when_listed(gone):
+        assert spool.next_due_at() == pytest.approx(NOW + 120, abs=1e-3)
+    minute = Path(spool.directory) / "deferred" / "20261123T1107"
+    assert list(minute.iterdir()) == []
+
+    def a_worker_removes_it(_: int, _name: str) -> None:
+        if minute.exists():
+            minute.rmdir()
+
+    with at_each_call(a_worker_removes_it, ("scandir",)):
+        assert spool.next_due_at() == pytest.approx(NOW + 120, abs=1e-3)
+    assert place_of(spool.directory, later) == "deferred"
+
+
 # --- what does not belong there ------------------------------------------------------------------------------------------
 
 
@@ -215,8 +283,9 @@ def test_a_foreign_name_is_set_aside_once_with_the_reason(spool: Spool, parent: 
 def test_a_bucket_that_is_no_directory_is_set_aside(spool: Spool, tmp_path: Path) -> None:
     queue = Path(spool.directory) / "queue"
     (queue / "0-20261123T1026").write_text("")
-    (queue / "0-20261123T1027").symlink_to(tmp_path)
     good = put(spool.directory)
+    assert spool.count_waiting() == 1
+    (queue / "0-20261123T1027").symlink_to(tmp_path)
     assert list(spool.due()) == [good]
     assert len(spool.corrupt) == 2
     assert tmp_path.is_dir()

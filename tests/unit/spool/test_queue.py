@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import fails_at
+from tests.support.faults import fails_at, vanishes_when_listed
 from tests.support.spools import (
     ANN,
     JOE,
@@ -547,6 +547,64 @@ def test_failures_whose_move_fails_are_told_by_the_run_after(directory: str) -> 
     assert Spool(directory).recover(NOW) == [queue_id]
 
 
+def test_failures_of_a_message_that_vanishes_are_told_all_the_same(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+
+    def full_and_somebody_removes_it(_source: str, _target: str) -> None:
+        os.unlink(path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    again = Spool(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", full_and_somebody_removes_it)
+        assert again.recover(NOW) == [queue_id]
+    again.finish()
+    assert place_of(directory, queue_id) == ""
+
+
+def test_a_disk_that_is_full_at_any_write_of_a_recovery_loses_no_record(tmp_path: Path) -> None:
+    """The journal of a worker goes only when that of the run has all that nobody was told of."""
+    writes = 0
+    step = 0
+    while step <= writes:
+        directory = new_spool(tmp_path / str(step))
+        worker = Spool(directory).beside(1)
+        failed = put(directory)
+        settle(worker, failed, "failed")
+        killed(worker)
+        again = Spool(directory)
+        with fails_at(step, errno.ENOSPC, names=("write",)) as called:
+            assert again.recover(NOW) == [failed]
+        again.finish()
+        assert Spool(directory).recover(NOW) == [failed], f"write {step}"
+        assert place_of(directory, failed) == "failed"
+        writes = writes or len(called)
+        step += 1
+    assert writes >= 2
+
+
+def test_a_bucket_that_another_worker_has_removed_needs_no_sync(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "deferred", in_s=60)
+    spool.sync()
+    os.rmdir(os.path.dirname(path_in_queue(spool.directory, queue_id)))
+    os.unlink(f"{spool.directory}/state/{queue_id}")  # as `queue remove` does
+    os.unlink(str(spool.find(queue_id)))
+    spool.finish()
+    assert everything_in(spool.directory) == []
+    assert (spool.corrupt, spool.problems) == ([], [])
+
+
+def test_a_directory_that_cannot_be_removed_ends_the_run_and_not_quietly(spool: Spool) -> None:
+    settle(spool, put(spool.directory), "relayed")
+    with fails_at(1, errno.EROFS, names=("rmdir",)), pytest.raises(OSError, match="Read-only"):
+        spool.finish()
+
+
 def test_empty_directories_of_crashes_are_removed(spool: Spool) -> None:
     for path in ("queue/0-20200101T0000", "deferred/20200101T0000", "sent/20200101T00"):
         os.mkdir(f"{spool.directory}/{path}")
@@ -572,6 +630,18 @@ def test_a_lost_state_costs_attempts_and_no_mail(spool: Spool, damage: bytes) ->
     settle(spool, queue_id, "deferred", in_s=1)
     spool.sync()
     Path(f"{spool.directory}/state/{queue_id}").write_bytes(damage)
+    spool.promote_due(NOW + 1, MAX_DELAY_S)
+    claimed = claim(spool, queue_id)
+    assert (claimed.pending, claimed.state.attempts) == ((JOE,), 0)
+
+
+def test_a_link_in_the_place_of_a_state_is_a_lost_state(spool: Spool, tmp_path: Path) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "deferred", in_s=1)
+    spool.sync()
+    state = Path(spool.directory) / "state" / queue_id
+    state.rename(tmp_path / "elsewhere")
+    state.symlink_to(tmp_path / "elsewhere")
     spool.promote_due(NOW + 1, MAX_DELAY_S)
     claimed = claim(spool, queue_id)
     assert (claimed.pending, claimed.state.attempts) == ((JOE,), 0)
@@ -614,6 +684,15 @@ def test_leftovers_of_submissions_that_died_are_removed(directory: str) -> None:
     # A clock set back by a year: nobody writes to one file for a year.
     Spool(directory).recover(now - 365 * 86400)
     assert os.listdir(tmp) == []
+
+
+def test_a_submission_that_ends_while_leftovers_are_looked_for_is_none(directory: str) -> None:
+    name = "1-20261123T110640.250000-aaaaaa"
+    (Path(directory) / "tmp" / name).write_bytes(b"a message")
+    spool = Spool(directory)
+    with vanishes_when_listed(name):
+        assert spool.recover(NOW) == []
+    assert (spool.corrupt, spool.problems) == ([], [])
 
 
 def test_a_file_being_taken_from_the_drop_directory_is_no_leftover(directory: str) -> None:

@@ -1,0 +1,39 @@
+"""Handing over is durable when it is told, and whatever goes wrong leaves nothing behind in somebody else's directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import fails_at
+from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool
+from ucrmmail.errors import TemporaryError
+from ucrmmail.spool.handover import hand_over
+
+
+def hand(directory: str) -> None:
+    hand_over(
+        directory, reverse_path="app@isp.example", recipients=(JOE,), message=MESSAGE, priority="normal",
+        eight_bit=False, utf8=False, now=NOW, min_free_bytes=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES], ids=errno.errorcode.get)
+def test_an_error_at_any_call_leaves_nothing_and_says_so(tmp_path: Path, number: int) -> None:
+    directory = new_spool(tmp_path)
+    with fails_at(0, number) as called:
+        hand(directory)
+    (name,) = everything_in(directory)
+    assert name.startswith("drop/1-20261123T1106")
+    assert name.endswith(".eml")
+    os.unlink(f"{directory}/{name}")
+    assert called == ["open", "write", "write", "fsync", "rename", "fsync", "close"]
+    for step in range(1, len(called)):
+        with fails_at(step, number), pytest.raises(TemporaryError) as caught:
+            hand(directory)
+        assert os.strerror(number) in caught.value.what
+        assert "not accepted" in caught.value.why
+        assert everything_in(directory) == []

@@ -1,0 +1,94 @@
+"""One flush as a command: under its lock, with the real parts, and shown as it was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ucrmmail.cli.invocation import Invocation
+from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock
+from ucrmmail.delivery.report import RunReport
+from ucrmmail.files import Locked
+from ucrmmail.output import human
+from ucrmmail.spool.layout import make_spool
+
+if TYPE_CHECKING:
+    from ucrmmail.cli.flush_request import FlushRequest
+    from ucrmmail.cli.runtime import FlushParts
+    from ucrmmail.config.load import Config
+
+
+def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
+    """Flush, show what came of it, and return the exit code; ``busy``: another that sends was seen already.
+
+    Raises UcrmmailError, OSError.
+    """
+    called = Invocation(request.config_option)
+    report = RunReport(reason=BUSY) if busy else _flush(request, called, called.config())
+    _show(report, verbose=request.verbose, as_json=request.as_json)
+    return report.exit_code
+
+
+def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunReport:
+    """Run the flush under its lock, with the real clock, network and secret."""
+    directory = config.text("spool.directory")
+    make_spool(directory)
+    lock = f"{directory}/lock"
+    with Locked(lock, wait=False, fd=taken_lock(lock)) as obtained:
+        if not obtained:
+            return RunReport(reason=BUSY)
+        # What follows is a third of the start, and not for one that finds the lock taken.
+        from ucrmmail.cli.runtime import flush_parts
+        from ucrmmail.delivery.flush import Options
+        from ucrmmail.spool.host import claim_host
+
+        claim_host(directory)
+        stamp = config_stamp(called.location().path)
+        options = Options(
+            time_limit_s=request.time_limit_s,
+            message_limit=request.message_limit,
+            wait=request.wait,
+            keep_messages=request.as_json,
+            connections=config.integer("smtp.connections"),
+        )
+        parts = flush_parts(config, options)
+        on_terminal = human.on_terminal(stderr=True) and not request.as_json
+        report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
+        _keep(directory, stamp, report)
+        return report
+
+
+def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunReport:
+    """Run the flush with whatever the person wants to see of it."""
+    from ucrmmail.delivery.flush import Watcher
+    from ucrmmail.output.run_report import RunProgress, say_message
+
+    if verbose:
+        return parts.run(Watcher(settled=say_message))
+    if not on_terminal:
+        return parts.run(Watcher())
+    progress = RunProgress(parts.spool.count_waiting())
+    progress.start()
+    try:
+        return parts.run(Watcher(settled=progress.settled, waiting=progress.waiting))
+    finally:
+        progress.stop()
+
+
+def _keep(directory: str, stamp: str, report: RunReport) -> None:
+    """Keep what the next runs and ``status`` want to know: that this configuration is sound, and what was done."""
+    from ucrmmail.files import replace_file
+    from ucrmmail.output.run_report import last_flush_line
+
+    replace_file(f"{directory}/{CHECKED_CONFIG}", stamp.encode("utf-8", "surrogateescape"), durable=False)
+    replace_file(f"{directory}/{LAST_FLUSH}", last_flush_line(report).encode(), durable=False)
+
+
+def _show(report: RunReport, *, verbose: bool, as_json: bool) -> None:
+    from ucrmmail.output import machine, run_report
+
+    if as_json:
+        machine.print_document(run_report.run_document(report))
+        return
+    run_report.tell_person(report)
+    if verbose or human.on_terminal(stderr=True):
+        human.say(run_report.summary(report))
