@@ -1,11 +1,41 @@
-"""What every test stands on."""
+"""What every test stands on, and ``--requirement R19``: the tests that show one requirement, and no others.
+
+``@pytest.mark.requirement("R19", "S17")`` stands on a test that shows these, or a part of them. What each of them asks
+for is in ``tests/campaign/README.md``; ``tests/contract/test_requirement_marks.py`` holds that none is without a test.
+"""
 
 from __future__ import annotations
 
 import signal
 
+import pytest
 
-def pytest_configure() -> None:
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--requirement",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="run only what shows this requirement, such as R19 or S5; may be given several times",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Give the tested programs a Ctrl-C: a shell that starts the suite with ``&`` has it ignored, and all inherit that."""
+    config.addinivalue_line("markers", "requirement(*names): shows these requirements, or a part of them")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = set(config.getoption("requirement"))
+    if not wanted:
+        return
+    shown = [{name for mark in item.iter_markers("requirement") for name in mark.args} for item in items]
+    unknown = wanted.difference(*shown)
+    if unknown:
+        raise pytest.UsageError(f"--requirement: no test here shows {', '.join(sorted(unknown))}")
+    chosen = [item for item, names in zip(items, shown, strict=True) if names & wanted]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen

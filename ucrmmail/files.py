@@ -14,6 +14,23 @@ class DistrustError(OSError):
     """A file is not what it should be: a link, a device, somebody else's, or open to others."""
 
 
+class Naming:
+    """``with Naming(path):`` gives the error of a call on a descriptor, which knows no path, that of its file."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        # What a call on a descriptor was given, a number, is no name either.
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error.filename, str):
+            error.filename = self._path
+
+
 def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> int:
     """Return a descriptor for reading a regular file in a place that others may write to.
 
@@ -34,7 +51,8 @@ def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = 
             raise DistrustError(f"{name} is not a regular file") from error
         raise
     try:
-        found = os.fstat(fd)
+        with Naming(name):
+            found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise DistrustError(f"{name} is not a regular file")
         if found.st_nlink > 1:
@@ -77,10 +95,11 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
     """Make the names in a directory durable: without it a power cut can take back a rename."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def replace_file(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
@@ -99,15 +118,16 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600, durable: bool = T
         before = None
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            write_all(fd, data)
-            if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                _keep_owner(fd, before)
-            os.fchmod(fd, mode if before is None else stat.S_IMODE(before.st_mode))
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        with Naming(target):
+            try:
+                write_all(fd, data)
+                if before is not None and (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    _keep_owner(fd, before)
+                os.fchmod(fd, mode if before is None else stat.S_IMODE(before.st_mode))
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
         os.rename(temporary, target)
     except BaseException:
         try:
@@ -145,10 +165,12 @@ class Locked:
         if self._fd >= 0:
             return True
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        return try_lock(self._fd, wait=self._wait)
+        with Naming(self._path):
+            return try_lock(self._fd, wait=self._wait)
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        with Naming(self._path):
+            os.close(self._fd)
 
 
 def try_lock(fd: int, *, wait: bool = False) -> bool:

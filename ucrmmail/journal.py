@@ -17,7 +17,7 @@ import errno
 import os
 import zlib
 
-from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all, replace_file
+from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +36,11 @@ def read_journal(path: str) -> tuple[list[bytes], int]:
         fd = open_untrusted(path, owner=os.geteuid())
     except FileNotFoundError:
         return [], 0
-    try:
-        data = read_all(fd, _LIMIT_BYTES)
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            data = read_all(fd, _LIMIT_BYTES)
+        finally:
+            os.close(fd)
     return _whole_records(data)
 
 
@@ -70,11 +71,13 @@ class Journal:
         Raises DistrustError when the file is a link, hard-linked or somebody else's; OSError.
         """
         self._path = path
+        self._naming = Naming(path)
         self.replayed, self._offset = read_journal(path)
         self._fd = self._open()
         # What stands behind the last whole record is torn: a shorter record written over it must not
         # leave a tail that could be read as one.
-        os.ftruncate(self._fd, self._offset)
+        with self._naming:
+            os.ftruncate(self._fd, self._offset)
         self._allocated = self._offset
         self._dirty = False
         self._failed = False
@@ -87,7 +90,8 @@ class Journal:
             fd = os.open(self._path, flags | os.O_CREAT, 0o600)
             # Records that are synced into a file without a durable name are lost with it.
             fsync_directory(os.path.dirname(self._path) or ".")
-        found = os.fstat(fd)
+        with self._naming:
+            found = os.fstat(fd)
         if found.st_nlink > 1 or found.st_uid != os.geteuid():
             os.close(fd)
             raise DistrustError(f"{self._path} has hard links or belongs to another user")
@@ -102,7 +106,8 @@ class Journal:
         """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not."""
         if self._offset + size_bytes > self._allocated:
             more = max(_CHUNK_BYTES, size_bytes)
-            os.posix_fallocate(self._fd, self._allocated, more)
+            with self._naming:
+                os.posix_fallocate(self._fd, self._allocated, more)
             self._allocated += more
 
     def append(self, payload: bytes) -> None:
@@ -110,9 +115,10 @@ class Journal:
         self._refuse_if_failed()
         record = _record(payload)
         self.ensure_room(len(record))
-        written = os.pwrite(self._fd, record, self._offset)
-        while written < len(record):
-            written += os.pwrite(self._fd, record[written:], self._offset + written)
+        with self._naming:
+            written = os.pwrite(self._fd, record, self._offset)
+            while written < len(record):
+                written += os.pwrite(self._fd, record[written:], self._offset + written)
         self._offset += len(record)
         self._dirty = True
 
@@ -121,7 +127,8 @@ class Journal:
         self._refuse_if_failed()
         if self._dirty:
             try:
-                os.fdatasync(self._fd)
+                with self._naming:
+                    os.fdatasync(self._fd)
             except OSError:
                 self._failed = True
                 raise
@@ -133,10 +140,11 @@ class Journal:
 
     def clear(self) -> None:
         """Empty the journal, once all it says is durable elsewhere. Raises OSError."""
-        os.ftruncate(self._fd, 0)
-        self._offset = self._allocated = 0
-        self._dirty = False
-        os.fsync(self._fd)
+        with self._naming:
+            os.ftruncate(self._fd, 0)
+            self._offset = self._allocated = 0
+            self._dirty = False
+            os.fsync(self._fd)
 
     def keep_only(self, payloads: Iterable[bytes]) -> None:
         """Replace all records by these, in one step: a crash, or an OSError, leaves the old journal or the new one."""
@@ -151,12 +159,14 @@ class Journal:
             # would write into the old one nobody would ever read.
             self._failed = self._failed or os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
             raise
-        os.close(self._fd)
+        with self._naming:
+            os.close(self._fd)
         self._fd = self._open()
         self._offset = self._allocated = len(content)
         self._dirty = False
 
     def close(self) -> None:
         """Close the file; zeros ahead of use are given back."""
-        os.ftruncate(self._fd, self._offset)
-        os.close(self._fd)
+        with self._naming:
+            os.ftruncate(self._fd, self._offset)
+            os.close(self._fd)

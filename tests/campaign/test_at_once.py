@@ -109,6 +109,7 @@ def fullest(times: list[float], span_s: float) -> int:
     return max((bisect_right(times, start + span_s) - n for n, start in enumerate(times)), default=0)
 
 
+@pytest.mark.requirement("R19", "R23")
 def test_everybody_at_once_delivers_each_message_once_within_the_limit(tmp_path: Path, sink: Sink) -> None:
     refuse = dice("server")
     sink.on_rcpt = lambda _address: "451 4.3.0 later" if refuse.random() < 0.1 else None
@@ -163,6 +164,7 @@ def check(world: World, crowd: Crowd, sink: Sink) -> None:
     assert not places & {"queue", "deferred", "held", "failed", "corrupt", "state", "tmp"}, "left behind"
 
 
+@pytest.mark.requirement("R23", "S17")
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["cron", "json"])
 @pytest.mark.parametrize("flushes", [2, 10, 50] if LONG else [10])
 def test_of_many_flushes_at_once_one_sends_and_the_others_leave_before_it_is_done(

@@ -152,6 +152,7 @@ def too_long(_number: int, _frame: FrameType | None) -> None:
     raise AssertionError("an input took more than a second")
 
 
+@pytest.mark.requirement("R29")
 @pytest.mark.parametrize("of", BUDGETS)
 def test_no_input_of_the_budget_is_too_much_for_its_reader(of: str) -> None:
     readers: dict[str, Reader] = {
@@ -180,6 +181,7 @@ def test_no_input_of_the_budget_is_too_much_for_its_reader(of: str) -> None:
     assert 0 < read < budget
 
 
+@pytest.mark.requirement("R6", "R30")
 @pytest.mark.parametrize("seed", SEEDS["queue files"])
 def test_a_queue_file_cut_or_flipped_anywhere_is_damaged(tmp_path: Path, seed: bytes) -> None:
     path = tmp_path / "file"

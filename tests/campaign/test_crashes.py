@@ -36,6 +36,7 @@ def kill_at(step: tuple[str, int]) -> list[str]:
     return ["-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}"]
 
 
+@pytest.mark.requirement("R1", "R5")
 def test_a_flush_killed_at_each_system_call_loses_nothing(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink)
     # The first run of a fresh checkout compiles what it imports: calls that no later run makes.
@@ -59,6 +60,7 @@ def test_a_flush_killed_at_each_system_call_loses_nothing(tmp_path: Path, sink: 
     assert world.doubles <= kills
 
 
+@pytest.mark.requirement("R1", "R5", "R6")
 def test_a_submission_killed_at_each_system_call_was_told_yes_or_left_nothing_torn(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink)
     world.enqueue(1)
@@ -77,6 +79,7 @@ def test_a_submission_killed_at_each_system_call_was_told_yes_or_left_nothing_to
     assert world.doubles == 0
 
 
+@pytest.mark.requirement("R1")
 @pytest.mark.parametrize("connections", [1, 4])
 def test_a_flush_killed_at_random_moments_repeats_at_most_one_message_a_connection(
     tmp_path: Path, sink: Sink, connections: int
@@ -105,6 +108,7 @@ def test_a_flush_killed_at_random_moments_repeats_at_most_one_message_a_connecti
     assert before <= world.doubles <= kills * connections
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize(
     "tables", [{"throttler": 'message_limit = 1000000\nduration = "24h"'}, {"smtp": "connections = 4"}]
 )

@@ -153,6 +153,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
 
 
 # A reset in the moment before ssl.wrap_socket makes Python 3.11 forget the socket, ours or the server's, to the collector.
+@pytest.mark.requirement("R15", "S19")
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("place", PLACES)
 def test_a_fault_at_this_stage_leaves_every_message_in_its_right_state(
@@ -207,6 +208,7 @@ def recover(machine: Machine, clock: MovedClock, before: set[int], report: RunRe
         assert len(before | set(after)) + len(left) == MESSAGES, "lost"
 
 
+@pytest.mark.requirement("R9", "R15", "S19")
 @pytest.mark.parametrize("fault", [DROP, RESET], ids=["closed", "reset"])
 @pytest.mark.parametrize("connections", [1, 3])
 def test_a_server_that_hangs_up_on_each_connection_is_a_trouble_of_the_account(
@@ -224,6 +226,7 @@ def test_a_server_that_hangs_up_on_each_connection_is_a_trouble_of_the_account(
     assert [message.state for message in machine.queue()] == ["waiting"] * MESSAGES
 
 
+@pytest.mark.requirement("R9", "S19")
 @pytest.mark.parametrize("connections", [1, 3])
 def test_a_port_where_nobody_listens_is_named_and_costs_no_attempt(tmp_path: Path, connections: int) -> None:
     machine = Machine(tmp_path)

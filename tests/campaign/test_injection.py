@@ -24,6 +24,7 @@ from ucrmmail.output.escape import visible
 pytestmark = pytest.mark.timeout(7200)
 
 
+@pytest.mark.requirement("R16", "S1", "S5")
 @pytest.mark.parametrize("chunking", [False, True])
 def test_mutated_submissions_arrive_as_what_was_accepted_or_not_at_all(*, chunking: bool) -> None:
     random = dice("wire")
@@ -41,6 +42,7 @@ def test_mutated_submissions_arrive_as_what_was_accepted_or_not_at_all(*, chunki
         assert wire.refused > 100
 
 
+@pytest.mark.requirement("R16", "S1", "S5")
 @settings(max_examples=2000 if LONG else 40, deadline=None)
 @given(
     st.lists(
@@ -114,6 +116,7 @@ def orders(text: str) -> set[str]:
     }
 
 
+@pytest.mark.requirement("S10")
 def test_what_is_made_visible_gives_no_orders_and_stays_on_its_line() -> None:
     for number in range(200_000 if LONG else 5_000):
         text = hostile(f"visible {number}")
@@ -126,6 +129,7 @@ def test_what_is_made_visible_gives_no_orders_and_stays_on_its_line() -> None:
         assert line.isprintable(), line
 
 
+@pytest.mark.requirement("S6")
 def test_an_address_is_taken_as_it_is_or_refused() -> None:
     random = dice("addresses")
     taken = 0
@@ -159,6 +163,7 @@ def test_an_address_is_taken_as_it_is_or_refused() -> None:
     assert taken > 100
 
 
+@pytest.mark.requirement("S7")
 def test_a_flush_starts_no_program_that_an_address_could_reach(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink)
     trace = tmp_path / "trace"
@@ -169,6 +174,7 @@ def test_a_flush_starts_no_program_that_an_address_could_reach(tmp_path: Path, s
     assert len(started) == 1, started
 
 
+@pytest.mark.requirement("S10")
 def test_hostile_names_values_and_replies_reach_no_terminal_and_no_log(tmp_path: Path) -> None:
     program = Program(tmp_path / "home")
     for number in range(40 if LONG else 3):

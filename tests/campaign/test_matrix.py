@@ -61,6 +61,7 @@ def flush(program: Program) -> Run:
     return run
 
 
+@pytest.mark.requirement("R15", "S19")
 @pytest.mark.parametrize(("way", "stage", "fault"), CASES, ids=lambda value: value.replace(" ", "-"))
 def test_a_fault_leaves_every_message_in_its_right_state(tmp_path: Path, way: str, stage: str, fault: str) -> None:
     keys, extensions = WAYS[way]

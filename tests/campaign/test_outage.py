@@ -20,6 +20,7 @@ MESSAGES = 10_000 if LONG else 300
 MINUTES = 20 if LONG else 3
 
 
+@pytest.mark.requirement("R9")
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize(("fault", "expected"), [(DROP, 4), ("554 5.3.2 no service", 2), ("421 4.3.2 down", 1)])
 def test_a_server_that_is_down_is_not_asked_for_each_message(

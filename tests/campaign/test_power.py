@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.campaign.world import World
 from tests.support.sink import Sink
 
@@ -54,6 +56,7 @@ def synced_between(calls: list[Call], path: str, first: int, last: int) -> bool:
     return any(first < number < last for number in places(calls, "fsync|fdatasync", path))
 
 
+@pytest.mark.requirement("R3")
 def test_a_message_is_removed_only_when_the_record_of_it_is_on_the_disk(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink, smtp="connections = 1")
     world.enqueue(30)
@@ -77,6 +80,7 @@ def test_a_message_is_removed_only_when_the_record_of_it_is_on_the_disk(tmp_path
         assert synced_between(calls, directory, max(steps), cleared), directory
 
 
+@pytest.mark.requirement("R3", "R19")
 def test_a_body_leaves_only_when_the_outcome_before_it_is_written_and_its_place_is_announced(
     tmp_path: Path, sink: Sink
 ) -> None:
@@ -96,6 +100,7 @@ def test_a_body_leaves_only_when_the_outcome_before_it_is_written_and_its_place_
         assert synced_between(calls, "/ledger", block, body)
 
 
+@pytest.mark.requirement("R3")
 def test_with_sync_each_every_outcome_is_on_the_disk_before_the_next_body(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink, spool='sync = "each"')
     world.enqueue(6)
@@ -118,6 +123,7 @@ def replaced_durably(calls: list[Call], target: str) -> None:
     assert not [place for place in places(calls, "openat", "", f'"{target}"') if "O_WRONLY" in calls[place].rest]
 
 
+@pytest.mark.requirement("R3", "S16")
 def test_the_configuration_and_the_secrets_are_replaced_in_one_step(tmp_path: Path, sink: Sink) -> None:
     world = World(tmp_path / "home", sink, smtp='username = "billing@isp.example"', credentials='source = "file"')
     config, secrets = str(world.program.config), str(world.program.home / "secrets.toml")

@@ -1,66 +1,174 @@
-"""The kernel refuses one system call, at every place and with every errno: refused or deferred, never lost, never half."""
+"""The kernel refuses one system call, at every place and with every errno: refused or deferred, never lost, never half.
+
+What fails says so in one error that names the file, with 74 (the disk) or 75 (later): requirement R4.
+"""
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.campaign.world import LONG, World, some, steps_of
+from tests.campaign.world import LONG, READING, World, calls_by_number, some
+from tests.support.program import Run
 from tests.support.sink import Sink
+from tests.support.spools import everything_in
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.requirement("R4")]
 
 ERRNOS = ["ENOSPC", "EIO", "EDQUOT", "EMFILE", "EACCES", "EROFS", "ENOMEM"]
 NETWORK = {"connect", "sendto", "sendmsg", "shutdown"}
+LOOKING = (*READING, "statx", "statfs")
+Step = tuple[str, int]
 
 
-def refuse(step: tuple[str, int], errno: str) -> list[str]:
+def kinds(calls: list[tuple[str, int, str]]) -> list[Step]:
+    """The first, the second and the last call of each name on each kind of file: a run looks at some again and again."""
+    found: dict[tuple[str, ...], list[Step]] = defaultdict(list)
+    for name, number, rest in calls:
+        if name in NETWORK:
+            continue
+        paths = [
+            re.sub(r"\d{8}T\d{4}[\w.-]*|\.\d+\.\w{8}\.tmp|\d+", "#", path)
+            for path in re.findall(r'[<"](/[^>"]*)', rest)
+        ]
+        found[name, *paths].append((name, number))
+    return [step for steps in found.values() for step in dict.fromkeys((*steps[:2], steps[-1]))]
+
+
+def refused(world: World, trace: Path, step: Step, errno: str, *arguments: str) -> tuple[Run, bool]:
+    """Run the program with this call refused; returns whether it was one on the spool, and no longer how it ended if not.
+
+    A number is one of each thread: of a second thread's first calls the loader made one of the same number before. And
+    where threads work, the numbers of a run may be some calls apart from those of the next: an import may be met.
+    """
     name, number = step
-    return ["-o", "/dev/null", "-e", f"trace={name}", "-e", f"inject={name}:error={errno}:when={number}"]
+    options = ["-y", "-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:error={errno}:when={number}"]
+    run = world.traced(options, *arguments)
+    met = [line for line in trace.read_text().splitlines() if "(INJECTED)" in line]
+    return run, any(str(world.program.spool) in line for line in met)
+
+
+def check_words(world: World, run: Run, step: Step) -> None:
+    """What went wrong is told in one error, with its file; what did not stop the run, too."""
+    # Before the error itself may stand whose it is, the files of a submission; a rejected file is told in any case.
+    others = re.compile(r"  |.*: not accepted$|.* was rejected: (?:the message has no rec|it may not be read)")
+    lines = [line for line in run.stderr.splitlines() if not others.match(line)]
+    assert run.code in {0, 74, 75}, (step, run)
+    assert len(lines) == 1 or run.code == 0, (step, run)
+    assert all(line.startswith("ucrmmail: ") and str(world.program.home) in line for line in lines), (step, run)
+
+
+def put_back(world: World, run: Run) -> None:
+    """A dropped file that may not be read is rejected with the reason; a person drops it again."""
+    for name in re.findall(r"drop/(\d+\.eml) was rejected: it may not be read", run.stderr):
+        (world.program.spool / "rejected" / f"{name}.reason").unlink()
+        (world.program.spool / "rejected" / name).rename(world.program.spool / "drop" / name)
+
+
+class Moods:
+    """A server that refuses one message of each round for good, and one for now, until it is told to take all."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.failing: set[bytes] = set()
+        self.deferring: set[bytes] = set()
+        sink.on_data = lambda envelope: self.reply(envelope.original_content or b"")
+
+    def reply(self, content: bytes) -> str | None:
+        (subject,) = re.findall(rb"^Subject: ([^\r]*)", content.partition(b"\r\n\r\n")[0], re.MULTILINE)
+        if subject in self.failing:
+            return "554 5.7.1 no"
+        return "451 4.3.0 later" if subject in self.deferring else None
+
+    def take_all(self) -> None:
+        self.failing.clear()
+        self.deferring.clear()
+
+
+def plain_round(world: World, _moods: Moods) -> None:
+    world.enqueue(2)
+
+
+def busy_round(world: World, moods: Moods) -> None:
+    """Work of each kind: relayed, failed with a report, deferred, taken from the drop directory, rejected there."""
+    first = len(world.accepted)
+    world.enqueue(3)
+    _, failing, deferring = world.accepted[first:]
+    moods.failing, moods.deferring = {b"number %d" % failing}, {b"number %d" % deferring}
+    (name,) = world.write(1)
+    drop = world.program.spool / "drop"
+    (drop / Path(name).name).write_bytes(Path(name).read_bytes())
+    (drop / f"to-nobody-{Path(name).name}").write_bytes(b"Subject: x\n\nhi\n")
+    world.accepted.append(int(Path(name).stem))
 
 
 @pytest.mark.parametrize("errno", ERRNOS if LONG else ["ENOSPC", "EIO"])
-def test_a_flush_refused_at_each_system_call_loses_nothing(tmp_path: Path, sink: Sink, errno: str) -> None:
-    world = World(tmp_path / "home", sink)
+@pytest.mark.parametrize("prepare", [plain_round, busy_round], ids=["plain", "busy"])
+def test_a_flush_refused_at_each_system_call_loses_nothing(
+    tmp_path: Path, sink: Sink, errno: str, prepare: Callable[[World, Moods], None]
+) -> None:
+    world, moods, trace = World(tmp_path / "home", sink), Moods(sink), tmp_path / "trace"
     # The first run of a fresh checkout compiles what it imports: calls that no later run makes.
-    world.enqueue(1)
+    for _ in range(2):
+        world.enqueue(1)
+        world.drain()
+    prepare(world, moods)
+    steps = kinds(calls_by_number(world, trace, "flush", more=LOOKING))
+    moods.take_all()
     world.drain()
-    world.enqueue(2)
-    steps = [step for step in steps_of(world, tmp_path / "trace", "flush") if step[0] not in NETWORK]
-    failed = 0
+    met = failed = 0
     for step in some(steps, 4):
-        world.enqueue(2)
-        already = len(sink.messages)
-        run = world.traced(refuse(step, errno), "flush")
-        if run.code:
-            failed += 1
-            assert run.code in {71, 73, 74, 75, 77, 78}, (step, run)
-            assert run.stderr.startswith("ucrmmail"), (step, run)
-            # What was accepted cannot be recorded when the record itself is refused.
-            world.excuse_the_last(already)
+        prepare(world, moods)
+        already = len(world.sent())
+        run, was_met = refused(world, trace, step, errno, "flush")
+        met += was_met
         try:
+            if was_met:
+                check_words(world, run, step)
+                put_back(world, run)
+                failed += run.code != 0
+            if run.code:
+                # What was accepted cannot be recorded when the record itself is refused.
+                world.excuse_the_last(already)
+            moods.take_all()
+            if run.code or "the next run tries again" in run.stderr:
+                # What was recorded as deferred is moved by the next run: until then nobody can retry it.
+                world.program.run("flush")
             world.drain()
         except AssertionError as error:
             error.add_note(f"{step} was refused with {errno}: {run}")
             raise
-    print(f"flush, {errno}: {len(some(steps, 4))} refusals, {failed} runs failed, {world.doubles} sent twice")
+    assert [path for path in everything_in(str(world.program.spool)) if path.startswith(("tmp/", "corrupt/"))] == []
+    print(
+        f"flush, {prepare.__name__}, {errno}: {len(some(steps, 4))} refusals, {met} of them met, {failed} runs failed, "
+        f"{world.doubles} sent twice"
+    )
+    assert met >= len(some(steps, 4)) * 3 // 4
 
 
 @pytest.mark.parametrize("errno", ERRNOS if LONG else ["ENOSPC", "EACCES"])
 def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, sink: Sink, errno: str) -> None:
-    world = World(tmp_path / "home", sink)
-    world.enqueue(1)
-    steps = steps_of(world, tmp_path / "trace", "enqueue", *world.write(2))
-    refused = 0
+    world, trace = World(tmp_path / "home", sink), tmp_path / "trace"
+    for _ in range(2):
+        world.enqueue(1)
+    names = world.write(2)
+    steps = kinds(calls_by_number(world, trace, "enqueue", *names, more=LOOKING))
+    world.accepted += [int(Path(name).stem) for name in names]
+    world.drain()
+    met = failed = 0
     for step in some(steps, 4):
         names = world.write(2)
-        run = world.traced(refuse(step, errno), "enqueue", *names)
+        run, was_met = refused(world, trace, step, errno, "enqueue", *names)
+        met += was_met
         if run.code == 74 and "2 accepted" in run.stderr:
             world.accepted += [int(Path(name).stem) for name in names]
         elif run.code:
-            refused += 1
-            assert "ucrmmail: " in run.stderr, (step, run)
+            failed += was_met
+            if was_met:
+                check_words(world, run, step)
             # Of a file that could not be read the others know nothing; each id that is printed is one that was taken.
             taken = [name for name in names if run.stdout and f"{name}: not accepted" not in run.stderr]
             assert len(run.stdout.splitlines()) == len(taken), (step, run)
@@ -69,6 +177,8 @@ def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, s
             assert len(run.stdout.splitlines()) == 2, (step, run)
             world.accepted += [int(Path(name).stem) for name in names]
     world.drain()
+    assert sorted(set(world.sent())) == sorted(world.accepted), "what was refused is sent all the same"
     assert world.doubles == 0
-    print(f"enqueue, {errno}: {len(some(steps, 4))} refusals, {refused} submissions refused")
-    assert refused
+    print(f"enqueue, {errno}: {len(some(steps, 4))} refusals, {met} of them met, {failed} submissions refused")
+    assert met >= len(some(steps, 4)) * 3 // 4
+    assert failed

@@ -22,6 +22,7 @@ WINDOW_S = 1.0
 SLACK_S = 0.05
 
 
+@pytest.mark.requirement("R1", "R19")
 @pytest.mark.parametrize("window", ["fixed", "sliding"])
 @pytest.mark.parametrize("connections", [1, 3])
 def test_no_window_holds_more_than_its_limit_over_restarts_and_kills(

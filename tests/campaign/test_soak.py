@@ -28,6 +28,7 @@ MEASURE = (
 )
 
 
+@pytest.mark.requirement("R1", "R14")
 def test_cron_starts_for_weeks_lose_nothing_and_leave_nothing(tmp_path: Path, sink: Sink) -> None:
     # Starts follow each other at once and not by the minute: the pause after a 421 has to be as short.
     world = World(tmp_path / "home", sink, retry='first_delay = "1s"\nmax_delay = "1s"')

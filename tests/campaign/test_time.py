@@ -125,6 +125,7 @@ def trouble_ahead(clock: Time, random: Random, hours: int) -> list[float]:
     return forward
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("window", ["sliding", "fixed"])
 @pytest.mark.parametrize("number", range(100 if LONG else 4))
 def test_no_play_of_the_clock_exceeds_a_limit_or_holds_mail_for_ever(tmp_path: Path, number: int, window: str) -> None:
@@ -166,6 +167,7 @@ def test_a_window_that_ends_while_the_run_sleeps_is_used_by_the_same_run(tmp_pat
     assert 39.0 <= office.accepted[LIMIT] - office.accepted[LIMIT - 1] <= 42.0
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("step", [HOUR_S, -HOUR_S, 0.5, -0.5])
 def test_a_clock_that_is_stepped_while_the_run_sleeps_opens_at_most_one_window(tmp_path: Path, step: float) -> None:
     office = Office(tmp_path, message_limit=LIMIT, duration_s=40.0)
@@ -182,6 +184,7 @@ def test_a_clock_that_is_stepped_while_the_run_sleeps_opens_at_most_one_window(t
     assert fullest(office.accepted, 39.0) <= (2 if step > 0 else 1) * LIMIT
 
 
+@pytest.mark.requirement("S4")
 def test_a_deadline_in_the_middle_of_a_pause_ends_the_run_before_the_pause(tmp_path: Path) -> None:
     office = Office(tmp_path, message_limit=LIMIT, duration_s=40.0)
     office.machine.put(2 * LIMIT)
@@ -194,6 +197,7 @@ def test_a_deadline_in_the_middle_of_a_pause_ends_the_run_before_the_pause(tmp_p
         assert office.flush(20.0).relayed == LIMIT
 
 
+@pytest.mark.requirement("R20", "R21")
 def test_a_machine_suspended_in_a_pause_sends_what_is_due_and_no_more(tmp_path: Path) -> None:
     office = Office(tmp_path, activation_threshold=3, pause_s=30.0)
     queued = office.machine.put(9)
@@ -208,6 +212,7 @@ def test_a_machine_suspended_in_a_pause_sends_what_is_due_and_no_more(tmp_path: 
     assert sum(gap >= 29.9 for gap in gaps) == 2, gaps
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("step", [10 * YEAR_S, -DAY_S])
 def test_no_message_expires_by_a_step_of_the_clock_without_a_real_attempt(tmp_path: Path, step: float) -> None:
     office = Office(tmp_path)
@@ -224,6 +229,7 @@ def test_no_message_expires_by_a_step_of_the_clock_without_a_real_attempt(tmp_pa
     assert office.sent() == Counter(queued)
 
 
+@pytest.mark.requirement("R21")
 def test_the_hour_that_summer_time_takes_or_doubles_changes_nothing(tmp_path: Path, zone: str) -> None:
     # 2026-10-25, 01:00 UTC: in Berlin it becomes 2 o'clock once more.
     office = Office(tmp_path, message_limit=1, duration_s=HOUR_S)

@@ -73,6 +73,8 @@ class World:
         """The numbers of what the server accepted, in that order; each message must be whole."""
         numbers = []
         for received in list(self.sink.messages):
+            if not received.reverse_path:
+                continue  # a report of a failure, or a notice
             head, _, body = received.content.partition(b"\r\n\r\n")
             (number,) = [int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"Subject: number ")]
             assert body == b"Body %d.\r\n" % number, "a torn message on the wire"
@@ -119,22 +121,29 @@ class World:
 
 
 def steps_of(world: World, trace: Path, *arguments: str, more: tuple[str, ...] = ()) -> list[tuple[str, int]]:
-    """The changing system calls that this command makes: each the n-th of its name, which is how strace counts.
+    """The changing system calls that this command makes: each the n-th of its name in its thread, as strace counts.
 
     ``more`` are other calls to list as well.
     """
+    return [(name, number) for name, number, _ in calls_by_number(world, trace, *arguments, more=more)]
+
+
+def calls_by_number(
+    world: World, trace: Path, *arguments: str, more: tuple[str, ...] = ()
+) -> list[tuple[str, int, str]]:
+    """The same, each with what it was called with."""
     calls = (*CHANGING, *OPENING, *more)
     run = world.traced(["-y", "-o", str(trace), "-e", f"trace={','.join(calls)}"], *arguments)
-    assert run.code == 0
+    assert run.code == 0, run
+    made: Counter[tuple[str, str]] = Counter()
+    found = []
     # Of a thread the trace may tell the end of a call on a line of its own.
-    called = re.findall(r"^\d+ +(\w+)\((.*)", trace.read_text(), re.MULTILINE)
-    names = [name for name, _ in called]
-    # Of what is opened, listed and read only the spool counts: the rest is the interpreter's.
-    return [
-        (name, names[: number + 1].count(name))
-        for number, (name, rest) in enumerate(called)
-        if (name not in (*OPENING, *READING) or str(world.program.spool) in rest)
-    ]
+    for thread, name, rest in re.findall(r"^(\d+) +(\w+)\((.*)", trace.read_text(), re.MULTILINE):
+        made[thread, name] += 1
+        # Of what is opened, listed and read only the spool counts: the rest is the interpreter's.
+        if name not in (*OPENING, *READING) or str(world.program.spool) in rest:
+            found.append((name, made[thread, name], rest))
+    return found
 
 
 def some(steps: list[tuple[str, int]], count: int) -> list[tuple[str, int]]:

@@ -115,6 +115,7 @@ def test_every_key_is_in_the_manual_with_type_default_and_example(key: Key) -> N
     assert key.unit in entry
 
 
+@pytest.mark.requirement("R18")
 def test_every_exit_code_is_in_the_overview() -> None:
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, UcrmmailError)]
     codes = {kind.exit_code for kind in kinds} | {0, __main__.EXIT_INTERRUPTED, sendmail.EX_USAGE}
@@ -122,6 +123,7 @@ def test_every_exit_code_is_in_the_overview() -> None:
     assert told == codes
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.parametrize("page", [page for page in PAGES if page.endswith(".1") and page != "ucrmmail.1"])
 def test_a_page_names_no_exit_code_that_the_overview_does_not(page: str) -> None:
     pattern = re.compile(r"^ +(\d+)\s", re.MULTILINE)

@@ -7,6 +7,7 @@ from importlib.metadata import requires
 import pytest
 
 
+@pytest.mark.requirement("S11")
 @pytest.mark.parametrize(
     ("name", "least"),
     [

@@ -211,6 +211,7 @@ def test_every_code_is_explained(account: Program) -> None:
     assert account.run("check-dns", "--explain", "spf-plus-all").stdout.startswith("spf-plus-all: ")
 
 
+@pytest.mark.requirement("R32")
 def test_servers_that_do_not_answer_are_no_missing_records(program: Program) -> None:
     program.configure(25)
 
@@ -444,6 +445,7 @@ def spf_answer(program: Program, case: Case, server: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("S12")
 def test_the_suite_of_rfc_7208_passes_through_the_command_line(program: Program) -> None:
     program.configure(25)
     found = cases("rfc7208-tests.yml")

@@ -48,6 +48,7 @@ def test_two_commands_configure_gmail(program: Program) -> None:
     assert program.run("config", "check").stdout.endswith(f"{program.config}: no errors\n")
 
 
+@pytest.mark.requirement("S16")
 def test_a_new_file_and_its_directory_are_the_users_alone(program: Program) -> None:
     home = {"HOME": str(program.home), "UCRMMAIL_CONFIG": "", "XDG_CONFIG_HOME": f"{program.home}/xdg"}
     path = program.home / "elsewhere" / "config.toml"
@@ -169,6 +170,7 @@ def test_the_table_for_people_shows_what_the_document_does(program: Program) -> 
 # --- secrets ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("S8")
 def test_a_secret_given_as_an_argument_is_refused_with_the_reason_and_goes_nowhere(program: Program) -> None:
     run = program.run("config", "set", "smtp.password", "hunter2-canary", code=2)
     assert one_error(run) == "smtp.password: a secret is not taken from the command line"
@@ -261,6 +263,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line_with_a_remedy(
     assert document["ok"] is False
 
 
+@pytest.mark.requirement("S10")
 def test_what_the_file_holds_cannot_reach_the_terminal(program: Program) -> None:
     configured(program, smtp='"\\u001b]0;x\\u0007" = 1\nencryption = "\\u001b[2J\\u202e"')
     for command in (["check"], ["list"]):
@@ -415,6 +418,7 @@ def test_several_config_set_at_once_lose_nothing(program: Program) -> None:
     assert program.config.read_text().startswith("[smtp]\n# mine\nhost = 'a.example' # kept\n")
 
 
+@pytest.mark.requirement("S16")
 def test_a_killed_config_set_leaves_the_old_file_or_the_new_one(program: Program) -> None:
     configured(program, smtp="host = 'a.example'")
     for attempt in range(4):

@@ -44,6 +44,7 @@ def test_a_slow_message_does_not_hold_up_those_on_other_connections(program: Pro
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R19")
 @pytest.mark.parametrize("pipelining", ["true", "false"])
 def test_the_limit_holds_over_all_connections(program: Program, tmp_path: Path, pipelining: str) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.1)] * 50}) as server:
@@ -72,6 +73,7 @@ def test_a_server_that_wants_fewer_connections_gets_fewer(program: Program, tmp_
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R22", "S19")
 def test_a_trouble_of_the_account_on_one_connection_ends_all_and_loses_nothing(
     program: Program, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def test_a_lost_connection_defers_only_its_own_message(program: Program, tmp_pat
     assert [message["state"] for message in program.queue()] == ["deferred"]
 
 
+@pytest.mark.requirement("S19")
 def test_a_message_that_the_server_always_answers_with_421_does_not_stop_the_others(
     program: Program, tmp_path: Path
 ) -> None:
@@ -178,6 +181,7 @@ def test_a_worker_that_is_killed_is_told_and_what_it_had_is_sent_once_by_the_nex
     assert sorted(path.name for path in program.spool.glob("journal*")) == ["journal"]
 
 
+@pytest.mark.requirement("R1")
 def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(program: Program, tmp_path: Path) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.05)] * 200}) as server:
         program.configure(server.port, smtp="connections = 3")
@@ -194,6 +198,7 @@ def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(prog
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R2")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: Path, number: signal.Signals) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.05)] * 200}) as server:
@@ -212,6 +217,7 @@ def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: P
         assert subjects(server) == list(range(100))
 
 
+@pytest.mark.requirement("S4")
 def test_a_time_limit_ends_all_connections(program: Program, tmp_path: Path) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.1)] * 200}) as server:
         program.configure(server.port, smtp="connections = 3")

@@ -195,6 +195,7 @@ def test_a_wrong_configuration_is_told_under_cron_too(account: Program) -> None:
     assert str(account.config) in run.json["error"]
 
 
+@pytest.mark.requirement("S8")
 def test_a_secret_as_an_argument_is_refused(account: Program) -> None:
     run = account.run("config", "set", "smtp.password", CANARY, code=2)
     assert CANARY not in run.stdout + run.stderr
@@ -264,6 +265,7 @@ def test_at_a_terminal_deleting_asks_first(account: Program) -> None:
     account.run("credentials", "status", code=78)
 
 
+@pytest.mark.requirement("S18")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_without_its_secret_a_queue_stays_and_no_login_is_tried(account: Program) -> None:
     with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:

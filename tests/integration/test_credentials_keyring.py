@@ -99,6 +99,7 @@ def test_cron_finds_the_keyring_by_the_users_own_bus(account: Program, session: 
     assert (found["source"], found["found"]) == ("keyring", True)
 
 
+@pytest.mark.requirement("S18")
 def test_where_cron_finds_no_bus_that_is_told_at_once(account: Program, session: SecretService) -> None:
     run = account.run("config", "set", "smtp.password", "--stdin", stdin=CANARY, env=session.env)
     assert "warning: cron would not find it: no usable keyring" in run.stderr
@@ -108,6 +109,7 @@ def test_where_cron_finds_no_bus_that_is_told_at_once(account: Program, session:
     assert account.run("credentials", "status", "--as-cron", "--json", env=session.env, code=78).json["found"] is False
 
 
+@pytest.mark.requirement("S18")
 def test_a_locked_keyring_is_told_and_nobody_is_asked(session: SecretService) -> None:
     keyring.write("user", CANARY, session.env)
     session.lock()
@@ -157,6 +159,7 @@ def test_a_keyring_that_was_never_set_up_is_not_usable(tmp_path: Path) -> None:
     assert "no default collection" in caught.value.why
 
 
+@pytest.mark.requirement("S18")
 def test_a_frozen_keyring_is_given_up_at_the_deadline(session: SecretService) -> None:
     keyring.write("user", CANARY, session.env)
     session.freeze()
@@ -200,6 +203,7 @@ def test_a_python_that_does_not_start_is_no_missing_secret(session: SecretServic
         keyring.read(USER, {**session.env, "PYTHONHOME": "/nonexistent"})
 
 
+@pytest.mark.requirement("S18")
 @pytest.mark.parametrize("address", ["", "unix:path=/nonexistent/bus", "tcp:host=localhost", "nonsense"])
 def test_without_a_bus_there_is_no_keyring(tmp_path: Path, address: str) -> None:
     environ = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "DBUS_SESSION_BUS_ADDRESS": address}
@@ -212,6 +216,7 @@ def test_without_a_bus_there_is_no_keyring(tmp_path: Path, address: str) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.requirement("S18")
 @pytest.mark.parametrize(
     "backend",
     ["keyrings.alt.file.PlaintextKeyring", "keyring.backends.null.Keyring", "keyring.backends.fail.Keyring", "no.Such"],
@@ -244,6 +249,7 @@ def test_modules_in_the_current_directory_are_not_run(account: Program, session:
     assert not (account.home / "hijacked").exists()
 
 
+@pytest.mark.requirement("S18")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_flush_with_a_locked_keyring_keeps_the_queue_for_later(account: Program, session: SecretService) -> None:
     with SinkController(Sink(logins={"user": CANARY}), auth_require_tls=False) as controller:

@@ -41,6 +41,7 @@ def everything_below(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
 
 
+@pytest.mark.requirement("R28", "S8")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_the_secret_is_in_no_argument_environment_output_or_file(account: Program, session: SecretService) -> None:
     with SinkController(Sink(logins={"user": CANARY}), auth_require_tls=False) as controller:
@@ -73,6 +74,7 @@ def test_the_secret_is_in_no_argument_environment_output_or_file(account: Progra
         assert place not in everything
 
 
+@pytest.mark.requirement("R28", "S8")
 def test_the_variable_with_the_secret_is_not_handed_on(account: Program, session: SecretService) -> None:
     trace = session.directory / "trace"
     argv = ["strace", "-f", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(trace)]

@@ -88,6 +88,7 @@ def raw_in(text: str) -> set[str]:
             0x7F <= ord(character) < 0xA0 or character in "\u202e\u2066\u200b"}  # fmt: skip
 
 
+@pytest.mark.requirement("S10")
 def test_nothing_of_a_record_reaches_a_pipe_or_a_document_raw(program: Program) -> None:
     shown = zone(program, HOSTILE, "--selector", "s1")
     assert raw_in(shown.stdout + shown.stderr) == set()
@@ -101,6 +102,7 @@ def test_nothing_of_a_record_reaches_a_pipe_or_a_document_raw(program: Program) 
     assert raw_in(as_zone.stdout) == set()
 
 
+@pytest.mark.requirement("S10")
 def test_nothing_of_a_record_reaches_a_terminal_raw(program: Program) -> None:
     async def run() -> bytes:
         async with serving(HOSTILE) as server:
@@ -136,6 +138,7 @@ def on_terminal(program: Program, *arguments: str) -> bytes:
 # --- sizes and circles ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R32", "S12", "S13")
 @pytest.mark.parametrize(
     "text",
     [
@@ -157,6 +160,7 @@ def test_a_record_of_64_kilobytes_is_judged_and_shown_in_part(program: Program, 
     assert len(zone(program, records, "--selector", "s1").stdout) < 50_000
 
 
+@pytest.mark.requirement("R32", "S12")
 @pytest.mark.parametrize(
     ("records", "code"),
     [
@@ -175,6 +179,7 @@ def test_a_circle_or_a_bomb_has_its_code(program: Program, records: Records, cod
     assert code in codes(zone(program, exists | records, "--only", "spf,dkim,dmarc", "--selector", "s1", "--json"))
 
 
+@pytest.mark.requirement("R32", "S12")
 def test_the_work_for_a_bomb_is_bounded(program: Program) -> None:
     # Every name includes ten more, for ever.
     def answer(query: dns.message.Message, tcp: bool) -> bytes:
@@ -231,6 +236,7 @@ def cut_short(query: dns.message.Message, tcp: bool) -> Reply:
     return reply.to_wire()
 
 
+@pytest.mark.requirement("R32", "S12")
 @pytest.mark.parametrize(
     "behaviour",
     [refusing(dns.rcode.SERVFAIL), refusing(dns.rcode.REFUSED), garbage, pointing_at_itself, cut_short],
@@ -247,6 +253,7 @@ def test_a_server_that_says_nothing_of_use_is_an_error_and_nothing_is_missing(
     assert not any(code.endswith(("-missing", "-absent", "-no-record")) for code in codes(run))
 
 
+@pytest.mark.requirement("R32", "S12")
 @pytest.mark.parametrize("behaviour", [silent, wrong_ids], ids=["silent", "wrong-ids"])
 def test_a_server_that_does_not_answer_ends_the_run_as_an_error(program: Program, behaviour: Behaviour) -> None:
     run, _ = against(program, behaviour, "--only", "spf", "--json")
@@ -254,6 +261,7 @@ def test_a_server_that_does_not_answer_ends_the_run_as_an_error(program: Program
     assert codes(run) == {"spf-dns-error"}
 
 
+@pytest.mark.requirement("R32")
 def test_one_record_that_fails_leaves_the_other_verdicts(program: Program) -> None:
     records: Records = {(D, "TXT"): "v=spf1 ip4:192.0.2.25 -all", (f"_dmarc.{D}", "TXT"): Status.SERVFAIL}
     run = zone(program, records, "--only", "spf,dmarc", "--json")

@@ -174,6 +174,7 @@ def test_more_recipients_than_a_limit_go_in_parts(path: str) -> None:
     ledger.close(START)
 
 
+@pytest.mark.requirement("R22")
 def test_only_the_recipients_that_were_accepted_count(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(5, 60.0, unit="recipients"),)))
     ledger.confirm(ledger.reserve(START, 5), START, 2)
@@ -226,6 +227,7 @@ def test_without_limits_no_file_is_touched(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.requirement("R19")
 def test_a_reservation_that_a_crash_left_open_counts_as_sent(path: str) -> None:
     with World(path, THROTTLE_3_IN_60, start=START) as world:
         world.reserve()
@@ -269,6 +271,7 @@ def test_a_power_cut_costs_no_more_than_a_tenth_of_a_limit(path: str) -> None:
         assert used(path, world.rules, boot_id="boot-2") == 10
 
 
+@pytest.mark.requirement("R19")
 def test_after_a_power_cut_the_limit_holds_for_what_the_disk_forgot(path: str) -> None:
     with World(path, Rules((Throttle(20, 60.0),)), start=START) as world:
         for _ in range(20):
@@ -325,6 +328,7 @@ def test_a_block_is_announced_anew_each_minute(path: str) -> None:
     ledger.close(START)
 
 
+@pytest.mark.requirement("R3", "R19")
 def test_the_file_is_made_durable_before_the_first_message_leaves(path: str) -> None:
     with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
         open_ledger(path)
@@ -335,6 +339,7 @@ def test_the_file_is_made_durable_before_the_first_message_leaves(path: str) -> 
         ledger.reserve(START)
 
 
+@pytest.mark.requirement("R26")
 def test_a_full_disk_is_noticed_before_the_message_leaves(path: str) -> None:
     ledger = open_ledger(path)
     with fails_at(1, errno.ENOSPC, names=("pwrite",)), pytest.raises(OSError, match="No space"):
@@ -346,6 +351,7 @@ def test_a_full_disk_is_noticed_before_the_message_leaves(path: str) -> None:
     assert used(path) == 3
 
 
+@pytest.mark.requirement("R26")
 def test_the_settlement_of_a_message_that_left_needs_no_new_block_of_the_disk(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(100_000, 60.0),)))
     pending = [ledger.reserve(START) for _ in range(5000)]
@@ -415,6 +421,7 @@ def test_a_link_in_place_of_the_ledger_is_not_followed(path: str, tmp_path: Path
     assert target.read_bytes() == b"precious\n"
 
 
+@pytest.mark.requirement("R21")
 def test_a_clock_set_back_by_years_holds_mail_for_one_window_from_when_it_is_noticed(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(1, 60.0),), Flood(1, 30.0)))
     send(ledger, START)
@@ -437,6 +444,7 @@ def test_a_clock_set_back_is_seen_by_who_only_looks(path: str) -> None:
     assert view.throttles[0].resets_at == past + 60.0
 
 
+@pytest.mark.requirement("R21")
 def test_a_clock_set_back_during_a_run_is_noticed_and_kept(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(1, 60.0),)))
     send(ledger, START)

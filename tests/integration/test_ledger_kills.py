@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.support.faults import dies_at
 from tests.support.limits_oracle import longest_row, most_in_fixed_windows
 from ucrmmail.limits.ledger import Ledger
@@ -38,6 +40,7 @@ while True:
 """
 
 
+@pytest.mark.requirement("R5", "R19")
 def test_killed_at_any_call_a_ledger_has_counted_every_message_that_left(tmp_path: Path) -> None:
     rules = Rules((Throttle(4, 86_400.0), Throttle(9, 86_400.0, sliding=True)))
 
@@ -69,6 +72,7 @@ def test_killed_at_any_call_a_ledger_has_counted_every_message_that_left(tmp_pat
     assert step > 20, "the calls were seen"
 
 
+@pytest.mark.requirement("R19", "R20")
 def test_fifty_kills_bring_no_message_too_many(tmp_path: Path) -> None:
     draw = random.Random(1)
     accepted: list[float] = []

@@ -90,6 +90,7 @@ def live(rules: Rules, happenings: list[Step]) -> World:
         return world
 
 
+@pytest.mark.requirement("R19", "R21")
 @given(rules(sliding=False), steps(QUIET, SLOW, CRASHES, LEAPS))
 @PROPERTY
 def test_no_fixed_window_holds_more_than_the_limit_by_the_servers_clock(rules: Rules, happenings: list[Step]) -> None:
@@ -98,6 +99,7 @@ def test_no_fixed_window_holds_more_than_the_limit_by_the_servers_clock(rules: R
         assert most_in_fixed_windows(world.events(throttle.unit), throttle.duration_s) <= throttle.limit
 
 
+@pytest.mark.requirement("R21")
 @given(rules(sliding=False), steps(QUIET, SLOW, CRASHES, SETBACKS))
 @PROPERTY
 def test_a_clock_set_back_makes_no_window_shorter_or_fuller(rules: Rules, happenings: list[Step]) -> None:
@@ -106,6 +108,7 @@ def test_a_clock_set_back_makes_no_window_shorter_or_fuller(rules: Rules, happen
         assert windows_can_be_drawn(world.events(throttle.unit), throttle.duration_s, throttle.limit)
 
 
+@pytest.mark.requirement("R19", "R21")
 @given(rules(sliding=True), steps(QUIET, SLOW, CRASHES, LEAPS, SETBACKS))
 @PROPERTY
 def test_no_span_holds_more_than_the_limit_of_a_sliding_window(rules: Rules, happenings: list[Step]) -> None:
@@ -114,6 +117,7 @@ def test_no_span_holds_more_than_the_limit_of_a_sliding_window(rules: Rules, hap
         assert most_in_any_span(world.events(throttle.unit), throttle.duration_s) <= throttle.limit
 
 
+@pytest.mark.requirement("R20", "R21")
 @given(FLOODS, steps(QUIET, SLOW, CRASHES, LEAPS, SETBACKS))
 @PROPERTY
 def test_no_pause_of_antiflood_is_shorter_than_it_should_be(flood: Flood, happenings: list[Step]) -> None:
@@ -121,6 +125,7 @@ def test_no_pause_of_antiflood_is_shorter_than_it_should_be(flood: Flood, happen
     assert longest_row(world.events(), flood.pause_s) <= flood.threshold
 
 
+@pytest.mark.requirement("R19", "R20")
 @given(
     st.tuples(throttles(sliding=False), throttles(sliding=True), throttles(sliding=False)),
     FLOODS,

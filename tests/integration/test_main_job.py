@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.program import PLAIN, Program, Run
 from tests.support.sink import Received, Sink, SinkController
+from tests.support.smtp_server import DROP, SmtpServer
 from ucrmmail.files import Locked
 
 
@@ -34,6 +35,7 @@ def subjects(sink: Sink) -> list[str]:
 # --- accepting and sending ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R18")
 def test_a_submitted_message_is_flushed_in_silence(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     program.sendmail("-t", "-i")
@@ -60,6 +62,7 @@ def test_missing_headers_are_added_and_the_rest_is_untouched(program: Program, s
         assert line + b"\r\n" in content
 
 
+@pytest.mark.requirement("R16")
 def test_bcc_is_used_and_never_sent(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     program.sendmail(
@@ -79,6 +82,7 @@ def test_several_addresses_in_one_argument_are_several_recipients(program: Progr
     assert sink.messages[0].recipients == ["a@example.com", "b@example.com", "admin@isp.example"]
 
 
+@pytest.mark.requirement("R18", "S6")
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(("-t", "-Z"), 64), ((), 64), (("-bs",), 64), (("-f",), 64), (("no spaces@x",), 67), (("a@b>SIZE=1",), 67)],
@@ -138,6 +142,7 @@ def test_a_file_in_the_drop_directory_is_sent_and_removed(program: Program, sink
     assert sorted(path.name for path in drop.iterdir()) == ["not-a-message.txt"]
 
 
+@pytest.mark.requirement("S15")
 def test_hostile_drop_files_are_not_followed(program: Program, sink: Sink, tmp_path: Path) -> None:
     program.configure(sink.port)
     program.run("flush")
@@ -181,6 +186,7 @@ def test_urgent_mail_goes_first_and_bulk_last(program: Program, sink: Sink) -> N
     assert subjects(sink) == ["number 3", "number 2", "number 4", "number 1"]
 
 
+@pytest.mark.requirement("R19")
 def test_throttler_holds_back_the_rest_across_runs(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 3\nduration = "1h"')
     for number in range(5):
@@ -221,6 +227,7 @@ def test_a_ledger_that_cannot_be_read_is_told_and_counts_as_full(program: Progra
     assert program.run("flush").stderr == "", "told once"
 
 
+@pytest.mark.requirement("R20")
 def test_antiflood_pauses_after_the_threshold(program: Program, sink: Sink) -> None:
     program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
     for number in range(5):
@@ -240,6 +247,7 @@ def test_no_wait_leaves_at_once(program: Program, sink: Sink) -> None:
     assert (report["relayed"], report["held_back"], report["reason"]) == (1, 1, "antiflood")
 
 
+@pytest.mark.requirement("R22")
 def test_a_refused_message_gives_its_reservation_back(program: Program, sink: Sink) -> None:
     sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address.startswith("nobody") else None
     program.configure(
@@ -267,6 +275,7 @@ def test_message_limit_and_dry_run(program: Program, sink: Sink) -> None:
 # --- refusals: outcomes are for each recipient ---------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7")
 def test_each_recipient_has_an_outcome_of_its_own(program: Program, sink: Sink) -> None:
     replies = {"bad@example.com": "550 5.1.1 no such user", "later@example.com": "450 4.2.1 greylisted"}
     sink.on_rcpt = replies.get
@@ -292,6 +301,7 @@ def test_each_recipient_has_an_outcome_of_its_own(program: Program, sink: Sink) 
     assert [message["state"] for message in program.queue()] in ([], ["failed"])
 
 
+@pytest.mark.requirement("R8", "S19")
 def test_one_refused_message_does_not_stop_the_others(program: Program, sink: Sink) -> None:
     sink.on_data = lambda envelope: (
         "554 5.7.1 spam" if b"number 1" in (envelope.original_content or b"")[:400] else None
@@ -311,6 +321,7 @@ def test_one_refused_message_does_not_stop_the_others(program: Program, sink: Si
     assert "554" in failed[0]["reason"]
 
 
+@pytest.mark.requirement("R8")
 def test_a_failure_of_a_null_reverse_path_is_told_to_the_notification_address(program: Program, sink: Sink) -> None:
     sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address == "gone@example.com" else None
     program.configure(sink.port)
@@ -319,6 +330,7 @@ def test_a_failure_of_a_null_reverse_path_is_told_to_the_notification_address(pr
     assert [received.recipients for received in sink.messages] == [["admin@isp.example"]]
 
 
+@pytest.mark.requirement("R9")
 def test_deferred_mail_waits_for_its_time(program: Program, sink: Sink) -> None:
     sink.on_data = lambda _envelope: "451 4.3.0 try again"
     program.configure(sink.port)
@@ -334,6 +346,40 @@ def test_deferred_mail_waits_for_its_time(program: Program, sink: Sink) -> None:
     assert program.run("flush", "--json").json["relayed"] == 1
 
 
+@pytest.mark.requirement("R10")
+def test_a_message_that_comes_again_is_the_same_to_the_byte(program: Program) -> None:
+    with SmtpServer(faults={"final-dot": ["451 4.3.0 later", "451 4.3.0 later"]}) as server:
+        program.configure(server.port)
+        program.sendmail("-t", message=b"To: joe@example.com\nBcc: ann@example.com\n\nno date, no id\n")
+        for _ in range(3):
+            program.run("flush")
+            program.run("queue", "retry", "--all")
+        server.wait_until_idle()
+    assert len(server.messages) == 3
+    assert len(server.accepted) == 1
+    assert len({message.raw for message in server.messages}) == 1
+    assert b"\r\nMessage-ID: <" in b"\r\n" + server.messages[0].raw
+    assert b"\r\nDate: " in b"\r\n" + server.messages[0].raw
+
+
+@pytest.mark.requirement("R11")
+def test_what_may_be_delivered_twice_is_told_so_in_the_log_in_the_queue_and_to_programs(program: Program) -> None:
+    with SmtpServer(faults={"final-dot": [DROP]}) as server:
+        program.configure(server.port)
+        program.sendmail("-t", message=numbered(1))
+        (told,) = program.run("flush", "--json").json["messages"]
+        assert told["recipients"]["joe@example.com"]["uncertain"] is True
+        (message,) = program.queue()
+        assert "final-dot, may be delivered twice" in program.run("queue", "show", message["queue_id"]).stdout
+        assert "final-dot may-be-delivered-twice" in (program.spool / "delivery.log").read_text()
+        program.run("queue", "retry", "--all")
+        program.run("flush")
+        server.wait_until_idle()
+    assert len(server.messages) == 2
+    assert len({message.raw for message in server.messages}) == 1
+    assert program.queue() == []
+
+
 # --- account troubles never cost a message anything ---------------------------------------------------------------
 
 
@@ -344,6 +390,7 @@ def free_port() -> int:
         return port
 
 
+@pytest.mark.requirement("R18", "S19")
 def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
     port = free_port()
     program.configure(port)
@@ -357,6 +404,7 @@ def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
         assert subjects(controller.sink) == ["number 1"]
 
 
+@pytest.mark.requirement("R18", "S19")
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
 def test_a_refused_login_is_told_once_and_costs_no_attempt(program: Program) -> None:
     with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
@@ -375,6 +423,7 @@ def test_a_refused_login_is_told_once_and_costs_no_attempt(program: Program) -> 
         assert controller.sink.messages[0].login == "user"
 
 
+@pytest.mark.requirement("R9", "R22")
 def test_too_many_defers_the_account_not_the_message(program: Program, sink: Sink) -> None:
     sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
     program.configure(sink.port)
@@ -411,6 +460,7 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     assert subjects(sink) == ["number 1"]
 
 
+@pytest.mark.requirement("R18")
 def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
     program.configure(sink.port, smtp='username = "user"')
     program.sendmail("-t", message=numbered(1))
@@ -428,6 +478,7 @@ def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
 # --- crashes and company --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R1", "S17")
 def test_a_killed_flush_loses_nothing(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     sink.on_rcpt = lambda _address: time.sleep(0.002)
@@ -450,6 +501,7 @@ def test_a_killed_flush_loses_nothing(program: Program, sink: Sink) -> None:
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R2")
 def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     sink.on_rcpt = lambda _address: time.sleep(0.005)
@@ -464,6 +516,7 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
 
 
+@pytest.mark.requirement("R23", "S17")
 def test_a_second_flush_leaves_at_once(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     sink.on_rcpt = lambda _address: time.sleep(1.5)
@@ -527,6 +580,7 @@ def test_a_flush_of_cron_is_not_in_its_own_way_however_the_spool_is_named(
     assert subjects(sink) == [f"number {number}" for number in range(3)]
 
 
+@pytest.mark.requirement("R19")
 def test_no_window_is_exceeded_over_kills_and_restarts(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 4\nduration = "3s"')
     for number in range(12):
@@ -549,6 +603,7 @@ def test_no_window_is_exceeded_over_kills_and_restarts(program: Program, sink: S
         assert count <= 4
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.parametrize(
     ("content", "says"),
     [

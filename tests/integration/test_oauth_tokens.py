@@ -385,6 +385,7 @@ def everything_below(home: Path) -> bytes:
     return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file() and path.name != "secrets.toml")
 
 
+@pytest.mark.requirement("R28", "S8")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_tokens_are_in_no_argument_environment_output_or_file(
     program: Program, oauth: OAuthServer, smarthost: SmtpServer, tmp_path: Path

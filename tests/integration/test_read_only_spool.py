@@ -27,6 +27,7 @@ def run_read_only(program: Program, *arguments: str, name: str = "ucrmmail") -> 
     )  # fmt: skip
 
 
+@pytest.mark.requirement("R4")
 @pytest.mark.skipif(
     not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested elsewhere"
 )

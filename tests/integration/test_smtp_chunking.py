@@ -123,6 +123,7 @@ def test_what_is_counted_is_what_leaves() -> None:
     assert server.messages[0].raw == b"Subject: x\r\n\r\nlone\r\nCR and no end\r\n"
 
 
+@pytest.mark.requirement("S1")
 @pytest.mark.parametrize("pieces", [0, 1, 8192])
 @pytest.mark.parametrize("name", PATTERNS)
 def test_no_pattern_is_more_than_bytes_of_one_message(name: str, pieces: int) -> None:

@@ -94,6 +94,7 @@ def check(server: SmtpServer, feed: ListFeed, trouble: Trouble | None, place: st
 
 
 # A reset in the moment before ssl.wrap_socket makes Python 3.11 forget the socket, ours or the server's, to the collector.
+@pytest.mark.requirement("R15", "S4", "S19")
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "one by one"])
 @pytest.mark.parametrize(("place", "fault"), MATRIX)
@@ -129,6 +130,7 @@ def test_a_fault_of_the_server_ends_in_the_right_state_and_in_time(
     assert SECRET.encode() not in server.received_in_clear or not opening
 
 
+@pytest.mark.requirement("R15", "S3")
 def test_floods_leave_the_memory_as_it_was() -> None:
     def peak_kib() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

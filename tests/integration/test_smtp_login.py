@@ -74,6 +74,7 @@ def test_in_clear_the_one_that_does_not_show_the_password_is_chosen() -> None:
     assert b"AUTH CRAM-MD5" in server.received
 
 
+@pytest.mark.requirement("S2")
 def test_no_password_goes_in_clear_to_another_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
@@ -166,6 +167,7 @@ def test_an_odd_error_challenge_is_no_crash(challenge: str) -> None:
             assert refused(server, authentication=mechanism).exit_code == 77
 
 
+@pytest.mark.requirement("S19")
 @pytest.mark.parametrize(
     ("reply", "exit_code", "kind"),
     [
@@ -205,6 +207,7 @@ def test_the_secret_is_fetched_only_for_a_login_and_its_errors_pass_through() ->
         open_session(smarthost(server), secret=locked, clock=Clock()).quit()
 
 
+@pytest.mark.requirement("S5")
 @pytest.mark.parametrize("secret", ["a\0b", "a\1\1b", "a\r\nb", "a\nb"])
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_a_control_character_does_not_become_another_field(mechanism: str, secret: str) -> None:
@@ -227,6 +230,7 @@ def forms_of(secret: str) -> list[str]:
     return found
 
 
+@pytest.mark.requirement("R28", "S9")
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("right", [True, False])
 def test_the_secret_is_in_no_transcript_no_stage_and_no_error_even_when_the_server_repeats_it(

@@ -69,6 +69,7 @@ def test_tls_and_a_login_are_reported_stage_by_stage(authority: TestAuthority, e
     assert USER.encode() not in server.received_in_clear
 
 
+@pytest.mark.requirement("S2")
 @pytest.mark.parametrize(
     ("names", "settings", "says"),
     [
@@ -92,6 +93,7 @@ def test_a_certificate_that_is_wrong_is_told_in_words(
     assert b"AUTH" not in server.received
 
 
+@pytest.mark.requirement("S2")
 def test_a_self_signed_certificate_is_not_trusted(authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.self_signed_context("localhost")) as server:
         trouble = refused(server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file))
@@ -99,6 +101,7 @@ def test_a_self_signed_certificate_is_not_trusted(authority: TestAuthority) -> N
     assert "smtp.ca_file" in trouble.remedy
 
 
+@pytest.mark.requirement("S2")
 def test_an_unknown_authority_is_not_trusted_and_is_named(authority: TestAuthority, tmp_path: Path) -> None:
     other = TestAuthority(tmp_path)
     with SmtpServer(tls=authority.server_context("localhost")) as server:
@@ -220,6 +223,7 @@ def test_a_port_without_tls_that_says_nothing_the_second_time_is_told_all_the_sa
     assert "smtp.encryption starttls" in trouble.remedy
 
 
+@pytest.mark.requirement("S2")
 def test_a_stripped_starttls_ends_the_session(authority: TestAuthority) -> None:
     with SmtpServer(tls=authority.server_context(), offer_starttls=False, logins={USER: SECRET}) as server:
         trouble = refused(server, encryption="starttls", username=USER)
@@ -227,6 +231,7 @@ def test_a_stripped_starttls_ends_the_session(authority: TestAuthority) -> None:
     assert b"AUTH" not in server.received
 
 
+@pytest.mark.requirement("S2")
 @pytest.mark.parametrize("reply", ["454 4.7.0 TLS not available", "502 5.5.1 what?", "250 ok"])
 def test_a_refused_starttls_ends_the_session(authority: TestAuthority, reply: str) -> None:
     with SmtpServer(tls=authority.server_context(), faults={"starttls": reply}, logins={USER: SECRET}) as server:
@@ -236,6 +241,7 @@ def test_a_refused_starttls_ends_the_session(authority: TestAuthority, reply: st
     assert b"MAIL" not in server.received
 
 
+@pytest.mark.requirement("S2")
 @pytest.mark.parametrize("injected", [b"250-evil\r\n250 AUTH PLAIN\r\n", b"2", b"\r\n", b"250 x\n"])
 def test_a_reply_injected_behind_starttls_is_an_attack(authority: TestAuthority, injected: bytes) -> None:
     fault = Raw(b"220 go ahead\r\n" + injected)
@@ -244,6 +250,7 @@ def test_a_reply_injected_behind_starttls_is_an_attack(authority: TestAuthority,
     assert "injected reply" in trouble.what
 
 
+@pytest.mark.requirement("S2")
 def test_bytes_that_arrive_later_in_clear_break_the_handshake(authority: TestAuthority) -> None:
     reply = b"220 go ahead\r\n"
     fault = Split(reply + b"250 evil\r\n", at=len(reply))
@@ -252,6 +259,7 @@ def test_bytes_that_arrive_later_in_clear_break_the_handshake(authority: TestAut
     assert b"MAIL" not in server.received
 
 
+@pytest.mark.requirement("S2")
 def test_what_was_offered_in_clear_is_forgotten_in_tls(authority: TestAuthority) -> None:
     def ehlo(_line: bytes) -> str | None:
         return None if server.connections[-1].in_tls else "250-x\n250-PIPELINING\n250-AUTH PLAIN\n250 STARTTLS"
@@ -265,6 +273,7 @@ def test_what_was_offered_in_clear_is_forgotten_in_tls(authority: TestAuthority)
     assert not session.pipelining
 
 
+@pytest.mark.requirement("S19")
 @pytest.mark.parametrize("reply", ["550 5.7.1 go away", "554 5.3.2 closed", "421 4.3.2 busy", "450 later", "354 odd"])
 @pytest.mark.parametrize("place", ["greeting", "ehlo"])
 def test_a_refusal_before_mail_is_the_accounts(place: str, reply: str) -> None:
@@ -317,6 +326,7 @@ def test_our_name_is_a_name_or_an_address(name: str, said: str) -> None:
     assert server.commands == [said.encode(), b"QUIT"]
 
 
+@pytest.mark.requirement("R15", "S4")
 @pytest.mark.parametrize(
     "fault", [HANG, DROP, Endless(), Endless(b"x"), Raw(b"\xff\x00garbage\r\n"), Raw(b"999 x\r\n")]
 )

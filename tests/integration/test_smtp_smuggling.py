@@ -35,6 +35,10 @@ PATTERNS = {
 }
 
 
+_ENDS = [b"\r", b"\n", b"\r\n", b"\n\r", b"\r\r\n", b"\0", b"\r\0\n"]
+AROUND_A_DOT = [b"a" + before + b"." + behind + SECOND for before in _ENDS for behind in _ENDS]
+
+
 def canonical(message: bytes) -> bytes:
     """What a message is once each of CRLF, CR and LF is a line end; written as a state machine, byte by byte."""
     out = bytearray()
@@ -62,6 +66,7 @@ def anomalies(raw: bytes) -> list[str]:
     return found
 
 
+@pytest.mark.requirement("R16", "S1")
 @pytest.mark.parametrize("pieces", [0, 1, 2, 3, 8192])
 @pytest.mark.parametrize("name", PATTERNS)
 def test_no_pattern_ends_the_message_early(name: str, pieces: int) -> None:
@@ -81,6 +86,18 @@ def test_no_pattern_ends_the_message_early(name: str, pieces: int) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.requirement("R16", "S1")
+def test_no_pair_of_line_ends_around_a_dot_ends_the_message_early() -> None:
+    with SmtpServer() as server:
+        session = connect(server)
+        submit(session, ListFeed([transaction(str(n), body=body) for n, body in enumerate(AROUND_A_DOT)]))
+        session.quit()
+        server.wait_until_idle()
+    assert [found.content for found in server.messages] == [canonical(body) for body in AROUND_A_DOT]
+    assert not any(anomalies(found.raw) for found in server.messages)
+
+
+@pytest.mark.requirement("R16", "S1")
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     messages=st.lists(

@@ -78,6 +78,7 @@ def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record(
     assert not reads[2].endswith(b"QUIT\r\n")
 
 
+@pytest.mark.requirement("R7", "S19")
 @both
 def test_a_refused_recipient_does_not_stop_the_others(pipelining: bool) -> None:
     def rcpt(line: bytes) -> str | None:
@@ -129,6 +130,7 @@ def test_data_that_was_opened_for_a_refused_message_is_left_without_a_dot() -> N
     assert server.messages == []
 
 
+@pytest.mark.requirement("R7")
 @both
 @pytest.mark.parametrize(
     "reply", ["452 4.5.3 too many recipients", "552 too many recipients", "452 too many recipients"]
@@ -147,6 +149,7 @@ def test_too_many_recipients_go_in_further_transactions_at_no_cost(pipelining: b
     assert [message.recipients for message in server.messages] == [recipients[:3], recipients[3:], [JOE]]
 
 
+@pytest.mark.requirement("R7")
 @both
 def test_a_limit_of_recipients_that_the_server_states_is_kept(pipelining: bool) -> None:
     recipients = [f"user{number}@example.com" for number in range(7)]
@@ -173,6 +176,7 @@ def test_a_first_recipient_that_is_one_too_many_is_deferred_and_not_tried_for_ev
     assert feed.results("1") == {ANN: "deferred", BOB: "deferred"}
 
 
+@pytest.mark.requirement("S19")
 @both
 @pytest.mark.parametrize(
     ("place", "reply", "result"),
@@ -196,6 +200,7 @@ def test_a_refused_message_does_not_stop_the_others(pipelining: bool, place: str
     assert len(server.accepted) == 2
 
 
+@pytest.mark.requirement("R22", "S19")
 @both
 @pytest.mark.parametrize("place", ["mail", "rcpt", "data", "final-dot"])
 @pytest.mark.parametrize(
@@ -225,6 +230,7 @@ def test_a_quota_in_the_middle_of_many_recipients_keeps_what_was_sent(pipelining
     assert len(server.accepted) == 1
 
 
+@pytest.mark.requirement("R11", "S19")
 @both
 @pytest.mark.parametrize(
     ("place", "results"),
@@ -250,6 +256,7 @@ def test_a_lost_connection_defers_only_the_message_that_was_on_it(
     assert feed.summary.get("3", "returned") == "returned"
 
 
+@pytest.mark.requirement("R11")
 def test_silence_after_the_final_dot_is_uncertain_and_never_a_failure() -> None:
     with SmtpServer(faults={"final-dot": HANG}) as server:
         end, feed = deliver(server, transaction("1", JOE, ANN), transaction("2"), final_timeout_s=0.2)
@@ -267,12 +274,14 @@ def test_a_senseless_answer_to_the_final_dot_is_uncertain(reply: str) -> None:
     assert not end.alive
 
 
+@pytest.mark.requirement("R17")
 def test_the_reply_to_the_final_dot_has_a_time_of_its_own() -> None:
     with SmtpServer(faults={"final-dot": Wait(0.6)}) as server:
         _, feed = deliver(server, timeout_s=0.2, final_timeout_s=5)
     assert feed.summary == {"1": "relayed"}
 
 
+@pytest.mark.requirement("S4")
 def test_a_message_that_is_not_over_is_not_in_doubt_when_the_server_stops_reading() -> None:
     with SmtpServer(faults={"body": HANG}, extensions=["PIPELINING"]) as server:
         end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), timeout_s=0.3)
@@ -327,6 +336,7 @@ def test_a_reply_nobody_asked_for_never_counts_as_another_messages(pipelining: b
     assert feed.summary.get("2") != "relayed" or len(server.accepted) == 2
 
 
+@pytest.mark.requirement("R16", "S19")
 @pytest.mark.parametrize(
     ("settings", "extensions", "status"),
     [
@@ -354,6 +364,7 @@ def test_what_the_server_cannot_take_fails_and_the_others_go_on(
     assert b"eve@" not in server.received
 
 
+@pytest.mark.requirement("R16")
 def test_what_a_message_needs_is_said_where_it_is_offered() -> None:
     with SmtpServer() as server:
         _, feed = deliver(server, transaction("1", "jürgen@example.com", eight_bit=True, utf8=True))
@@ -362,6 +373,7 @@ def test_what_a_message_needs_is_said_where_it_is_offered() -> None:
     assert server.messages[0].recipients == ["jürgen@example.com"]
 
 
+@pytest.mark.requirement("S19")
 def test_a_message_that_cannot_be_read_here_does_not_stop_the_others() -> None:
     def chunks() -> Iterator[bytes]:
         yield BODY
@@ -412,6 +424,7 @@ def test_trouble_with_the_next_message_does_not_hurt_the_one_on_the_wire() -> No
     assert feed.summary == {"1": "relayed"}
 
 
+@pytest.mark.requirement("R2")
 @both
 @pytest.mark.parametrize("place", ["mail", "rcpt", "data", "body"])
 def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place: str) -> None:
@@ -428,6 +441,7 @@ def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place:
     assert server.messages == []
 
 
+@pytest.mark.requirement("R2")
 def test_a_request_to_stop_after_the_dot_waits_for_the_answer() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader) as stop, SmtpServer(faults={"final-dot": Wait(0.4)}) as server:
@@ -452,6 +466,7 @@ def test_a_server_that_lies_about_pipelining_is_left_in_time_with_the_remedy() -
     assert feed.summary == {"1": "relayed"}
 
 
+@pytest.mark.requirement("R17", "S4")
 def test_a_whole_message_has_a_deadline_that_a_drip_of_replies_cannot_stretch() -> None:
     recipients = [f"user{number}@example.com" for number in range(200)]
     with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:

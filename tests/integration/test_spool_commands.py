@@ -83,6 +83,7 @@ def test_options_make_the_envelope(queue: Program) -> None:
     assert message["priority"] == "urgent"
 
 
+@pytest.mark.requirement("R18")
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -109,6 +110,7 @@ def test_a_wrong_command_line_is_one_clear_error(queue: Program, arguments: list
     assert queue.queue() == []
 
 
+@pytest.mark.requirement("R26")
 def test_a_full_disk_accepts_nothing_and_says_so_once(queue: Program, tmp_path: Path) -> None:
     queue.configure(25, spool='min_free_space = "900000GB"')
     files = []
@@ -124,6 +126,7 @@ def test_a_full_disk_accepts_nothing_and_says_so_once(queue: Program, tmp_path: 
     assert queue.queue() == []
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("program_name", ["ucrmmail-sendmail", "ucrmmail"])
 def test_a_spool_open_to_others_is_refused(queue: Program, program_name: str) -> None:
     enqueue(queue)
@@ -197,6 +200,7 @@ def test_a_message_is_shown_without_harm(queue: Program) -> None:
     assert document["body_lines"][0].startswith("body ")
 
 
+@pytest.mark.requirement("R8")
 def test_what_became_of_each_recipient_is_shown(queue: Program) -> None:
     ids = one_in_each_state(queue)
     assert "failed" in queue.run("queue", "show", ids["failed"]).stdout
@@ -206,6 +210,7 @@ def test_what_became_of_each_recipient_is_shown(queue: Program) -> None:
     assert "attempts:  1" in shown
 
 
+@pytest.mark.requirement("R8")
 def test_hold_release_retry_remove(queue: Program) -> None:
     ids = one_in_each_state(queue)
     spool = str(queue.spool)
@@ -227,6 +232,7 @@ def test_hold_release_retry_remove(queue: Program) -> None:
     assert len(queue.queue()) == 2
 
 
+@pytest.mark.requirement("R8")
 def test_removing_many_wants_a_yes(queue: Program) -> None:
     one_in_each_state(queue)
     run = queue.run("queue", "remove", "--all", code=2)

@@ -16,6 +16,7 @@ from tests.support.spools import new_spool
 READING = ("pread", "lstat", "listdir", "scandir", "fstat")
 
 
+@pytest.mark.requirement("R4")
 @pytest.mark.parametrize("names", [CHANGING, READING], ids=["changing", "reading"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES], ids=errno.errorcode.get)
 def test_a_run_in_which_one_call_fails_ends_well_in_the_next(
@@ -49,6 +50,7 @@ def test_a_run_in_which_one_call_fails_ends_well_in_the_next(
     assert step > 30
 
 
+@pytest.mark.requirement("R14")
 def test_descriptors_are_not_lost(tmp_path: Path) -> None:
     """Of a run that ends, whatever became of its messages."""
     before = len(os.listdir("/proc/self/fd"))

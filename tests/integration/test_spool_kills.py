@@ -67,6 +67,7 @@ def nothing(_directory: str) -> None:
 # --- accepting ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R5", "R6")
 def test_a_submission_killed_at_any_step_was_told_yes_or_left_nothing_torn(tmp_path: Path) -> None:
     def check(directory: str, said: list[str]) -> None:
         spool = recovered(directory)
@@ -78,6 +79,7 @@ def test_a_submission_killed_at_any_step_was_told_yes_or_left_nothing_torn(tmp_p
     assert at_every_step(tmp_path, nothing, lambda directory, say: say(put(directory)), check) > 10
 
 
+@pytest.mark.requirement("R5", "R6")
 def test_a_batch_killed_at_any_step_was_told_yes_as_a_whole_or_left_nothing_torn(tmp_path: Path) -> None:
     def work(directory: str, say: Say) -> None:
         with Batch(directory, min_free_bytes=0) as batch:
@@ -118,6 +120,7 @@ def test_a_spool_whose_making_was_killed_is_completed(tmp_path: Path) -> None:
 # --- a run -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R5")
 @pytest.mark.parametrize("sync_every", [2, 100])
 def test_a_run_killed_at_any_step_loses_nothing_and_repeats_nothing_that_it_recorded(
     tmp_path: Path, sync_every: int
@@ -128,6 +131,7 @@ def test_a_run_killed_at_any_step_loses_nothing_and_repeats_nothing_that_it_reco
     assert steps > 80
 
 
+@pytest.mark.requirement("R1", "R5")
 def test_runs_that_are_killed_one_after_the_other_end_all_the_same(tmp_path: Path) -> None:
     """Each run is killed some steps later than the one before it got; every message is on the wire once for a kill more."""
     directory = new_spool(tmp_path)
@@ -165,6 +169,7 @@ def killed_after_recording(directory: str, copy: Path, *, messages: int) -> list
     raise AssertionError("it never recorded them all")
 
 
+@pytest.mark.requirement("R5")
 def test_recovering_killed_at_any_step_is_completed_by_the_next(tmp_path: Path) -> None:
     said: list[str] = []
 
@@ -238,6 +243,7 @@ def prepare(raw: bytes) -> Prepared:
     )
 
 
+@pytest.mark.requirement("R5")
 def test_the_intake_killed_at_any_step_accepts_each_file_once(tmp_path: Path) -> None:
     def begin(directory: str) -> None:
         for number in range(3):

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import BIN, Program
+from tests.support.sink import Sink
 from tests.support.spools import MESSAGE, NOW, claim, content, everything_in, new_spool, put
 from ucrmmail.errors import TemporaryError
 from ucrmmail.spool.queue import Spool
@@ -48,6 +50,7 @@ def children(count: int, work: Callable[[int], list[str]]) -> list[list[str]]:
     return found
 
 
+@pytest.mark.requirement("R23")
 def test_fifty_submissions_at_once_are_all_accepted(tmp_path: Path) -> None:
     directory = str(tmp_path / "var" / "spool")
     accepted = [ids for (ids,) in children(50, lambda _: [put(directory, now=NOW)])]
@@ -75,6 +78,7 @@ def test_submissions_while_a_flush_removes_buckets_are_all_accepted(tmp_path: Pa
     assert sorted(Spool(directory).due()) == sorted(accepted)
 
 
+@pytest.mark.requirement("R23")
 def test_each_message_is_claimed_by_one_process(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     ids = [put(directory, now=NOW + number) for number in range(60)]
@@ -91,6 +95,7 @@ def test_each_message_is_claimed_by_one_process(tmp_path: Path) -> None:
     assert sorted(claimed) == ids
 
 
+@pytest.mark.requirement("S17")
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     queue_id = put(directory)
@@ -132,6 +137,7 @@ def in_a_child(code: str, *arguments: str) -> str:
     return run.stdout
 
 
+@pytest.mark.requirement("R13")
 def test_a_message_of_50_mib_needs_no_memory(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     size = 50 << 20
@@ -153,6 +159,7 @@ def test_a_message_of_50_mib_needs_no_memory(tmp_path: Path) -> None:
     assert grown_kib < 4096
 
 
+@pytest.mark.requirement("R6", "R26")
 def test_a_file_that_may_not_grow_is_no_accepted_message(tmp_path: Path) -> None:
     """A real refusal by the kernel, after part of the message was written."""
     directory = new_spool(tmp_path)
@@ -173,6 +180,7 @@ def may_mount() -> bool:
     )
 
 
+@pytest.mark.requirement("R26")
 @pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
 def test_a_full_disk_is_drained_and_accepts_again(tmp_path: Path) -> None:
     """Fill a small disk with messages, then send from it: what is relayed makes room, nothing is lost or repeated."""
@@ -229,6 +237,87 @@ def test_a_full_disk_is_drained_and_accepts_again(tmp_path: Path) -> None:
     assert run.stdout.startswith("drained")
 
 
+@pytest.mark.requirement("R26")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_dot_on_one_that_is_full(
+    program: Program, sink: Sink
+) -> None:
+    program.configure(sink.port, spool='min_free_space = "1MB"')
+    # The first run outside of the small disk compiles what it imports.
+    program.run("flush")
+    program.spool.rename(program.home / "unused")
+    program.spool.mkdir(mode=0o700)
+    script = """
+        import os, subprocess, sys
+        spool, *command = sys.argv[1:]
+        mail = b"To: joe@example.com\\n\\n" + b"x" * 20_000
+        def run(*arguments):
+            done = subprocess.run([*command, *arguments], input=mail, capture_output=True)
+            assert b"Traceback" not in done.stderr, done.stderr
+            return done.returncode
+        def fill(leave):
+            found = os.statvfs(spool)
+            with open(spool + "/filler", "ab") as filler:
+                filler.write(b"x" * max(0, found.f_bavail * found.f_frsize - leave))
+        assert [run("enqueue", "-") for _ in range(4)] == [0, 0, 0, 0]
+        fill(700_000)
+        print("no more mail:", run("enqueue", "-"), run("flush", "--message-limit", "2"))
+        fill(0)
+        print("full:", run("enqueue", "-"), run("flush"))
+        os.unlink(spool + "/filler")
+        print("room again:", run("enqueue", "-"), run("flush"))
+    """
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=3m,mode=700 none "$1"; exec "$2" -c "$3" "$1" "$4"', "sh",
+         str(program.spool), sys.executable, textwrap.dedent(script), str(BIN / "ucrmmail")],
+        capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["no more mail: 75 0", "full: 75 75", "room again: 0 0"]
+    # Two from the disk that takes no more, none from the full one, then the rest and the new one: each once.
+    assert len(sink.messages) == 5
+    assert len({message.content for message in sink.messages}) == 5
+
+
+@pytest.mark.requirement("R25")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_file_is_renamed_from_one_file_system_to_another(program: Program, sink: Sink, tmp_path: Path) -> None:
+    """The spool is on another one than home and the directory for temporary files, where the machine has a second."""
+    sink.on_rcpt = {"bad@example.com": "550 5.1.1 no", "late@example.com": "450 4.2.1 later"}.get
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path) as elsewhere:
+        program.spool = Path(elsewhere) / "spool"
+        program.configure(sink.port)
+        program.run("flush")
+        traces: list[str] = []
+        for arguments in (
+            ("enqueue", "--to", "bad@example.com", "--to", "late@example.com", "-"),
+            ("flush",),
+            ("queue", "hold", "--all"),
+            ("queue", "release", "--all"),
+            ("queue", "retry", "--all"),
+            ("flush",),
+        ):
+            if arguments == ("flush",):
+                (program.spool / "drop" / f"{len(traces)}.eml").write_bytes(b"To: joe@example.com\n\nhi\n")
+                (program.spool / "drop" / f"to-nobody-{len(traces)}.eml").write_bytes(b"Subject: x\n\nhi\n")
+            trace = tmp_path / f"trace{len(traces)}"
+            command = ["strace", "-f", "-y", "-o", str(trace), "-e", "trace=rename,renameat,renameat2,link,linkat"]
+            subprocess.run(
+                [*command, *program.command(*arguments)],
+                input=b"Subject: x\n\nhi\n", env=program.env, cwd=program.home, capture_output=True, check=False,
+            )  # fmt: skip
+            traces.append(trace.read_text())
+        devices = {os.stat(path).st_dev for path in (program.spool, *program.spool.iterdir())}
+    renames = [line for trace in traces for line in trace.splitlines() if re.search(r"(rename|link)\w*\(", line)]
+    assert len(renames) > 10
+    assert not [line for line in renames if "EXDEV" in line]
+    for line in renames:
+        paths = re.findall(r'["<](/[^">]*)', line.replace(f"AT_FDCWD<{program.home}>", ""))
+        assert paths, line
+        assert all(path.startswith(str(program.spool)) for path in paths), line
+    assert len(devices) == 1
+
+
 def may_trace() -> bool:
     probe = ["strace", "-o", "/dev/null", "true"]
     return (
@@ -236,6 +325,7 @@ def may_trace() -> bool:
     )
 
 
+@pytest.mark.requirement("R3")
 @pytest.mark.skipif(
     not may_trace(), reason="tracing is not permitted here; the order is tested in tests/unit/spool too"
 )

@@ -108,6 +108,7 @@ def test_the_doctor_shows_a_table_and_below_it_commands_that_are_not_broken(prog
     assert on_terminal(program, "doctor", "--only", "queue", "-q") == ""
 
 
+@pytest.mark.requirement("S10")
 def test_a_reply_of_the_server_cannot_drive_the_terminal(program: Program, sink: Sink) -> None:
     sink.on_rcpt = lambda _address: "550 5.1.1 no \x1b]0;owned\x07 [bold]such[/bold] user"
     program.configure(sink.port)
@@ -117,6 +118,7 @@ def test_a_reply_of_the_server_cannot_drive_the_terminal(program: Program, sink:
     assert "\x1b]0;" not in seen
 
 
+@pytest.mark.requirement("S10")
 def test_verdicts_on_the_dns_are_coloured_and_records_are_not_obeyed(program: Program, tmp_path: Path) -> None:
     with nsd(tmp_path, {"isp.example": ZONE}) as server:
         program.configure(25, dns=f'nameservers = ["{server}"]')

@@ -16,6 +16,7 @@ import pytest
 from tests.support.certificates import TestAuthority
 from tests.support.program import Program
 from tests.support.sink import Sink, SinkController
+from tests.support.smtp_server import DROP, GARBAGE, SmtpServer
 from ucrmmail.files import Locked
 
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
@@ -46,6 +47,7 @@ def test_a_message_goes_through_tls_and_login(program: Program, tmp_path: Path, 
     assert sink.messages[0].recipients == ["me@example.com"]
 
 
+@pytest.mark.requirement("S2")
 @pytest.mark.parametrize(
     ("names", "expired", "trusted", "says"),
     [
@@ -71,6 +73,7 @@ def test_a_bad_certificate_gets_no_password(
     assert [message["attempts"] for message in program.queue()] == [0]
 
 
+@pytest.mark.requirement("S2")
 def test_a_stripped_starttls_is_no_reason_to_go_on_in_clear(program: Program, tmp_path: Path, sink: Sink) -> None:
     secure(program, sink.port, TestAuthority(tmp_path / "ca").ca_file)
     run = program.run("test-send", "me@example.com", env=SECRET, code=69)
@@ -133,6 +136,7 @@ def test_a_bad_greeting_is_one_clear_error(program: Program, script: bytes, says
     assert "\x1b" not in run.stdout + run.stderr
 
 
+@pytest.mark.requirement("S2")
 def test_what_arrives_before_tls_is_not_used_in_it(program: Program, tmp_path: Path) -> None:
     script = b"220 x ESMTP\r\n250-x\r\n250 STARTTLS\r\n220 go ahead\r\n250-injected\r\n250 AUTH PLAIN\r\n"
     with raw_server(script) as port:
@@ -178,6 +182,7 @@ def echoing_server(mechanism: bytes) -> Iterator[int]:
         thread.join(10)
 
 
+@pytest.mark.requirement("R28", "S9")
 @pytest.mark.parametrize("mechanism", ["plain", "login", "cram-md5", "xoauth2", "oauthbearer"])
 def test_a_secret_that_the_server_echoes_is_shown_and_kept_nowhere(program: Program, mechanism: str) -> None:
     with echoing_server(mechanism.upper().encode()) as port:
@@ -198,6 +203,28 @@ def test_a_secret_that_the_server_echoes_is_shown_and_kept_nowhere(program: Prog
     for form in (secret, base64.b64encode(secret), base64.b64encode(b"\0user\0" + secret)):
         assert form not in everything
     # The base64 of what holds the secret inside, whatever stands before it.
+    for word in re.findall(rb"[A-Za-z0-9+/]{12,}", everything):
+        assert secret not in base64.b64decode(word[: len(word) // 4 * 4])
+
+
+@pytest.mark.requirement("R28", "S9")
+@pytest.mark.parametrize("place", ["greeting", "ehlo", "auth", "mail", "rcpt", "data", "body", "final-dot", "quit"])
+def test_no_fault_at_any_stage_brings_the_secret_to_light(program: Program, place: str) -> None:
+    said = b""
+    for fault in (DROP, GARBAGE, "554 5.3.0 no"):
+        logins = {"user": SECRET["UCRMMAIL_SMTP_PASSWORD"]}
+        with SmtpServer(logins=logins, faults={place: fault}) as server:
+            program.configure(server.port, smtp='username = "user"\ntimeout = "1s"\nfinal_timeout = "1s"')
+            program.sendmail("-t")
+            program.run("queue", "retry", "--all")
+            for arguments in (("test-send", "me@example.com", "--transcript"), ("flush", "-v"), ("status",)):
+                run = program.run(*arguments, env={**SECRET, "UCRMMAIL_DEBUG": "1"}, code=None)
+                said += (run.stdout + run.stderr).encode()
+            if place not in {"greeting", "ehlo"}:
+                assert b"AUTH" in server.received
+    everything = said + b"".join(path.read_bytes() for path in program.home.rglob("*") if path.is_file())
+    secret = SECRET["UCRMMAIL_SMTP_PASSWORD"].encode()
+    assert secret not in everything
     for word in re.findall(rb"[A-Za-z0-9+/]{12,}", everything):
         assert secret not in base64.b64decode(word[: len(word) // 4 * 4])
 

@@ -24,6 +24,7 @@ def queued(program: Program, sink: Sink) -> Program:
     return program
 
 
+@pytest.mark.requirement("R24")
 def test_a_second_host_submits_and_does_not_send(queued: Program, sink: Sink, hosts: Hosts) -> None:
     first, second = hosts.host("billing1"), hosts.host("billing2")
     first.run(queued, "flush")
@@ -40,6 +41,7 @@ def test_a_second_host_submits_and_does_not_send(queued: Program, sink: Sink, ho
     assert len(sink.messages) == 1
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("change", ["hold", "release", "retry", "remove"])
 def test_a_second_host_changes_nothing_in_the_queue(queued: Program, hosts: Hosts, change: str) -> None:
     first, second = hosts.host("billing1"), hosts.host("billing2")
@@ -72,12 +74,14 @@ def test_the_same_machine_goes_on_after_a_reboot_and_with_another_name(
     assert (queued.spool / "host").read_text().split(" ")[1:] == ["another", "renamed\n"]
 
 
+@pytest.mark.requirement("R24")
 def test_containers_of_one_machine_are_one_host(queued: Program, hosts: Hosts) -> None:
     """Each has an id of its own, or none, and a name that changes; the kernel, and with it the locks, is the same."""
     hosts.host("3f9a41c2d07b", boot="same").run(queued, "flush")
     hosts.host("77ab0e5c1d2e", boot="same").run(queued, "flush")
 
 
+@pytest.mark.requirement("R24")
 def test_the_queue_moves_to_another_host_when_a_person_says_so(queued: Program, sink: Sink, hosts: Hosts) -> None:
     old, new = hosts.host("billing1"), hosts.host("billing2")
     old.run(queued, "flush")

@@ -149,6 +149,7 @@ def test_a_replaced_journal_whose_name_is_not_durable_takes_no_more_records(tmp_
         journal.append(b"three")
 
 
+@pytest.mark.requirement("R3")
 def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     journal.append(b"one")
@@ -172,6 +173,7 @@ def test_a_record_that_the_kernel_takes_in_pieces_is_whole(
     assert read_journal(str(tmp_path / "journal")) == ([b"one", b"two two two"], journal.offset)
 
 
+@pytest.mark.requirement("R26")
 def test_a_full_disk_is_noticed_before_it_matters(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     journal.ensure_room(100)

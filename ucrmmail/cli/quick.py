@@ -14,7 +14,7 @@ import time
 from ucrmmail.config.location import locate
 from ucrmmail.config.submission import read_submission_settings
 from ucrmmail.errors import UcrmmailError
-from ucrmmail.files import try_lock
+from ucrmmail.files import Naming, try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,8 +81,9 @@ def taken_lock(path: str) -> int:
     """
     while _taken:
         fd = _taken.pop()
-        if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
-            return fd
+        with Naming(path):
+            if os.path.exists(path) and os.path.samestat(os.fstat(fd), os.stat(path)):
+                return fd
         os.close(fd)
     return -1
 

@@ -19,7 +19,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import open_untrusted, read_all, replace_file
+from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
 
 if TYPE_CHECKING:
     from ucrmmail.errors import UcrmmailError
@@ -169,7 +169,7 @@ def load_account(path: str, *, owner: int) -> AccountState:
         fd = open_untrusted(path, owner=owner)
     except FileNotFoundError:
         return AccountState()
-    with open(fd, "rb") as file:
+    with Naming(path), open(fd, "rb") as file:
         raw = read_all(file.fileno(), _LARGEST_FILE)
     try:
         fields = json.loads(raw)

@@ -14,7 +14,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
-from ucrmmail.files import DistrustError, write_all
+from ucrmmail.files import DistrustError, Naming, write_all
 from ucrmmail.message.explain import for_administrator_told
 from ucrmmail.message.outcome import Result
 
@@ -50,9 +50,15 @@ class DeliveryLog:
 
         Raises OSError, DistrustError when it is not a regular file.
         """
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        self._fd = os.open(path, _FLAGS, 0o600)
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+        self._naming = Naming(path)
+        try:
+            self._fd = os.open(path, _FLAGS, 0o600)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            self._fd = os.open(path, _FLAGS, 0o600)
+        with self._naming:
+            found = os.fstat(self._fd)
+        if not stat.S_ISREG(found.st_mode):
             os.close(self._fd)
             raise DistrustError(f"{path} is not a regular file")
         self._lines: list[str] = []
@@ -65,11 +71,13 @@ class DeliveryLog:
         """Write what was gathered, in one append. Raises OSError."""
         if self._lines:
             lines, self._lines = self._lines, []
-            write_all(self._fd, ("\n".join(lines) + "\n").encode())
+            with self._naming:
+                write_all(self._fd, ("\n".join(lines) + "\n").encode())
 
     def close(self) -> None:
         """Write the rest and close the file. Raises OSError."""
         try:
             self.write()
         finally:
-            os.close(self._fd)
+            with self._naming:
+                os.close(self._fd)

@@ -41,9 +41,14 @@ def open_queue(
     for queue_id in spool.recover(clock.now()):
         path = spool.find(queue_id)
         claimed = spool.claim_at(path, queue_id) if path is not None else None
-        if claimed is not None:
+        if claimed is None:
+            continue
+        if unreported(claimed.state):
             report_failures(spool, claimed, claimed.state, reporter, now=clock.now(), needs_person=needs_person)
-            spool.release(claimed)
+        else:
+            # A person has retried it since, and so knows of the failure: nothing is left to tell.
+            spool.update_state(queue_id, claimed.state)
+        spool.release(claimed)
 
     def take() -> Intake:
         return take_drops(

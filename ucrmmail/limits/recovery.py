@@ -20,7 +20,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import open_untrusted
+from ucrmmail.files import Naming, open_untrusted
 from ucrmmail.journal import read_journal
 from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.records import replay, state_record
@@ -90,7 +90,8 @@ def _has_content(path: str) -> bool:
         fd = open_untrusted(path, owner=os.geteuid())
     except FileNotFoundError:
         return False
-    try:
-        return bool(os.read(fd, 4096).strip(b"\0"))
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            return bool(os.read(fd, 4096).strip(b"\0"))
+        finally:
+            os.close(fd)

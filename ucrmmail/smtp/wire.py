@@ -339,7 +339,10 @@ class Wire:
 
     def close(self) -> None:
         """Close the connection without a word."""
-        self._sock.close()
+        try:
+            self._sock.close()
+        except OSError:
+            pass  # the descriptor is gone all the same, and so is the connection
 
 
 def _reason(error: OSError) -> str:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import open_untrusted, try_lock
+from ucrmmail.files import Naming, open_untrusted, try_lock
 from ucrmmail.spool.layout import accepted_at, priority_of
 from ucrmmail.spool.moves import find, read_state
 from ucrmmail.spool.queuefile import pieces, read_checked
@@ -90,7 +90,8 @@ class Claimed:
     def close(self) -> None:
         """Let go of the message: the lock ends with the last descriptor."""
         if self._fd >= 0:
-            os.close(self.detach())
+            with Naming(self.path):
+                os.close(self.detach())
 
     def detach(self) -> int:
         """Return the descriptor, which somebody else closes."""
@@ -109,16 +110,18 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
         return None
     claimed = None
     try:
-        if not try_lock(fd):
-            raise BusyError(queue_id)
-        found = os.fstat(fd)
-        if _is_still_at(found, path):
-            file, content = read_checked(fd, found.st_size)
-            state = fitted(read_state(directory, queue_id), file.recipients)
-            claimed = Claimed(queue_id, path, state, file, content, fd)
+        with Naming(path):
+            if not try_lock(fd):
+                raise BusyError(queue_id)
+            found = os.fstat(fd)
+            if _is_still_at(found, path):
+                file, content = read_checked(fd, found.st_size)
+                state = fitted(read_state(directory, queue_id), file.recipients)
+                claimed = Claimed(queue_id, path, state, file, content, fd)
     finally:
         if claimed is None:
-            os.close(fd)
+            with Naming(path):
+                os.close(fd)
     return claimed
 
 

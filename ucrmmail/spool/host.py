@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 
 from ucrmmail.errors import ConfigError
-from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all, replace_file, write_all
+from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file, write_all
 from ucrmmail.spool.mounts import is_shared, mount_of
 
 HOST = "host"
@@ -87,10 +87,11 @@ def read_host(directory: str) -> Host | None:
         return None
     except DistrustError as error:
         raise ConfigError(str(error), remedy=f"look at it, then run `rm {path}`") from error
-    try:
-        content = read_all(fd, _LARGEST_BYTES)
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            content = read_all(fd, _LARGEST_BYTES)
+        finally:
+            os.close(fd)
     # A name may hold whatever its administrator has set; the others hold no blank.
     machine, boot, name = [*content.decode("utf-8", "replace").rstrip("\n").split(" ", 2), "", "", ""][:3]
     return Host(machine or _UNKNOWN, boot or _UNKNOWN, name)
@@ -113,11 +114,12 @@ def _write_first(path: str, content: bytes) -> bool:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return False
-    try:
-        write_all(fd, content)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            write_all(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
     fsync_directory(os.path.dirname(path))
     return True
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
-from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all
+from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all
 from ucrmmail.spool.accept import forget
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
@@ -29,7 +29,7 @@ from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
 from ucrmmail.spool.recovery import TAKEN_SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ucrmmail.message.prepare import Prepared
 
@@ -74,11 +74,13 @@ def take_drops(
             taker.take_new(drop, now, limit)
             taker.commit()
             if taker.touched:
-                os.fsync(drop)
+                with taker.naming:
+                    os.fsync(drop)
                 for place in (TMP, REJECTED):
                     fsync_directory(f"{directory}/{place}")
         finally:
-            os.close(drop)
+            with taker.naming:
+                os.close(drop)
     return taker.result
 
 
@@ -91,6 +93,7 @@ class _Taker:
         self._max_size_bytes = max_size_bytes
         self._batch = batch
         self._moves = Moves(directory)
+        self.naming = Naming(f"{directory}/{DROP}")
         self._open: list[tuple[str, str, str]] = []
         self._stopped = False
         self.result = Intake()
@@ -106,7 +109,10 @@ class _Taker:
     def take_new(self, drop: int, now: float, limit: int) -> None:
         """Take what is complete in the drop directory."""
         at = now
-        for name, found in _candidates(drop)[:limit]:
+        with self.naming:
+            candidates, unseen = _candidates(drop)
+        self.result.problems += [f"{self._directory}/{DROP}/{name}: {why}" for name, why in unseen]
+        for name, found in candidates[:limit]:
             if self._stopped:
                 return
             reason = _distrusted(found)
@@ -135,10 +141,14 @@ class _Taker:
             self.result.problems.append(f"{path}: {error.strerror}")
             return
         try:
-            # What was handed over came by a rename, complete; its checksum says so too.
-            wait_s = 0.0 if is_queue_file(os.pread(fd, 64, 0)) else quiet_in(fd, now)
-        finally:
-            os.close(fd)
+            try:
+                # What was handed over came by a rename, complete; its checksum says so too.
+                wait_s = 0.0 if is_queue_file(os.pread(fd, 64, 0)) else quiet_in(fd, now)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self.result.problems.append(f"{path}: {error.strerror}")
+            return
         if wait_s > 0:
             self._look_again_at(now + wait_s)
             return
@@ -242,22 +252,22 @@ class _Taker:
         self.result.quiet_at = min(self.result.quiet_at or at, at)
 
 
-def _candidates(drop: int) -> list[tuple[str, os.stat_result]]:
-    """Return the names to look at, in the order of their last changes."""
-    found = list(_looked_at(drop))
-    found.sort(key=lambda each: (each[1].st_mtime_ns, each[0]))
-    return found
-
-
-def _looked_at(drop: int) -> Iterator[tuple[str, os.stat_result]]:
+def _candidates(drop: int) -> tuple[list[tuple[str, os.stat_result]], list[tuple[str, str]]]:
+    """Return the names to look at, in the order of their last changes, and those that tell nothing, with the reason."""
+    found = []
+    unseen = []
     with os.scandir(drop) as entries:
         for entry in entries:
             if entry.name.startswith(".") or not entry.name.endswith(".eml"):
                 continue
             try:
-                yield entry.name, entry.stat(follow_symlinks=False)
+                found.append((entry.name, entry.stat(follow_symlinks=False)))
             except FileNotFoundError:
                 continue
+            except OSError as error:
+                unseen.append((entry.name, error.strerror or ""))
+    found.sort(key=lambda each: (each[1].st_mtime_ns, each[0]))
+    return found, unseen
 
 
 def _distrusted(found: os.stat_result) -> str:

@@ -191,19 +191,13 @@ def make_spool(directory: str) -> None:
     """Make what is missing of the spool, owner-only whatever the umask, and durable.
 
     drop/ may have been opened to others on purpose; what they put there is distrusted.
-    Raises PermissionDeniedError when others could change the spool, CannotCreateError.
+    Raises PermissionDeniedError when others could change the spool, CannotCreateError, OSError when it cannot be
+    looked at.
     """
     directory = directory.rstrip("/") or "/"
-    try:
-        _make_missing(_missing_ancestors(directory))
-        check_root(directory)
-        _make_missing([f"{directory}/{place}" for place in _PLACES if not _is_own_directory(f"{directory}/{place}")])
-    except OSError as error:
-        raise CannotCreateError(
-            f"{error.filename or directory}: {error.strerror}",
-            why="the spool cannot be made",
-            remedy="mend this, or set spool.directory to another place",
-        ) from error
+    _make_missing(_missing_ancestors(directory))
+    check_root(directory)
+    _make_missing([f"{directory}/{place}" for place in _PLACES if not _is_own_directory(f"{directory}/{place}")])
 
 
 def _missing_ancestors(directory: str) -> list[str]:
@@ -218,10 +212,16 @@ def _make_missing(directories: Iterable[str]) -> None:
     for path in directories:
         try:
             os.mkdir(path, 0o700)
+            os.chmod(path, 0o700)
+            fsync_directory(os.path.dirname(path) or ".")
         except FileExistsError:
             continue  # another process was quicker
-        os.chmod(path, 0o700)
-        fsync_directory(os.path.dirname(path) or ".")
+        except OSError as error:
+            raise CannotCreateError(
+                f"{error.filename or path}: {error.strerror}",
+                why="the spool cannot be made",
+                remedy="mend this, or set spool.directory to another place",
+            ) from error
 
 
 def _is_own_directory(path: str) -> bool:

@@ -9,7 +9,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import DistrustError, fsync_directory, open_untrusted, read_all, write_all
+from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, write_all
 from ucrmmail.spool.accept import make_bucket
 from ucrmmail.spool.layout import (
     CORRUPT,
@@ -111,10 +111,11 @@ class Moves:
         """Replace the state beside a message in one step. Raises OSError."""
         temporary = f"{self.directory}/{TMP}/{queue_id}.state"
         fd = os.open(temporary, _STATE_FLAGS, 0o600)
-        try:
-            write_all(fd, encode_state(state) + b"\n")
-        finally:
-            os.close(fd)
+        with Naming(temporary):
+            try:
+                write_all(fd, encode_state(state) + b"\n")
+            finally:
+                os.close(fd)
         os.rename(temporary, f"{self.directory}/{STATE}/{queue_id}")
         self._states.add(queue_id)
 
@@ -200,10 +201,11 @@ def _fsync_file(path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def read_state(directory: str, queue_id: str) -> MessageState | None:
@@ -214,10 +216,11 @@ def read_state(directory: str, queue_id: str) -> MessageState | None:
         return None
     try:
         fd = open_untrusted(path, owner=os.geteuid())
-        try:
-            return decode_state(read_all(fd, _LARGEST_STATE_BYTES))
-        finally:
-            os.close(fd)
+        with Naming(path):
+            try:
+                return decode_state(read_all(fd, _LARGEST_STATE_BYTES))
+            finally:
+                os.close(fd)
     except (FileNotFoundError, DistrustError):
         return None
 

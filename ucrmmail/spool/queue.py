@@ -292,8 +292,9 @@ class Spool:
         """End the run: every step is on the disk, the journal is empty. Raises OSError."""
         self.sync()
         for claimed, state in self._settled.values():
-            where = "failed" if not state.pending else "deferred"
-            self._aside.tell(f"{claimed.path} cannot be moved to {where}: the next run tries again")
+            where = "moved to failed" if not state.pending else "moved to deferred"
+            what = "removed, though it was relayed" if state.relayed else where
+            self._aside.tell(f"{claimed.path} cannot be {what}: the next run tries again")
         self._checkpoint()
         self._moves.remove_empty()
         if self._worker and not self._journal.offset:

@@ -55,6 +55,7 @@ sender = "a@isp.example"
 # --- the text ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("S16")
 @pytest.mark.parametrize(
     ("table", "name", "written", "old", "new"),
     [
@@ -189,6 +190,7 @@ def test_every_other_line_stays_as_it_is(parts: Parts, table: str, name: str, wr
 # --- the file ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("S16")
 def test_a_new_file_is_the_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "config.toml"
     os.umask(0o022)
@@ -198,6 +200,7 @@ def test_a_new_file_is_the_owners_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
+@pytest.mark.requirement("S16")
 def test_mode_and_link_are_kept(path: Path, tmp_path: Path) -> None:
     real = put(tmp_path / "real.toml", "# mine\n[smtp]\n")
     real.chmod(0o640)

@@ -219,6 +219,7 @@ def test_a_wrong_key_is_told_with_its_line(text: str, said: str) -> None:
     assert said in problems(text)
 
 
+@pytest.mark.requirement("S16")
 def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     found = problems('[smtp]\npassword = "hunter2"\n')
     assert found == [
@@ -229,6 +230,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     ]
 
 
+@pytest.mark.requirement("R29")
 @given(st.binary(max_size=60) | st.text("[]=\"'#\n\\{},.ab1 -smtphost", max_size=60).map(str.encode))
 def test_no_content_breaks_the_reader(data: bytes) -> None:
     found = examine_bytes(data, at("F"))
@@ -240,6 +242,7 @@ def test_no_content_breaks_the_reader(data: bytes) -> None:
 # --- whether it can be trusted ----------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("S16")
 @pytest.mark.parametrize("mode", [0o602, 0o620, 0o666])
 def test_a_file_that_others_can_write_is_refused_with_the_command_that_mends_it(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "config.toml"

@@ -21,6 +21,14 @@ DESIGN = {
 }
 
 
+@pytest.mark.requirement("R17")
+def test_the_wait_behind_the_final_dot_is_ten_minutes_when_nobody_says_otherwise() -> None:
+    """RFC 5321 section 4.5.3.2.6: a shorter one makes duplicates."""
+    assert KEYS["smtp.final_timeout"].default == "10m"
+    # Each wait is a setting; the session as a whole has its own end (unit/smtp/test_wire.py).
+    assert {"smtp.timeout", "smtp.final_timeout"} <= set(KEYS)
+
+
 def test_every_key_of_the_design_is_there() -> None:
     assert {f"{table}.{name}" for table, names in DESIGN.items() for name in names.split()} <= set(KEYS)
     assert set(TABLES) >= set(DESIGN)

@@ -189,6 +189,7 @@ HOSTILE = st.one_of(
 )
 
 
+@pytest.mark.requirement("S5")
 @given(HOSTILE)
 def test_no_text_gets_through_with_a_control_character_or_breaks_the_check(text: str) -> None:
     for check in TEXT_CHECKS:

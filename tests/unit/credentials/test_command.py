@@ -19,6 +19,7 @@ def test_its_first_line_is_the_secret() -> None:
     assert shell("echo 'w\u00f6rd of mouth'; echo 'login: me'") == "w\u00f6rd of mouth"
 
 
+@pytest.mark.requirement("S7")
 def test_no_shell_is_involved() -> None:
     assert read(("printf", "%s", "$(id); `id` 'x'"), ENVIRON, 10) == "$(id); `id` 'x'"
 
@@ -47,6 +48,7 @@ def test_a_program_that_fails_may_work_later(script: str, how: str) -> None:
         shell(f"echo word; {script}")
 
 
+@pytest.mark.requirement("S9")
 def test_its_complaint_is_told_but_not_at_length_and_not_the_secret() -> None:
     with pytest.raises(SecretUnavailableError) as caught:
         shell("echo canary-7719; echo 'gpg: canary-7719 is locked' >&2; yes | head -c 100000 >&2; exit 2")

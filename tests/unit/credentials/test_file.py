@@ -41,6 +41,7 @@ def test_what_is_written_is_read_and_open_to_its_owner_alone(path: Path) -> None
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["secrets.toml", "secrets.toml.lock"]
 
 
+@pytest.mark.requirement("S16")
 def test_the_umask_makes_no_difference(path: Path) -> None:
     before = os.umask(0)
     try:
@@ -146,6 +147,7 @@ ATTACKS: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.requirement("S16")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_file_that_cannot_be_trusted_is_neither_read_nor_written(path: Path, attack: str) -> None:
     kept(path)

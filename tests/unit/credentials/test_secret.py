@@ -23,6 +23,7 @@ def test_a_secret_shows_its_source_alone() -> None:
     assert secret.reveal() == CANARY
 
 
+@pytest.mark.requirement("R28", "S9")
 def test_a_traceback_through_a_secret_does_not_show_it() -> None:
     secret = Secret("file", CANARY)
     try:
@@ -52,6 +53,7 @@ def test_an_empty_first_line_is_a_missing_secret(raw: bytes) -> None:
         first_line(raw, "it")
 
 
+@pytest.mark.requirement("S9")
 @pytest.mark.parametrize("raw", [b"canary\xff", b"canary\0", b"\x1b[200~canary", b"canary" * LONGEST_BYTES])
 def test_what_no_login_can_carry_is_refused_without_being_shown(raw: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -78,6 +80,7 @@ os.abort()
 """
 
 
+@pytest.mark.requirement("R28", "S9")
 def test_a_crash_leaves_no_core_file(tmp_path: Path) -> None:
     for mode in ("allow", "forbid"):
         (tmp_path / mode).mkdir()

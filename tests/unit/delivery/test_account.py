@@ -53,6 +53,7 @@ def test_an_account_without_troubles_may_connect_at_once() -> None:
     assert pause_of(AccountState()) == 0
 
 
+@pytest.mark.requirement("R9")
 def test_each_failure_doubles_the_pause_up_to_the_longest() -> None:
     state, pauses = AccountState(), []
     for _ in range(9):
@@ -79,6 +80,7 @@ def test_changed_settings_end_the_pause() -> None:
     assert pause_of(state, mark="other") == 0
 
 
+@pytest.mark.requirement("R21")
 def test_a_clock_that_was_set_back_ends_the_pause() -> None:
     state = failed(AccountState())
     assert pause_of(state, now=NOW - 86400) == 0
@@ -90,6 +92,7 @@ def test_a_pause_survives_until_it_is_over() -> None:
     assert may_connect_at(state, now=NOW + 301, max_delay_s=MAX_S, settings_mark="s") <= NOW + 301
 
 
+@pytest.mark.requirement("R9")
 def test_the_state_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
     path = str(tmp_path / "account.json")
     assert load_account(path, owner=os.geteuid()) == AccountState()

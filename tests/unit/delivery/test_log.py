@@ -25,10 +25,12 @@ def test_a_line_names_time_id_envelope_outcome_and_reply() -> None:
     )
 
 
+@pytest.mark.requirement("R11")
 def test_an_uncertain_outcome_is_marked() -> None:
     assert "may-be-delivered-twice" in log_line(0, ID, "", outcome(uncertain=True))
 
 
+@pytest.mark.requirement("S10")
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\u202e", "\udcff", "\x85", "ü\x7f"])
 def test_no_reply_can_forge_a_line_or_reach_a_terminal_raw(text: str) -> None:
     line = log_line(0, ID, "a@isp.example", outcome(text))

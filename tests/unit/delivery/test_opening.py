@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from tests.support.spools import new_spool, put, settle
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.opening import open_queue
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.message.prepare import Addresses, Prepared, prepare
+from ucrmmail.spool import manage
 from ucrmmail.spool.layout import make_spool
 from ucrmmail.spool.queue import Spool
 
@@ -21,16 +23,17 @@ def ready(raw: bytes) -> Prepared:
     )  # fmt: skip
 
 
-def test_files_that_came_one_after_the_other_are_taken_by_one_run(tmp_path: Path) -> None:
-    directory = str(tmp_path / "spool")
-    make_spool(directory)
-    for number in range(10):
-        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
-        time.sleep(0.03)
-    spool = Spool(directory)
+def opened(spool: Spool) -> list[str]:
+    """Open the queue for a run; returns the addresses that were told of a failure."""
+    told: list[str] = []
+
+    def accept(_reverse_path: str, recipient: str, _message: bytes) -> str:
+        told.append(recipient)
+        return ""
+
     open_queue(
         spool,
-        reporter=Reporter(accept=lambda *_: "", notification="", hostname="app1.isp.example"),
+        reporter=Reporter(accept=accept, notification="", hostname="app1.isp.example"),
         prepare=ready,
         max_size_bytes=1 << 20,
         min_free_bytes=0,
@@ -39,5 +42,39 @@ def test_files_that_came_one_after_the_other_are_taken_by_one_run(tmp_path: Path
         sleep=time.sleep,
         needs_person=[],
     )
+    return told
+
+
+def test_files_that_came_one_after_the_other_are_taken_by_one_run(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    make_spool(directory)
+    for number in range(10):
+        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
+        time.sleep(0.03)
+    spool = Spool(directory)
+    opened(spool)
     assert list((tmp_path / "spool" / "drop").iterdir()) == []
     assert spool.count_waiting() == 10
+
+
+def test_a_failure_that_nobody_was_told_of_is_told_once_by_the_next_run(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = Spool(directory)
+    settle(before, put(directory), "failed")
+    before.sync()
+    assert opened(Spool(directory)) == ["billing@isp.example"]
+    assert opened(Spool(directory)) == []
+
+
+def test_a_failure_that_a_person_retried_before_it_was_told_stops_no_run(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = Spool(directory)
+    queue_id = put(directory)
+    settle(before, queue_id, "failed")
+    before.sync()
+    list(manage.retry(directory, [queue_id]))
+    spool = Spool(directory)
+    assert opened(spool) == []
+    assert list(spool.due()) == [queue_id]
+    spool.finish()
+    assert Spool(directory).recover(time.time()) == [], "it is forgotten for good"

@@ -39,11 +39,13 @@ def delays_of(seed: str, retry: Retry = RETRY) -> list[float]:
     return [later - earlier for earlier, later in itertools.pairwise(times)]
 
 
+@pytest.mark.requirement("R9")
 def test_the_first_delay_is_five_minutes_and_at_most_a_quarter_more() -> None:
     for seed in map(str, range(100)):
         assert 300 <= delays_of(seed)[0] <= 375
 
 
+@pytest.mark.requirement("R9")
 def test_delays_double_until_the_greatest_one() -> None:
     delays = delays_of("1-20261123T110559.123456-k3x9qa")
     for step, nominal in enumerate([300, 600, 1200, 2400, 4800, 9600]):
@@ -74,6 +76,7 @@ def test_no_delay_is_longer_than_the_greatest_nor_shorter_than_the_first(
         assert retry.first_delay_s - 1e-6 <= again - now <= retry.max_delay_s + 1e-6
 
 
+@pytest.mark.requirement("R8")
 def test_a_message_is_tried_for_five_days_and_last_when_they_are_over() -> None:
     for seed in map(str, range(20)):
         *_, last = attempts_of(seed)
@@ -87,16 +90,19 @@ def test_a_deadline_that_is_near_does_not_bring_a_message_back_at_once() -> None
     assert again - now == 300
 
 
+@pytest.mark.requirement("R21")
 def test_a_machine_that_was_off_for_a_week_tries_once_more_before_it_gives_up() -> None:
     assert list(attempts_of("x", down_for_s=7 * DAY)) == [FIRST + 7 * DAY]
 
 
+@pytest.mark.requirement("R21")
 def test_a_clock_that_leapt_ten_years_expires_a_message_only_after_an_attempt_behind_the_leap() -> None:
     before = next_attempt(3, first_at=FIRST, now=FIRST + 3600, retry=RETRY, seed="x")
     assert before is not None, "the attempt before the leap gives up nothing"
     assert next_attempt(4, first_at=FIRST, now=FIRST + 3650 * DAY, retry=RETRY, seed="x") is None
 
 
+@pytest.mark.requirement("R21")
 @pytest.mark.parametrize("step", [-3600.0, -DAY, -3650 * DAY])
 def test_a_clock_set_back_neither_expires_a_message_nor_keeps_it_for_ever(step: float) -> None:
     now: float | None = FIRST + step

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -28,6 +30,7 @@ def results(state: MessageState) -> dict[str, str]:
     return {recipient.recipient: str(recipient.result) for recipient in state.recipients}
 
 
+@pytest.mark.requirement("R7")
 def test_each_recipient_keeps_an_outcome_of_its_own() -> None:
     state = attempt(FRESH, NOW, outcome(JOE, Result.RELAYED), outcome(ANN, Result.DEFERRED, "450 later"))
     assert results(state) == {JOE: "relayed", ANN: "deferred"}
@@ -40,6 +43,7 @@ def test_each_recipient_keeps_an_outcome_of_its_own() -> None:
     assert unreported(all_reported(state)) == ()
 
 
+@pytest.mark.requirement("R8")
 def test_giving_up_counts_from_the_first_attempt() -> None:
     """A queue that waited for a week, for the smarthost or a limit, has its five days before it."""
     late = NOW + 30 * DAY

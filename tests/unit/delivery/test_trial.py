@@ -34,6 +34,7 @@ def ledger(tmp_path: Path, limit: int, count: str = "messages") -> Ledger:
     return Ledger(str(tmp_path / "ledger"), rules_from(message_limit=limit, count=count), 43_200.0, "boot")
 
 
+@pytest.mark.requirement("R22")
 @pytest.mark.parametrize(
     ("result", "uncertain", "full"),
     [
@@ -57,6 +58,7 @@ def test_only_what_the_server_may_have_taken_counts(
     limits.close(43_200.0)
 
 
+@pytest.mark.requirement("R22")
 def test_two_that_did_not_leave_are_given_back_each_with_its_own_place(tmp_path: Path) -> None:
     limits = ledger(tmp_path, 3, "recipients")
     trial = Trial.of([transaction("1", "b@x.example", "c@x.example"), transaction("2")], limits, Noon())

@@ -112,6 +112,7 @@ def test_a_key_at_the_wrong_name_is_found(name: str) -> None:
     assert codes(check({(name, "TXT"): KEY}, "mail")) == ["dkim-missing", "dkim-wrong-name"]
 
 
+@pytest.mark.requirement("R32")
 @pytest.mark.parametrize("status", [Status.SERVFAIL, Status.TIMEOUT, Status.REFUSED, Status.MALFORMED])
 def test_a_failure_is_never_a_missing_key(status: Status) -> None:
     report = check({at("mail"): status}, "mail")
@@ -137,6 +138,7 @@ def test_a_revoked_key_is_told() -> None:
     assert report.selectors[0].state == "revoked"
 
 
+@pytest.mark.requirement("S13")
 @pytest.mark.parametrize("text", [b"\xff" * 60_000, b"v=DKIM1;" * 8000, b"v=DKIM1; p=" + b"A" * 60_000, b"\x1b[2J\r\n"])
 def test_a_hostile_record_is_bounded(text: bytes) -> None:
     report = check({at("mail"): tuple(text[n : n + 255] for n in range(0, len(text), 255))}, "mail")

@@ -63,6 +63,7 @@ def test_tags_without_a_version_and_in_any_order_are_a_key() -> None:
     assert codes(f"p={spki()}; k=rsa") == []
 
 
+@pytest.mark.requirement("S13")
 @pytest.mark.parametrize(
     ("record", "code"),
     [
@@ -93,11 +94,13 @@ def test_sha256_beside_sha1_and_email_beside_others_are_right() -> None:
     assert codes(f"v=DKIM1; h=sha1:sha256; s=email:other; p={spki()}") == []
 
 
+@pytest.mark.requirement("S13")
 @pytest.mark.parametrize(("bits", "expected"), [(1024, "dkim-weak-key"), (2048, None), (3072, None)])
 def test_the_size_of_the_key_is_judged(bits: int, expected: str | None) -> None:
     assert codes(f"p={spki(bits)}") == ([expected] if expected else [])
 
 
+@pytest.mark.requirement("S13")
 def test_a_short_key_is_no_key() -> None:
     # 512 bits, which no library makes any more.
     short = (
@@ -137,6 +140,7 @@ def test_the_mark_is_on_the_offending_part() -> None:
     assert text[problem.mark.start : problem.mark.end] == "h=sha1"
 
 
+@pytest.mark.requirement("R29", "S13")
 @given(
     st.text(max_size=400) | st.binary(max_size=400).map(lambda data: "v=DKIM1; p=" + base64.b64encode(data).decode())
 )

@@ -96,6 +96,7 @@ def test_a_record_at_the_wrong_name_is_found(name: str) -> None:
     assert set(codes(check({(name, "TXT"): GOOD}))) == {"dmarc-wrong-name", "dmarc-missing"}
 
 
+@pytest.mark.requirement("R32")
 @pytest.mark.parametrize("status", [Status.SERVFAIL, Status.TIMEOUT, Status.REFUSED])
 def test_a_failure_is_never_a_missing_record(status: Status) -> None:
     report = check({AT: status})
@@ -165,6 +166,7 @@ def test_the_way_to_reject_goes_step_by_step_and_ends() -> None:
     assert steps == ["p=quarantine; t=y", "p=quarantine", "p=reject; t=y", "p=reject"]
 
 
+@pytest.mark.requirement("R29", "S13")
 @given(st.text(max_size=300).map(lambda text: "v=DMARC1;" + text))
 def test_no_record_is_a_crash(text: str) -> None:
     record = parse_record(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ class Served:
         return self._fetched
 
 
+@pytest.mark.requirement("S13")
 @FEW
 @given(PUBLISHED)
 def test_hostile_texts_end_in_findings(texts: list[bytes]) -> None:
@@ -76,6 +78,7 @@ def test_hostile_tlsa_records_end_in_findings(records: list[tuple[int, int, int,
     checked(dane.check_dane("d.example", Zone(zone, signed=(".", "d.example"))), dane.CODES)
 
 
+@pytest.mark.requirement("S13")
 @FEW
 @given(
     st.lists(NAMES, max_size=5),

@@ -79,6 +79,7 @@ def asked(server: Nameserver, name: str, rdtype: str) -> Answer:
     return asyncio.run(ask())
 
 
+@pytest.mark.requirement("S13")
 def test_strings_of_a_text_record_stay_apart_and_join_without_a_blank(server: Nameserver) -> None:
     answer = asked(server, "example.", "TXT")
     assert answer.status is Status.FOUND
@@ -93,6 +94,7 @@ def test_a_tlsa_record_of_the_wrong_length_is_handed_on_beside_the_others(server
     assert set(found.associations) == {Tlsa(3, 1, 1, b"\x22\x22"), Tlsa(3, 1, 2, b"\xcd" * 64)}
 
 
+@pytest.mark.requirement("S13")
 def test_bytes_of_any_kind_come_through(server: Nameserver) -> None:
     assert asked(server, "odd.example", "TXT").texts == (Text((b'\xff\x00 "quoted"',)),)
 
@@ -147,6 +149,7 @@ def test_alias_to_nothing_is_no_such_name_and_to_another_type_no_data(server: Na
     assert asked(server, "quiet.example", "A").status is Status.NO_DATA
 
 
+@pytest.mark.requirement("S12")
 def test_answer_cut_short_is_asked_again_over_tcp(server: Nameserver) -> None:
     answer = asked(server, "long.example", "TXT")
     assert len(answer.texts[0].joined) == 16 * 250
@@ -195,6 +198,7 @@ async def text_of_example(resolver: DnsResolver) -> Answer:
 FOUND = saying('example. 300 IN TXT "here"')
 
 
+@pytest.mark.requirement("R32", "S12")
 @pytest.mark.parametrize(
     ("behaviour", "status"),
     [
@@ -242,6 +246,7 @@ def test_what_a_server_said_is_told_before_the_silence_of_another() -> None:
     assert against(silent, refusing(dns.rcode.SERVFAIL), ask=text_of_example).status is Status.SERVFAIL
 
 
+@pytest.mark.requirement("S12")
 def test_question_and_run_have_time_limits() -> None:
     async def ask(resolver: DnsResolver) -> tuple[int, Answer]:
         answers = await asyncio.gather(*(resolver.query(f"{number}.example", "TXT") for number in range(200)))
@@ -253,6 +258,7 @@ def test_question_and_run_have_time_limits() -> None:
     assert last.status is Status.TIMEOUT
 
 
+@pytest.mark.requirement("S12")
 def test_answer_with_another_id_is_dropped_and_the_right_one_awaited() -> None:
     def forged_first(query: dns.message.Message, tcp: bool) -> list[bytes]:
         right = FOUND(query, tcp)
@@ -290,6 +296,7 @@ def test_compression_loop_is_a_malformed_answer() -> None:
     assert against(loop, ask=text_of_example).status is Status.MALFORMED
 
 
+@pytest.mark.requirement("S12")
 @pytest.mark.parametrize(
     "records",
     [
@@ -325,6 +332,7 @@ def test_referral_of_a_server_that_does_not_resolve_is_not_taken_for_no_record()
     assert not answer.status.is_known
 
 
+@pytest.mark.requirement("S12")
 def test_truncated_answer_whose_tcp_connection_fails_is_not_used() -> None:
     def cut(query: dns.message.Message, tcp: bool) -> list[bytes]:
         if tcp:

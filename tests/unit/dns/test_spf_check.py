@@ -285,6 +285,7 @@ def test_record_at_the_wrong_name_is_found(name: str) -> None:
     assert found(result, "spf-wrong-name").subject == name
 
 
+@pytest.mark.requirement("S13")
 def test_strings_that_join_without_a_space_are_told() -> None:
     grown = report(("v=spf1 mx include:_spf.provider.example", "ip4:192.0.2.1 -all"))
     assert "spf-missing-space" in codes(grown)
@@ -345,6 +346,7 @@ def chain(number: int) -> Records:
     return records
 
 
+@pytest.mark.requirement("S12")
 def test_eleventh_lookup_is_named_and_an_address_before_it_passes() -> None:
     record = "v=spf1 ip4:192.0.2.1 include:n0.example a:mail.example mx -all"
     result = report(record, chain(9), ips=("192.0.2.1", "198.51.100.1"))
@@ -360,6 +362,7 @@ def test_eight_lookups_leave_no_room() -> None:
     assert "spf-many-lookups" not in codes(report("v=spf1 include:n0.example -all", chain(7)))
 
 
+@pytest.mark.requirement("S12")
 def test_void_lookups_are_named_and_two_families_of_one_host_are_one() -> None:
     record = "v=spf1 a:gone.example a:away.example mx:lost.example a:mail.example -all"
     result = report(record)
@@ -403,6 +406,7 @@ def test_domain_included_on_two_ways_is_told() -> None:
     assert result.lookups == 3
 
 
+@pytest.mark.requirement("S12")
 def test_too_many_mail_exchanges_are_told() -> None:
     more: Records = {("many.example", "MX"): [(10, f"mx{number}.example") for number in range(11)]}
     assert "spf-too-many-mx" in codes(report("v=spf1 mx:many.example -all", more))
@@ -486,6 +490,7 @@ def test_address_is_proposed_where_it_passes_though_the_limit_is_exceeded() -> N
 # --- hostile zones ---
 
 
+@pytest.mark.requirement("S12")
 def test_include_bomb_is_bounded() -> None:
     bomb: Records = {
         (f"b{depth}x{number}.example", "TXT"): "v=spf1 "
@@ -508,6 +513,7 @@ def test_chain_without_end_is_followed_no_deeper_than_the_limit() -> None:
     assert "spf-too-many-lookups" in codes(result)
 
 
+@pytest.mark.requirement("S12")
 def test_loops_end() -> None:
     more: Records = {("a.example", "TXT"): "v=spf1 include:a.example include:d.example -all"}
     result = report("v=spf1 redirect=a.example", more, ips=("192.0.2.1",))
@@ -516,6 +522,7 @@ def test_loops_end() -> None:
     assert "spf-include-loop" in codes(report("v=spf1 redirect=d.example"))
 
 
+@pytest.mark.requirement("S12")
 @pytest.mark.parametrize(
     "term",
     [

@@ -84,6 +84,7 @@ def test_check_takes_as_many_round_trips_as_the_includes_are_deep() -> None:
     assert len(zone.asked) <= 7 + 1 + 5
 
 
+@pytest.mark.requirement("R32", "S12")
 def test_silent_nameserver_ends_in_an_error_within_the_time_limit() -> None:
     async def run() -> SpfReport:
         async with Responder(silent) as server:
@@ -109,6 +110,7 @@ def test_nameserver_that_ignores_the_obsolete_type_delays_little() -> None:
     assert [finding.code for finding in report.findings] == ["spf-valid"]
 
 
+@pytest.mark.requirement("S12")
 @pytest.mark.parametrize("text", ["v=spf1 include:%s.example -all", "v=spf1 mx:%s.example redirect=x%s.example"])
 def test_nameserver_that_invents_a_new_include_for_every_name_is_bounded(text: str) -> None:
     def invent(query: dns.message.Message, tcp: bool) -> bytes:

@@ -73,6 +73,7 @@ TERMS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.requirement("R29", "S13")
 @given(st.one_of(st.binary(max_size=80), st.lists(TERMS, max_size=12).map(lambda parts: "".join(parts).encode())))
 def test_any_bytes_are_read_linted_and_merged_without_an_error(data: bytes) -> None:
     record = parse_record(b"v=spf1 " + data)
@@ -132,6 +133,7 @@ def test_malformed_domain_gives_none(domain: str) -> None:
     assert result.problem
 
 
+@pytest.mark.requirement("S12")
 def test_hostile_local_part_stays_within_a_name() -> None:
     zone = Zone({("d.example", "TXT"): "v=spf1 exists:%{l}.d.example exists:%{S}.d.example -all"})
     for local in ("x" * 5000, "a\\b", "..", "\u00e9", "%{s}", "\r\n", ".".join("ab" * 200)):

@@ -21,6 +21,7 @@ def evaluated(case: Case) -> SpfResult:
     return asyncio.run(check_host(case.ip, domain, sender, case.helo, Zone(case.records), now=1_700_000_000.0))
 
 
+@pytest.mark.requirement("S12")
 @pytest.mark.parametrize("case", OPENSPF, ids=lambda case: case.name)
 def test_result_and_explanation_are_those_of_the_rfc_suite(case: Case) -> None:
     result = evaluated(case)

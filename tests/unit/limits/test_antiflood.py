@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ucrmmail.limits.antiflood import Row
 from ucrmmail.limits.rules import Flood, Rules
 from ucrmmail.limits.tally import empty_tally
@@ -19,11 +21,13 @@ def test_idleness_of_exactly_one_pause_does_not_end_a_row_that_is_not_full() -> 
     assert row_of(sent_at=(0.0, 60.0)).counted(60.0, 0) == 2
 
 
+@pytest.mark.requirement("R20")
 def test_idleness_of_more_than_one_pause_ends_it() -> None:
     assert row_of(sent_at=(0.0, 60.5)).counted(60.5, 0) == 1
     assert row_of(sent_at=(0.0, 1.0)).counted(61.5, 0) == 0
 
 
+@pytest.mark.requirement("R20")
 def test_a_full_row_ends_with_exactly_one_pause() -> None:
     row = row_of(sent_at=(0.0, 1.0, 2.0))
     assert row.opens(61.0, 0) == 62.0
@@ -64,6 +68,7 @@ def test_a_refused_message_does_not_lengthen_the_row() -> None:
     assert tally.opens(1.0, 1) == 1.0
 
 
+@pytest.mark.requirement("R20", "R21")
 def test_a_clock_set_back_never_waits_longer_than_one_pause() -> None:
     row = row_of(threshold=1, sent_at=(1000.0,))
     row.set_back(10.0)

@@ -5,6 +5,8 @@ Each of these examples is one that a simpler rule gets wrong, by the server's cl
 
 from __future__ import annotations
 
+import pytest
+
 from ucrmmail.limits.fixed import FixedWindow
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.limits.tally import Tally, empty_tally
@@ -44,6 +46,7 @@ def test_while_its_first_message_is_on_its_way_a_window_cannot_be_over() -> None
     assert tally.opens(500.0, 1) == 560.0
 
 
+@pytest.mark.requirement("R22")
 def test_a_refused_message_gives_its_place_back() -> None:
     tally = tally_of(limit=1)
     number = tally.reserve(0.0, 1)
@@ -51,6 +54,7 @@ def test_a_refused_message_gives_its_place_back() -> None:
     assert tally.opens(0.0, 1) == 0.0
 
 
+@pytest.mark.requirement("R22")
 def test_a_window_that_only_a_refused_message_had_opened_is_closed_again() -> None:
     tally = tally_of()
     tally.give_back(tally.reserve(0.0, 1))
@@ -152,6 +156,7 @@ def test_a_window_that_only_carries_is_over_when_that_has_left() -> None:
     assert window.resets_at(121.0) is None
 
 
+@pytest.mark.requirement("R21")
 def test_a_clock_set_back_never_waits_longer_than_one_window() -> None:
     tally = tally_of(limit=1)
     send(tally, 1000.0)

@@ -65,6 +65,7 @@ class Play:
         return most_in_fixed_windows(self.accepted, self.rule.duration_s)
 
 
+@pytest.mark.requirement("R19")
 @pytest.mark.parametrize("part", range(4))
 def test_no_play_of_a_slow_server_brings_more_than_the_limit_into_a_window(part: int) -> None:
     for seed in range(part * 500, part * 500 + 500):

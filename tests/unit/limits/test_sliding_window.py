@@ -31,6 +31,7 @@ def test_more_units_than_fit_beside_those_on_their_way_wait_at_least_one_duratio
     assert window.opens(5.0, 2, 2) == 65.0
 
 
+@pytest.mark.requirement("R21")
 def test_what_lies_in_the_future_counts_as_now() -> None:
     window = SlidingWindow(Throttle(3, 60.0, sliding=True))
     for at in (0.0, 150.0, 200.0):

@@ -144,22 +144,26 @@ INVALID = [
 ]  # fmt: skip
 
 
+@pytest.mark.requirement("S6")
 def test_the_table_is_as_large_as_promised() -> None:
     assert len(VALID) + len(CONVERTED) + len(INVALID) >= 200
     assert len(set(VALID)) + len(set(INVALID)) == len(VALID) + len(INVALID)
 
 
+@pytest.mark.requirement("S6")
 @pytest.mark.parametrize("text", VALID)
 def test_a_valid_mailbox_comes_out_as_it_is(text: str) -> None:
     assert parse_mailbox(text) == text
 
 
+@pytest.mark.requirement("S6", "S14")
 @pytest.mark.parametrize(("text", "wire"), CONVERTED)
 def test_an_international_domain_becomes_its_a_label(text: str, wire: str) -> None:
     assert parse_mailbox(text) == wire
     assert parse_mailbox(wire) == wire
 
 
+@pytest.mark.requirement("S6")
 @pytest.mark.parametrize("text", INVALID, ids=lambda text: ascii(text[:40]))
 def test_what_is_no_mailbox_is_refused_with_address_and_reason(text: str) -> None:
     with pytest.raises(NoUserError) as caught:
@@ -231,6 +235,7 @@ def test_whatever_the_grammar_makes_is_accepted_unchanged(atoms: list[str], labe
 WIRE_SAFE = frozenset(string.ascii_letters + string.digits + "-.[]:")
 
 
+@pytest.mark.requirement("S6")
 @given(st.one_of(st.text(), st.from_regex(r'[ -~]{0,10}@[ -~]{0,12}|"[\x00-\x7f]{0,8}"@[a-z.]{1,5}', fullmatch=True)))
 def test_what_is_accepted_is_one_mailbox_on_the_wire(text: str) -> None:
     try:

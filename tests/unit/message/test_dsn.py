@@ -260,6 +260,7 @@ def test_an_international_sender_gets_an_international_report() -> None:
     assert submit(message, reverse_path="", recipients=("büro@isp.example",)).utf8
 
 
+@pytest.mark.requirement("S14")
 def test_letters_that_look_alike_are_pointed_out() -> None:
     text, _blocks, _original = parts_of(dsn(FailedRecipient("joe@xn--pypal-4ve.com", "5.1.2", "550 no")))
     words = " ".join(text.split())

@@ -133,6 +133,7 @@ def test_a_value_is_unfolded_and_bytes_that_are_not_utf8_are_kept() -> None:
     assert value_of(b"A: \xfc\r\n") == "\udcfc"
 
 
+@pytest.mark.requirement("S5")
 @pytest.mark.parametrize("value", INJECTIONS, ids=ascii)
 def test_a_new_field_never_holds_a_second_line(value: str) -> None:
     with pytest.raises(DataError, match="Sender"):

@@ -8,6 +8,7 @@ from ucrmmail.message.address import parse_mailbox
 from ucrmmail.message.homograph import in_unicode, mixed_scripts
 
 
+@pytest.mark.requirement("S14")
 @pytest.mark.parametrize(
     ("shown", "wire", "scripts"),
     [

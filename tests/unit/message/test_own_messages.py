@@ -100,6 +100,7 @@ def test_any_subject_is_read_as_it_was_written(subject: str) -> None:
     assert " ".join(found.split()) in (" ".join(subject.split()), "x")
 
 
+@pytest.mark.requirement("S5")
 @pytest.mark.parametrize(
     "text", [text for text in INJECTIONS if not set(text) & set(map(chr, range(0xD800, 0xE000)))], ids=ascii
 )

@@ -181,6 +181,7 @@ def test_a_full_name_of_any_length_is_folded() -> None:
     assert max(len(line) for line in prepared.message.split(b"\r\n")) <= 998
 
 
+@pytest.mark.requirement("S5")
 @pytest.mark.parametrize("full_name", INJECTIONS, ids=ascii)
 def test_a_full_name_cannot_hold_another_header(full_name: str) -> None:
     with pytest.raises(DataError):
@@ -210,6 +211,7 @@ def test_any_other_from_is_left_as_it_is(existing: str) -> None:
 # Bcc
 
 
+@pytest.mark.requirement("R16")
 @pytest.mark.parametrize(
     "bcc",
     ["Bcc: eve@example.com", "BCC: eve@example.com", "bcc:eve@example.com", "Bcc : eve@example.com", "Bcc:",
@@ -230,6 +232,7 @@ def test_what_only_looks_like_bcc_is_not_removed() -> None:
 # body
 
 
+@pytest.mark.requirement("S1")
 @pytest.mark.parametrize(
     ("body", "sent"),
     [
@@ -317,6 +320,7 @@ def test_the_limit_holds_for_what_encoding_makes_of_a_message() -> None:
 # all together
 
 
+@pytest.mark.requirement("S5", "S6")
 @pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
 @pytest.mark.parametrize("where", ["reverse_path", "recipient", "To", "Cc", "Bcc", "Resent-To"])
 def test_nothing_in_an_address_reaches_the_envelope_or_begins_a_header(text: str, where: str) -> None:
@@ -340,6 +344,7 @@ def test_nothing_in_an_address_reaches_the_envelope_or_begins_a_header(text: str
     assert again(prepared).message == prepared.message
 
 
+@pytest.mark.requirement("R10")
 def test_the_same_bytes_come_out_for_the_same_input() -> None:
     first, second = (submit("Subject: x\n\nhi\n", addresses=SENDER) for _ in range(2))
     assert first.message == second.message

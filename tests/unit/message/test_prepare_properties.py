@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,11 +74,13 @@ def hold_the_promises(raw: bytes) -> bool:
     return True
 
 
+@pytest.mark.requirement("R10", "R16")
 @given(MESSAGES)
 def test_what_is_prepared_can_be_sent_and_preparing_it_again_changes_no_byte(raw: bytes) -> None:
     hold_the_promises(raw)
 
 
+@pytest.mark.requirement("R10", "R16")
 def test_ten_thousand_messages_keep_the_promises() -> None:
     dice = random.Random(20261123)
     accepted = 0

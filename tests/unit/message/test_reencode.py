@@ -140,6 +140,7 @@ def test_what_a_common_library_builds_reads_the_same() -> None:
     assert leaves(sent(raw)) == leaves(raw)
 
 
+@pytest.mark.requirement("R16")
 @pytest.mark.parametrize(
     "field",
     [
@@ -158,6 +159,7 @@ def test_a_long_header_line_is_folded_at_blanks_and_reads_the_same(field: bytes)
     assert message.endswith(b"\r\n\r\nhi\r\n")
 
 
+@pytest.mark.requirement("R16")
 @pytest.mark.parametrize(
     ("raw", "where"),
     [

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ucrmmail.output.escape import visible
 
 
+@pytest.mark.requirement("S10")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -35,6 +36,7 @@ def test_what_a_reader_could_not_see_is_spelled_out(text: str, shown: str) -> No
     assert visible(text) == shown
 
 
+@pytest.mark.requirement("S10")
 @given(st.text())
 def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
     shown = visible(text)

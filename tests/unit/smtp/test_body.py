@@ -24,6 +24,7 @@ def unstuffed(wire: bytes) -> bytes:
     raise AssertionError("the message has no end")
 
 
+@pytest.mark.requirement("S1")
 @pytest.mark.parametrize("body", SMUGGLED)
 @pytest.mark.parametrize("size", [1, 2, 3, 8192, 1 << 20])
 def test_nothing_in_a_message_ends_it_early(body: bytes, size: int) -> None:
@@ -33,6 +34,7 @@ def test_nothing_in_a_message_ends_it_early(body: bytes, size: int) -> None:
     assert wire.count(b"\r") == wire.count(b"\n") == wire.count(b"\r\n")
 
 
+@pytest.mark.requirement("S1")
 @given(st.binary(max_size=300), st.integers(1, 20))
 def test_a_server_reads_the_same_message(body: bytes, size: int) -> None:
     wire = b"".join(stuffed(body[at : at + size] for at in range(0, len(body), size))) + END

@@ -14,6 +14,7 @@ from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
 EVERYTHING = Capabilities(size=True, eight_bit=True, utf8=True, pipelining=True)
 
 
+@pytest.mark.requirement("R16")
 def test_parameters_are_sent_only_where_they_are_offered() -> None:
     message = transaction(eight_bit=True, utf8=True)
     size = message.size_bytes
@@ -56,6 +57,7 @@ def test_what_the_server_cannot_take_fails_before_it_is_sent(
     assert found is None or found.result == "failed"
 
 
+@pytest.mark.requirement("S5", "S6")
 @pytest.mark.parametrize("text", INJECTIONS)
 @pytest.mark.parametrize("address", ["{}@example.com", "joe@{}", "{}", '"{}"@example.com'])
 def test_an_address_never_becomes_a_second_command(text: str, address: str) -> None:
@@ -64,6 +66,7 @@ def test_an_address_never_becomes_a_second_command(text: str, address: str) -> N
     assert beyond_server(transaction("1", JOE, reverse_path=hostile), EVERYTHING) is not None
 
 
+@pytest.mark.requirement("S6")
 @pytest.mark.parametrize(
     "address",
     ["a@b>SIZE=1", "a@b> SIZE=1", "a b@c", "a@b c", "<a@b>", '"a"@b> NOTIFY=NEVER', '"a"b> c"@d>', "a@b\u2028"],

@@ -26,6 +26,7 @@ def test_what_a_server_writes_is_read_back(code: int, detail: tuple[int, int] | 
     assert parse_reply(lines) == Reply(code, enhanced, tuple(texts))
 
 
+@pytest.mark.requirement("R29")
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=5))
 def test_any_bytes_are_a_reply_or_a_protocol_error(lines: list[bytes]) -> None:
     try:

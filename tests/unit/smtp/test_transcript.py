@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 
+import pytest
+
 from ucrmmail.smtp.transcript import Transcript
 
 
+@pytest.mark.requirement("R28")
 def test_a_hidden_secret_is_nowhere_in_clear_or_in_base64() -> None:
     transcript = Transcript()
     transcript.hide("")

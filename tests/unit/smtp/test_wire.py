@@ -91,6 +91,7 @@ def test_several_replies_in_one_segment_are_several(pair: Pair) -> None:
     assert [str(wire.read_reply(1)) for _ in range(3)] == ["250 a", "550 b c", "354 d"]
 
 
+@pytest.mark.requirement("S4")
 def test_a_drip_does_not_stretch_the_deadline(pair: Pair) -> None:
     ours, theirs = pair
     wire = Wire(ours, clock=Clock())
@@ -106,6 +107,7 @@ def test_a_drip_does_not_stretch_the_deadline(pair: Pair) -> None:
         wire.close()
 
 
+@pytest.mark.requirement("R17", "S4")
 def test_all_together_have_a_deadline_too(pair: Pair) -> None:
     ours, theirs = pair
     wire = Wire(ours, clock=Clock())
@@ -118,6 +120,7 @@ def test_all_together_have_a_deadline_too(pair: Pair) -> None:
         wire.send(b"x" * 10_000_000, NEVER_S)
 
 
+@pytest.mark.requirement("R15", "S3")
 @pytest.mark.parametrize(
     "flood", [b"250-again\r\n", b"x" * 1000, b"250-" + b"y" * 3000 + b"\r\n"], ids=["lines", "one line", "long lines"]
 )
@@ -155,6 +158,7 @@ def test_what_the_server_says_while_we_send_is_kept(pair: Pair) -> None:
         assert {wire.read_reply(5).code for _ in range(replies)} == {250}
 
 
+@pytest.mark.requirement("S3")
 def test_a_server_that_only_talks_does_not_fill_our_memory(pair: Pair) -> None:
     ours, theirs = pair
     wire = Wire(ours, clock=Clock())
@@ -270,6 +274,14 @@ def test_a_closed_connection_has_spoken(pair: Pair) -> None:
     wire = Wire(ours, clock=Clock())
     theirs.close()
     assert wire.has_spoken()
+
+
+def test_a_connection_whose_close_fails_is_gone_all_the_same(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    os.close(ours.fileno())
+    wire.close()
+    assert theirs.recv(1) == b""
 
 
 # --- TLS ------------------------------------------------------------------------------------------------------------------

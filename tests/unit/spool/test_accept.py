@@ -39,6 +39,7 @@ def test_the_spool_is_made_at_the_first_submission(tmp_path: Path) -> None:
     assert place_of(directory, queue_id) == "queue"
 
 
+@pytest.mark.requirement("S16")
 def test_whatever_the_umask_only_the_owner_reads_it(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -51,6 +52,7 @@ def test_whatever_the_umask_only_the_owner_reads_it(tmp_path: Path) -> None:
         assert {stat.S_IMODE(os.stat(os.path.join(parent, name)).st_mode) for name in directories} <= {0o700}
 
 
+@pytest.mark.requirement("R3")
 def test_the_file_is_synced_before_it_has_a_name_in_the_queue_and_the_name_before_the_yes(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     called: list[str] = []
@@ -61,6 +63,7 @@ def test_the_file_is_synced_before_it_has_a_name_in_the_queue_and_the_name_befor
     ]  # fmt: skip
 
 
+@pytest.mark.requirement("R4", "R6")
 @pytest.mark.parametrize("number", ERRNOS, ids=errno.errorcode.get)
 def test_an_error_at_any_call_leaves_nothing_and_says_where(tmp_path: Path, number: int) -> None:
     directory = new_spool(tmp_path)
@@ -99,6 +102,7 @@ def test_an_interrupted_submission_leaves_nothing(tmp_path: Path) -> None:
         assert everything_in(directory) == []
 
 
+@pytest.mark.requirement("R26")
 def test_room_is_kept_free(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     with pytest.raises(TemporaryError) as caught:
@@ -118,6 +122,7 @@ def test_room_is_kept_free(tmp_path: Path) -> None:
     assert everything_in(directory) == []
 
 
+@pytest.mark.requirement("S15")
 def test_a_spool_open_to_others_takes_nothing(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     os.chmod(directory, 0o755)
@@ -253,6 +258,7 @@ def test_what_was_not_committed_is_forgotten(tmp_path: Path) -> None:
     assert everything_in(directory) == []
 
 
+@pytest.mark.requirement("R6")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
 def test_a_batch_is_accepted_as_a_whole_or_not_at_all(tmp_path: Path, number: int) -> None:
     directory = new_spool(tmp_path)

@@ -37,6 +37,7 @@ def test_the_file_system_of_a_path_is_that_of_the_nearest_mount(path: str, found
     assert mount_in(MOUNTS, path) == found
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "fuse", "fuse.sshfs"])
 def test_other_hosts_may_reach_a_network_file_system(kind: str) -> None:
     assert is_shared(kind)
@@ -47,6 +48,7 @@ def test_a_disk_is_of_one_host(kind: str) -> None:
     assert not is_shared(kind)
 
 
+@pytest.mark.requirement("R24")
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

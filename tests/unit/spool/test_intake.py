@@ -108,9 +108,11 @@ def test_other_names_are_not_looked_at(drop: Drop) -> None:
     assert len(os.listdir(drop.path)) == 5
 
 
-@pytest.mark.parametrize(
-    "name", ["new\nline.eml", "\x1b[31mred.eml", "-rf.eml", "a b;$(id).eml", "\udcff.eml", "x" * 251 + ".eml"]
-)
+ODD_NAMES = ["new\nline.eml", "\x1b[31mred.eml", "-rf.eml", "a b;$(id).eml", "\udcff.eml", "x" * 251 + ".eml"]
+
+
+@pytest.mark.requirement("S15")
+@pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_are_only_names(drop: Drop, name: str) -> None:
     drop.add(name)
     drop.add("torn " + name[-200:], b"torn")
@@ -182,6 +184,7 @@ def test_an_earlier_reject_is_not_overwritten(drop: Drop) -> None:
     assert (rejected / "bad.eml.3").read_bytes() == b"torn 2"
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "somebody else's"])
 def test_hostile_files_are_moved_away_unopened(
     drop: Drop, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -351,6 +354,15 @@ def test_a_failing_disk_loses_no_file(drop: Drop, name: str) -> None:
     drop.take()
     assert sorted(set(drop.queued())) == [b"mail 0", b"mail 1", b"mail 2"]
     assert len(drop.queued()) == 3
+
+
+def test_a_file_that_cannot_be_read_is_told_and_the_others_go_on(drop: Drop) -> None:
+    paths = [drop.add(f"{number}.eml", b"mail %d" % number) for number in range(2)]
+    with fails_at(1, errno.EIO, names=("pread",)):
+        result = drop.take()
+    assert result.problems == [f"{paths[0]}: Input/output error"]
+    assert [name for name, _ in result.accepted] == ["1.eml"]
+    assert [name for name, _ in drop.take().accepted] == ["0.eml"]
 
 
 # --- a flush that is not run by root ------------------------------------------------------------------------------

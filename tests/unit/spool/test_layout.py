@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import errno
 import os
 import stat
 import time
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.faults import fails_at
 from ucrmmail.errors import CannotCreateError, PermissionDeniedError
 from ucrmmail.spool.layout import (
     NEXT_ID_S,
@@ -64,17 +66,18 @@ def test_times_in_names_are_utc(at: int) -> None:
     assert is_hour(hour_of(at))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "", ".", "..", "../" + ID, ID + "\n", "\n" + ID, ID[:-1], ID + "a", ID.upper(), ID.replace("T", "t"),
-        "3" + ID[1:], "-" + ID[1:], ID[:10] + "/" + ID[11:], ID[:-1] + "/", ID[:-1] + "\0", ID[:-1] + "-",
-        "1-20261323T110559.123456-k3x9qa", "1-20261100T110559.123456-k3x9qa", "1-20261123T240559.123456-k3x9qa",
-        "1-20261123T116059.123456-k3x9qa", "1-20261123T110560.123456-k3x9qa", "1-19691123T110559.123456-k3x9qa",
-        "1-20261123T110559,123456-k3x9qa", "1-20261123T110559.12345x-k3x9qa", "1-2026112\u0663T110559.123456-k3x9qa",
-        "1-20261123T110559.123456-k3x9q\u00e4", "1-20261123T110559.123456-k3x9q\x1b", ID + ".state", ID + ".eml",
-    ],
-)  # fmt: skip
+NO_IDS = [
+    "", ".", "..", "../" + ID, ID + "\n", "\n" + ID, ID[:-1], ID + "a", ID.upper(), ID.replace("T", "t"),
+    "3" + ID[1:], "-" + ID[1:], ID[:10] + "/" + ID[11:], ID[:-1] + "/", ID[:-1] + "\0", ID[:-1] + "-",
+    "1-20261323T110559.123456-k3x9qa", "1-20261100T110559.123456-k3x9qa", "1-20261123T240559.123456-k3x9qa",
+    "1-20261123T116059.123456-k3x9qa", "1-20261123T110560.123456-k3x9qa", "1-19691123T110559.123456-k3x9qa",
+    "1-20261123T110559,123456-k3x9qa", "1-20261123T110559.12345x-k3x9qa", "1-2026112\u0663T110559.123456-k3x9qa",
+    "1-20261123T110559.123456-k3x9q\u00e4", "1-20261123T110559.123456-k3x9q\x1b", ID + ".state", ID + ".eml",
+]  # fmt: skip
+
+
+@pytest.mark.requirement("S15")
+@pytest.mark.parametrize("name", NO_IDS)
 def test_no_other_name_is_an_id(name: str) -> None:
     assert not is_queue_id(name)
 
@@ -84,6 +87,7 @@ def test_ids_of_one_microsecond_differ() -> None:
     assert len({new_queue_id(1.0, "bulk") for _ in range(30)}) == 30
 
 
+@pytest.mark.requirement("S16")
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])
 def test_every_directory_is_owner_only_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
@@ -106,6 +110,7 @@ def test_a_spool_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert (directory / "held").is_dir()
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("mode", [0o755, 0o750, 0o777, 0o770, 0o720, 0o704])
 def test_a_spool_that_others_can_read_or_write_is_refused(tmp_path: Path, mode: int) -> None:
     make_spool(str(tmp_path / "spool"))
@@ -122,6 +127,7 @@ def test_the_right_to_pass_through_is_the_administrators(tmp_path: Path) -> None
     check_root(str(tmp_path / "spool"))
 
 
+@pytest.mark.requirement("S15")
 def test_a_linked_spool_is_refused(tmp_path: Path) -> None:
     make_spool(str(tmp_path / "real"))
     (tmp_path / "link").symlink_to(tmp_path / "real")
@@ -130,6 +136,7 @@ def test_a_linked_spool_is_refused(tmp_path: Path) -> None:
             make_spool(str(path))
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
 def test_a_spool_of_another_user_is_refused(tmp_path: Path) -> None:
     make_spool(str(tmp_path / "spool"))
@@ -144,6 +151,7 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
         make_spool(str(tmp_path / "spool"))
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("place", ["queue", "tmp", "drop", "state"])
 def test_a_link_in_the_place_of_a_directory_is_refused(tmp_path: Path, place: str) -> None:
     make_spool(str(tmp_path / "spool"))
@@ -166,6 +174,14 @@ def test_a_spool_that_cannot_be_made_says_where_and_why(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError) as caught:
         make_spool(str(tmp_path / "file" / "spool"))
     assert "file/spool" in caught.value.what
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_spool_that_cannot_be_looked_at_is_not_called_one_that_cannot_be_made(tmp_path: Path, step: int) -> None:
+    """The one is a matter of the disk (74, 75), the other of the setting (73)."""
+    make_spool(str(tmp_path / "spool"))
+    with fails_at(step, errno.EIO, names=("lstat",)), pytest.raises(OSError, match="Input/output"):
+        make_spool(str(tmp_path / "spool"))
 
 
 @given(st.floats(1_700_000_000.0, 4_000_000_000.0))

@@ -91,6 +91,7 @@ def test_why_and_until_when_it_is_deferred(directory: str) -> None:
     assert found.delivery.attempts == 1
 
 
+@pytest.mark.requirement("R8")
 def test_why_it_failed(directory: str) -> None:
     queue_id = put(directory)
     spool = Spool(directory)
@@ -190,6 +191,7 @@ def test_an_unknown_id_is_no_message(directory: str, queue_id: str) -> None:
     assert message(directory, queue_id) is None
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("kind", ["symbolic link", "dangling link", "hard link", "FIFO", "directory", "sparse file"])
 def test_hostile_files_are_left_out_of_the_list(directory: str, tmp_path: Path, kind: str) -> None:
     bad, good = put(directory), put(directory, now=NOW + 1)

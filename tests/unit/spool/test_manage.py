@@ -128,6 +128,7 @@ def test_what_is_not_there_is_told(directory: str, tmp_path: Path, command: type
         assert [change.trouble for change in command(directory, [name])] == ["is not a queue id"]
 
 
+@pytest.mark.requirement("S15")
 def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     queue_id = put(directory)
     path = Path(path_in_queue(directory, queue_id))
@@ -181,6 +182,7 @@ def test_a_message_that_goes_away_while_it_is_opened_is_found_where_it_is(
     assert place_of(spool.directory, queue_id) == place
 
 
+@pytest.mark.requirement("R3")
 def test_changes_are_durable_before_they_are_told(directory: str) -> None:
     ids = [put(directory, now=NOW + number) for number in range(3)]
     called: list[str] = []

@@ -151,6 +151,7 @@ def test_a_deferred_message_waits_with_its_state(spool: Spool) -> None:
     assert everything_in(spool.directory) == []
 
 
+@pytest.mark.requirement("R8")
 def test_a_failed_message_is_kept_with_the_reason(spool: Spool) -> None:
     queue_id = put(spool.directory, JOE, ANN)
     claimed = claim(spool, queue_id)
@@ -245,6 +246,7 @@ def test_room_is_given_back(spool: Spool) -> None:
     assert journal_bytes(spool.directory) < 1 << 20
 
 
+@pytest.mark.requirement("R26")
 def test_a_full_disk_stops_the_next_message_before_it_leaves(spool: Spool) -> None:
     claimed = claim(spool, put(spool.directory, *[f"{each}@example.com" for each in range(200)]))
     with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)), pytest.raises(OSError, match="No space"):
@@ -313,6 +315,15 @@ def test_what_could_not_be_moved_is_told_with_where_to(spool: Spool, result: str
     with fails_at(1, errno.ENOSPC, names=("rename",)):
         spool.finish()
     assert spool.problems == [f"{path} cannot be moved to {place}: the next run tries again"]
+
+
+def test_what_could_not_be_removed_is_told_as_relayed(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "relayed")
+    with fails_at(1, errno.EIO, names=("unlink",)):
+        spool.finish()
+    path = path_in_queue(spool.directory, queue_id)
+    assert spool.problems == [f"{path} cannot be removed, though it was relayed: the next run tries again"]
 
 
 def test_each_change_of_a_state_is_newer_than_the_one_before(spool: Spool) -> None:
@@ -492,6 +503,7 @@ def test_what_a_person_did_after_the_record_is_not_undone(directory: str) -> Non
     assert not os.path.exists(f"{directory}/state/{removed}")
 
 
+@pytest.mark.requirement("R8")
 def test_failures_that_nobody_was_told_of_are_told_by_the_next_run(directory: str) -> None:
     spool = Spool(directory)
     queue_id = put(directory)
@@ -656,6 +668,7 @@ def test_nonsense_in_the_journal_is_passed_over(spool: Spool) -> None:
     assert list(again.due()) == [queue_id]
 
 
+@pytest.mark.requirement("R1")
 def test_leftovers_of_submissions_that_died_are_removed(directory: str) -> None:
     tmp = Path(directory) / "tmp"
     for name in ("1-20261123T110640.250000-aaaaaa", "1-20261123T102640.250000-bbbbbb.state", "x"):
@@ -691,6 +704,7 @@ def test_a_file_being_taken_from_the_drop_directory_is_no_leftover(directory: st
 # --- what cannot be believed ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R30")
 def test_a_damaged_message_is_set_aside_and_the_others_go_on(spool: Spool) -> None:
     bad, good = put(spool.directory), put(spool.directory, now=NOW + 1)
     path = Path(path_in_queue(spool.directory, bad))
@@ -740,6 +754,7 @@ KINDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_foreign_is_sent_or_removed(
     spool: Spool, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -763,6 +778,7 @@ def test_nothing_foreign_is_sent_or_removed(
     spool.finish()
 
 
+@pytest.mark.requirement("S15")
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "device"])
 def test_a_hostile_leftover_is_set_aside(
     spool: Spool, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -779,6 +795,7 @@ def test_a_hostile_leftover_is_set_aside(
     assert [name for name, _ in spool.corrupt] == ([] if kind == "sparse file" else ["evil"])
 
 
+@pytest.mark.requirement("S16")
 def test_what_lies_beside_a_message_is_for_its_owner_alone(spool: Spool) -> None:
     before = os.umask(0)
     try:
@@ -840,6 +857,7 @@ def test_the_reason_is_not_worth_a_failure(spool: Spool) -> None:
     assert [name for name, _ in spool.corrupt] == ["stray"]
 
 
+@pytest.mark.requirement("R30")
 def test_a_damaged_message_in_the_journal_is_set_aside(directory: str) -> None:
     spool = Spool(directory)
     queue_id = put(directory)

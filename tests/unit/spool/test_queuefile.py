@@ -93,6 +93,7 @@ def test_a_long_envelope_is_read(tmp_path: Path) -> None:
     os.close(fd)
 
 
+@pytest.mark.requirement("R6", "R30")
 def test_truncation_at_every_byte_is_noticed(tmp_path: Path) -> None:
     whole = encode_head("a@b.example", ["c@d.example"], MESSAGE, eight_bit=True, utf8=True) + MESSAGE
     for length in range(len(whole)):
@@ -100,6 +101,7 @@ def test_truncation_at_every_byte_is_noticed(tmp_path: Path) -> None:
             read(tmp_path / "torn", whole[:length])
 
 
+@pytest.mark.requirement("R6", "R30")
 def test_a_flipped_bit_anywhere_is_noticed(tmp_path: Path) -> None:
     whole = encode_head("a@b.example", ["c@d.example"], MESSAGE, eight_bit=True, utf8=True) + MESSAGE
     for position in range(len(whole)):
@@ -121,6 +123,7 @@ def test_a_file_that_grew_is_noticed(tmp_path: Path, tail: bytes) -> None:
     os.close(fd)
 
 
+@pytest.mark.requirement("S15")
 def test_two_gigabytes_of_nothing_cost_nothing(tmp_path: Path) -> None:
     with open(tmp_path / "sparse", "wb") as file:
         file.truncate(1 << 31)

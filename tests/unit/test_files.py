@@ -1,0 +1,61 @@
+"""An error names the file that it is about, also where the call that failed knew its number alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from ucrmmail.files import DistrustError, Locked, Naming, fsync_directory
+
+
+def test_the_error_of_a_call_on_a_descriptor_gets_the_path_of_its_file() -> None:
+    reader, writer = os.pipe()
+    with pytest.raises(OSError, match="Invalid argument") as caught, Naming("/var/spool/x"):
+        os.fsync(reader)
+    os.close(reader)
+    os.close(writer)
+    assert (caught.value.errno, caught.value.filename) == (errno.EINVAL, "/var/spool/x")
+
+
+def test_the_number_of_a_descriptor_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with open(tmp_path / "file", "rb") as file:
+        with pytest.raises(NotADirectoryError) as caught, Naming("/var/spool/x"):
+            os.listdir(file.fileno())
+        assert caught.value.filename == "/var/spool/x"
+
+
+def test_a_path_that_is_known_stays(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, Naming("/var/spool/x"):
+        os.stat(tmp_path / "missing")
+    assert caught.value.filename == str(tmp_path / "missing")
+
+
+def test_a_reason_of_our_own_stays_as_it_was_told() -> None:
+    with pytest.raises(DistrustError) as caught, Naming("/var/spool/x"):
+        raise DistrustError("it is a symbolic link")
+    assert str(caught.value) == "it is a symbolic link"
+
+
+def test_what_is_no_error_of_the_system_passes_through() -> None:
+    with pytest.raises(ValueError, match="another"), Naming("/var/spool/x"):
+        raise ValueError("another")
+
+
+def test_a_directory_that_cannot_be_synced_is_named() -> None:
+    # A file of /proc can be opened and not be synced.
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        fsync_directory("/proc/self")
+    assert caught.value.filename == "/proc/self"
+
+
+def test_a_lock_that_is_on_nothing_is_named(tmp_path: Path) -> None:
+    lock = Locked(str(tmp_path / "lock"))
+    lock.__enter__()
+    os.close(lock._fd)
+    with pytest.raises(OSError, match="Bad file descriptor") as caught:
+        lock.__exit__()
+    assert caught.value.filename == str(tmp_path / "lock")
