@@ -233,10 +233,10 @@ class QueueFeed:
                 retry=self._retry,
             )
             self._spool.settle(claimed, state)
-            counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
+            counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
             if counted:
-                uncertain = not any(outcome.result is Result.RELAYED for outcome in outcomes)
-                self._ledger.confirm(work.reservation, now, counted, uncertain=uncertain)
+                doubt = all(outcome.uncertain for outcome in counted)
+                self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
                 self.progress += 1
             else:
                 self._ledger.refund(work.reservation)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Result
-from ucrmmail.spool.state import RecipientState
+from ucrmmail.spool.state import MessageState, RecipientState
 from ucrmmail.units import format_duration
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.message.outcome import Outcome
-    from ucrmmail.spool.state import MessageState
 
 # RFC 3463 section 3.5: X.4.7, delivery time expired.
 _EXPIRED = "4.4.7"
@@ -50,14 +49,8 @@ def after_attempt(
             recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
         else:
             next_at = again
-    return replace(
-        state,
-        attempts=attempts,
-        first_attempt_at=first_at,
-        next_attempt_at=next_at,
-        reason=deferred[-1].reply if deferred else "",
-        recipients=recipients,
-    )
+    reason = deferred[-1].reply if deferred else ""
+    return MessageState(recipients, attempts, first_at, next_at, reason, state.revision)
 
 
 def _recipient_after(outcome: Outcome, now: float) -> RecipientState:

@@ -142,6 +142,7 @@ class Wire:
         self._patiently.register(sock, select.POLLIN)
         self._watching = select.poll()
         self._watching.register(sock, select.POLLIN)
+        self._waited_for = select.POLLIN
         if self._stop is not None:
             self._watching.register(self._stop.fileno(), select.POLLIN)
 
@@ -178,9 +179,11 @@ class Wire:
         left_s = deadline - self._clock.monotonic()
         if left_s <= 0:
             raise NoAnswerError("the server did not answer in time")
-        poll = self._patiently if patient else self._watching
-        poll.modify(self._sock, events)
-        ready = dict(poll.poll(left_s * 1000))
+        if events != self._waited_for:
+            self._waited_for = events
+            self._patiently.modify(self._sock, events)
+            self._watching.modify(self._sock, events)
+        ready = dict((self._patiently if patient else self._watching).poll(left_s * 1000))
         if not ready:
             raise NoAnswerError("the server did not answer in time")
         if not patient and self._stop is not None and self._stop.fileno() in ready:
@@ -257,6 +260,8 @@ class Wire:
                 line = self._redacted(line)
             if self._observer is not None:
                 self._observer.received(line)
+            if not lines and line[3:4] != b"-":
+                return _parse_line(line)
             lines.append(line)
             size += len(line)
             if len(lines) > MOST_LINES or size > LARGEST_REPLY:
