@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 # The more special first: a queue id has a time in it.
 _ANY = (
     (re.compile(r"\x1b\[[0-9;?]*[A-Za-z]"), ""),
@@ -12,6 +13,9 @@ _ANY = (
     (re.compile(r"<[0-9a-f.-]{8,}@"), "<MESSAGE-ID@"),
     (re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z| UTC)?"), "TIME"),
     (re.compile(r"\b\d{4}-\d{2}-\d{2}\b"), "DATE"),
+    # A header field's, and that of `ls -l`.
+    (re.compile(r"\b[A-Z][a-z]{2}, \d{1,2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}"), "DATE"),
+    (re.compile(rf"\b({_MONTHS}) [ \d]\d (\d{{2}}:\d{{2}}| \d{{4}})(?!\d)"), "DATE"),
     (re.compile(r"room for \d+ files"), "room for NUMBER files"),
     (re.compile(r"OpenSSL \d\S* \d+ \w+ \d+"), "OpenSSL VERSION"),
     (re.compile(r"\b\d{2}:\d{2}(:\d{2})?( UTC)?\b"), "TIME"),

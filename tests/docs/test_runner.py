@@ -119,6 +119,8 @@ def test_what_a_bar_wrote_over_is_gone() -> None:
     seen = "first\r\n\x1b[?25lsending 1/2\r\x1b[2Ksending 2/2\r\n\x1b[?25h\r\x1b[1A\x1b[2Kdone\r\n"
     assert plain(seen) == ["first", "done"]
     assert comparable("a\t b") == "a b"
+    assert comparable("Date: Tue, 24 Nov 2026 08:00:00 +0000") == comparable("Date: Fri, 1 Jan 2027 23:59:59 -0130")
+    assert comparable("2 root 40 Nov 24 00:40 drop") == comparable("2 root 40 Jan  1  2027 drop")
 
 
 @pytest.mark.parametrize(

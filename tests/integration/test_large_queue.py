@@ -28,7 +28,7 @@ traced = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is no
 @pytest.fixture
 def queue(program: Program, sink: Sink) -> Program:
     # The recorder of the branch coverage would be counted too.
-    program.env = {key: value for key, value in program.env.items() if not key.startswith("COVERAGE_")}
+    program.unwatched()
     program.configure(sink.port)
     program.run("flush")
     return program

@@ -312,6 +312,7 @@ class SmtpServer:
         self._seen: dict[str, int] = {}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
         self._listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
         )
@@ -362,7 +363,9 @@ class SmtpServer:
 
     def wait_until_idle(self, timeout_s: float = 5.0) -> None:
         """Wait until every dialogue is over, so that what it recorded is complete."""
-        for thread in list(self._threads):
+        with self._starting:
+            threads = list(self._threads)
+        for thread in threads:
             thread.join(timeout_s)
 
     def _accept(self) -> None:
@@ -375,8 +378,9 @@ class SmtpServer:
             dialogue = Dialogue(sock, self)
             self.connections.append(dialogue)
             thread = threading.Thread(target=self._serve, args=(dialogue,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            with self._starting:
+                self._threads.append(thread)
+                thread.start()
 
     def _serve(self, dialogue: Dialogue) -> None:
         try:
