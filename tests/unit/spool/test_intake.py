@@ -405,3 +405,14 @@ def test_a_file_that_may_not_be_read_is_rejected(shared: Drop) -> None:
     assert taken_by_an_ordinary_user(shared, 9.0) == [(0, 1)]
     reason = Path(shared.directory) / "rejected" / "private.eml.reason"
     assert "may not be read" in reason.read_text()
+
+
+def test_files_in_a_directory_that_may_only_be_listed_are_told(shared: Drop) -> None:
+    path = shared.add("unseen.eml")
+    for parent, _, _ in os.walk(shared.directory):
+        os.chown(parent, FLUSHER, FLUSHER)
+    os.chmod(shared.path, 0o400)
+    with as_user(FLUSHER):
+        taken = take_drops(shared.directory, prepare=prepare, now=1.9e9, max_size_bytes=LARGEST, min_free_bytes=0)
+    assert taken == Intake(problems=[f"{path}: Permission denied"])
+    assert path.exists()
