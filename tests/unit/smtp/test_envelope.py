@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.injections import INJECTIONS
 from tests.support.smtp_client import JOE, transaction
+from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.capabilities import Capabilities
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
 
@@ -55,6 +56,38 @@ def test_what_the_server_cannot_take_fails_before_it_is_sent(
     found = beyond_server(transaction(**settings), offered)  # type: ignore[arg-type] # one of its keywords
     assert (found.enhanced if found else "") == status
     assert found is None or found.result == "failed"
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "why"),
+    [
+        ({"reverse_path": "a b@c"}, "5.1.3", "an address of the envelope has characters that would end the command"),
+        ({"body": b"x" * 101}, "5.3.4", "the message has 101 bytes, and the smarthost takes 100"),
+        (
+            {"reverse_path": "jörg@isp.example"}, "5.6.7",
+            "an address is outside ASCII, and the smarthost does not offer SMTPUTF8",
+        ),
+        ({"eight_bit": True}, "5.6.3", "the message has 8-bit text, and the smarthost does not offer 8BITMIME"),
+    ],
+)  # fmt: skip
+def test_what_is_not_sent_says_why(settings: dict[str, object], status: str, why: str) -> None:
+    found = beyond_server(transaction(**settings), Capabilities(size=True, size_bytes=100))  # type: ignore[arg-type]
+    assert found == Outcome("", Result.FAILED, Stage.MAIL, why, status)
+
+
+@pytest.mark.parametrize(
+    "address", ['""@c', '"a@b"@c', '"\\\\"@c', '"a b"@c', "postmaster", '"a\\"b"@c', "a@[192.0.2.1]"]
+)
+def test_what_the_quotes_of_an_address_protect_may_go(address: str) -> None:
+    assert beyond_server(transaction("1", address), EVERYTHING) is None
+
+
+@pytest.mark.requirement("S6")
+@pytest.mark.parametrize(
+    "address", ['"@c', '"a"b"@c', '""a"@c', '"a\\"@c', '"a" b"@c', '"a"@c d', 'a"@c', '"a\\\\"b"@c']
+)
+def test_quotes_that_do_not_hold_protect_nothing(address: str) -> None:
+    assert beyond_server(transaction("1", address), EVERYTHING) is not None
 
 
 @pytest.mark.requirement("S5", "S6")

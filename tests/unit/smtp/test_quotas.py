@@ -53,6 +53,10 @@ OTHERS = [
     "554 5.7.1 spam",
     "451 4.3.0 Mail server temporarily rejected message.",
     "250 2.0.0 queued, throttled",
+    "452 4.3.1 quota exceeded",
+    "552 5.2.2 quota exceeded",
+    "450 4.7.1 too many of them",
+    "450 4.7.0 too few of them",
 ]
 
 
@@ -64,6 +68,23 @@ def test_a_quota_of_the_sender_defers_the_account_and_costs_no_attempt(text: str
         Scope.ACCOUNT, Kind.TRANSIENT, True, 75,
     )  # fmt: skip
     assert trouble.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "quota"),
+    [
+        ("400 rate limit", True),
+        ("451 4.7.0 too many of them", True),
+        ("550 5.7.0 too many of them", True),
+        ("453 4.3.1 quota exceeded", True),
+        ("553 5.2.2 quota exceeded", True),
+        ("536 too many auth attempts", True),
+        ("535 too many auth attempts", False),
+        ("354 rate limit", False),
+    ],
+)
+def test_a_code_and_its_words_together_mean_a_quota(text: str, quota: bool) -> None:
+    assert is_quota(parse_reply([text.encode()])) is quota
 
 
 @pytest.mark.parametrize("text", OTHERS)
@@ -87,6 +108,11 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("552 5.2.2 mailbox full", False),
         ("450 4.7.1 Error: too many recipients from 192.0.2.1", False),
         ("250 2.5.3 fine", False),
+        ("452 4.2.2 too many recipients", False),
+        ("552 5.0.0 too many recipients", False),
+        ("450 too many recipients", False),
+        ("400 4.5.3 too many recipients", True),
+        ("503 5.5.3 too many recipients", True),
     ],
 )
 def test_too_many_recipients_of_one_transaction_are_told_apart(text: str, too_many: bool) -> None:

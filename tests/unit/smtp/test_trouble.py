@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucrmmail.message.outcome import Kind, Scope, Stage
-from ucrmmail.smtp.trouble import classify
+from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.smtp.trouble import _REFUSED, RefusedError, account_trouble, classify, lost_connection
 from ucrmmail.smtp.wire import ProtocolError, parse_reply
 
 ACCOUNT, MESSAGE, RECIPIENT = Scope.ACCOUNT, Scope.MESSAGE, Scope.RECIPIENT
@@ -17,6 +17,15 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
 @pytest.mark.parametrize(
     ("stage", "reply", "scope", "kind", "code"),
     [
+        (Stage.MAIL, b"500 what?", MESSAGE, PERMANENT, 75),
+        (Stage.MAIL, b"422 4.2.1 later", MESSAGE, TRANSIENT, 75),
+        (Stage.MAIL, b"534 log in", ACCOUNT, PERMANENT, 77),
+        (Stage.RCPT, b"535 log in", ACCOUNT, PERMANENT, 77),
+        (Stage.FINAL_DOT, b"538 log in with TLS", ACCOUNT, PERMANENT, 77),
+        (Stage.MAIL, b"536 what?", MESSAGE, PERMANENT, 75),
+        (Stage.MAIL, b"539 what?", MESSAGE, PERMANENT, 75),
+        (Stage.MAIL, b"550 5.7.30 not for you", MESSAGE, PERMANENT, 75),
+        (Stage.MAIL, b"550 5.7.1 basic authentication is a fine thing", MESSAGE, PERMANENT, 75),
         (Stage.GREETING, b"554 5.7.1 go away", ACCOUNT, TRANSIENT, 69),
         (Stage.EHLO, b"421 4.3.2 busy", ACCOUNT, TRANSIENT, 75),
         (Stage.STARTTLS, b"454 4.7.0 no TLS now", ACCOUNT, TRANSIENT, 69),
@@ -45,6 +54,35 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
 def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Scope, kind: Kind, code: int) -> None:
     trouble = classify(stage, parse_reply([reply]))
     assert (trouble.scope, trouble.kind, trouble.exit_code) == (scope, kind, code)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_trouble_names_its_stage_and_what_was_refused(stage: Stage) -> None:
+    trouble = classify(stage, parse_reply([b"451 4.3.0 later"]))
+    assert trouble.stage is stage
+    assert trouble.what == _REFUSED[stage]
+    quota = classify(stage, parse_reply([b"450 4.7.0 too many messages"]))
+    assert quota.what == "the smarthost says that this account has sent too much for now"
+
+
+def test_a_connection_that_broke_is_in_doubt_behind_the_dot_alone() -> None:
+    for stage in Stage:
+        trouble = lost_connection(stage, "gone", remedy="wait")
+        assert (trouble.scope, trouble.stage, trouble.what, trouble.remedy, trouble.exit_code) == (
+            MESSAGE, stage, "gone", "wait", 69,
+        )  # fmt: skip
+        assert (trouble.kind is Kind.UNCERTAIN) is (stage is Stage.FINAL_DOT)
+        assert trouble.kind is not PERMANENT
+    assert lost_connection(Stage.DATA, "gone").remedy == ""
+
+
+def test_a_trouble_that_no_reply_tells_of_is_the_accounts_and_passes() -> None:
+    trouble = account_trouble(Stage.TLS, "no TLS", why="because", remedy="do", exit_code=78)
+    assert trouble == Trouble(ACCOUNT, TRANSIENT, Stage.TLS, "no TLS", "because", "do", None, quota=False, exit_code=78)
+    assert account_trouble(Stage.TLS, "no TLS") == Trouble(ACCOUNT, TRANSIENT, Stage.TLS, "no TLS", exit_code=69)
+    error = RefusedError(trouble)
+    assert error.trouble is trouble
+    assert str(error) == "no TLS"
 
 
 @pytest.mark.parametrize(

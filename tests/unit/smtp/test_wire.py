@@ -25,6 +25,7 @@ from ucrmmail.smtp.wire import (
     ProtocolError,
     StoppedError,
     Wire,
+    _reason,
 )
 
 
@@ -242,6 +243,72 @@ def test_hidden_words_are_in_no_reply_and_no_error(pair: Pair) -> None:
     assert words is not None
     assert words.text == "[redacted]"
     assert b"canary" not in b"".join(seen)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"250 2500 is hidden", "250 [redacted] is hidden"),
+        (b"250-a\r\n250 2500", "250 a [redacted]"),
+        (b"535 abcd", "535 [redacted]"),
+        (b"535 abcdefgh is longer than abcd", "535 [redacted] is longer than [redacted]"),
+        (b"535 xyz stays", "535 xyz stays"),
+        (b"250", "250"),
+    ],
+)
+def test_what_is_hidden_leaves_the_code_and_goes_whole(pair: Pair, line: bytes, told: str) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    wire.hide(b"abcd", b"xyz")
+    wire.hide(b"2500", b"250 ", b"abcdefgh")
+    theirs.sendall(line + b"\r\n")
+    assert str(wire.read_reply(1)) == told
+
+
+@pytest.mark.parametrize("line", [b"abcd what", b"abc what", b"25 0what", b"2500what"])
+def test_what_is_no_reply_is_shown_without_what_is_hidden(pair: Pair, line: bytes) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    wire.hide(b"what", b"2500")
+    theirs.sendall(line + b"\r\n")
+    with pytest.raises(ProtocolError) as caught:
+        wire.read_reply(1)
+    assert "what" not in str(caught.value)
+    assert "[redacted]" in str(caught.value)
+
+
+def test_a_line_that_is_no_reply_is_shown_by_its_beginning(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"a" * 79 + b"\xff" + b"b" * 20 + b"\r\n")
+    with pytest.raises(ProtocolError, match=r"^the server sent 'a{79}\\\\xff', which is no reply$"):
+        wire.read_reply(1)
+
+
+def test_what_is_pending_has_been_said(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"250 one\r\n250 two\r\n")
+    assert wire.read_reply(1).text == "one"
+    assert wire.has_spoken()
+    assert wire.pending == b"250 two\r\n"
+
+
+def test_why_a_connection_broke_is_told_in_words(pair: Pair) -> None:
+    assert _reason(OSError(104, "Connection reset by peer")) == "Connection reset by peer"
+    assert _reason(OSError("no number")) == "no number"
+    tls = ssl.SSLError(1, "[SSL: WRONG] wrong (_ssl.c:1)")
+    tls.reason = "WRONG"
+    assert _reason(tls) == "WRONG"
+
+
+def test_a_run_that_was_not_asked_to_end_goes_on(pair: Pair, stop: Stop) -> None:
+    wire = Wire(pair[0], clock=Clock(), stop=stop)
+    wire.end_if_asked()
+    Wire(pair[0], clock=Clock()).end_if_asked()
+    stop.request()
+    with pytest.raises(StoppedError):
+        wire.end_if_asked()
 
 
 def test_last_words_are_a_reply_or_nothing(pair: Pair) -> None:
