@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -514,6 +516,28 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
         flush.communicate(timeout=10)
     program.run("flush")
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_what_was_relayed_is_in_the_log_though_the_run_ends_by_an_error_of_the_disk(
+    program: Program, sink: Sink, connections: int
+) -> None:
+    program.configure(sink.port, smtp=f"connections = {connections}")
+    program.unwatched()
+    sink.on_rcpt = lambda _address: time.sleep(0.03)
+    for number in range(8):
+        program.sendmail("-t", message=numbered(number))
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO",
+         *program.command("flush")],
+        env=program.env, cwd=program.home, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 74, done.stderr
+    assert 0 < len(sink.messages) < 8
+    log = (program.spool / "delivery.log").read_text()
+    assert log.count(" relayed ") == len(sink.messages), log
 
 
 @pytest.mark.requirement("R23", "S17")

@@ -5,7 +5,7 @@ or sent beyond a limit:
 
     ready():   claim -> limits open? -> room for the record -> reserve (durable) -> the message may leave
     settle():  the spool records the outcome -> the limits count it -> failures are reported -> only then the next body
-    idle():    while the server works on that body: log, counts and sync of what was relayed, the next claim
+    idle():    while the server works on that body: log and counts of what was relayed, the next claim
 """
 
 from __future__ import annotations
@@ -145,10 +145,11 @@ class QueueFeed:
     def put_back(self) -> None:
         """Let go of a message that was claimed ahead, so that a more urgent one can come before it.
 
-        All that was settled has been told then.
+        All that was settled has been told then, and stands in the log.
         """
         with self._lock:
             self._tell_relayed()
+            self._log.write()
             if self._next is not None:
                 self._spool.release(self._next)
                 self._next = None
@@ -243,19 +244,20 @@ class QueueFeed:
             if state.relayed:
                 # Nobody waits to be told, and the connection is idle until the next body leaves.
                 self._to_tell.append(_Relayed(claimed, outcomes, now))
-                return
-            self._tell_relayed()
-            if unreported(state):
-                report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
-            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+            else:
+                self._tell_relayed()
+                if unreported(state):
+                    report_failures(
+                        self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person
+                    )
+                self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+            # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             self._sync_now_and_then()
 
     def _tell_relayed(self) -> None:
-        if self._to_tell:
-            relayed, self._to_tell = self._to_tell, []
-            for each in relayed:
-                self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
-            self._sync_now_and_then()
+        relayed, self._to_tell = self._to_tell, []
+        for each in relayed:
+            self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
 
     def _tell(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float) -> None:
         """Log what became of a message, and tell those who count and watch."""
@@ -282,7 +284,9 @@ class QueueFeed:
     def _sync_now_and_then(self) -> None:
         monotonic = self._clock.monotonic()
         if monotonic - self._synced_at >= SYNC_INTERVAL_S:
-            self._spool.sync()
-            self._log.write()
+            try:
+                self._spool.sync()
+            finally:
+                self._log.write()
             self._on_synced()
             self._synced_at = self._clock.monotonic()

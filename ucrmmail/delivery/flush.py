@@ -157,10 +157,12 @@ def flush(
                 watched=options.keep_messages or watcher.settled is not _nobody,
                 needs_person=needs_person,
             )
-        report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
+        try:
+            report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
+        finally:
+            feed.put_back()
         if driver.ending.pipelining_failed:
             needs_person.append(_LIAR)
-        feed.put_back()
     spool.finish()
     ledger.close(clock.now())
     log.write()

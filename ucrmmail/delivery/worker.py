@@ -78,8 +78,10 @@ def work(
         own_spool, due=deal.ids, on_settled=settled.append, on_synced=tell, needs_person=needs_person
     )
     own_run = run.beside(own_feed)
-    own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
-    own_feed.put_back()
+    try:
+        own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
+    finally:
+        own_feed.put_back()
     own_spool.finish()
     tell()
     return Ended(
