@@ -14,8 +14,8 @@ from tests.support.manual import ROOT
 ROOMS = ("limits", "spool", "smtp")
 NOT_MUTATED = {
     "accept", "aside", "closer", "handover", "host", "intake", "layout", "listing", "manage", "mounts", "order", "quiet",
-    "auth", "body", "capabilities", "certificate", "connect", "envelope", "intercept", "look", "probe", "rehearse",
-    "session", "smarthost", "submit", "tls", "token_refusals", "transaction", "transcript", "trouble", "wire",
+    "auth", "certificate", "connect", "intercept", "look", "probe", "rehearse", "session", "smarthost", "submit", "tls",
+    "token_refusals", "transaction", "transcript",
 }  # fmt: skip
 
 

@@ -253,6 +253,8 @@ def test_hidden_words_are_in_no_reply_and_no_error(pair: Pair) -> None:
         (b"535 abcd", "535 [redacted]"),
         (b"535 abcdefgh is longer than abcd", "535 [redacted] is longer than [redacted]"),
         (b"535 xyz stays", "535 xyz stays"),
+        (b"535 kabcdm is whole", "535 [redacted] is whole"),
+        (b"250-2500\r\n250 b", "250 [redacted] b"),
         (b"250", "250"),
     ],
 )
@@ -260,7 +262,7 @@ def test_what_is_hidden_leaves_the_code_and_goes_whole(pair: Pair, line: bytes, 
     ours, theirs = pair
     wire = Wire(ours, clock=Clock())
     wire.hide(b"abcd", b"xyz")
-    wire.hide(b"2500", b"250 ", b"abcdefgh")
+    wire.hide(b"2500", b"250 ", b"abcdefgh", b"kabcdm", b"250-")
     theirs.sendall(line + b"\r\n")
     assert str(wire.read_reply(1)) == told
 
