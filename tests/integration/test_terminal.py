@@ -58,6 +58,11 @@ def test_a_long_detail_goes_on_in_its_own_column(program: Program, sink: Sink) -
     assert [seen[first + 1][:column].strip(), seen[first][column:] + " " + seen[first + 1][column:]] == ["", words]
 
 
+def test_a_flush_with_nothing_to_send_says_so_and_shows_no_bar(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    assert on_terminal(program, "flush") == "nothing to send\r\n"
+
+
 def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink) -> None:
     program.configure(sink.port, antiflood='activation_threshold = 2\npause_time = "1s"')
     for _ in range(3):

@@ -64,9 +64,10 @@ def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunRepor
 
     if verbose:
         return parts.run(Watcher(settled=say_message))
-    if not on_terminal:
+    waiting = parts.spool.count_waiting() if on_terminal else 0
+    if not waiting:
         return parts.run(Watcher())
-    progress = RunProgress(parts.spool.count_waiting())
+    progress = RunProgress(waiting)
     progress.start()
     try:
         return parts.run(Watcher(settled=progress.settled, waiting=progress.waiting))
