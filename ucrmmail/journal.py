@@ -8,7 +8,7 @@ is torn or damaged: what follows it was never confirmed to anyone.
 
 A record is in the kernel when ``append`` returns (a killed process loses nothing) and on the disk when
 ``sync`` returns (a power cut loses nothing). A sync that failed is never repeated as if it could heal: the kernel
-may have dropped the pages, so that from then on the journal refuses everything.
+may have dropped the pages, so that from then on the journal confirms nothing.
 """
 
 from __future__ import annotations
@@ -111,8 +111,11 @@ class Journal:
             self._allocated += more
 
     def append(self, payload: bytes) -> None:
-        """Add a record; it survives the death of this process. Raises OSError."""
-        self._refuse_if_failed()
+        """Add a record; it survives the death of this process. Raises OSError.
+
+        After a sync that failed it raises too, but the record is there: what it says has happened, and the next run
+        reads it as long as the machine lives.
+        """
         record = _record(payload)
         self.ensure_room(len(record))
         with self._naming:
@@ -121,6 +124,7 @@ class Journal:
                 written += os.pwrite(self._fd, record[written:], self._offset + written)
         self._offset += len(record)
         self._dirty = True
+        self._refuse_if_failed()
 
     def sync(self) -> None:
         """Bring all records to the disk. Raises OSError; then nothing since the last sync may be relied upon."""

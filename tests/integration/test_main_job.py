@@ -462,6 +462,18 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     assert subjects(sink) == ["number 1"]
 
 
+def test_one_message_shows_that_the_account_works_again(program: Program, sink: Sink) -> None:
+    sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    program.run("flush", code=75)
+    program.run("queue", "retry", "--all")
+    sink.on_mail = lambda _address: None
+    program.run("flush")
+    assert subjects(sink) == ["number 1"]
+    assert "421" not in program.run("status").stdout
+
+
 @pytest.mark.requirement("R18")
 def test_a_missing_secret_keeps_the_queue(program: Program, sink: Sink) -> None:
     program.configure(sink.port, smtp='username = "user"')

@@ -79,8 +79,10 @@ def _converse(process: subprocess.Popen[bytes], request: bytes, ends_at: float) 
             remaining_s = ends_at - time.monotonic()
             if remaining_s <= 0:
                 raise TimeoutError
+            # Looked at first: what a program says at its very end is there to be read when it is seen to have ended.
+            over = process.poll() is not None
             ready = selector.select(min(remaining_s, _POLL_S))
-            if not ready and process.poll() is not None:
+            if not ready and over:
                 break
             for key, _ in ready:
                 if key.fileobj is process.stdin:

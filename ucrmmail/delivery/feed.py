@@ -5,7 +5,7 @@ or sent beyond a limit:
 
     ready():   claim -> limits open? -> room for the record -> reserve (durable) -> the message may leave
     settle():  the spool records the outcome -> the limits count it -> failures are reported -> only then the next body
-    idle():    while the server works on that body: log and counts of what was relayed, the next claim
+    idle():    while the server works on that body: log and counts of what was relayed a moment ago, the next claim
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class QueueFeed:
         All that was settled has been told then, and stands in the log.
         """
         with self._lock:
-            self._tell_relayed()
+            self.tell()
             self._log.write()
             if self._next is not None:
                 self._spool.release(self._next)
@@ -207,7 +207,7 @@ class QueueFeed:
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
         with self._lock:
-            self._tell_relayed()
+            self.tell()
             if not self.message_limit_reached and self._may_start():
                 self.has_work()
 
@@ -241,23 +241,24 @@ class QueueFeed:
                 self.progress += 1
             else:
                 self._ledger.refund(work.reservation)
-            if state.relayed:
-                # Nobody waits to be told, and the connection is idle until the next body leaves.
+            if state.relayed and not self._sync_is_due:
+                # The connection is idle until the next body leaves, and that is soon: messages are quick now.
                 self._to_tell.append(_Relayed(claimed, outcomes, now))
-            else:
-                self._tell_relayed()
-                if unreported(state):
-                    report_failures(
-                        self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person
-                    )
-                self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+                return
+            self.tell()
+            if unreported(state):
+                report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
+            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
-            self._sync_now_and_then()
+            if self._sync_is_due:
+                self._sync()
 
-    def _tell_relayed(self) -> None:
-        relayed, self._to_tell = self._to_tell, []
-        for each in relayed:
-            self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
+    def tell(self) -> None:
+        """Log and count what was relayed and waits for it: when a connection ends, however it ends."""
+        with self._lock:
+            relayed, self._to_tell = self._to_tell, []
+            for each in relayed:
+                self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
 
     def _tell(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float) -> None:
         """Log what became of a message, and tell those who count and watch."""
@@ -281,12 +282,14 @@ class QueueFeed:
             return 1
         return min(len(claimed.pending), self._ledger.largest_amount)
 
-    def _sync_now_and_then(self) -> None:
-        monotonic = self._clock.monotonic()
-        if monotonic - self._synced_at >= SYNC_INTERVAL_S:
-            try:
-                self._spool.sync()
-            finally:
-                self._log.write()
-            self._on_synced()
-            self._synced_at = self._clock.monotonic()
+    @property
+    def _sync_is_due(self) -> bool:
+        return self._clock.monotonic() - self._synced_at >= SYNC_INTERVAL_S
+
+    def _sync(self) -> None:
+        try:
+            self._spool.sync()
+        finally:
+            self._log.write()
+        self._on_synced()
+        self._synced_at = self._clock.monotonic()

@@ -161,7 +161,10 @@ class Run:
                     if connected is not None:
                         connected()
                 before = self._feed.progress
-                end = submit(session, self._feed)
+                try:
+                    end = submit(session, self._feed)
+                finally:
+                    self._feed.tell()
                 if end.fell_silent:
                     fell_silent, self.pipelining = True, False
                 elif fell_silent and self._feed.progress > before:

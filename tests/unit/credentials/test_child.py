@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from ucrmmail.credentials.child import run
+from tests.support.never import NEVER_S
+from ucrmmail.credentials.child import _converse, run
 
 ENVIRON = {"PATH": "/usr/bin:/bin"}
 
@@ -84,3 +86,15 @@ def test_our_own_secret_is_not_in_its_environment() -> None:
 def test_a_program_that_is_not_there_is_an_os_error() -> None:
     with pytest.raises(FileNotFoundError):
         run(["/nonexistent/program"], ENVIRON, 5)
+
+
+class SeenLate(subprocess.Popen[bytes]):
+    """A program that says its last words and ends at the very moment in which it is looked at."""
+
+    def poll(self) -> int | None:
+        return self.wait(NEVER_S)
+
+
+def test_the_last_words_of_a_program_are_read_however_soon_it_ends() -> None:
+    with SeenLate(["/bin/sh", "-c", "sleep 0.5; echo out; echo err >&2"], stdout=-1, stderr=-1) as process:
+        assert _converse(process, b"", time.monotonic() + NEVER_S) == (b"out\n", b"err\n")

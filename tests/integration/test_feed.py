@@ -1,0 +1,141 @@
+"""When a relayed message is logged, counted and on the disk: a feed over a real spool, a real connection, a real log."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import fails_at
+from tests.support.smtp_client import connect
+from tests.support.smtp_server import SmtpServer
+from tests.support.spools import NOW, StillClock, new_spool, put
+from ucrmmail.delivery.feed import QueueFeed
+from ucrmmail.delivery.log import DeliveryLog
+from ucrmmail.delivery.notices import Reporter
+from ucrmmail.delivery.report import MessageReport
+from ucrmmail.delivery.run import Run, Window
+from ucrmmail.delivery.schedule import Retry
+from ucrmmail.delivery.stop import Stop
+from ucrmmail.limits.ledger import Ledger
+from ucrmmail.limits.rules import rules_from
+from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.smtp.transaction import Transaction
+from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.records import recorded
+
+
+@dataclass
+class World:
+    """A spool of three messages and a feed over it; the clock stands until it is moved."""
+
+    path: Path
+    clock: StillClock = field(default_factory=StillClock)
+    counted: list[MessageReport] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.directory = new_spool(self.path)
+        self.ids = [put(self.directory, now=NOW + number) for number in range(3)]
+        self.log = DeliveryLog(str(self.path / "delivery.log"))
+        self.ledger = Ledger(f"{self.directory}/ledger", rules_from(), NOW, "boot")
+        self.spool = Spool(self.directory, clock=self.clock)
+
+    def feed(self, source: Iterator[str] | None = None) -> QueueFeed:
+        return QueueFeed(
+            spool=self.spool,
+            ledger=self.ledger,
+            reporter=Reporter(accept=lambda *_: "", notification="", hostname="app1.isp.example"),
+            log=self.log,
+            retry=Retry(),
+            clock=self.clock,
+            may_start=lambda: True,
+            message_limit=0,
+            on_settled=self.counted.append,
+            needs_person=[],
+            due=(lambda: source) if source is not None else None,
+        )
+
+    @property
+    def logged(self) -> list[str]:
+        return [line.split()[1] for line in (self.path / "delivery.log").read_text().splitlines()]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def begin(feed: QueueFeed) -> Transaction:
+    transaction = feed.ready()
+    assert transaction is not None
+    return transaction
+
+
+def relay(feed: QueueFeed, transaction: Transaction) -> None:
+    feed.settle(
+        transaction,
+        tuple(Outcome(each, Result.RELAYED, Stage.FINAL_DOT, "250 Ok", "2.0.0") for each in transaction.recipients),
+    )
+
+
+def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: World) -> None:
+    def one_and_no_more() -> Iterator[str]:
+        yield world.ids[0]
+        raise OSError(errno.EIO, "the directory cannot be read")
+
+    with SmtpServer() as server:
+        run = Run(
+            world.feed(one_and_no_more()),
+            connect=lambda: connect(server),
+            clock=world.clock,
+            stop=Stop(),
+            window=Window(inf, inf),
+            on_wait=lambda _until: None,
+        )
+        with pytest.raises(OSError, match="cannot be read"):
+            run.drive(1, suspect="", pipelining=True)
+        assert len(server.accepted) == 1
+    world.log.close()
+    assert world.logged == [world.ids[0]]
+    assert [message.queue_id for message in world.counted] == [world.ids[0]]
+
+
+def test_a_message_whose_turn_comes_late_does_not_wait_for_the_next_body_to_be_logged(world: World) -> None:
+    feed = world.feed()
+    first = begin(feed)
+    world.clock.move(0.2)
+    relay(feed, first)
+    begin(feed)
+    assert world.logged == [first.queue_id], "its body may take minutes"
+    assert not Path(world.directory, "queue", first.queue_id).exists()
+
+
+def test_what_is_relayed_in_quick_succession_is_counted_while_the_server_works(world: World) -> None:
+    feed = world.feed()
+    first = begin(feed)
+    world.clock.move(0.01)
+    relay(feed, first)
+    assert world.counted == []
+    second = begin(feed)
+    feed.idle()
+    assert [message.queue_id for message in world.counted] == [first.queue_id]
+    world.clock.move(0.06)
+    relay(feed, second)
+    assert world.logged == [message.queue_id for message in world.counted] == [first.queue_id, second.queue_id]
+
+
+@pytest.mark.requirement("R4")
+def test_a_message_is_not_sent_again_because_the_disk_refused_to_sync_while_it_was_sent(world: World) -> None:
+    feed = world.feed()
+    first, second = begin(feed), begin(feed)
+    world.clock.move(0.06)
+    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+        relay(feed, first)
+    with pytest.raises(OSError, match="earlier sync failed"):
+        relay(feed, second)
+    # What the next run goes by: relayed to everyone, both.
+    assert recorded(world.directory) == {first.queue_id: None, second.queue_id: None}
