@@ -27,6 +27,7 @@ from ucrmmail.errors import (
 )
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.prepare import Addresses, prepare
+from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.handover import hand_over, takes_from_others
 from ucrmmail.streams import complain, leave, open_what_is_closed
@@ -245,8 +246,6 @@ def main() -> int:
 
 
 def _tell(error: UcrmmailError) -> None:
-    from ucrmmail.output.escape import visible  # noqa: PLC0415 # only for what is wrong
-
     remedy = f" ({error.remedy})" if error.remedy else ""
     why = f": {error.why}" if error.why else ""
     complain(visible(f"ucrmmail-sendmail: {error.what}{why}{remedy}"))

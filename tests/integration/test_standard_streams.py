@@ -93,6 +93,18 @@ def test_sendmail_takes_a_message_with_both_outputs_closed_and_none_from_a_close
     assert len(program.queue()) == 1
 
 
+def test_sendmail_that_can_open_nothing_says_so_and_has_a_code_of_its_own(program: Program) -> None:
+    program.configure(25)
+    script = (
+        "import resource, sys; from ucrmmail.sendmail import main; sys.argv[1:] = ['-t']; "
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); sys.exit(main())"
+    )
+    command = [sys.executable, "-E", "-c", script]
+    run = subprocess.run(command, input=MESSAGE, capture_output=True, env=program.env, check=False)
+    assert (run.returncode, run.stderr.count(b"\n")) == (78, 1), run.stderr
+    assert b"Too many open files" in run.stderr
+
+
 def test_a_process_that_ends_at_once_has_written_what_it_said() -> None:
     script = "import sys; from ucrmmail.streams import leave; print('x' * 300_000); sys.stderr.write('!'); leave(75)"
     run = subprocess.run([sys.executable, "-E", "-c", script], capture_output=True, text=True, check=False)
