@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -21,6 +21,7 @@ from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.run import Run, Window
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.stop import Stop
+from ucrmmail.errors import TemporaryError
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import rules_from
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -44,11 +45,13 @@ class World:
         self.ledger = Ledger(f"{self.directory}/ledger", rules_from(), NOW, "boot")
         self.spool = Spool(self.directory, clock=self.clock)
 
-    def feed(self, source: Iterator[str] | None = None) -> QueueFeed:
+    def feed(
+        self, source: Iterator[str] | None = None, accept: Callable[[str, str, bytes], str] = lambda *_: ""
+    ) -> QueueFeed:
         return QueueFeed(
             spool=self.spool,
             ledger=self.ledger,
-            reporter=Reporter(accept=lambda *_: "", notification="", hostname="app1.isp.example"),
+            reporter=Reporter(accept=accept, notification="", hostname="app1.isp.example"),
             log=self.log,
             retry=Retry(),
             clock=self.clock,
@@ -139,3 +142,16 @@ def test_a_message_is_not_sent_again_because_the_disk_refused_to_sync_while_it_w
         relay(feed, second)
     # What the next run goes by: relayed to everyone, both.
     assert recorded(world.directory) == {first.queue_id: None, second.queue_id: None}
+
+
+def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: World) -> None:
+    def full(*_: object) -> str:
+        raise TemporaryError("the disk is full")
+
+    feed = world.feed(accept=full)
+    refused = begin(feed)
+    reply = Outcome(refused.recipients[0], Result.FAILED, Stage.RCPT, "550 5.1.1 no such user", "5.1.1")
+    with pytest.raises(TemporaryError):
+        feed.settle(refused, (reply,))
+    world.log.close()
+    assert world.logged == [message.queue_id for message in world.counted] == [refused.queue_id]

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
-from tests.support.smtp_server import DROP, HANG, Fault, Raw, SmtpServer, Wait
+from tests.support.smtp_server import DROP, HANG, Action, Fault, Raw, SmtpServer, Wait
 from ucrmmail.message.outcome import Outcome, Scope, Stage
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import Transaction
@@ -53,6 +53,24 @@ def test_the_feed_may_work_while_the_server_does_and_its_trouble_is_not_the_mess
     assert feed.summary["0"] == "relayed"
     assert feed.events.index("idle") < feed.events.index("settle 0")
     assert "settle 1" not in feed.events
+
+
+@both
+@pytest.mark.parametrize("fault", [DROP, "421 4.7.0 too many messages"], ids=["lost", "refused"])
+def test_the_trouble_of_the_feed_ends_the_run_also_when_the_connection_ends_first(
+    fault: str | Action, pipelining: bool
+) -> None:
+    class Busy(ListFeed):
+        def idle(self) -> None:
+            raise OSError("the disk is gone")
+
+    feed = Busy([transaction("0"), transaction("1")])
+    with SmtpServer(faults={"final-dot": [fault]}) as server:
+        session = connect(server, pipelining=pipelining)
+        with pytest.raises(OSError, match="the disk is gone"):
+            submit(session, feed)
+        session.close()
+    assert feed.summary["0"] == ("uncertain" if fault is DROP else "returned")
 
 
 def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record() -> None:

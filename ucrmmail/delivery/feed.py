@@ -246,9 +246,9 @@ class QueueFeed:
                 self._to_tell.append(_Relayed(claimed, outcomes, now))
                 return
             self.tell()
+            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if unreported(state):
                 report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
-            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             if self._sync_is_due:
                 self._sync()

@@ -73,6 +73,13 @@ class _Submitter:
         self._feed_error: Exception | None = None
 
     def run(self) -> End:
+        end = self._send_all()
+        if self._feed_error is not None:
+            # The connection ended first; but nothing more may be sent, over another one either.
+            raise self._feed_error
+        return end
+
+    def _send_all(self) -> End:
         try:
             while (message := self._advance()) is not None:
                 if message.beyond is not None:

@@ -22,11 +22,16 @@ def test_every_extension_that_is_used_is_found() -> None:
         "STARTTLS",
         "AUTH PLAIN login",
         "LIMITS RCPTMAX=50 MAILMAX=3",
+        "chunking",
+        "",
     )
     assert found.name == "mx.example.net"
     assert (found.size, found.size_bytes, found.pipelining, found.eight_bit, found.utf8, found.starttls) == (
         True, 35882577, True, True, True, True,
     )  # fmt: skip
+    assert found.chunking
+    assert found.keywords[0] == "SIZE 35882577"
+    assert len(found.keywords) == 9
     assert found.mechanisms == ("PLAIN", "LOGIN")
     assert (found.most_recipients, found.most_transactions) == (50, 3)
 
