@@ -35,6 +35,7 @@ from ucrmmail.files import try_lock
 from ucrmmail.journal import read_journal
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.moves import Moves, read_state
+from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
 
@@ -935,3 +936,24 @@ def test_a_worker_keeps_and_syncs_as_the_run_does(directory: str) -> None:
     assert called[-1] == "fdatasync"
     worker.finish()
     assert everything_in(directory) == [f"sent/20261123T11/{queue_id}"]
+
+
+def test_a_message_that_a_person_takes_away_while_it_comes_back_does_not_stop_the_others(spool: Spool) -> None:
+    class Overtaken(Moves):
+        """Of the first message, somebody else has already disposed."""
+
+        overtaken = False
+
+        def to_queue(self, source: str, queue_id: str) -> None:
+            if not self.overtaken:
+                self.overtaken = True
+                os.unlink(source)
+            super().to_queue(source, queue_id)
+
+    for number in range(2):
+        queue_id = put(spool.directory, now=NOW + number)
+        claimed = claim(spool, queue_id)
+        spool.settle(claimed, after(claimed.state, "deferred", next_attempt_at=NOW + 60))
+    spool.finish()
+    order = Order(Overtaken(spool.directory), lambda *_: None, lambda: 0.0)
+    assert order.bring_back(NOW + 600, MAX_DELAY_S) == 1
