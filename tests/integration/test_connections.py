@@ -86,7 +86,8 @@ def test_a_trouble_of_the_account_on_one_connection_ends_all_and_loses_nothing(
         relayed = subjects(server)
     waiting = program.queue()
     assert len(relayed) + len(waiting) == 20
-    assert len(set(relayed)) == len(relayed) == 7
+    # Each of the two other connections may have been stopped with its envelope accepted and its body not begun.
+    assert 5 <= len(set(relayed)) == len(relayed) <= 7
     assert {message["attempts"] for message in waiting} == {0}
 
 
