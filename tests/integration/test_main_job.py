@@ -374,12 +374,26 @@ def test_what_may_be_delivered_twice_is_told_so_in_the_log_in_the_queue_and_to_p
         (message,) = program.queue()
         assert "final-dot, may be delivered twice" in program.run("queue", "show", message["queue_id"]).stdout
         assert "final-dot may-be-delivered-twice" in (program.spool / "delivery.log").read_text()
+        assert ": 1 deferred, 1 may be delivered twice" in program.run("status").stdout
+        assert program.run("status", "--json").json["last_flush"]["uncertain"] == 1
         program.run("queue", "retry", "--all")
         program.run("flush")
         server.wait_until_idle()
+        assert ": 1 relayed\n" in program.run("status").stdout
     assert len(server.messages) == 2
     assert len({message.raw for message in server.messages}) == 1
     assert program.queue() == []
+
+
+@pytest.mark.requirement("R11")
+def test_a_doubt_on_one_of_several_connections_is_counted(program: Program) -> None:
+    with SmtpServer(faults={"final-dot": [DROP]}) as server:
+        program.configure(server.port, smtp="connections = 2")
+        for number in range(5):
+            program.sendmail("-t", message=numbered(number))
+        program.run("flush")
+        server.wait_until_idle()
+    assert ": 4 relayed, 1 deferred, 1 may be delivered twice\n" in program.run("status").stdout
 
 
 # --- account troubles never cost a message anything ---------------------------------------------------------------

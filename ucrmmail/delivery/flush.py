@@ -177,6 +177,7 @@ def flush(
         deferred=counts.deferred,
         failed=counts.failed,
         held_back=held_back,
+        uncertain=counts.uncertain,
         next_at=report.next_at or spool.next_due_at() or 0.0,
         needs_person=tuple(needs_person),
         messages=tuple(counts.messages),
@@ -270,17 +271,19 @@ class _Counts:
     def __init__(self, keep: bool, watch: Callable[[MessageReport], None]) -> None:
         self._keep = keep
         self._watch = watch
-        self.relayed = self.deferred = self.failed = 0
+        self.relayed = self.deferred = self.failed = self.uncertain = 0
         self.messages: list[MessageReport] = []
 
     def add(self, message: MessageReport) -> None:
         """Count one message that was settled."""
         if message.result == Result.RELAYED.value:
             self.relayed += 1
-        elif message.result == Result.DEFERRED.value:
-            self.deferred += 1
         else:
-            self.failed += 1
+            if message.result == Result.DEFERRED.value:
+                self.deferred += 1
+            else:
+                self.failed += 1
+            self.uncertain += message.uncertain
         if self._keep:
             self.messages.append(message)
         self._watch(message)

@@ -3,8 +3,9 @@
     2026-11-23T11:05:59.123Z 1-20261123T110559.123456-k3x9qa from=<a@x> to=<b@y> relayed final-dot "250 2.0.0 Ok"
 
 A refusal that is known, or whose status code is, has ``why="..." remedy="..."`` behind it. Foreign text is escaped, so
-that no reply can forge a line. Lines are gathered and written together with the queue's own batches; a log that cannot
-be written is told once and never stops the mail.
+that no reply can forge a line. Lines are gathered and written together with the queue's own batches. A log that cannot
+be written ends the run, like every disk that refuses: the outcomes stand in the journal by then, and no message leaves
+whose way nobody could tell afterwards.
 """
 
 from __future__ import annotations

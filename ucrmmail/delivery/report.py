@@ -23,10 +23,15 @@ class MessageReport:
     outcomes: tuple[Outcome, ...]
     next_attempt_at: float = 0.0
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether a recipient may have it although no reply said so (RFC 1047), and may get it twice."""
+        return any(outcome.uncertain for outcome in self.outcomes)
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A whole run; its counts are of messages.
+    """A whole run; its counts are of messages. Those ``uncertain`` may be delivered twice; they are counted above too.
 
     ``next_at`` is when the next one may leave, in seconds since the epoch, 0.0 when nothing is known to come.
     ``reason`` says why messages were held back: "throttler", "antiflood", "time limit", "message limit", "account",
@@ -38,6 +43,7 @@ class RunReport:
     deferred: int = 0
     failed: int = 0
     held_back: int = 0
+    uncertain: int = 0
     reason: str = ""
     next_at: float = 0.0
     trouble: Trouble | None = None

@@ -36,7 +36,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The same when nobody watches: (queue id, result) of each, a twentieth of the work to hand over."""
+    """The same, with no doubt in it, when nobody watches: (queue id, result) of each, a twentieth of the work."""
 
     results: tuple[tuple[str, str], ...]
 
@@ -67,7 +67,7 @@ def work(
 
     def tell() -> None:
         if settled:
-            if watched:
+            if watched or any(message.uncertain for message in settled):
                 notes.send(Settled(tuple(settled)))
             else:
                 notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled])))

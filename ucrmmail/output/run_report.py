@@ -24,6 +24,7 @@ def run_document(report: RunReport) -> dict[str, object]:
         "deferred": report.deferred,
         "failed": report.failed,
         "held_back": report.held_back,
+        "uncertain": report.uncertain,
         "reason": report.reason,
         "next_at": rfc3339(report.next_at) if report.next_at else None,
         "error": trouble_document(report),
@@ -39,6 +40,7 @@ def last_flush_line(report: RunReport) -> str:
         "deferred": report.deferred,
         "failed": report.failed,
         "held_back": report.held_back,
+        "uncertain": report.uncertain,
         "reason": report.reason,
         "exit_code": report.exit_code,
     }
@@ -99,6 +101,7 @@ def summary(report: RunReport) -> str:
             (report.deferred, "deferred"),
             (report.failed, "failed"),
             (report.held_back, "held back"),
+            (report.uncertain, "may be delivered twice"),
         )
         if count
     ]

@@ -87,9 +87,15 @@ def say_status(document: dict[str, Any]) -> None:
     if last is None:
         human.say("last flush: none")
         return
-    counts = ", ".join(f"{last[name]} {name.replace('_', ' ')}" for name in _COUNTED if last.get(name))
+    counts = ", ".join(f"{last[name]} {word}" for name, word in _COUNTED if last.get(name))
     reason = f" ({last['reason']})" if last.get("reason") else ""
     human.say(f"last flush: {last['at']}: {counts or 'nothing to send'}{reason}")
 
 
-_COUNTED = ("relayed", "deferred", "failed", "held_back")
+_COUNTED = (
+    ("relayed", "relayed"),
+    ("deferred", "deferred"),
+    ("failed", "failed"),
+    ("held_back", "held back"),
+    ("uncertain", "may be delivered twice"),
+)
