@@ -470,7 +470,8 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     second = program.run("flush", "--json", code=75).json["next_at"]
     assert sink.sessions == sessions + 1
     assert second > first, "the pause grows when nothing was mended"
-    program.run("queue", "retry", "--all", "--json")
+    assert program.run("queue", "retry", "--all", "--json").json["pause_lifted"] is True
+    assert program.run("queue", "retry", "--all", "--json").json["pause_lifted"] is False
     sink.on_mail = lambda _address: None
     program.run("flush")
     assert subjects(sink) == ["number 1"]

@@ -97,7 +97,7 @@ def test_options_make_the_envelope(queue: Program) -> None:
         (["queue", "show"], 2, "QUEUE_ID is missing"),
         (["queue", "show", UNKNOWN], 66, "is not in the queue"),
         (["queue", "list", UNKNOWN], 66, "is not in the queue"),
-        (["queue", "remove", UNKNOWN], 66, "is not in the queue"),
+        (["queue", "remove", UNKNOWN], 66, "is not in the queue\n  remedy: see `ucrmmail queue list`"),
         (["queue", "retry", "../../etc/passwd"], 66, "../../etc/passwd is not"),
         (["queue", "show", "\x1b[31mred"], 66, "\\x1b[31mred"),
     ],

@@ -18,7 +18,7 @@ from ucrmmail.errors import NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ucrmmail.spool.listing import QueuedMessage
     from ucrmmail.spool.manage import Change
@@ -51,6 +51,7 @@ StateOption = Annotated[
         help="Only messages in this state: waiting, deferred, held or failed.",
     ),
 ]
+_NO_MORE: Mapping[str, object] = {}
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -203,9 +204,10 @@ def retry(
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["retry"])
     changes = list(manage.retry(directory, chosen))
-    if lift_pause(f"{directory}/account.json", owner=os.geteuid()) and not as_json:
+    lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
+    if lifted and not as_json:
         human.say("the pause of the account is over: the next flush connects")
-    _change(iter(changes), one_by_one=bool(queue_ids), as_json=as_json)
+    _change(iter(changes), one_by_one=bool(queue_ids), as_json=as_json, more={"pause_lifted": lifted})
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --yes")
@@ -254,8 +256,10 @@ def _chosen(
     return list(chain.from_iterable(ids_in(directory, each) for each in of if wanted in (None, each)))
 
 
-def _change(changes: Iterator[Change], *, one_by_one: bool, as_json: bool) -> None:
-    """Make the changes and tell what was done; ends with the exit code of what was not."""
+def _change(
+    changes: Iterator[Change], *, one_by_one: bool, as_json: bool, more: Mapping[str, object] = _NO_MORE
+) -> None:
+    """Make the changes and tell what was done; ends with the exit code of what was not. ``more`` is for programs."""
     done: list[Change] = []
     undone: list[Change] = []
     for change in changes:
@@ -265,15 +269,18 @@ def _change(changes: Iterator[Change], *, one_by_one: bool, as_json: bool) -> No
         from ucrmmail.spool.manage import UNKNOWN
 
         undone = [change for change in undone if change.trouble != UNKNOWN]
-    _tell(done, undone, one_by_one=one_by_one, as_json=as_json)
+    _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
     if undone:
         from ucrmmail.spool.manage import BUSY
 
         busy = any(change.trouble == BUSY for change in undone)
+        human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")
         raise typer.Exit(TemporaryError.exit_code if busy else NoInputError.exit_code)
 
 
-def _tell(done: Sequence[Change], undone: Sequence[Change], *, one_by_one: bool, as_json: bool) -> None:
+def _tell(
+    done: Sequence[Change], undone: Sequence[Change], *, one_by_one: bool, as_json: bool, more: Mapping[str, object]
+) -> None:
     if as_json:
         from ucrmmail.output.machine import print_document
 
@@ -284,6 +291,7 @@ def _tell(done: Sequence[Change], undone: Sequence[Change], *, one_by_one: bool,
                     for change in done
                 ],
                 "errors": [{"queue_id": change.queue_id, "error": change.trouble} for change in undone],
+                **more,
             }
         )
     elif one_by_one:
