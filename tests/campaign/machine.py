@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.support.smtp_client import SECRET, smarthost
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.flush import Account, Options, Watcher, flush
 from ucrmmail.delivery.log import DeliveryLog
 from ucrmmail.delivery.notices import Reporter
@@ -94,7 +95,7 @@ class Machine:
         def prepare(raw: bytes) -> Prepared:
             raise AssertionError(f"nothing was dropped: {raw[:80]!r}")
 
-        needs_person: list[str] = []
+        concerns = Concerns()
         reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
         spool = Spool(self.directory, clock=self.clock)
         open_queue(
@@ -106,7 +107,7 @@ class Machine:
             retry=self.retry,
             clock=self.clock,
             sleep=self.stop.sleep,
-            needs_person=needs_person,
+            concerns=concerns,
         )
         with closing(DeliveryLog(f"{self.directory}/delivery.log")) as log:
             return flush(
@@ -120,7 +121,7 @@ class Machine:
                 stop=self.stop,
                 options=options or Options(wait=False, keep_messages=True),
                 watcher=Watcher(),
-                needs_person=needs_person,
+                concerns=concerns,
             )
 
     def queue(self) -> list[QueuedMessage]:

@@ -14,6 +14,7 @@ from tests.support.faults import fails_at
 from tests.support.smtp_client import connect
 from tests.support.smtp_server import SmtpServer
 from tests.support.spools import NOW, StillClock, new_spool, put
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.log import DeliveryLog
 from ucrmmail.delivery.notices import Reporter
@@ -37,6 +38,7 @@ class World:
     path: Path
     clock: StillClock = field(default_factory=StillClock)
     counted: list[MessageReport] = field(default_factory=list)
+    concerns: Concerns = field(default_factory=Concerns)
 
     def __post_init__(self) -> None:
         self.directory = new_spool(self.path)
@@ -55,10 +57,10 @@ class World:
             log=self.log,
             retry=Retry(),
             clock=self.clock,
-            may_start=lambda: True,
+            left_s=lambda: inf,
             message_limit=0,
             on_settled=self.counted.append,
-            needs_person=[],
+            concerns=self.concerns,
             due=(lambda: source) if source is not None else None,
         )
 
@@ -144,6 +146,15 @@ def test_a_message_is_not_sent_again_because_the_disk_refused_to_sync_while_it_w
     assert recorded(world.directory) == {first.queue_id: None, second.queue_id: None}
 
 
+def test_before_a_pause_all_that_was_settled_is_brought_to_the_disk(world: World) -> None:
+    feed = world.feed()
+    relay(feed, begin(feed))
+    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+        feed.put_back()
+    # Once: a sync that failed is not tried again as if it had not.
+    feed.put_back()
+
+
 def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: World) -> None:
     def full(*_: object) -> str:
         raise TemporaryError("the disk is full")
@@ -151,7 +162,16 @@ def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: Worl
     feed = world.feed(accept=full)
     refused = begin(feed)
     reply = Outcome(refused.recipients[0], Result.FAILED, Stage.RCPT, "550 5.1.1 no such user", "5.1.1")
-    with pytest.raises(TemporaryError):
-        feed.settle(refused, (reply,))
+    feed.settle(refused, (reply,))
+    # The others go on, and the report stays owed.
+    relay(feed, begin(feed))
+    feed.put_back()
     world.log.close()
-    assert world.logged == [message.queue_id for message in world.counted] == [refused.queue_id]
+    assert world.logged == [message.queue_id for message in world.counted]
+    assert [message.result for message in world.counted] == ["failed", "relayed"]
+    assert world.concerns.exit_code == TemporaryError.exit_code
+    assert f"{refused.queue_id} to {refused.recipients[0]} failed: 550 5.1.1 no such user" in world.concerns.lines
+    assert any("the disk is full" in line for line in world.concerns.lines)
+    state = recorded(world.directory)[refused.queue_id]
+    assert state is not None
+    assert state.unreported

@@ -331,9 +331,9 @@ def test_a_refusal_without_a_status_has_the_one_of_its_kind() -> None:
     ],
 )
 def test_a_reply_before_the_dot_ends_the_message_without_one(said: bytes, result: str, scope: Scope) -> None:
-    big = (b"x" * 70 + b"\r\n") * 50_000
+    # Of less, all could be on its way before the server speaks: its word would be the answer to the dot.
     with SmtpServer(faults={"body": Raw(said)}) as server:
-        end, feed = deliver(server, transaction("1", body=big))
+        end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES))
     assert feed.summary == {"1": result}
     assert end.trouble is not None
     assert end.trouble.scope is scope
@@ -356,16 +356,16 @@ def test_a_reply_nobody_asked_for_never_counts_as_another_messages(pipelining: b
 
 @pytest.mark.requirement("R16", "S19")
 @pytest.mark.parametrize(
-    ("settings", "extensions", "status"),
+    ("settings", "extensions", "becomes", "status"),
     [
-        ({"eight_bit": True}, ["PIPELINING"], "5.6.3"),
-        ({"reverse_path": "jörg@isp.example"}, ["PIPELINING", "8BITMIME"], "5.6.7"),
-        ({"body": b"x" * 200}, ["PIPELINING", "SIZE 100"], "5.3.4"),
-        ({"reverse_path": "a@b>\r\nRCPT TO:<eve@example.com"}, ["PIPELINING"], "5.1.3"),
+        ({"eight_bit": True}, ["PIPELINING"], "deferred", "4.6.3"),
+        ({"reverse_path": "jörg@isp.example"}, ["PIPELINING", "8BITMIME"], "deferred", "4.6.7"),
+        ({"body": b"x" * 200}, ["PIPELINING", "SIZE 100"], "failed", "5.3.4"),
+        ({"reverse_path": "a@b>\r\nRCPT TO:<eve@example.com"}, ["PIPELINING"], "failed", "5.1.3"),
     ],
 )
-def test_what_the_server_cannot_take_fails_and_the_others_go_on(
-    settings: dict[str, object], extensions: list[str], status: str
+def test_what_the_server_cannot_take_stays_behind_and_the_others_go_on(
+    settings: dict[str, object], extensions: list[str], becomes: str, status: str
 ) -> None:
     small = b"x\r\n"
     with SmtpServer(extensions=extensions) as server:
@@ -376,10 +376,21 @@ def test_what_the_server_cannot_take_fails_and_the_others_go_on(
             transaction("3", body=small),
         )
     assert end.alive
-    assert feed.summary == {"1": "relayed", "2": "failed", "3": "relayed"}
+    assert feed.summary == {"1": "relayed", "2": becomes, "3": "relayed"}
     assert feed.settled["2"][0].enhanced == status
     assert [event for event in feed.events if event.startswith("settle")] == ["settle 1", "settle 2", "settle 3"]
     assert b"eve@" not in server.received
+
+
+@pytest.mark.requirement("S19")
+def test_a_server_that_refuses_ehlo_for_once_bounces_no_mail_that_is_not_ascii() -> None:
+    with SmtpServer(faults={"ehlo": ["502 5.5.1 not now"]}) as server:
+        _, before = deliver(
+            server, transaction("1", eight_bit=True), transaction("2", "jörg@example.com"), transaction("3")
+        )
+        _, after = deliver(server, transaction("1", eight_bit=True), transaction("2", "jörg@example.com"))
+    assert before.summary == {"1": "deferred", "2": "deferred", "3": "relayed"}
+    assert after.summary == {"1": "relayed", "2": "relayed"}
 
 
 @pytest.mark.requirement("R16")
@@ -491,6 +502,34 @@ def test_a_whole_message_has_a_deadline_that_a_drip_of_replies_cannot_stretch() 
         end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.1)
     # It is left long before the last recipient was asked for.
     assert sum(command.startswith(b"RCPT") for command in server.commands) < len(recipients)
+    assert set(feed.results("1").values()) == {"deferred"}
+    assert not end.alive
+
+
+@pytest.mark.requirement("R17", "S4")
+def test_the_deadline_of_a_message_holds_for_its_further_envelopes_too() -> None:
+    recipients = [f"user{number}@example.com" for number in range(200)]
+    too_many = "452 4.5.3 too many recipients"
+    with SmtpServer(faults={"rcpt": [None, *[too_many] * 199, *[Wait(0.09)] * 199]}) as server:
+        end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.1)
+    assert 200 < sum(command.startswith(b"RCPT") for command in server.commands) < 399
+    assert set(feed.results("1").values()) == {"relayed", "deferred"}
+    assert not end.alive
+
+
+@pytest.mark.requirement("R15", "S4")
+def test_the_end_of_a_run_bounds_the_message_that_is_under_way() -> None:
+    class Ending(ListFeed):
+        def left_s(self) -> float:
+            return 0.1
+
+    feed = Ending([transaction("1", *[f"user{number}@example.com" for number in range(200)])])
+    with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
+        session = connect(server, timeout_s=0.1)
+        end = submit(session, feed)
+        session.close()
+    # Two tenths of a second, and not the ten that a message may take otherwise.
+    assert sum(command.startswith(b"RCPT") for command in server.commands) <= 4
     assert set(feed.results("1").values()) == {"deferred"}
     assert not end.alive
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from tests.support.smtp_server import SmtpServer
@@ -69,6 +70,9 @@ class ListFeed:
 
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
+
+    def left_s(self) -> float:
+        return inf
 
     def idle(self) -> None:
         self.events.append("idle")

@@ -183,6 +183,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
     Raises UcrmmailError or OSError.
     """
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import flush
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
@@ -197,7 +198,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
     stop.on_signals()
     retry = retry_of(config)
     min_free_bytes = config.size_bytes("spool.min_free_space")
-    needs_person: list[str] = []
+    concerns = Concerns()
     spool = Spool(
         directory,
         sync_each=config.text("spool.sync") == "each",
@@ -218,7 +219,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
         retry=retry,
         clock=clock,
         sleep=stop.sleep,
-        needs_person=needs_person,
+        concerns=concerns,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
     log = DeliveryLog(delivery_log_path(config))
@@ -236,7 +237,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
                 stop=stop,
                 options=options,
                 watcher=watcher,
-                needs_person=needs_person,
+                concerns=concerns,
             )
         finally:
             log.close()

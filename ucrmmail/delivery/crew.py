@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.run import Run, Window
     from ucrmmail.delivery.stop import Stop
@@ -65,7 +66,7 @@ class Crew:
         window: Window,
         on_settled: Callable[[MessageReport], None],
         watched: bool,
-        needs_person: list[str],
+        concerns: Concerns,
     ) -> None:
         self._run = run
         self._feed = feed
@@ -76,7 +77,7 @@ class Crew:
         self._window = window
         self._on_settled = on_settled
         self._watched = watched
-        self._needs_person = needs_person
+        self._concerns = concerns
         self._workers: list[_Worker] = []
         self._connected = False
         self._dealt: dict[str, None] = {}
@@ -203,7 +204,7 @@ class Crew:
             self.ending.pipelining_failed = True
             # Workers of a later round start without it.
             self._run.pipelining = False
-        self._needs_person += note.needs_person
+        self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems
 
@@ -215,7 +216,7 @@ class Crew:
             self._died = True
             status = worker.process.exitcode or 0
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            self._needs_person.append(
+            self._concerns.add(
                 f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
             )
 

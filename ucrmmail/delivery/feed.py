@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
@@ -54,7 +55,8 @@ class _Relayed:
 class QueueFeed:
     """Hands out transactions under the limits and settles them; shared by all connections of a run.
 
-    ``may_start()`` says whether the run may begin another message at all (time limit, stop request). After ``ready()``
+    ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
+    without a time limit. After ``ready()``
     returned None, ``opens_at`` tells when a limit opens (0.0: no limit is in the way) and ``exhausted`` whether the
     queue has nothing due. ``suspect`` is the message at whose final dot the last run ended in a trouble of the account.
     """
@@ -68,10 +70,10 @@ class QueueFeed:
         log: DeliveryLog,
         retry: Retry,
         clock: Clock,
-        may_start: Callable[[], bool],
+        left_s: Callable[[], float],
         message_limit: int,
         on_settled: Callable[[MessageReport], None],
-        needs_person: list[str],
+        concerns: Concerns,
         due: Callable[[], Iterator[str]] | None = None,
         on_synced: Callable[[], None] = lambda: None,
     ) -> None:
@@ -81,11 +83,11 @@ class QueueFeed:
         self._log = log
         self._retry = retry
         self._clock = clock
-        self._may_start = may_start
+        self._left_s = left_s
         self._message_limit = message_limit
         self._on_settled = on_settled
         self._on_synced = on_synced
-        self._needs_person = needs_person
+        self._concerns = concerns
         self._source = due or spool.due
         self._lock = threading.RLock()
         self._due: Iterator[str] = iter(())
@@ -93,6 +95,7 @@ class QueueFeed:
         self._open: dict[str, _Work] = {}
         self._to_tell: list[_Relayed] = []
         self._synced_at = clock.monotonic()
+        self._unsynced = False
         self._started = 0
         self.opens_at = 0.0
         self.exhausted = False
@@ -111,7 +114,7 @@ class QueueFeed:
         due: Callable[[], Iterator[str]],
         on_settled: Callable[[MessageReport], None],
         on_synced: Callable[[], None],
-        needs_person: list[str],
+        concerns: Concerns,
     ) -> QueueFeed:
         """Return the feed of another process over ``spool``, for an ``unlimited`` run.
 
@@ -124,10 +127,10 @@ class QueueFeed:
             log=self._log,
             retry=self._retry,
             clock=self._clock,
-            may_start=self._may_start,
+            left_s=self._left_s,
             message_limit=0,
             on_settled=on_settled,
-            needs_person=needs_person,
+            concerns=concerns,
             due=due,
             on_synced=on_synced,
         )
@@ -145,10 +148,12 @@ class QueueFeed:
     def put_back(self) -> None:
         """Let go of a message that was claimed ahead, so that a more urgent one can come before it.
 
-        All that was settled has been told then, and stands in the log.
+        All that was settled has been told then, stands in the log, and is on the disk: what follows may be a pause.
         """
         with self._lock:
             self.tell()
+            if self._unsynced:
+                self._sync()
             self._log.write()
             if self._next is not None:
                 self._spool.release(self._next)
@@ -173,7 +178,7 @@ class QueueFeed:
     def ready(self) -> Transaction | None:
         """Return the next message, reserved and ready to leave, or None when none may leave right now."""
         with self._lock:
-            if self.message_limit_reached or not self._may_start() or not self.has_work():
+            if self.message_limit_reached or self.left_s() <= 0 or not self.has_work():
                 return None
             claimed = self._next
             if claimed is None:
@@ -200,6 +205,10 @@ class QueueFeed:
                 chunks=claimed.chunks,
             )
 
+    def left_s(self) -> float:
+        """Return for how many seconds more the run may begin a message."""
+        return self._left_s()
+
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message."""
         return transaction.queue_id == self.suspect
@@ -208,7 +217,7 @@ class QueueFeed:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
         with self._lock:
             self.tell()
-            if not self.message_limit_reached and self._may_start():
+            if not self.message_limit_reached and self.left_s() > 0:
                 self.has_work()
 
     def unused(self, transaction: Transaction) -> None:
@@ -234,6 +243,7 @@ class QueueFeed:
                 retry=self._retry,
             )
             self._spool.settle(claimed, state)
+            self._unsynced = True
             counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
             if counted:
                 doubt = all(outcome.uncertain for outcome in counted)
@@ -248,7 +258,7 @@ class QueueFeed:
             self.tell()
             self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if unreported(state):
-                report_failures(self._spool, claimed, state, self._reporter, now=now, needs_person=self._needs_person)
+                report_failures(self._spool, claimed, state, self._reporter, now=now, concerns=self._concerns)
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             if self._sync_is_due:
                 self._sync()
@@ -287,6 +297,8 @@ class QueueFeed:
         return self._clock.monotonic() - self._synced_at >= SYNC_INTERVAL_S
 
     def _sync(self) -> None:
+        # A sync that failed is not tried again as if it had not.
+        self._unsynced = False
         try:
             self._spool.sync()
         finally:

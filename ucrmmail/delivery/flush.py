@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.crew import Crew
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
@@ -109,7 +110,7 @@ def flush(
     stop: Stop,
     options: Options,
     watcher: Watcher,
-    needs_person: list[str],
+    concerns: Concerns,
 ) -> RunReport:
     """Send what is due and may leave; the caller holds the flush lock and has recovered the spool.
 
@@ -126,10 +127,10 @@ def flush(
         log=log,
         retry=retry,
         clock=clock,
-        may_start=lambda: not stop.requested and clock.monotonic() < window.sends_until,
+        left_s=lambda: 0.0 if stop.requested else window.sends_until - clock.monotonic(),
         message_limit=options.message_limit,
         on_settled=counts.add,
-        needs_person=needs_person,
+        concerns=concerns,
     )
     report = RunReport()
     if feed.has_work():
@@ -155,21 +156,21 @@ def flush(
                 window=window,
                 on_settled=counts.add,
                 watched=options.keep_messages or watcher.settled is not _nobody,
-                needs_person=needs_person,
+                concerns=concerns,
             )
         try:
             report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
         finally:
             feed.put_back()
         if driver.ending.pipelining_failed:
-            needs_person.append(_LIAR)
+            concerns.add(_LIAR)
     spool.finish()
     ledger.close(clock.now())
     log.write()
     if ledger.damaged:
-        needs_person.append("the record of what was sent (ledger) could not be read: its limits count as used up once")
-    needs_person += [f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt]
-    needs_person += spool.problems
+        concerns.add("the record of what was sent (ledger) could not be read: its limits count as used up once")
+    concerns.add(*[f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt])
+    concerns.add(*spool.problems)
     held_back = spool.count_waiting() if report.reason or report.trouble is not None else 0
     return replace(
         report,
@@ -179,7 +180,8 @@ def flush(
         held_back=held_back,
         uncertain=counts.uncertain,
         next_at=report.next_at or spool.next_due_at() or 0.0,
-        needs_person=tuple(needs_person),
+        needs_person=tuple(concerns.lines),
+        exit_code=report.exit_code or concerns.exit_code,
         messages=tuple(counts.messages),
     )
 

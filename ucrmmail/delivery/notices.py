@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Marks our own reports, so that one which fails in its turn is told on the screen, not by another message.
 REPORT_HEADER = b"X-Ucrmmail-Report:"
+# More than a DSN gives back of the message; all of a message of 50 MB would cost three times its size in memory.
+MOST_OF_ORIGINAL_BYTES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Reporter:
     """Turns failures into messages in the spool.
 
     ``accept(reverse_path, recipient, message)`` puts a message into the spool durably and may raise UcrmmailError.
+    What is ``original`` to ``report`` may be cut behind ``MOST_OF_ORIGINAL_BYTES``.
     ``notification`` is the system notification address, "" when unset.
     """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ucrmmail.delivery.notices import MOST_OF_ORIGINAL_BYTES
 from ucrmmail.delivery.settlement import all_reported, unreported
+from ucrmmail.errors import TemporaryError, UcrmmailError
 from ucrmmail.spool.intake import take_drops
 from ucrmmail.spool.quiet import QUIET_S
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.message.prepare import Prepared
@@ -35,7 +38,7 @@ def open_queue(
     retry: Retry,
     clock: Clock,
     sleep: Callable[[float], None],
-    needs_person: list[str],
+    concerns: Concerns,
 ) -> None:
     """Make the queue ready for a run. Raises OSError."""
     for queue_id in spool.recover(clock.now()):
@@ -44,7 +47,7 @@ def open_queue(
         if claimed is None:
             continue
         if unreported(claimed.state):
-            report_failures(spool, claimed, claimed.state, reporter, now=clock.now(), needs_person=needs_person)
+            report_failures(spool, claimed, claimed.state, reporter, now=clock.now(), concerns=concerns)
         else:
             # A person has retried it since, and so knows of the failure: nothing is left to tell.
             spool.update_state(queue_id, claimed.state)
@@ -62,7 +65,7 @@ def open_queue(
     until = clock.now() + _LONGEST_QUIET_S
     for _ in range(_MOST_LOOKS):
         taken = take()
-        _tell(taken, needs_person)
+        _tell(taken, concerns)
         if not taken.quiet_at or taken.quiet_at > until:
             break
         # Those that came one after the other become quiet one after the other: this is time for all of them.
@@ -70,9 +73,20 @@ def open_queue(
     spool.promote_due(clock.now(), retry.max_delay_s)
 
 
-def _tell(taken: Intake, needs_person: list[str]) -> None:
-    needs_person += [f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected]
-    needs_person += taken.problems
+def _tell(taken: Intake, concerns: Concerns) -> None:
+    concerns.add(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected], *taken.problems)
+
+
+def _beginning(claimed: Claimed) -> bytes:
+    """Return as much of the message as a report looks at, whatever its size. Raises OSError."""
+    parts: list[bytes] = []
+    size = 0
+    for part in claimed.chunks():
+        parts.append(part)
+        size += len(part)
+        if size > MOST_OF_ORIGINAL_BYTES:
+            break
+    return b"".join(parts)
 
 
 def report_failures(
@@ -82,22 +96,31 @@ def report_failures(
     reporter: Reporter,
     *,
     now: float,
-    needs_person: list[str],
+    concerns: Concerns,
 ) -> None:
     """Tell a person of the failures that nobody was told of, then mark them as told.
 
-    The failure itself is recorded already. A crash in between repeats the telling, it never swallows it. Raises
-    UcrmmailError when the report cannot be queued.
+    The failure itself is recorded already. A crash in between repeats the telling, it never swallows it. A report that
+    cannot be queued (a full disk) stays owed, and the next run tries again: it does not stop the other messages.
     """
     failed = unreported(state)
-    told = reporter.report(
-        queue_id=claimed.queue_id,
-        reverse_path=claimed.reverse_path,
-        accepted_at=claimed.accepted_at,
-        failed=failed,
-        original=b"".join(claimed.chunks()),
-        now=now,
-    )
+    try:
+        told = reporter.report(
+            queue_id=claimed.queue_id,
+            reverse_path=claimed.reverse_path,
+            accepted_at=claimed.accepted_at,
+            failed=failed,
+            original=_beginning(claimed),
+            now=now,
+        )
+    except (UcrmmailError, OSError) as error:
+        why = error.what if isinstance(error, UcrmmailError) else str(error)
+        concerns.add(
+            *[f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed],
+            f"the report of that could not be queued, the next run tries again: {why}",
+            exit_code=TemporaryError.exit_code,
+        )
+        return
     if not told:
-        needs_person += [f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed]
+        concerns.add(*[f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed])
     spool.update_state(claimed.queue_id, all_reported(state))

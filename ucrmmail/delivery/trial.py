@@ -6,6 +6,7 @@ and is confirmed or refunded as in ``feed``. A limit that is in the way is told,
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -94,6 +95,10 @@ class Trial:
         """Return the place of a transaction that is under way; it is not any more."""
         place = next(number for number, (one, _) in enumerate(self._open) if one is transaction)
         return self._open.pop(place)[1]
+
+    def left_s(self) -> float:
+        """Return ``inf``: a person waits, and may press Ctrl-C."""
+        return math.inf
 
     def is_suspect(self, _transaction: Transaction) -> bool:
         """Return False: there is no queue to protect from it."""

@@ -8,8 +8,10 @@ both hold, with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.concerns import Concerns
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -49,7 +51,7 @@ class Ended:
     refused: str = ""
     pipelining_failed: bool = False
     failure: BaseException | None = None
-    needs_person: tuple[str, ...] = ()
+    concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -63,7 +65,7 @@ def work(
     when its login worked. ``watched`` asks for whole reports of what is settled. Raises OSError, UcrmmailError.
     """
     settled: list[MessageReport] = []
-    needs_person: list[str] = []
+    concerns = Concerns()
 
     def tell() -> None:
         if settled:
@@ -74,9 +76,7 @@ def work(
             settled.clear()
 
     own_spool = spool.beside(number)
-    own_feed = feed.beside(
-        own_spool, due=deal.ids, on_settled=settled.append, on_synced=tell, needs_person=needs_person
-    )
+    own_feed = feed.beside(own_spool, due=deal.ids, on_settled=settled.append, on_synced=tell, concerns=concerns)
     own_run = run.beside(own_feed)
     try:
         own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
@@ -88,7 +88,7 @@ def work(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
         pipelining_failed=own_run.ending.pipelining_failed,
-        needs_person=tuple(needs_person),
+        concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
     )

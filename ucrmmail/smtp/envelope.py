@@ -36,9 +36,11 @@ def rcpt_command(recipient: str) -> bytes:
 
 
 def beyond_server(transaction: Transaction, offered: Capabilities) -> Outcome | None:
-    """Return the failure of a message that needs what the server does not offer; None when it may go.
+    """Return what becomes of a message that needs what the server does not offer; None when it may go.
 
-    The outcome's recipient is left "": it holds for all of them.
+    One that is too large has failed: the server has said so (RFC 1870 section 6.1). An extension that is missing may be
+    back tomorrow: a firewall takes them out, and a server that has its troubles refuses EHLO. So such a message waits,
+    and is given up like any other. The outcome's recipient is left "": it holds for all of them.
     """
     if not all(map(_is_harmless, (transaction.reverse_path, *transaction.recipients))):
         return _failed("5.1.3", "an address of the envelope has characters that would end the command")
@@ -48,9 +50,9 @@ def beyond_server(transaction: Transaction, offered: Capabilities) -> Outcome | 
         )
     needs_utf8 = not "".join((transaction.reverse_path, *transaction.recipients)).isascii()
     if needs_utf8 and not offered.utf8:
-        return _failed("5.6.7", "an address is outside ASCII, and the smarthost does not offer SMTPUTF8")
+        return _waits("4.6.7", "an address is outside ASCII, and the smarthost does not offer SMTPUTF8")
     if transaction.eight_bit and not offered.eight_bit:
-        return _failed("5.6.3", "the message has 8-bit text, and the smarthost does not offer 8BITMIME")
+        return _waits("4.6.3", "the message has 8-bit text, and the smarthost does not offer 8BITMIME")
     return None
 
 
@@ -72,3 +74,7 @@ def _is_harmless(address: str) -> bool:
 
 def _failed(enhanced: str, why: str) -> Outcome:
     return Outcome("", Result.FAILED, Stage.MAIL, why, enhanced)
+
+
+def _waits(enhanced: str, why: str) -> Outcome:
+    return Outcome("", Result.DEFERRED, Stage.MAIL, why, enhanced)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
-# The time for a whole message: this many times a command's time, and more for its bytes. Without it a server that
-# answers each command, and reads each block, just in time could hold a run for days.
+# The time for a whole message, whatever its envelopes, without the waits for the replies to its final dots: this many
+# times a command's time, and more for its bytes. Without it a server that answers each command, and reads each block,
+# just in time could hold a run for days. When the run has a time limit, one command's time beyond that is enough.
 _MESSAGE_TIMES = 10
 _LEAST_BYTES_A_SECOND = 4096
 
@@ -60,6 +61,8 @@ class _Submitter:
         self._timeout_s = session.smarthost.timeout_s
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
+        # Of the time for the current message, what its envelopes so far have left.
+        self._left_s = math.inf
         self._stage = Stage.MAIL
         self._current: Message | None = None
         self._ahead: Message | None = None
@@ -131,7 +134,9 @@ class _Submitter:
 
     def _transact(self, message: Message) -> None:
         size_s = message.transaction.size_bytes / _LEAST_BYTES_A_SECOND
-        self._wire.allow(_MESSAGE_TIMES * self._timeout_s + size_s)
+        commands_s = min(_MESSAGE_TIMES * self._timeout_s, max(self._feed.left_s(), 0.0) + self._timeout_s)
+        self._left_s = commands_s + size_s
+        self._wire.allow(self._left_s)
         if not self._envelope_sent:
             self._open_envelope(message)
         while True:
@@ -140,6 +145,7 @@ class _Submitter:
             if not message.waiting or self._broken:
                 return
             # Too many recipients at once: the others go in a transaction of their own, at no cost.
+            self._wire.allow(min(self._left_s, self._wire.left_s))
             self._open_envelope(message)
 
     def _open_envelope(self, message: Message) -> None:
@@ -272,6 +278,7 @@ class _Submitter:
         try:
             shown = _told(last) + ahead if self._wire.observed else None
             self._wire.send(b"".join((*last, ahead)), self._timeout_s, shown=shown, patient=True)
+            self._left_s = self._wire.left_s
             self._wire.allow(math.inf)
             self._use_the_time()
             reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)

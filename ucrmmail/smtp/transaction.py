@@ -44,6 +44,9 @@ class Feed(Protocol):
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
         """Record what became of it; when this returns, the next body may leave."""
 
+    def left_s(self) -> float:
+        """Return for how many seconds more a message may be begun; ``inf`` when that does not end."""
+
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether this message made the server end the last run at its final dot: then it is to blame."""
 

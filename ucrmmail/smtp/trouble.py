@@ -15,7 +15,7 @@
     silence after the final dot                   message    uncertain  counts against the limits, is tried again
 
 An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than 503 to MAIL, RCPT,
-DATA or the final dot bounces anything.
+DATA or the final dot bounces anything; and its word, in EHLO, that a message is too large (``envelope``).
 """
 
 from __future__ import annotations

@@ -165,6 +165,11 @@ class Wire:
         """Give everything from now on this much time in all, whatever each command may take."""
         self._limit = self._clock.monotonic() + seconds
 
+    @property
+    def left_s(self) -> float:
+        """How much is left of the time that ``allow`` gave."""
+        return self._limit - self._clock.monotonic()
+
     def hide(self, *secrets: bytes) -> None:
         """Take these out of everything that the server says from now on: some echo what they refuse."""
         known = {*self._secrets, *(secret for secret in secrets if len(secret) >= _SHORTEST_HIDDEN)}

@@ -230,7 +230,9 @@ class Spool:
             self._record(queue_id, state)
         self._forget_room(queue_id)
         if state.next_attempt_at == 0.0 and state.pending:
-            # It stays where it is, to be claimed again in this run.
+            # It stays where it is, to be claimed again in this run. The record goes first: the state of an earlier run
+            # says who has the message, and a power cut must not leave neither.
+            self._journal.sync()
             self._moves.write_state(queue_id, state)
             claimed.close()
         else:
@@ -248,6 +250,7 @@ class Spool:
         if claimed is not None:
             self._settled[queue_id] = (claimed, state)
         else:
+            self._journal.sync()
             self._moves.write_state(queue_id, state)
 
     def _record(self, queue_id: str, state: MessageState) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support.spools import new_spool, put, settle
 from ucrmmail.clock import Clock
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.opening import open_queue
 from ucrmmail.delivery.schedule import Retry
@@ -40,7 +41,7 @@ def opened(spool: Spool) -> list[str]:
         retry=Retry(),
         clock=Clock(),
         sleep=time.sleep,
-        needs_person=[],
+        concerns=Concerns(),
     )
     return told
 

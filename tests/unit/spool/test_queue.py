@@ -178,6 +178,20 @@ def test_a_message_whose_other_recipients_are_due_at_once_stays(spool: Spool) ->
     assert claim(spool, queue_id).pending == (ANN,)
 
 
+@pytest.mark.requirement("R3")
+def test_the_record_is_on_the_disk_before_the_state_of_an_earlier_run_is_replaced(spool: Spool) -> None:
+    queue_id = put(spool.directory, JOE, ANN)
+    claimed = claim(spool, queue_id)
+    spool.settle(claimed, after(claimed.state, "relayed", only=[JOE]))
+    # A power cut that took the record, and left a file without its content, would send to Joe again.
+    claimed = claim(spool, queue_id)
+    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+        spool.settle(claimed, after(claimed.state, "deferred"))
+    kept = read_state(spool.directory, queue_id)
+    assert kept is not None
+    assert [recipient.result for recipient in kept.recipients] == ["relayed", ""]
+
+
 def test_the_state_is_told_to_the_disk_before_settle_returns_when_asked(directory: str) -> None:
     spool = Spool(directory, sync_each=True)
     queue_id = put(directory)
