@@ -332,7 +332,7 @@ def test_a_refusal_without_a_status_has_the_one_of_its_kind() -> None:
 )
 def test_a_reply_before_the_dot_ends_the_message_without_one(said: bytes, result: str, scope: Scope) -> None:
     # Of less, all could be on its way before the server speaks: its word would be the answer to the dot.
-    with SmtpServer(faults={"body": Raw(said)}) as server:
+    with SmtpServer(extensions=["PIPELINING"], faults={"body": Raw(said)}) as server:
         end, feed = deliver(server, transaction("1", body=TWENTY_MEGABYTES))
     assert feed.summary == {"1": result}
     assert end.trouble is not None
