@@ -9,6 +9,7 @@
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
+    RCPT: the same without any (552 is meant too) recipient  transient  that one later
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
     the connection lost before the final dot      message    transient  try this one later, on a new connection
@@ -20,6 +21,7 @@ DATA or the final dot bounces anything; and its word, in EHLO, that a message is
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.explain import for_administrator
@@ -102,10 +104,17 @@ def is_quota(reply: Reply) -> bool:
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
-    if reply.code in {452, 535, 552} or any(words in text for words in _NOT_THE_SENDERS):
+    if reply.code == 535 or reply.enhanced[1:] in _ROOM_STATUS or any(words in text for words in _NOT_THE_SENDERS):
+        return False
+    if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
+        return True
+    if "recipient" in text:
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
-    return any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text)
+    if any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text):
+        return True
+    # With 452 and 552 it is most often the mailbox that is full.
+    return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
@@ -129,6 +138,8 @@ _POLICY = (
     _Rule(_ALL, _blocked, Scope.ACCOUNT, Kind.PERMANENT, 77),
     _Rule(_ALL, concerns_account, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _out_of_step, Scope.MESSAGE, Kind.TRANSIENT),
+    # RFC 5321 section 4.5.3.1.10: 552 is to be taken for 452 here.
+    _Rule(_RCPT, is_too_many_recipients, Scope.RECIPIENT, Kind.TRANSIENT),
     _Rule(_RCPT, _5yz, Scope.RECIPIENT, Kind.PERMANENT),
     _Rule(_RCPT, _any, Scope.RECIPIENT, Kind.TRANSIENT),
     _Rule(_ALL, _5yz, Scope.MESSAGE, Kind.PERMANENT),
@@ -157,10 +168,6 @@ _QUOTA_WORDS = (
     "sender throttled",  # Microsoft 550 5.2.251 to 5.2.255
     "unusual sending activity",  # Zoho 550 5.4.6; the code alone is a mail loop
     "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
-    "emails per hour",  # cPanel "Domain x has exceeded the max emails per hour"
-    "failures per hour",  # cPanel "has exceeded the max defers and failures per hour"
-    "messages per hour",
-    "messages per day",
     "too much mail from",  # Postfix 450 4.7.1, smtpd_client_message_rate_limit
     "too many recipients from",  # Postfix 450 4.7.1, smtpd_client_recipient_rate_limit
 )
@@ -173,6 +180,7 @@ _RATE_WORDS = (
     "too many requests",
     "too many connections",
     "too many concurrent",
+    "concurrent connection",
     "too fast",
     "too quickly",
     "slow down",
@@ -181,19 +189,26 @@ _RATE_WORDS = (
     "ratelimit",  # rspamd, as in mailcow: 451 4.7.1 Ratelimit "user" exceeded
     "rate exceeded",
     "throttl",
-    "quota exceeded",
-    "exceeded your quota",
     "daily limit",
     "hourly limit",
     "daily quota",
     "hourly quota",
 )
+_SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
+# No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).
+_ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
+# An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
+# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
+_PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
+_LIMIT = re.compile(r"\b(limit|quota|allowance|allowed|maximum|max|exceed(s|ed|ing)?|reached|too many)\b")
+# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
+_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|rate|throttled)\b")
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",
     "inbox",
-    "recipient",
     "receiving",
+    "receive limit",  # Microsoft 550 5.2.121
     "trying to contact",
     "over quota",
     "user quota",

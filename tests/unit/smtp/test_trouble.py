@@ -56,6 +56,71 @@ def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Sc
     assert (trouble.scope, trouble.kind, trouble.exit_code) == (scope, kind, code)
 
 
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "552 5.7.0 daily limit exceeded",
+        "552 daily limit exceeded",
+        "452 4.7.0 too many messages",
+        "550 5.7.1 You have exceeded your daily email quota",
+        "452 4.5.0 rate limit exceeded",
+        "452 4.7.1 Sender rate limit exceeded",
+        "554 5.7.1 You have exceeded the number of messages allowed per hour",
+        "550 maximum number of emails per day reached",
+        "550 5.7.1 Outgoing mail limit reached",
+        "550 5.7.1 exceeded the daily recipient limit",
+        "550 5.7.1 too many recipients per day, maximum is 500",
+        "450 4.7.1 sender limit reached",
+        "451 4.7.1 hourly outbound quota reached",
+        "432 4.3.2 Concurrent connections limit exceeded",
+        "550 Quota exceeded",
+        "454 4.7.0 Too many login attempts",
+        "550 5.4.5 come back tomorrow",
+    ],
+)
+@pytest.mark.parametrize("stage", [Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.FINAL_DOT])
+def test_a_quota_of_the_sender_is_the_accounts_whoever_words_it(stage: Stage, reply: str) -> None:
+    trouble = classify(stage, parse_reply([reply.encode()]))
+    assert (trouble.scope, trouble.kind, trouble.quota) == (ACCOUNT, TRANSIENT, True)
+
+
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "452 4.2.2 mailbox full, quota exceeded",
+        "552 5.2.2 Quota exceeded",
+        "552 Quota exceeded",
+        "552 5.2.2 The daily quota of this user is exceeded",
+        "452 4.3.1 insufficient system storage",
+        "452 insufficient system storage, maximum reached",
+        "552 5.3.4 message size limit exceeded",
+        "552 5.2.3 the message exceeds the maximum size",
+        "450 4.2.0 greylisted, too many requests",
+        "450 4.2.1 the user you are trying to contact is receiving mail too quickly",
+        "550 5.2.1 this mailbox has reached its daily limit",
+        "550 5.2.1 receiving limit of messages per day reached",
+        "450 4.1.8 sender address rejected: domain not found",
+        "550 5.7.1 sender rejected",
+        "554 5.4.6 too many hops",
+        "450 4.7.1 recipient over quota",
+        "452 4.5.3 too many recipients",
+    ],
+)
+def test_what_is_the_recipients_or_the_messages_is_no_quota_of_the_sender(reply: str) -> None:
+    for stage in (Stage.RCPT, Stage.FINAL_DOT):
+        trouble = classify(stage, parse_reply([reply.encode()]))
+        assert trouble.scope is not ACCOUNT
+        assert not trouble.quota
+
+
+@pytest.mark.parametrize("reply", [b"452 4.5.3 too many", b"552 5.5.3 too many", b"552 too many recipients"])
+def test_one_recipient_too_many_is_tried_later_even_as_the_first(reply: bytes) -> None:
+    trouble = classify(Stage.RCPT, parse_reply([reply]))
+    assert (trouble.scope, trouble.kind) == (RECIPIENT, TRANSIENT)
+
+
 @pytest.mark.parametrize("stage", list(Stage))
 def test_a_trouble_names_its_stage_and_what_was_refused(stage: Stage) -> None:
     trouble = classify(stage, parse_reply([b"451 4.3.0 later"]))
