@@ -38,3 +38,16 @@ def test_a_server_that_is_down_is_not_asked_for_each_message(
         assert len(program.queue()) == MESSAGES
     print(f"{MESSAGES} messages, {connections} connections, {fault}: {MINUTES} flushes, {seen} connections seen")
     assert seen == expected
+
+
+@pytest.mark.requirement("R9", "R11")
+@pytest.mark.parametrize("fault", [DROP, "221 2.0.0 bye"], ids=["hangs-up", "good-bye"])
+def test_a_server_that_loses_each_message_behind_its_dot_is_not_sent_all_of_them(tmp_path: Path, fault: Fault) -> None:
+    program = Program(tmp_path)
+    with SmtpServer(faults={"final-dot": fault}) as server:
+        program.configure(server.port)
+        for _ in range(12):
+            program.sendmail("-t")
+        report = program.run("flush", "--json", code=69).json
+        assert (report["uncertain"], report["deferred"], report["held_back"]) == (2, 2, 10)
+        assert len(server.connections) == 2

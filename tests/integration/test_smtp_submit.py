@@ -490,7 +490,8 @@ def test_a_server_that_lies_about_pipelining_is_left_in_time_with_the_remedy() -
         end, feed = deliver(server, timeout_s=0.3)
         assert end.trouble is not None
         assert "smtp.pipelining false" in end.trouble.remedy
-        assert feed.summary == {"1": "deferred"}
+        assert end.distrust == "PIPELINING"
+        assert feed.summary == {"1": "returned"}
         end, feed = deliver(server, pipelining=False)
     assert feed.summary == {"1": "relayed"}
 

@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ucrmmail.errors import UcrmmailError
     from ucrmmail.message.outcome import Trouble
 
 _UNREACHED = 69
 _LARGEST_FILE = 1 << 20
 TOLD_AGAIN_AFTER_S = 3600.0
-PIPELINING_AGAIN_AFTER_S = 7 * 86400.0
+TRUSTED_AGAIN_AFTER_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class AccountState:
     ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
     ``suspect`` is the message at whose final dot the trouble came: should it come there again, the message is to blame.
-    ``pipelining_failed_at`` is when the server was found not to understand the PIPELINING that it offers, 0.0 when not.
+    ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
+    0.0 when it was not; ``doubted`` is an extension that the last run was not sure of.
     """
 
     failures: int = 0
@@ -52,6 +55,8 @@ class AccountState:
     secret_mark: str = ""
     suspect: str = ""
     pipelining_failed_at: float = 0.0
+    chunking_failed_at: float = 0.0
+    doubted: str = ""
 
     @property
     def deferred(self) -> bool:
@@ -77,7 +82,8 @@ def after_trouble(
         doublings -= 1
     # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
     delay_s = 0.0 if doublings < 0 else min(first_delay_s * 2 ** min(doublings, 40), max_delay_s)
-    return AccountState(
+    return replace(
+        _still(state, settings_mark),
         failures=failures,
         not_before=now + delay_s,
         failed_at=now,
@@ -88,31 +94,40 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
-        pipelining_failed_at=_still(state, settings_mark),
     )
 
 
-def without_pipelining(state: AccountState, *, now: float, settings_mark: str) -> AccountState:
-    """Return the state after a run in which the server fell silent at PIPELINING and took mail without it."""
-    return replace(state, settings_mark=settings_mark, pipelining_failed_at=now)
+def without(
+    state: AccountState, lies: Collection[str], doubted: str, *, now: float, settings_mark: str
+) -> AccountState:
+    """Return the state after a run in which the server did not understand ``lies``, and took mail without them."""
+    return replace(
+        state,
+        settings_mark=settings_mark,
+        pipelining_failed_at=now if "PIPELINING" in lies else state.pipelining_failed_at,
+        chunking_failed_at=now if "CHUNKING" in lies else state.chunking_failed_at,
+        doubted=doubted,
+    )
 
 
 def works(state: AccountState) -> AccountState:
     """Return the state of an account without troubles: all that is kept is what was found out about the server."""
-    kept = state.settings_mark if state.pipelining_failed_at else ""
-    return AccountState(settings_mark=kept, pipelining_failed_at=state.pipelining_failed_at)
+    kept = state.settings_mark if state.pipelining_failed_at or state.chunking_failed_at or state.doubted else ""
+    return replace(_still(state, state.settings_mark), settings_mark=kept)
 
 
-def may_pipeline(state: AccountState, *, now: float, settings_mark: str) -> bool:
-    """Return whether PIPELINING may be tried: not within a week of failing, unless the settings have changed since."""
+def distrusted(state: AccountState, *, now: float, settings_mark: str) -> frozenset[str]:
+    """Return which extensions are not to be used: a week after they failed, unless the settings have changed since."""
     if state.settings_mark != settings_mark:
-        return True
-    return not 0.0 <= now - state.pipelining_failed_at < PIPELINING_AGAIN_AFTER_S
+        return frozenset()
+    failed_at = {"PIPELINING": state.pipelining_failed_at, "CHUNKING": state.chunking_failed_at}
+    return frozenset(extension for extension, at in failed_at.items() if 0.0 <= now - at < TRUSTED_AGAIN_AFTER_S)
 
 
 def after_error(state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str) -> AccountState:
     """Return the state after a run that had no secret. There is no pause: the server was not asked to log us in."""
-    return AccountState(
+    return replace(
+        _still(state, settings_mark),
         failures=max(state.failures, 1),
         failed_at=now,
         what=error.what,
@@ -120,13 +135,18 @@ def after_error(state: AccountState, error: UcrmmailError, *, now: float, settin
         remedy=error.remedy,
         exit_code=error.exit_code,
         settings_mark=settings_mark,
-        pipelining_failed_at=_still(state, settings_mark),
     )
 
 
-def _still(state: AccountState, settings_mark: str) -> float:
-    """Return what was found out about PIPELINING if it was the same server."""
-    return state.pipelining_failed_at if state.settings_mark == settings_mark else 0.0
+def _still(state: AccountState, settings_mark: str) -> AccountState:
+    """Return nothing but what was found out about the server's extensions, if it was the same server."""
+    if state.settings_mark != settings_mark:
+        return AccountState()
+    return AccountState(
+        pipelining_failed_at=state.pipelining_failed_at,
+        chunking_failed_at=state.chunking_failed_at,
+        doubted=state.doubted,
+    )
 
 
 def was_told(state: AccountState, error: UcrmmailError, *, now: float) -> bool:

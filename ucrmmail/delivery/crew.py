@@ -24,7 +24,7 @@ from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
@@ -86,14 +86,14 @@ class Crew:
         self._failure: BaseException | None = None
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str, pipelining: bool) -> None:
+    def drive(self, connections: int, *, suspect: str, distrusted: Collection[str], doubted: str) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspect`` and ``pipelining`` are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
+        The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
         self._feed.suspect = suspect
-        self._run.pipelining = pipelining
+        self._run.doubt(distrusted, doubted)
         self._fetch_secret()
         while True:
             self._feed.put_back()
@@ -200,10 +200,10 @@ class Crew:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused)
-        if note.pipelining_failed:
-            self.ending.pipelining_failed = True
-            # Workers of a later round start without it.
-            self._run.pipelining = False
+        self.ending.lies |= note.lies
+        self.ending.doubted = note.doubted or self.ending.doubted
+        # Workers of a later round start without them.
+        self._run.doubt(note.lies, note.doubted or self._run.ending.doubted)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems

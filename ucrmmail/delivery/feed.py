@@ -248,7 +248,7 @@ class QueueFeed:
             if counted:
                 doubt = all(outcome.uncertain for outcome in counted)
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
-                self.progress += 1
+                self.progress += not doubt
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:

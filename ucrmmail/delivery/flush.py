@@ -18,13 +18,13 @@ from ucrmmail.delivery.account import (
     AccountState,
     after_error,
     after_trouble,
+    distrusted,
     load_account,
     may_connect_at,
-    may_pipeline,
     save_account,
     secret_mark,
     was_told,
-    without_pipelining,
+    without,
     works,
 )
 from ucrmmail.delivery.feed import QueueFeed
@@ -50,10 +50,12 @@ if TYPE_CHECKING:
 # Without a time limit of its own, a run waits for limits as long as one that cron starts each minute may.
 DEFAULT_WAIT_S = 50.0
 LONGEST_GRACE_S = 5.0
-_LIAR = (
-    "the smarthost offers PIPELINING and fell silent when it was used, so it is not used for a week: "
-    "run `ucrmmail config set smtp.pipelining false` to settle it"
-)
+_LIES = {
+    "PIPELINING": "the smarthost offers PIPELINING and fell silent, or hung up, when it was used, so it is not used "
+    "for a week: run `ucrmmail config set smtp.pipelining false` to settle it",
+    "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
+    "run `ucrmmail config set smtp.chunking false` to settle it",
+}
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -162,8 +164,7 @@ def flush(
             report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
         finally:
             feed.put_back()
-        if driver.ending.pipelining_failed:
-            concerns.add(_LIAR)
+        concerns.add(*[_LIES[extension] for extension in sorted(driver.ending.lies)])
     spool.finish()
     ledger.close(clock.now())
     log.write()
@@ -198,7 +199,8 @@ def _send(
         driver.drive(
             connections,
             suspect=state.suspect,
-            pipelining=may_pipeline(state, now=clock.now(), settings_mark=account.settings_mark),
+            distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
+            doubted=state.doubted if state.settings_mark == account.settings_mark else "",
         )
         ending = driver.ending
         trouble = ending.trouble
@@ -212,8 +214,9 @@ def _send(
             save_account(account.state_path, after_error(state, error, now=now, settings_mark=account.settings_mark))
         return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
     known = state
-    if ending.pipelining_failed:
-        state = without_pipelining(state, now=clock.now(), settings_mark=account.settings_mark)
+    doubted = ending.doubted if ending.doubted not in ending.lies else ""
+    if ending.lies or doubted != state.doubted:
+        state = without(state, ending.lies, doubted, now=clock.now(), settings_mark=account.settings_mark)
     if trouble is None:
         if state.deferred and counts.relayed:
             state = works(state)

@@ -16,12 +16,13 @@ from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.stop import Stop
     from ucrmmail.smtp.session import Session
+    from ucrmmail.smtp.transaction import End
 
 # A login costs more than an idle connection, but servers close those that idle for minutes (RFC 5321: five).
 LONGEST_IDLE_S = 90.0
@@ -47,15 +48,16 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere. ``pipelining_failed``
-    says that the server fell silent in a pipelined group, and took mail without PIPELINING then.
+    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere. ``lies`` are the
+    extensions that the server offers and was found not to understand, ``doubted`` is one of which that is still open.
     """
 
     trouble: Trouble | None = None
     reason: str = ""
     next_at: float = 0.0
     refused: str = ""
-    pipelining_failed: bool = False
+    lies: set[str] = field(default_factory=set)
+    doubted: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def because_of(self, trouble: Trouble, refused: str = "") -> None:
@@ -68,7 +70,7 @@ class Ending:
 class Run:
     """Drives connections over a feed until nothing is due or nothing more may leave.
 
-    ``pipelining`` is whether it may be used at all; a server that falls silent in a group loses it for this run.
+    ``distrusted`` are the extensions that are not used whatever the server offers; what a connection finds is added.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Run:
         window: Window,
         on_wait: Callable[[float], None],
     ) -> None:
-        self.pipelining = True
+        self.distrusted: set[str] = set()
         self._feed = feed
         self._connect = connect
         self._clock = clock
@@ -90,17 +92,18 @@ class Run:
         self._on_wait = on_wait
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str, pipelining: bool) -> None:
+    def drive(self, connections: int, *, suspect: str, distrusted: Collection[str], doubted: str) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspect`` is the message that ``ending.refused`` named in the last run, ``pipelining`` whether it may be used.
+        ``suspect`` is the message that ``ending.refused`` named in the last run, ``distrusted`` and ``doubted`` are its
+        ``ending.lies`` and ``ending.doubted``.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
         self._feed.suspect = suspect
-        self.pipelining = pipelining
+        self.doubt(distrusted, doubted)
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -125,6 +128,11 @@ class Run:
         except BaseException as error:  # noqa: BLE001 # a thread's error is raised again in the main one
             self._failure = error
 
+    def doubt(self, distrusted: Collection[str], doubted: str) -> None:
+        """Go without what earlier runs found not to work, or doubt to work."""
+        self.distrusted.update(distrusted, {doubted} - {""})
+        self.ending.doubted = doubted
+
     def beside(self, feed: QueueFeed) -> Run:
         """Return the run of another process over its own feed."""
         run = Run(
@@ -135,7 +143,7 @@ class Run:
             window=self._window,
             on_wait=self._on_wait,
         )
-        run.pipelining = self.pipelining
+        run.doubt(self.distrusted, self.ending.doubted)
         return run
 
     def drive_one(self, connected: Callable[[], None] | None) -> None:
@@ -145,7 +153,6 @@ class Run:
         """
         session: Session | None = None
         lost = 0
-        fell_silent = False
         try:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
@@ -165,21 +172,37 @@ class Run:
                     end = submit(session, self._feed)
                 finally:
                     self._feed.tell()
-                if end.fell_silent:
-                    fell_silent, self.pipelining = True, False
-                elif fell_silent and self._feed.progress > before:
-                    self.ending.pipelining_failed = True
+                sent = self._feed.progress > before
+                self._judge(end, sent=sent)
                 if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
                     self.ending.because_of(end.trouble, end.refused)
                 if not end.alive:
                     session.close()
                     session = None
-                    lost = 0 if self._feed.progress > before else lost + 1
+                    lost = 0 if sent or end.distrust else lost + 1
                     if lost >= LOST_CONNECTIONS:
                         self.ending.because_of(_connections_are_lost(end.trouble))
         finally:
             if session is not None:
                 session.quit()
+
+    def _judge(self, end: End, *, sent: bool) -> None:
+        """Learn from a round which extensions the server does not understand: mail that goes without is the proof."""
+        ending = self.ending
+        if end.distrust:
+            self.distrusted.add(end.distrust)
+            if end.distrust == "CHUNKING":
+                # It said so itself.
+                ending.lies.add(end.distrust)
+            else:
+                ending.doubted = end.distrust
+        elif ending.doubted and sent:
+            ending.lies.add(ending.doubted)
+            ending.doubted = ""
+        elif ending.doubted and not end.alive:
+            # It was not that, and others may go as they were offered.
+            self.distrusted.discard(ending.doubted)
+            ending.doubted = ""
 
     def _open(self, *, first: bool) -> Session | None:
         try:
@@ -190,7 +213,7 @@ class Run:
         except StoppedError:
             self.ending.reason = "stopped"
         else:
-            session.pipelining = session.pipelining and self.pipelining
+            session.do_without(self.distrusted)
             return session
         return None
 

@@ -49,7 +49,8 @@ class Ended:
 
     trouble: Trouble | None = None
     refused: str = ""
-    pipelining_failed: bool = False
+    lies: frozenset[str] = frozenset()
+    doubted: str = ""
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -87,7 +88,8 @@ def work(
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
-        pipelining_failed=own_run.ending.pipelining_failed,
+        lies=frozenset(own_run.ending.lies),
+        doubted=own_run.ending.doubted,
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),

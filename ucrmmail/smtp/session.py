@@ -21,7 +21,7 @@ from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from ucrmmail.clock import Clock
     from ucrmmail.message.reply import Reply
@@ -123,6 +123,11 @@ class Session:
         self.pipelining = capabilities.pipelining and smarthost.pipelining
         self.chunking = capabilities.chunking and smarthost.chunking
         self.transactions_left: float = capabilities.most_transactions or math.inf
+
+    def do_without(self, extensions: Collection[str]) -> None:
+        """Use none of these extensions, whatever the server offers: PIPELINING, CHUNKING."""
+        self.pipelining = self.pipelining and "PIPELINING" not in extensions
+        self.chunking = self.chunking and "CHUNKING" not in extensions
 
     def is_alive(self) -> bool:
         """Return whether the server has neither closed the connection nor said good-bye."""

@@ -50,6 +50,15 @@ class _UnreadableError(Exception):
     """The message could not be read from our own disk."""
 
 
+class _LieError(Exception):
+    """The server objects to an extension that it offers."""
+
+    def __init__(self, extension: str, trouble: Trouble) -> None:
+        super().__init__(trouble.what)
+        self.extension = extension
+        self.trouble = trouble
+
+
 class _Submitter:
     def __init__(self, session: Session, feed: Feed) -> None:
         self._session = session
@@ -61,6 +70,9 @@ class _Submitter:
         self._timeout_s = session.smarthost.timeout_s
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
+        self._relayed = False
+        # So many replies to the envelope on the wire have come.
+        self._answered = 0
         # Of the time for the current message, what its envelopes so far have left.
         self._left_s = math.inf
         self._stage = Stage.MAIL
@@ -103,6 +115,8 @@ class _Submitter:
         except StoppedError:
             self._give_back()
             return End(None, alive=False)
+        except _LieError as error:
+            return self._without(error.extension, error.trouble)
         except _UnreadableError as error:
             return self._lost(str(error))
         except (ConnectionLostError, ProtocolError) as error:
@@ -180,7 +194,9 @@ class _Submitter:
         if not self._pipelining:
             self._expect_silence()
             self._wire.send(command, self._timeout_s)
-        return self._wire.read_reply(self._timeout_s)
+        reply = self._wire.read_reply(self._timeout_s)
+        self._answered += 1
+        return reply
 
     def _expect_silence(self) -> None:
         """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's."""
@@ -189,6 +205,7 @@ class _Submitter:
 
     def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
+        self._answered = 0
         mail = self._ask(Stage.MAIL, message.mail)
         trouble = self._trouble(Stage.MAIL, mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
@@ -245,6 +262,11 @@ class _Submitter:
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
+        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and reply.code in {500, 502, 504}:
+            raise _LieError("CHUNKING", trouble)
+        if self._pipelining and reply.code >= 500 and "synchroni" in reply.text.lower():
+            # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
+            raise _LieError("PIPELINING", trouble)
         self._stages.failed(trouble)
         if trouble.scope is Scope.ACCOUNT:
             raise RefusedError(trouble)
@@ -293,6 +315,7 @@ class _Submitter:
         if trouble is None:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
+            self._relayed = True
         else:
             message.refuse(trouble)
 
@@ -384,17 +407,39 @@ class _Submitter:
             self._give_back()
             return End(refused, alive=False)
         what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
-        fell_silent = self._pipelining and isinstance(error, NoAnswerError) and self._stage in {Stage.RCPT, Stage.DATA}
-        remedy = "run `ucrmmail config set smtp.pipelining false` if this goes on" if fell_silent else ""
-        return replace(self._lost(what, remedy), fell_silent=fell_silent)
+        if self._may_be_the_group(error):
+            return self._without("PIPELINING", lost_connection(self._stage, what))
+        return self._lost(what)
 
-    def _lost(self, what: str, remedy: str = "") -> End:
+    def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
+        """Return whether the server may not have understood that commands came in a group.
+
+        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, on the first group that it
+        sees: what has worked before is not doubted for that.
+        """
+        message = self._current
+        if not self._pipelining or message is None or message.may_have_left or self._answered > 1:
+            return False
+        if isinstance(error, NoAnswerError):
+            # Not when it was all of the message's time that is over.
+            return self._answered == 1 and self._wire.left_s > 0
+        hung_up = isinstance(error, ConnectionLostError)
+        return hung_up and not self._relayed and self._stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
+
+    def _without(self, extension: str, trouble: Trouble) -> End:
+        """Give back what was under way, to be sent without this extension: the message is not to blame so far."""
+        trouble = replace(trouble, remedy=f"run `ucrmmail config set smtp.{extension.lower()} false` if this goes on")
+        self._stages.failed(trouble)
+        self._give_back()
+        return End(trouble, alive=False, distrust=extension)
+
+    def _lost(self, what: str) -> End:
         """Settle the message that was under way, and give back the one behind it.
 
         It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
         MAIL was not even answered is not to blame.
         """
-        trouble = lost_connection(self._stage, what, remedy=remedy)
+        trouble = lost_connection(self._stage, what)
         self._stages.failed(trouble)
         message = self._current
         if message is not None and self._stage in {Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT}:

@@ -63,13 +63,14 @@ class End:
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
-    ``fell_silent`` says that the server stopped answering in the middle of a pipelined group, as if the rest was lost.
+    ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
+    "" for none; the message that it was seen with was given back, to be tried without it.
     """
 
     trouble: Trouble | None
     alive: bool
     refused: str = ""
-    fell_silent: bool = False
+    distrust: str = ""
 
 
 @dataclass(slots=True)

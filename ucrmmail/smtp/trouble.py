@@ -200,7 +200,7 @@ _ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
 # the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
 _PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
-_LIMIT = re.compile(r"\b(limit|quota|allowance|allowed|maximum|max|exceed(s|ed|ing)?|reached|too many)\b")
+_LIMIT = re.compile(r"\b(limit|quota|allowance|allowed|maximum|max|only|exceed(s|ed|ing)?|reached|too many)\b")
 # One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
 _OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|rate|throttled)\b")
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
