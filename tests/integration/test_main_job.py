@@ -396,6 +396,44 @@ def test_a_doubt_on_one_of_several_connections_is_counted(program: Program) -> N
     assert ": 4 relayed, 1 deferred, 1 may be delivered twice\n" in program.run("status").stdout
 
 
+def test_what_is_given_up_has_failed_wherever_it_is_told(program: Program) -> None:
+    with SmtpServer(faults={"rcpt": "450 4.7.1 not now"}) as server:
+        program.configure(server.port, retry='first_delay = "1s"\nmax_delay = "1s"\ngive_up_after = "1s"')
+        program.sendmail("-t", message=b"From: <>\nTo: joe@example.com\nSubject: x\n\nhi\n")
+        program.run("flush")
+        time.sleep(1.5)
+        messages = program.run("flush", "--json").json["messages"]
+    told = next(message for message in messages if "joe@example.com" in message["recipients"])
+    outcome = told["recipients"]["joe@example.com"]
+    assert (told["result"], outcome["outcome"]) == ("failed", "failed")
+    assert outcome["reply"] == "given up after 1s; the last answer was: 450 4.7.1 not now"
+    words = [line.split() for line in (program.spool / "delivery.log").read_text().splitlines()]
+    assert [each[4] for each in words if each[1] == told["queue_id"]] == ["deferred", "failed"]
+    failed = next(message for message in program.queue() if message["queue_id"] == told["queue_id"])
+    assert failed["reason"] == outcome["reply"]
+
+
+def test_a_message_that_a_limit_lets_go_in_parts_is_one_message(program: Program, sink: Sink) -> None:
+    to = b", ".join(b"r%d@example.com" % number for number in range(6))
+    program.configure(sink.port, throttler='count = "recipients"\nmessage_limit = 4\nduration = "2s"')
+    program.sendmail("-t", message=b"From: a@isp.example\nTo: " + to + b"\n\nhi\n")
+    first = program.run("flush", "--json", "--no-wait").json
+    assert (first["relayed"], first["deferred"], first["held_back"]) == (0, 0, 1)
+    (told,) = first["messages"]
+    assert (told["result"], len(told["recipients"])) == ("held back", 4)
+    (message,) = program.queue()
+    assert (message["state"], message["attempts"]) == ("waiting", 0)
+    second = program.run("flush", "--json").json
+    assert (second["relayed"], second["deferred"], second["held_back"]) == (1, 0, 0)
+    assert [len(received.recipients) for received in sink.messages] == [4, 2]
+
+    program.sendmail("-t", message=b"From: a@isp.example\nTo: " + to + b"\n\nhi\n")
+    both = program.run("flush", "--json").json
+    assert (both["relayed"], both["deferred"], both["held_back"]) == (1, 0, 0)
+    (told,) = both["messages"]
+    assert [each["outcome"] for each in told["recipients"].values()] == ["relayed"] * 6
+
+
 # --- account troubles never cost a message anything ---------------------------------------------------------------
 
 

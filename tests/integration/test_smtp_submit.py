@@ -382,6 +382,24 @@ def test_what_the_server_cannot_take_stays_behind_and_the_others_go_on(
     assert b"eve@" not in server.received
 
 
+@pytest.mark.requirement("R7")
+@both
+def test_a_recipient_that_the_server_cannot_take_leaves_the_others_alone(pipelining: bool) -> None:
+    with SmtpServer(extensions=["PIPELINING", "8BITMIME"]) as server:
+        end, feed = deliver(
+            server,
+            transaction("1", JOE, "jörg@example.com", ANN),
+            transaction("2", "jörg@example.com"),
+            transaction("3"),
+            pipelining=pipelining,
+        )
+    assert end.alive
+    assert feed.results("1") == {JOE: "relayed", "jörg@example.com": "deferred", ANN: "relayed"}
+    assert feed.results("2") == {"jörg@example.com": "deferred"}
+    assert feed.results("3") == {JOE: "relayed"}
+    assert [message.recipients for message in server.accepted] == [[JOE, ANN], [JOE]]
+
+
 @pytest.mark.requirement("S19")
 def test_a_server_that_refuses_ehlo_for_once_bounces_no_mail_that_is_not_ascii() -> None:
     with SmtpServer(faults={"ehlo": ["502 5.5.1 not now"]}) as server:
@@ -526,7 +544,7 @@ def test_the_end_of_a_run_bounds_the_message_that_is_under_way() -> None:
 
     feed = Ending([transaction("1", *[f"user{number}@example.com" for number in range(200)])])
     with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
-        session = connect(server, timeout_s=0.1)
+        session = connect(server, timeout_s=0.1, pipelining=False)
         end = submit(session, feed)
         session.close()
     # Two tenths of a second, and not the ten that a message may take otherwise.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.opening import report_failures
-from ucrmmail.delivery.report import MessageReport
-from ucrmmail.delivery.settlement import after_attempt, result_of, unreported
+from ucrmmail.delivery.report import HELD_BACK, MessageReport
+from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
 from ucrmmail.message.outcome import Result
 from ucrmmail.smtp.transaction import Transaction
 
@@ -50,6 +50,14 @@ class _Relayed:
     claimed: Claimed
     outcomes: tuple[Outcome, ...]
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What became of those recipients of a message whose turn has come; a limit holds the others back."""
+
+    reverse_path: str
+    outcomes: dict[str, Outcome]
 
 
 class QueueFeed:
@@ -94,6 +102,7 @@ class QueueFeed:
         self._next: Claimed | None = None
         self._open: dict[str, _Work] = {}
         self._to_tell: list[_Relayed] = []
+        self._parts: dict[str, _Part] = {}
         self._synced_at = clock.monotonic()
         self._unsynced = False
         self._started = 0
@@ -256,7 +265,14 @@ class QueueFeed:
                 self._to_tell.append(_Relayed(claimed, outcomes, now))
                 return
             self.tell()
-            self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+            outcomes = told(outcomes, state)
+            if state.pending and not state.next_attempt_at:
+                # A limit lets it go in parts: it is counted with the last one.
+                self._log_all(claimed, outcomes, now)
+                parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
+                parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
+            else:
+                self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if unreported(state):
                 report_failures(self._spool, claimed, state, self._reporter, now=now, concerns=self._concerns)
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
@@ -272,9 +288,21 @@ class QueueFeed:
 
     def _tell(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float) -> None:
         """Log what became of a message, and tell those who count and watch."""
+        self._log_all(claimed, outcomes, at)
+        parts = self._parts.pop(claimed.queue_id, None)
+        if parts is not None:
+            outcomes = tuple((parts.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
+        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
+
+    def _log_all(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float) -> None:
         for outcome in outcomes:
             self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
-        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
+
+    def tell_parts(self) -> None:
+        """Tell those who watch of messages that are held back although some recipients have them: a limit is closed."""
+        for queue_id, part in self._parts.items():
+            self._on_settled(MessageReport(queue_id, part.reverse_path, HELD_BACK, tuple(part.outcomes.values())))
+        self._parts.clear()
 
     def _claim_next(self) -> Claimed | None:
         """Return the first message due that nobody else works on; asks the queue anew once, for what came meanwhile."""

@@ -164,6 +164,7 @@ def flush(
             report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
         finally:
             feed.put_back()
+        feed.tell_parts()
         concerns.add(*[_LIES[extension] for extension in sorted(driver.ending.lies)])
     spool.finish()
     ledger.close(clock.now())
@@ -284,10 +285,8 @@ class _Counts:
         if message.result == Result.RELAYED.value:
             self.relayed += 1
         else:
-            if message.result == Result.DEFERRED.value:
-                self.deferred += 1
-            else:
-                self.failed += 1
+            self.deferred += message.result == Result.DEFERRED.value
+            self.failed += message.result == Result.FAILED.value
             self.uncertain += message.uncertain
         if self._keep:
             self.messages.append(message)

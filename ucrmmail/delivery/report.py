@@ -9,12 +9,16 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Outcome, Trouble
 
 
+HELD_BACK = "held back"
+
+
 @dataclass(frozen=True, slots=True)
 class MessageReport:
     """What a run made of one message.
 
     ``result`` is "relayed" when nothing is left to do for any recipient and none failed, "deferred" when some are
-    tried again, "failed" when the message ended with a failure.
+    tried again, "failed" when the message ended with a failure, and ``HELD_BACK`` when a limit let only some recipients
+    have it in this run: it is among those that wait then.
     """
 
     queue_id: str

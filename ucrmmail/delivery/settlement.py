@@ -37,11 +37,13 @@ def after_attempt(
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
     """
-    attempts = state.attempts + 1
     first_at = state.first_attempt_at or now
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
     deferred = [recipient for recipient in recipients if recipient.result == Result.DEFERRED]
+    # A limit that lets a message go in parts only makes it one attempt all the same.
+    goes_on = not deferred and any(not recipient.result for recipient in recipients)
+    attempts = state.attempts + (not goes_on)
     next_at = 0.0
     if deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
@@ -49,7 +51,8 @@ def after_attempt(
             recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
         else:
             next_at = again
-    reason = deferred[-1].reply if deferred else ""
+    last = deferred[-1].recipient if deferred else ""
+    reason = next((recipient.reply for recipient in recipients if recipient.recipient == last), "")
     return MessageState(recipients, attempts, first_at, next_at, reason, state.revision)
 
 
@@ -74,6 +77,17 @@ def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientStat
         result=Result.FAILED.value,
         reply=f"given up after {format_duration(give_up_after_s)}; the last answer was: {recipient.reply}",
         enhanced=_EXPIRED,
+    )
+
+
+def told(outcomes: tuple[Outcome, ...], state: MessageState) -> tuple[Outcome, ...]:
+    """Return the outcomes as the state has them after the attempt: one that was given up has failed."""
+    failed = {one.recipient: one for one in state.recipients if one.result == Result.FAILED}
+    return tuple(
+        replace(outcome, result=Result.FAILED, reply=failed[outcome.recipient].reply, enhanced=_EXPIRED)
+        if outcome.result is Result.DEFERRED and outcome.recipient in failed
+        else outcome
+        for outcome in outcomes
     )
 
 

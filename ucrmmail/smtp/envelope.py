@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from ucrmmail.message.outcome import Outcome, Result, Stage
 
 _MARKS = frozenset(' <>"')
+_BEYOND_ASCII = Outcome(
+    "", Result.DEFERRED, Stage.MAIL, "an address is outside ASCII, and the smarthost does not offer SMTPUTF8", "4.6.7"
+)
 
 if TYPE_CHECKING:
     from ucrmmail.smtp.capabilities import Capabilities
@@ -48,12 +51,18 @@ def beyond_server(transaction: Transaction, offered: Capabilities) -> Outcome | 
         return _failed(
             "5.3.4", f"the message has {transaction.size_bytes} bytes, and the smarthost takes {offered.size_bytes}"
         )
-    needs_utf8 = not "".join((transaction.reverse_path, *transaction.recipients)).isascii()
-    if needs_utf8 and not offered.utf8:
-        return _waits("4.6.7", "an address is outside ASCII, and the smarthost does not offer SMTPUTF8")
+    if not (offered.utf8 or transaction.reverse_path.isascii()):
+        return _BEYOND_ASCII
     if transaction.eight_bit and not offered.eight_bit:
-        return _waits("4.6.3", "the message has 8-bit text, and the smarthost does not offer 8BITMIME")
+        why = "the message has 8-bit text, and the smarthost does not offer 8BITMIME"
+        return Outcome("", Result.DEFERRED, Stage.MAIL, why, "4.6.3")
     return None
+
+
+def recipients_beyond_server(transaction: Transaction, offered: Capabilities) -> tuple[tuple[str, ...], Outcome]:
+    """Return the recipients that need what the server does not offer, and what becomes of them; others may go."""
+    beyond = () if offered.utf8 else tuple([one for one in transaction.recipients if not one.isascii()])
+    return beyond, _BEYOND_ASCII
 
 
 def _is_harmless(address: str) -> bool:
@@ -74,7 +83,3 @@ def _is_harmless(address: str) -> bool:
 
 def _failed(enhanced: str, why: str) -> Outcome:
     return Outcome("", Result.FAILED, Stage.MAIL, why, enhanced)
-
-
-def _waits(enhanced: str, why: str) -> Outcome:
-    return Outcome("", Result.DEFERRED, Stage.MAIL, why, enhanced)

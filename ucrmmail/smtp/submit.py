@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.body import END, behind_data, in_chunks
-from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
+from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.transaction import End, Message, outcome_of
 from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError
@@ -136,7 +136,13 @@ class _Submitter:
         transaction = self._feed.ready()
         if transaction is None:
             return None
-        return Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
+        message = Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
+        beyond, waits = recipients_beyond_server(transaction, self._offered)
+        if beyond and message.beyond is None:
+            message.decide(beyond, waits)
+            message.waiting = tuple([one for one in transaction.recipients if one not in message.outcomes])
+            message.beyond = None if message.waiting else waits
+        return message
 
     def _end_of_feed(self) -> End:
         if self._session.transactions_left < 1:
