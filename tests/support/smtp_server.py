@@ -277,7 +277,9 @@ class SmtpServer:
     ``logins`` maps users to passwords (or tokens) and makes a login necessary; ``mechanisms`` are those offered.
     ``tokens(user, token)`` tells in their place whether an access token is good.
     ``tls`` is the context for STARTTLS, or with ``smtps`` from the first byte. ``offer_starttls=False`` takes the offer
-    out, as a man in the middle does.
+    out, as a man in the middle does. ``buffer_bytes`` is what the kernel may hold on the server's side of a connection,
+    each way (it doubles the number, for its own needs): what was sent, or could be sent, says then more exactly what the
+    other side has read.
     """
 
     def __init__(
@@ -293,6 +295,7 @@ class SmtpServer:
         mechanisms: str = "PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER",
         most_recipients: int = 0,
         lies_about_pipelining: bool = False,
+        buffer_bytes: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -316,6 +319,10 @@ class SmtpServer:
         self._listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
         )
+        if buffer_bytes:
+            # What is accepted has the buffers of the listener.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
         self.port: int = self._listener.getsockname()[1]
 
     # --- what tests ask ----------------------------------------------------------------------------------------
