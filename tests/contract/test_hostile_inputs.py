@@ -20,7 +20,7 @@ COUNTS = {
     "headers": (len(set(INJECTIONS)) * 3, 80),
     "bodies": (len(set(PATTERNS.values()) | set(AROUND_A_DOT)), 40),
     "DNS records": (len(mistakes()), 80),
-    "replies": (len(MATRIX) * 2, 350),
+    "replies": (len(MATRIX) * 2, 367),
     "file names and kinds of files": (len(NO_IDS) + len(ODD_NAMES) + len(KINDS), 40),
 }
 

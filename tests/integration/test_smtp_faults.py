@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.certificates import TestAuthority
 from tests.support.smtp_client import BODY, SECRET, USER, ListFeed, connect, transaction
-from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Drip, Endless, Fault, Raw, SmtpServer, Split
+from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Cut, Drip, Endless, Fault, Raw, SmtpServer, Split
 from ucrmmail.message.outcome import Scope, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
@@ -40,6 +40,8 @@ FAULTS: dict[str, Fault] = {
     "split": Split(b"451-4.3.0 la\r\n451 4.3.0 ter\r\n"),
     "bare LF": Raw(b"451 4.3.0 later\n"),
     "two replies": Raw(b"451 4.3.0 later\r\n250 2.0.0 queued\r\n"),
+    # Half a yes is none: whoever is in between can end any connection, also one in TLS.
+    "cut off": Cut(b"250 2.0.0 o"),
 }
 TIMEOUT_S = 0.3
 # R15: no more is read of any flood. What the server could send is counted, so that the buffers of both kernels are in it.

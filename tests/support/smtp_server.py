@@ -122,6 +122,17 @@ class Wait(Action):
         dialogue.pause(self.seconds)
 
 
+@dataclass(frozen=True)
+class Cut(Action):
+    """Send these bytes, and close the connection before the line or the reply that they begin is whole."""
+
+    data: bytes
+
+    def act(self, dialogue: Dialogue) -> None:
+        dialogue.send(self.data)
+        raise _OverError
+
+
 class _Hang(Action):
     """Say nothing more, and read nothing more, until the client goes away."""
 
