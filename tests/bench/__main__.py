@@ -4,7 +4,8 @@
                no records: wall time and CPU time of the sending process
     peers      the same to the same sink, and one submission each: Postfix, nullmailer, msmtp's queue, dma, from Debian
     link       200 messages through a link with a round trip of 20, 50 and 100 ms, one connection and four, against smtplib
-    queue      the first message, the first 1,000, ``status`` and ``queue list`` as the queue grows (--largest 1000000)
+    queue      the first message, the first 1,000, ``status``, ``queue list`` and one submission more as the queue grows
+               (--largest 1000000)
     dns        ``check-dns`` of one domain and of fifty, with a name server that answers after 20 ms
     start      ``--help``, ``status``, ``flush`` on an empty queue, and a durable submission, against
                ``python -c pass`` of the same interpreter

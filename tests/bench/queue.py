@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import statistics
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
-from tests.bench.material import SMALL, smtp_sink, timed
+from tests.bench.material import MESSAGE, SMALL, smtp_sink, timed
 from tests.support.program import Program
 from ucrmmail.spool.layout import new_queue_id, path_in_queue
 from ucrmmail.spool.queuefile import encode_head
@@ -30,10 +31,28 @@ def fill(spool: Path, count: int) -> None:
         os.close(fd)
 
 
+def submissions_s(*programs: Program, rounds: int = 25) -> list[float]:
+    """Return the median of one submission of one message to each of these, in turn: an empty queue beside a long one."""
+    # What was made without syncs would be written by the first one that waits for its own.
+    os.sync()
+    taken: list[list[float]] = [[] for _ in programs]
+    for number in range(rounds + 2):
+        for program, times in zip(programs, taken, strict=True):
+            command = program.command("-t", program="ucrmmail-sendmail")
+            began = time.perf_counter()
+            subprocess.run(command, input=MESSAGE, env=program.env, check=True)
+            if number >= 2:  # the first ones fill caches
+                times.append(time.perf_counter() - began)
+    return [statistics.median(times) for times in taken]
+
+
 def bench_queue(largest: int) -> None:
     """Show what grows with the queue, which should be nothing but the count itself."""
-    print("a queue that grows, one run each: seconds, and resident memory of the flush")
-    print("  messages   first one   first 1,000   memory   status   queue list")
+    print(
+        "a queue that grows, one run each: seconds, and resident memory of the flush; of a submission the median of 25,"
+    )
+    print("and against one into an empty queue, in turn")
+    print("  messages   first one   first 1,000   memory   status   queue list   submission   of the empty queue's")
     size = 1000
     while size <= largest:
         with tempfile.TemporaryDirectory(prefix="ucrmmail-bench-") as root, smtp_sink() as sink:
@@ -42,6 +61,9 @@ def bench_queue(largest: int) -> None:
             program.run("flush")
             program.sendmail("-t")  # makes the spool
             fill(program.spool, size)
+            empty = Program(Path(root) / "empty")
+            empty.configure(sink.port)
+            one, one_more = submissions_s(empty, program)
             run = program.command("flush", "--message-limit")
             first, _ = timed([*run, "1"], env=program.env)
             process = subprocess.Popen([*run, "1000"], env=program.env)
@@ -52,5 +74,8 @@ def bench_queue(largest: int) -> None:
             status, _ = timed(program.command("status"), env=program.env)
             listed, _ = timed(program.command("queue", "list"), env=program.env)
         memory = usage.ru_maxrss / 1024
-        print(f"  {size:9,} {first:10.2f} {thousand:13.2f} {memory:7.0f}M {status:8.2f} {listed:12.2f}")
+        print(
+            f"  {size:9,} {first:10.2f} {thousand:13.2f} {memory:7.0f}M {status:8.2f} {listed:12.2f} "
+            f"{one_more:12.4f} {one_more / one:19.2f} x"
+        )
         size *= 10
