@@ -9,6 +9,7 @@ import os
 import random
 import re
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -113,6 +114,26 @@ class World:
         assert all(self._excused[number] >= more for number, more in doubled.items()), f"sent twice: {doubled}"
         left = [path for path in everything_in(str(self.program.spool)) if path.split("/")[0] in {"queue", "deferred"}]
         assert left == []
+
+    def check_leftovers(self) -> int:
+        """Check that what kills have left in tmp/ is explained, and that a flush clears it away; returns how much it was.
+
+        A flush removes what is older than a minute and locked by nobody. Until then each is a submission of ours, whole or
+        not, to which nobody was told yes: of what was told yes there is never another copy.
+        """
+        tmp = self.program.spool / "tmp"
+        left = list(tmp.iterdir())
+        for path in left:
+            # What was not even begun has no number yet.
+            found = re.search(rb"^Subject: number (\d+)\r?$", path.read_bytes(), re.MULTILINE)
+            assert found is None or int(found[1]) not in self.accepted, "told yes, and left in tmp/"
+            long_ago = time.time() - 37 * 3600
+            os.utime(path, (long_ago, long_ago))
+        before = len(self.sink.messages)
+        self.program.run("flush")
+        assert list(tmp.iterdir()) == []
+        assert len(self.sink.messages) == before, "a leftover is no message"
+        return len(left)
 
     @property
     def doubles(self) -> int:
