@@ -54,7 +54,7 @@ def _run(arguments: Sequence[str]) -> int:
     from ucrmmail.cli.boundary import run_command  # noqa: PLC0415
 
     sys.stdout = output = StandardOutput(sys.stdout)
-    return run_command(list(arguments), output.trouble)
+    return run_command(list(arguments), output)
 
 
 def _flush(request: FlushRequest) -> int:
@@ -75,7 +75,7 @@ def _flush(request: FlushRequest) -> int:
 
         return run_flush(request, busy=found == BUSY)
 
-    return within_boundary(command, output.trouble)
+    return within_boundary(command, output, as_json=request.as_json)
 
 
 if __name__ == "__main__":

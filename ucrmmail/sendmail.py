@@ -16,7 +16,7 @@ import time
 
 from ucrmmail.config.location import locate
 from ucrmmail.config.source import belongs_to_another
-from ucrmmail.config.submission import read_submission_settings
+from ucrmmail.config.submission import read_submission_settings, refuse_missing
 from ucrmmail.errors import (
     DataError,
     InputOutputError,
@@ -175,6 +175,7 @@ def _up_to_dot(raw: bytes) -> bytes:
 def submit(options: Options, fd: int) -> None:
     """Accept the message on ``fd`` into the spool, or hand it over to the spool's owner. Raises UcrmmailError."""
     location = locate(None, os.environ, os.geteuid())
+    refuse_missing(location)
     settings = read_submission_settings(location.path, os.environ, os.geteuid(), to_submit=True)
     if not options.recipients and not options.extract_recipients:
         raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")

@@ -59,6 +59,13 @@ class StandardOutput(io.TextIOWrapper):
             line_buffering=stream.isatty(),
         )
 
+    used = False
+
+    def write(self, text: str, /) -> int:
+        """Write, and remember that something was."""
+        self.used = True
+        return super().write(text)
+
     def trouble(self) -> OSError | None:
         """Write what waits; return what kept it, now or earlier, from being written, and give up: None when all is."""
         try:

@@ -90,7 +90,13 @@ def test_options_make_the_envelope(queue: Program) -> None:
         (["enqueue"], 2, "FILE... is missing"),
         (["enqueue", "--priority", "soon", "-"], 2, "urgent, normal, bulk"),
         (["enqueue", "--from", "not an address", "-"], 67, "not an address"),
-        (["enqueue", "--to", "a@b\nRCPT TO:<x@y>", "-"], 67, "a@b"),
+        (["enqueue", "--to", "a@b\nRCPT TO:<x@y>", "-"], 2, "--to: 'a@b"),
+        (["enqueue", "--from", "a@b.example\x9b", "-"], 2, "--from: 'a@b"),
+        (
+            ["enqueue", "--to", "joe@example.com", "--to", "a@b.example, c@d.example", "-"],
+            67,
+            "one --to for each address",
+        ),
         (["queue", "list", "--state", "lost"], 2, "waiting, deferred, held, failed"),
         (["queue", "remove"], 2, "--all"),
         (["queue", "hold", UNKNOWN, "--all"], 2, "leave out"),
@@ -293,3 +299,35 @@ def test_a_retried_message_is_sent_at_once(queue: Program) -> None:
     spool = Spool(str(queue.spool))
     spool.promote_due(time.time(), MAX_DELAY_S)
     assert ids["deferred"] in list(spool.due())
+
+
+def test_mail_is_not_put_into_another_queue_because_the_configuration_was_misnamed(program: Program) -> None:
+    for command in (
+        ("enqueue", "--to", "joe@example.com", "-"),
+        ("--config", f"{program.config}.typo", "enqueue", "-"),
+    ):
+        if command[0] == "enqueue":
+            program.env["UCRMMAIL_CONFIG"] = f"{program.config}.typo"
+        run = program.run(*command, stdin="Subject: x\n\nhi\n", code=78)
+        assert "there is no such configuration file" in run.stderr
+        assert run.stdout == ""
+    assert program.sendmail("-t", code=78).stderr.count("config.toml.typo") == 1
+
+
+def test_what_keeps_a_command_from_its_document_is_a_document(program: Program) -> None:
+    program.configure(25)
+    program.sendmail("-t")
+    (program.spool).chmod(0o777)
+    for command in (("queue", "list"), ("queue", "show", "1-20261123T110559.123456-k3x9qa"), ("status",), ("flush",)):
+        error = program.run(*command, "--json", code=77).json["error"]
+        assert "is open to other users" in error["what"]
+        assert error["remedy"] == f"run `chmod 700 {program.spool}`"
+
+
+def test_a_place_of_the_spool_that_belongs_to_another_names_the_way_to_take_it_back(program: Program) -> None:
+    program.configure(25)
+    program.sendmail("-t")
+    os.chown(program.spool / "queue", 12345, -1)
+    run = program.run("flush", code=77)
+    assert "belongs to uid 12345" in run.stderr
+    assert f"chown {os.geteuid()} {program.spool}/queue" in run.stderr

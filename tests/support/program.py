@@ -109,6 +109,8 @@ class Program:
             "addresses": 'sender = "billing@isp.example"\nnotification = "admin@isp.example"\n',
             "spool": f'directory = "{self.spool}"\n',
         }
+        if "allow_insecure_login" not in keys.get("smtp", ""):
+            tables["smtp"] += "allow_insecure_login = true\n"
         for table, lines in keys.items():
             tables[table] = tables.get(table, "") + lines + "\n"
         self.config.write_text("\n".join(f"[{table}]\n{lines}" for table, lines in tables.items()))

@@ -111,8 +111,10 @@ class Stages:
 
 
 def smarthost(server: SmtpServer, **settings: Any) -> Smarthost:
-    """The settings for a test server: no TLS, and little patience."""
-    defaults: dict[str, Any] = {"encryption": "none", "timeout_s": 2.0, "final_timeout_s": 2.0}
+    """The settings for a test server: no TLS, not for a login either, and little patience."""
+    defaults: dict[str, Any] = {
+        "encryption": "none", "allow_insecure_login": True, "timeout_s": 2.0, "final_timeout_s": 2.0,
+    }  # fmt: skip
     return Smarthost(settings.pop("host", "127.0.0.1"), server.port, **defaults | settings)
 
 

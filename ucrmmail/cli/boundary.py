@@ -5,29 +5,32 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
 from ucrmmail.output.human import note, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ucrmmail.streams import StandardOutput
+
 _TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
-def run_command(arguments: list[str], unwritten: Callable[[], OSError | None] = lambda: None) -> int:
+def run_command(arguments: list[str], output: StandardOutput) -> int:
     """Parse the arguments with Typer, run the command, and return its exit code, as ``within_boundary`` does."""
     from ucrmmail.cli.typed import run_typed
 
-    return within_boundary(lambda: run_typed(arguments), unwritten)
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return within_boundary(lambda: run_typed(arguments), output, as_json="--json" in options)
 
 
-def within_boundary(command: Callable[[], int], unwritten: Callable[[], OSError | None]) -> int:
+def within_boundary(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -> int:
     """Run a command and return its exit code; every error is told, none is a traceback.
 
-    ``unwritten()`` writes what waits for standard output, and returns what keeps it from being written.
+    ``output`` is where its result goes; a program that asked for JSON gets a document with the error there.
     """
-    code = _run(command, unwritten)
-    trouble = unwritten()
+    code = _run(command, output, as_json=as_json)
+    trouble = output.trouble()
     # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
     if trouble is None or isinstance(trouble, BrokenPipeError) or code:
         return code
@@ -39,20 +42,24 @@ def within_boundary(command: Callable[[], int], unwritten: Callable[[], OSError 
     return told.exit_code
 
 
-def _run(command: Callable[[], int], unwritten: Callable[[], OSError | None]) -> int:
+def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -> int:
     try:
         return command()
     except UcrmmailError as error:
-        print_error(error)
-        return error.exit_code
+        told = error
     except OSError as error:
-        if unwritten():
+        if output.trouble():
             return 0  # told by the caller
         told = _from_os_error(error)
-        print_error(told)
-        return told.exit_code
     except Exception as error:  # noqa: BLE001 # the boundary: a fault of ours must not look like a verdict (1)
         return _tell_fault(error)
+    print_error(told)
+    # Who has written the command line wrong gets no document: what could be asked for is not known.
+    if as_json and not output.used and not isinstance(told, UsageError):
+        from ucrmmail.output.machine import print_error_document
+
+        print_error_document(told)
+    return told.exit_code
 
 
 def _from_os_error(error: OSError) -> UcrmmailError:

@@ -120,10 +120,11 @@ def enqueue(
     The ids are in the order of the files. An id that is printed is durable. A file that cannot be accepted is
     reported, and the others go on.
     """
-    from ucrmmail.config.submission import read_submission_settings
+    from ucrmmail.config.submission import read_submission_settings, refuse_missing
 
     envelope = _envelope(sender, to or (), priority)
     location = invocation(context).location()
+    refuse_missing(location)
     settings = read_submission_settings(location.path, os.environ, os.geteuid())
     result = enqueue_files(files, envelope, settings, quiet=as_json)
     if as_json:
@@ -142,7 +143,8 @@ def enqueue(
 
 def _envelope(sender: str | None, to: Sequence[str], priority: str | None) -> Envelope:
     """Return the envelope of the options, checked once for all files. Raises NoUserError, UsageError."""
-    from ucrmmail.message.address import is_bare, parse_mailbox
+    from ucrmmail.cli.address_option import mailbox_in
+    from ucrmmail.message.address import is_bare
     from ucrmmail.spool.layout import PRIORITIES
 
     if priority is not None and priority not in PRIORITIES:
@@ -150,8 +152,8 @@ def _envelope(sender: str | None, to: Sequence[str], priority: str | None) -> En
     if sender is not None:
         # "<>" and "" are how callers write the null reverse-path.
         sender = sender[1:-1] if sender.startswith("<") and sender.endswith(">") else sender
-        sender = parse_mailbox(sender) if sender else ""
-    return Envelope(sender, tuple(each if is_bare(each) else parse_mailbox(each) for each in to), priority)
+        sender = mailbox_in("--from", sender) if sender else ""
+    return Envelope(sender, tuple(each if is_bare(each) else mailbox_in("--to", each) for each in to), priority)
 
 
 def enqueue_files(

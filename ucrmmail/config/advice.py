@@ -38,13 +38,17 @@ def _privacy(config: Config) -> Iterator[Advice]:
         yield Advice("smtp.encryption", f"port {port} begins unencrypted", "use starttls, or port 465")
     if encryption == "starttls" and port == 465:
         yield Advice("smtp.encryption", "port 465 is encrypted from the first byte", "use tls, or port 587")
-    if not config.text("smtp.host") or _is_loopback(config.text("smtp.host")):
+    if not config.text("smtp.host"):
         return
     if encryption == "none" and config.text("smtp.username") and not config.flag("smtp.allow_insecure_login"):
         yield Advice(
             "smtp.encryption", "without encryption the password is not sent, so the login fails", "use starttls or tls"
         )
-    elif encryption == "none":
+        return
+    # Nobody is in between, on the way to this machine itself.
+    if _is_loopback(config.text("smtp.host")):
+        return
+    if encryption == "none":
         yield Advice("smtp.encryption", "mail and login can be read and changed on the way", "use starttls or tls")
     elif not config.flag("smtp.verify_certificate"):
         yield Advice(

@@ -24,16 +24,27 @@ SYSTEM_CONFIG = "/etc/ucrmmail/config.toml"
 class Location:
     """The configuration file that applies: its absolute path, the reason (a sentence), and whether it is there.
 
+    ``named`` says that a person gave it, with the option or the environment variable.
+
     Beside it the directories that apply when the file does not name them, and the user (uid) who asks.
     """
 
-    __slots__ = ("euid", "exists", "log_directory", "path", "reason", "spool_directory")
+    __slots__ = ("euid", "exists", "log_directory", "named", "path", "reason", "spool_directory")
 
     def __init__(
-        self, path: str, reason: str, *, exists: bool, euid: int, spool_directory: str, log_directory: str
+        self,
+        path: str,
+        reason: str,
+        *,
+        named: bool = False,
+        exists: bool,
+        euid: int,
+        spool_directory: str,
+        log_directory: str,
     ) -> None:
         self.path = path
         self.reason = reason
+        self.named = named
         self.exists = exists
         self.euid = euid
         self.spool_directory = spool_directory
@@ -46,6 +57,7 @@ def locate(option: str | None, environ: Mapping[str, str], euid: int) -> Locatio
     return Location(
         path,
         reason,
+        named=bool(option or environ.get("UCRMMAIL_CONFIG")),
         exists=_is_there(path),
         euid=euid,
         spool_directory=spool_directory(environ, euid),

@@ -198,7 +198,7 @@ _SMTP = (
         "smtp.allow_insecure_login",
         flag(),
         False,
-        "Whether the password may cross the network unencrypted. On the way to this machine itself it always may.",
+        "Whether the password may be sent unencrypted, to this machine itself too: any user can listen on a port.",
         "false",
     ),
 )

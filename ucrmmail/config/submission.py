@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ucrmmail.config.location import Location
+
 MAX_MESSAGE_SIZE = "50MB"
 MIN_FREE_SPACE = "50MB"
 
@@ -58,6 +60,16 @@ def read_submission_settings(
         _Table(document, "addresses", path or ""),
         spool_directory(environ, euid),
     )
+
+
+def refuse_missing(location: Location) -> None:
+    """Raise ConfigError when the file that a person named is not there: mail would go into a queue that is not sent."""
+    if location.named and not location.exists:
+        raise ConfigError(
+            f"{location.path}: there is no such configuration file",
+            why=f"it was {location.reason}",
+            remedy="correct the name, or make the file with `ucrmmail config set`",
+        )
 
 
 class _Table:

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
+from ucrmmail.message.outcome import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -47,6 +48,7 @@ class AccountState:
     failures: int = 0
     not_before: float = 0.0
     failed_at: float = 0.0
+    stage: str = ""
     what: str = ""
     why: str = ""
     remedy: str = ""
@@ -87,7 +89,8 @@ def after_trouble(
         failures=failures,
         not_before=now + delay_s,
         failed_at=now,
-        what=trouble.what if trouble.reply is None else f"{trouble.what}: {trouble.reply}",
+        stage=trouble.stage.value,
+        what=said_of(trouble),
         why=trouble.why,
         remedy=trouble.remedy,
         exit_code=trouble.exit_code,
@@ -130,6 +133,7 @@ def after_error(state: AccountState, error: UcrmmailError, *, now: float, settin
         _still(state, settings_mark),
         failures=max(state.failures, 1),
         failed_at=now,
+        stage=Stage.SECRET.value,
         what=error.what,
         why=error.why,
         remedy=error.remedy,
@@ -149,9 +153,14 @@ def _still(state: AccountState, settings_mark: str) -> AccountState:
     )
 
 
-def was_told(state: AccountState, error: UcrmmailError, *, now: float) -> bool:
+def said_of(trouble: Trouble) -> str:
+    """Return what is kept, and shown later, of a trouble: with what the server said."""
+    return trouble.what if trouble.reply is None else f"{trouble.what}: {trouble.reply}"
+
+
+def was_told(state: AccountState, what: str, exit_code: int, *, now: float) -> bool:
     """Return whether a run of the last hour has told a person the same: cron mails what each run prints."""
-    same = (state.what, state.exit_code) == (error.what, error.exit_code)
+    same = (state.what, state.exit_code) == (what, exit_code)
     return same and 0.0 <= now - state.failed_at < TOLD_AGAIN_AFTER_S
 
 

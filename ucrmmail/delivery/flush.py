@@ -21,6 +21,7 @@ from ucrmmail.delivery.account import (
     distrusted,
     load_account,
     may_connect_at,
+    said_of,
     save_account,
     secret_mark,
     was_told,
@@ -31,7 +32,8 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
 from ucrmmail.errors import UcrmmailError
-from ucrmmail.message.outcome import Kind, Result, Scope, Stage, Trouble
+from ucrmmail.message.outcome import Result, Stage
+from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.delivery.stop import Stop
     from ucrmmail.limits.ledger import Ledger
+    from ucrmmail.message.outcome import Trouble
     from ucrmmail.smtp.session import Session
     from ucrmmail.spool.queue import Spool
 
@@ -196,7 +199,10 @@ def _send(
     try:
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
-            return RunReport(reason="account", next_at=opens_at, exit_code=_EX_TEMPFAIL)
+            # Told already, by the run that met it; whoever looks on is told again.
+            return RunReport(
+                reason="account", trouble=_known(state), told=True, next_at=opens_at, exit_code=_EX_TEMPFAIL
+            )
         driver.drive(
             connections,
             suspect=state.suspect,
@@ -210,7 +216,7 @@ def _send(
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is.
         now = clock.now()
-        told = was_told(state, error, now=now)
+        told = was_told(state, error.what, error.exit_code, now=now)
         if not told:
             save_account(account.state_path, after_error(state, error, now=now, settings_mark=account.settings_mark))
         return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
@@ -225,6 +231,7 @@ def _send(
             save_account(account.state_path, state)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     before = works(state) if counts.relayed else state
+    told = was_told(before, said_of(trouble), trouble.exit_code, now=clock.now())
     state = after_trouble(
         before,
         trouble,
@@ -236,7 +243,9 @@ def _send(
         suspect=ending.refused,
     )
     save_account(account.state_path, state)
-    return RunReport(reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code)
+    return RunReport(
+        reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code, told=told
+    )
 
 
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:
@@ -260,14 +269,18 @@ def _window(started: float, options: Options) -> Window:
 
 
 def _of_error(error: UcrmmailError) -> Trouble:
-    return Trouble(
-        scope=Scope.ACCOUNT,
-        kind=Kind.TRANSIENT,
-        stage=Stage.SECRET,
-        what=error.what,
-        why=error.why,
-        remedy=error.remedy,
-        exit_code=error.exit_code,
+    return account_trouble(Stage.SECRET, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code)
+
+
+def _known(state: AccountState) -> Trouble:
+    """Return the trouble that an earlier run has met, with the way to try again sooner."""
+    remedy = f"{state.remedy}; " if state.remedy else ""
+    return account_trouble(
+        Stage(state.stage) if state.stage in list(Stage) else Stage.CONNECT,
+        state.what,
+        why=state.why,
+        remedy=f"{remedy}`ucrmmail queue retry --all` ends the pause",
+        exit_code=state.exit_code,
     )
 
 

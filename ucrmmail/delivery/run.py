@@ -179,7 +179,11 @@ class Run:
                 if not end.alive:
                     session.close()
                     session = None
-                    lost = 0 if sent or end.distrust else lost + 1
+                    if sent:
+                        lost = 0
+                    elif not end.distrust:
+                        # With the doubt it is tried once more: that is the one which counts.
+                        lost += 1
                     if lost >= LOST_CONNECTIONS:
                         self.ending.because_of(_connections_are_lost(end.trouble))
         finally:

@@ -38,12 +38,12 @@ _SECRET = b"[redacted]"
 
 def choose_mechanism(smarthost: Smarthost, capabilities: Capabilities, *, in_tls: bool) -> str:
     """Return the mechanism to log in with. Raises RefusedError when none may or can be used."""
-    if not in_tls and not smarthost.is_loopback and not smarthost.allow_insecure_login:
+    if not in_tls and not smarthost.allow_insecure_login:
         raise RefusedError(
             account_trouble(
                 Stage.AUTH,
                 f"no password is sent to {smarthost.name} without TLS",
-                why="anybody in between could read it",
+                why="anybody in between, or who listens there in its place, could read it",
                 remedy="run `ucrmmail config set smtp.encryption starttls`, or accept the risk with "
                 "`ucrmmail config set smtp.allow_insecure_login true`",
                 exit_code=78,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
+from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.transaction import Transaction
 from ucrmmail.smtp.trouble import account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
@@ -63,7 +63,8 @@ class _Rehearsal:
             utf8=not "".join(addresses).isascii(),
             chunks=lambda: iter(()),
         )
-        beyond = beyond_server(transaction, offered)
+        others, waits = recipients_beyond_server(transaction, offered)
+        beyond = beyond_server(transaction, offered) or (waits if others else None)
         if beyond is not None:
             trouble = Trouble(Scope.MESSAGE, Kind.PERMANENT, Stage.MAIL, beyond.reply)
             self._session.stages.failed(trouble)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import string
 from dataclasses import dataclass
 
@@ -43,14 +42,6 @@ class Smarthost:
     def logs_in(self) -> bool:
         """Whether the account logs in."""
         return bool(self.username) and self.authentication != "none"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the smarthost is this machine, so that nobody is in between."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
 
     def own_name(self, own_address: str) -> str:
         """Return what we call ourselves: the name, or an address literal when that is none (RFC 5321 section 4.1.4)."""

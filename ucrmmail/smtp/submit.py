@@ -37,6 +37,11 @@ _MOST_RECIPIENTS = 1000
 _MESSAGE_TIMES = 10
 _LEAST_BYTES_A_SECOND = 4096
 
+_WITHOUT = {
+    "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
+    "CHUNKING": "run `ucrmmail config set smtp.chunking false` if this goes on",
+}
+
 
 def submit(session: Session, feed: Feed) -> End:
     """Send what the feed has ready until it has no more, or the account or the connection gives trouble.
@@ -434,7 +439,7 @@ class _Submitter:
 
     def _without(self, extension: str, trouble: Trouble) -> End:
         """Give back what was under way, to be sent without this extension: the message is not to blame so far."""
-        trouble = replace(trouble, remedy=f"run `ucrmmail config set smtp.{extension.lower()} false` if this goes on")
+        trouble = replace(trouble, remedy=_WITHOUT[extension])
         self._stages.failed(trouble)
         self._give_back()
         return End(trouble, alive=False, distrust=extension)

@@ -232,6 +232,13 @@ def _is_own_directory(path: str) -> bool:
         return False
     if not stat.S_ISDIR(found.st_mode):
         raise PermissionDeniedError(f"{path} is not a directory", remedy="move it away; it is made anew")
-    if not path.endswith(f"/{DROP}") and (found.st_uid != os.geteuid() or found.st_mode & 0o077):
+    if path.endswith(f"/{DROP}"):
+        return True
+    if found.st_uid != os.geteuid():
+        raise PermissionDeniedError(
+            f"{path} belongs to uid {found.st_uid}, not to {os.geteuid()}",
+            remedy=f"run `chown {os.geteuid()} {path}` as root, if you trust what is in it",
+        )
+    if found.st_mode & 0o077:
         raise PermissionDeniedError(f"{path} is open to other users", remedy=f"run `chmod 700 {path}` as its owner")
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,15 @@ from ucrmmail.cli.boundary import run_command
 from ucrmmail.cli.grouped import in_groups
 from ucrmmail.cli.main import command_tree
 from ucrmmail.cli.version import LIBRARIES, OPTIONAL_LIBRARIES
+from ucrmmail.streams import StandardOutput
 
 COMMANDS = list(main._ADD)
 PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+
+
+def run(arguments: list[str]) -> int:
+    assert sys.__stdout__ is not None
+    return run_command(arguments, StandardOutput(sys.__stdout__))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +60,7 @@ PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 def test_a_wrong_command_line_is_told_with_what_was_meant(
     capsys: pytest.CaptureFixture[str], line: str, told: str
 ) -> None:
-    assert run_command(line.split()) == 2
+    assert run(line.split()) == 2
     printed = capsys.readouterr()
     assert told in printed.err
     assert "remedy: " in printed.err
@@ -61,13 +68,13 @@ def test_a_wrong_command_line_is_told_with_what_was_meant(
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command([]) == 2
+    assert run([]) == 2
     assert "Set up:" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("line", ["--help", "--help flush", "-h queue"])
 def test_the_help_of_the_program_shows_every_command(capsys: pytest.CaptureFixture[str], line: str) -> None:
-    assert run_command(line.split()) == 0
+    assert run(line.split()) == 0
     printed = capsys.readouterr().out
     assert all(f"\n  {name} " in printed for name in COMMANDS)
 
@@ -86,13 +93,13 @@ def test_options_without_a_group_come_last() -> None:
 
 
 def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["--version"]) == 0
+    assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"ucrmmail {__version__}\n"
 
 
 @pytest.mark.parametrize("line", ["--version --json", "--json --version"])
 def test_the_version_for_a_report_names_libraries_and_paths(capsys: pytest.CaptureFixture[str], line: str) -> None:
-    assert run_command(["--config", "/etc/x.toml", *line.split()]) == 0
+    assert run(["--config", "/etc/x.toml", *line.split()]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["version"] == __version__
     assert document["config"] == "/etc/x.toml"

@@ -77,8 +77,11 @@ def test_what_is_probably_not_meant_is_remarked(text: str, key: str) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
 def test_a_smarthost_on_this_machine_needs_no_encryption(host: str) -> None:
-    text = f"[smtp]\nhost = '{host}'\nencryption = 'none'\nusername = 'u'\n"
+    text = f"[smtp]\nhost = '{host}'\nencryption = 'none'\n"
     assert set(remarks(text)) == {"addresses.notification"}
+    # But for a login: any user of the machine may listen on a port.
+    assert "smtp.encryption" in remarks(text + "username = 'u'\n")
+    assert set(remarks(text + "username = 'u'\nallow_insecure_login = true\n")) == {"addresses.notification"}
 
 
 def test_a_complete_configuration_has_no_remarks() -> None:

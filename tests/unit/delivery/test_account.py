@@ -135,11 +135,12 @@ def test_the_mark_of_settings_changes_with_each() -> None:
 def test_the_same_error_is_told_once_an_hour() -> None:
     error = ConfigError("no secret", remedy="set it")
     state = after_error(AccountState(), error, now=NOW, settings_mark="mark")
-    assert was_told(state, error, now=NOW + 3599)
-    assert not was_told(state, error, now=NOW + 3600)
-    assert not was_told(state, error, now=NOW - 1), "the clock was set back"
-    assert not was_told(state, ConfigError("another"), now=NOW)
-    assert not was_told(AccountState(), error, now=NOW)
+    assert was_told(state, "no secret", 78, now=NOW + 3599)
+    assert not was_told(state, "no secret", 78, now=NOW + 3600)
+    assert not was_told(state, "no secret", 78, now=NOW - 1), "the clock was set back"
+    assert not was_told(state, "another", 78, now=NOW)
+    assert not was_told(state, "no secret", 75, now=NOW)
+    assert not was_told(AccountState(), "no secret", 78, now=NOW)
 
 
 def test_an_error_makes_no_pause() -> None:
