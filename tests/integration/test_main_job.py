@@ -378,12 +378,20 @@ def test_what_may_be_delivered_twice_is_told_so_in_the_log_in_the_queue_and_to_p
         assert "final-dot may-be-delivered-twice" in (program.spool / "delivery.log").read_text()
         assert ": 1 deferred, 1 may be delivered twice" in program.run("status").stdout
         assert program.run("status", "--json").json["last_flush"]["uncertain"] == 1
+        # Not only until the next run: as long as it is so.
+        program.sendmail("-t", message=numbered(2))
+        program.run("flush")
+        assert "in doubt:   1 may be delivered twice" in program.run("status").stdout
+        status = program.run("status", "--json").json
+        assert (status["uncertain"], status["last_flush"]["uncertain"]) == (1, 0)
+        assert [message["uncertain"] for message in program.queue()] == [True]
         program.run("queue", "retry", "--all")
         program.run("flush")
         server.wait_until_idle()
         assert ": 1 relayed\n" in program.run("status").stdout
-    assert len(server.messages) == 2
-    assert len({message.raw for message in server.messages}) == 1
+        assert "in doubt" not in program.run("status").stdout
+    assert len(server.messages) == 3
+    assert server.messages[0].raw == server.messages[2].raw
     assert program.queue() == []
 
 
@@ -396,6 +404,23 @@ def test_a_doubt_on_one_of_several_connections_is_counted(program: Program) -> N
         program.run("flush")
         server.wait_until_idle()
     assert ": 4 relayed, 1 deferred, 1 may be delivered twice\n" in program.run("status").stdout
+
+
+@pytest.mark.requirement("R21")
+def test_a_clock_that_was_set_back_makes_nothing_wait_for_the_time_that_it_has_seen(program: Program) -> None:
+    with SmtpServer(faults={"rcpt": ["450 4.7.1 not now"] * 3}) as server:
+        program.configure(server.port)
+        program.sendmail("-t", message=numbered(1))
+        program.run("flush")
+        program.run("flush")
+        assert program.queue()[0]["attempts"] == 1, "it waits for its time"
+        # The last run was an hour ahead of what the clock shows now.
+        hour_ahead = time.time() + 3600
+        os.utime(program.spool / "last-flush.json", (hour_ahead, hour_ahead))
+        program.run("flush")
+        assert program.queue()[0]["attempts"] == 2
+        program.run("flush")
+        assert program.queue()[0]["attempts"] == 2, "once for each step"
 
 
 def test_what_is_given_up_has_failed_wherever_it_is_told(program: Program) -> None:

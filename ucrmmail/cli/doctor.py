@@ -378,8 +378,8 @@ def _crontab() -> str:
 
 
 def _last_flush(config: Config) -> LastFlush:
+    from ucrmmail.cli.last_flush import last_flush
     from ucrmmail.cli.quick import LAST_FLUSH
-    from ucrmmail.cli.status import last_flush
     from ucrmmail.doctor.schedule import LastFlush, flush_runs
 
     directory = config.text("spool.directory")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
-from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock
+from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock, was_set_back
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.files import Locked
 from ucrmmail.output import human
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from ucrmmail.cli.flush_request import FlushRequest
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
+
+
+# A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
+_MOST_DOUBTFUL = 1000
 
 
 def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
@@ -50,7 +55,7 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
             keep_messages=request.as_json,
             connections=config.integer("smtp.connections"),
         )
-        parts = flush_parts(config, options)
+        parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
         on_terminal = human.on_terminal(stderr=True) and not request.as_json
         report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
         _keep(directory, stamp, report)
@@ -77,11 +82,14 @@ def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunRepor
 
 def _keep(directory: str, stamp: str, report: RunReport) -> None:
     """Keep what the next runs and ``status`` want to know: that this configuration is sound, and what was done."""
+    from ucrmmail.cli.last_flush import doubtful_in
     from ucrmmail.files import replace_file
     from ucrmmail.output.run_report import last_flush_line
 
+    doubtful = dict.fromkeys([*doubtful_in(directory), *report.doubtful])
     replace_file(f"{directory}/{CHECKED_CONFIG}", stamp.encode("utf-8", "surrogateescape"), durable=False)
-    replace_file(f"{directory}/{LAST_FLUSH}", last_flush_line(report).encode(), durable=False)
+    line = last_flush_line(report, list(doubtful)[-_MOST_DOUBTFUL:])
+    replace_file(f"{directory}/{LAST_FLUSH}", line.encode(), durable=False)
 
 
 def _show(report: RunReport, *, verbose: bool, as_json: bool) -> None:

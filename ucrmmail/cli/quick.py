@@ -25,6 +25,7 @@ NOTHING = "nothing is due"
 BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
+_SLEWED_S = 60.0
 # What the real command finds locked: a process runs one command.
 _taken: list[int] = []
 
@@ -88,12 +89,22 @@ def taken_lock(path: str) -> int:
     return -1
 
 
+def was_set_back(spool: str, now: float) -> bool:
+    """Return whether the clock shows an earlier time than at the end of the last run, by more than it is ever slewed."""
+    try:
+        return os.stat(f"{spool}/{LAST_FLUSH}").st_mtime > now + _SLEWED_S
+    except OSError:
+        return False
+
+
 def _nothing_due(spool: str, now: float) -> bool:
     """Look at the names in the spool only. Raises OSError."""
     if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
         return False
     # What a worker that was killed has left counts too: see spool/records.
     if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if name.startswith("journal")):
+        return False
+    if was_set_back(spool, now):
         return False
     minute = time.strftime("%Y%m%dT%H%M", time.gmtime(now))
     # A name far ahead means that the clock was set back: the real run decides. A day is longer than any delay.

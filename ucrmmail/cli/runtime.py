@@ -177,10 +177,10 @@ def delivery_log_path(config: Config) -> str:
     return f"{config.text('spool.directory') if own else config.location.log_directory}/delivery.log"
 
 
-def flush_parts(config: Config, options: Options) -> FlushParts:
+def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushParts:
     """Open the spool, repair what a crash left, take the drop directory, and return the run that is ready to start.
 
-    Raises UcrmmailError or OSError.
+    ``set_back``: the clock was, since the last run. Raises UcrmmailError or OSError.
     """
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
@@ -219,6 +219,7 @@ def flush_parts(config: Config, options: Options) -> FlushParts:
         retry=retry,
         clock=clock,
         sleep=stop.sleep,
+        set_back=set_back,
         concerns=concerns,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())

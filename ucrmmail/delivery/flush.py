@@ -183,7 +183,7 @@ def flush(
         deferred=counts.deferred,
         failed=counts.failed,
         held_back=held_back,
-        uncertain=counts.uncertain,
+        doubtful=tuple(counts.doubtful),
         next_at=report.next_at or spool.next_due_at() or 0.0,
         needs_person=tuple(concerns.lines),
         exit_code=report.exit_code or concerns.exit_code,
@@ -290,7 +290,8 @@ class _Counts:
     def __init__(self, keep: bool, watch: Callable[[MessageReport], None]) -> None:
         self._keep = keep
         self._watch = watch
-        self.relayed = self.deferred = self.failed = self.uncertain = 0
+        self.relayed = self.deferred = self.failed = 0
+        self.doubtful: list[str] = []
         self.messages: list[MessageReport] = []
 
     def add(self, message: MessageReport) -> None:
@@ -300,7 +301,8 @@ class _Counts:
         else:
             self.deferred += message.result == Result.DEFERRED.value
             self.failed += message.result == Result.FAILED.value
-            self.uncertain += message.uncertain
+            if message.uncertain:
+                self.doubtful.append(message.queue_id)
         if self._keep:
             self.messages.append(message)
         self._watch(message)

@@ -38,9 +38,10 @@ def open_queue(
     retry: Retry,
     clock: Clock,
     sleep: Callable[[float], None],
+    set_back: bool = False,
     concerns: Concerns,
 ) -> None:
-    """Make the queue ready for a run. Raises OSError."""
+    """Make the queue ready for a run. When the clock was ``set_back``, all that is deferred is due. Raises OSError."""
     for queue_id in spool.recover(clock.now()):
         path = spool.find(queue_id)
         claimed = spool.claim_at(path, queue_id) if path is not None else None
@@ -70,7 +71,7 @@ def open_queue(
             break
         # Those that came one after the other become quiet one after the other: this is time for all of them.
         sleep(max(taken.quiet_at - clock.now(), QUIET_S))
-    spool.promote_due(clock.now(), retry.max_delay_s)
+    spool.promote_due(clock.now(), retry.max_delay_s, everything=set_back)
 
 
 def _tell(taken: Intake, concerns: Concerns) -> None:

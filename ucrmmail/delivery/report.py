@@ -35,7 +35,7 @@ class MessageReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """A whole run; its counts are of messages. Those ``uncertain`` may be delivered twice; they are counted above too.
+    """A whole run; its counts are of messages. ``doubtful`` are the ids of those that may be delivered twice.
 
     ``next_at`` is when the next one may leave, in seconds since the epoch, 0.0 when nothing is known to come.
     ``reason`` says why messages were held back: "throttler", "antiflood", "time limit", "message limit", "account",
@@ -47,7 +47,7 @@ class RunReport:
     deferred: int = 0
     failed: int = 0
     held_back: int = 0
-    uncertain: int = 0
+    doubtful: tuple[str, ...] = ()
     reason: str = ""
     next_at: float = 0.0
     trouble: Trouble | None = None
@@ -55,3 +55,8 @@ class RunReport:
     needs_person: tuple[str, ...] = ()
     told: bool = False
     messages: tuple[MessageReport, ...] = ()
+
+    @property
+    def uncertain(self) -> int:
+        """How many may be delivered twice; they are counted above too."""
+        return len(self.doubtful)

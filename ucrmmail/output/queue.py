@@ -36,6 +36,7 @@ def message_document(message: QueuedMessage) -> dict[str, object]:
         "attempts": message.attempts,
         "next_attempt_at": _time_or_none(message.next_attempt_at),
         "reason": message.reason,
+        "uncertain": message.uncertain,
     }
 
 
@@ -98,6 +99,8 @@ def _show_in_lines(message: QueuedMessage) -> None:
         human.say(f"    tried {times}" + (f", again at {following[:19]}Z" if following != "-" else ""))
     if reason != "-":
         human.say(f"    {reason}")
+    if message.uncertain:
+        human.say("    it may be delivered twice")
 
 
 def _row(message: QueuedMessage) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from ucrmmail.message.outcome import Result
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.progress import Progress, TaskID
 
     from ucrmmail.delivery.report import MessageReport, RunReport
@@ -33,8 +35,8 @@ def run_document(report: RunReport) -> dict[str, object]:
     }
 
 
-def last_flush_line(report: RunReport) -> str:
-    """Return what ``status`` shows of the last run, as one line of JSON."""
+def last_flush_line(report: RunReport, doubtful: Sequence[str]) -> str:
+    """Return what ``status`` shows of the last run, as one line of JSON; ``doubtful`` are ids of earlier ones too."""
     fields = {
         "relayed": report.relayed,
         "deferred": report.deferred,
@@ -43,6 +45,7 @@ def last_flush_line(report: RunReport) -> str:
         "uncertain": report.uncertain,
         "reason": report.reason,
         "exit_code": report.exit_code,
+        "doubtful": list(doubtful),
     }
     return json.dumps(fields) + "\n"
 

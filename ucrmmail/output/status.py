@@ -19,7 +19,7 @@ def _time(at: float | None) -> str | None:
 
 
 def status_document(
-    counts: Counts, limits: LimitsView, account: AccountState, last_flush: dict[str, Any] | None
+    counts: Counts, limits: LimitsView, account: AccountState, last_flush: dict[str, Any] | None, *, uncertain: int
 ) -> dict[str, Any]:
     """Return the JSON fields of ``ucrmmail status``."""
     flood = limits.flood
@@ -30,6 +30,7 @@ def status_document(
         "failed": counts.failed,
         "corrupt": counts.corrupt,
         "rejected": counts.rejected,
+        "uncertain": uncertain,
         "oldest_accepted_at": _time(counts.oldest_accepted_at),
         "throttler": [
             {
@@ -63,6 +64,8 @@ def say_status(document: dict[str, Any]) -> None:
     for name in ("waiting", "deferred", "held", "failed", "corrupt", "rejected"):
         if document[name] or name not in ("corrupt", "rejected"):
             human.say(f"{name + ':':<12}{document[name]}")
+    if document["uncertain"]:
+        human.say(f"in doubt:   {document['uncertain']} may be delivered twice: see `ucrmmail queue list`")
     if document["oldest_accepted_at"]:
         human.say(f"oldest:     accepted at {document['oldest_accepted_at']}")
     for throttle in document["throttler"]:

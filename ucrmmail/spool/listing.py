@@ -86,6 +86,11 @@ class QueuedMessage:
         return self.kept or untried(self.recipients)
 
     @property
+    def uncertain(self) -> bool:
+        """Whether somebody may have it although no reply said so, and may get it twice."""
+        return any(recipient.uncertain for recipient in self.delivery.recipients)
+
+    @property
     def attempts(self) -> int:
         """How often it was tried."""
         return self.kept.attempts if self.kept else 0
@@ -147,6 +152,14 @@ def message(directory: str, queue_id: str) -> QueuedMessage | None:
     place, path = found
     settled = recorded(directory)
     return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled, beginning_bytes=CHUNK_BYTES)
+
+
+def is_doubtful(directory: str, queue_id: object) -> bool:
+    """Return whether a message is in the queue whose last attempt may have reached somebody although it ended badly."""
+    if not isinstance(queue_id, str) or not is_queue_id(queue_id):
+        return False
+    found = message(directory, queue_id)
+    return found is not None and found.uncertain
 
 
 def queue_ids(directory: str, state: str) -> Iterator[str]:

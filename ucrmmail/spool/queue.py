@@ -132,13 +132,16 @@ class Spool:
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
 
-    def promote_due(self, now: float, max_delay_s: float) -> int:
+    def promote_due(self, now: float, max_delay_s: float, *, everything: bool = False) -> int:
         """Bring back into the queue what was deferred until ``now``; ``due`` goes on with it from then on.
 
         ``max_delay_s`` is the longest delay there is: what comes later shows a clock that was set back, and is due.
+        ``everything``: it is known to have been, so that no time ahead means anything but what is due in a moment.
         Returns how many came back. Raises OSError.
         """
         self._max_delay_s = max_delay_s
+        while everything and self._order.bring_back(now, 0.0):
+            pass
         return self._order.bring_back(now, max_delay_s)
 
     # --- what is due ------------------------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""What the last flush left behind for ``status``, ``doctor`` and the next flush."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ucrmmail.cli.quick import LAST_FLUSH
+from ucrmmail.clock import rfc3339
+from ucrmmail.files import DistrustError, open_untrusted, read_all
+
+_LARGEST_FILE = 1 << 17
+_DOUBTFUL = "doubtful"
+
+
+def last_flush(directory: str) -> dict[str, Any] | None:
+    """Return what the last run left, and when it was; None when there was none."""
+    fields, at = _read(directory)
+    return {"at": rfc3339(at), **{name: fields[name] for name in fields if name != _DOUBTFUL}} if fields else None
+
+
+def doubtful_in(directory: str) -> list[str]:
+    """Return the ids of messages that earlier runs left in doubt and that still are: they may be delivered twice."""
+    from ucrmmail.spool.listing import is_doubtful
+
+    found = _read(directory)[0].get(_DOUBTFUL)
+    return [each for each in found if is_doubtful(directory, each)] if isinstance(found, list) else []
+
+
+def _read(directory: str) -> tuple[dict[str, Any], float]:
+    try:
+        fd = open_untrusted(f"{directory}/{LAST_FLUSH}", owner=os.geteuid())
+    except (OSError, DistrustError):
+        return {}, 0.0
+    try:
+        fields = json.loads(read_all(fd, _LARGEST_FILE))
+        return (fields if isinstance(fields, dict) else {}), os.fstat(fd).st_mtime
+    except (ValueError, DistrustError):
+        return {}, 0.0
+    finally:
+        os.close(fd)
