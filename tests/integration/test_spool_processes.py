@@ -380,3 +380,47 @@ def test_a_thousand_files_are_enqueued_in_one_go(program: Program, tmp_path: Pat
     spool = Spool(str(program.spool))
     bodies = [content(claim(spool, queue_id)).split()[-1] for queue_id in run.lines[::100]]
     assert bodies == [b"%d" % number for number in range(0, 1000, 100)]
+
+
+@pytest.mark.requirement("R8", "R26")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_report_that_finds_no_room_stops_no_other_message_and_comes_when_there_is(
+    program: Program, sink: Sink
+) -> None:
+    program.configure(sink.port, spool='min_free_space = "1MB"')
+    program.run("flush")
+    program.spool.rename(program.home / "unused")
+    program.spool.mkdir(mode=0o700)
+    sink.on_data = lambda envelope: (
+        "554 5.7.1 no"
+        if b"Subject: wrong" in (envelope.original_content or b"") and "joe@example.com" in envelope.rcpt_tos
+        else None
+    )
+    script = """
+        import os, subprocess, sys
+        spool, *command = sys.argv[1:]
+        def run(*arguments, subject="x"):
+            mail = f"To: joe@example.com\\nSubject: {subject}\\n\\nhi\\n".encode()
+            done = subprocess.run([*command, *arguments], input=mail, capture_output=True, text=False)
+            print(*arguments, done.returncode, done.stderr.decode())
+        for subject in ("wrong", "right", "right"):
+            run("enqueue", "-", subject=subject)
+        found = os.statvfs(spool)
+        with open(spool + "/filler", "ab") as filler:
+            filler.write(b"x" * (found.f_bavail * found.f_frsize - 700_000))
+        run("flush")
+        run("flush")
+        os.unlink(spool + "/filler")
+        run("flush")
+    """
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=3m,mode=700 none "$1"; exec "$2" -c "$3" "$1" "$4"', "sh",
+         str(program.spool), sys.executable, textwrap.dedent(script), str(BIN / "ucrmmail")],
+        capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert [message.recipients for message in sink.messages] == [["joe@example.com"]] * 2 + [["billing@isp.example"]]
+    codes = [line.split()[1] for line in run.stdout.splitlines() if line.startswith("flush")]
+    assert codes == ["75", "75", "0"]
+    assert run.stdout.count("failed: 554 5.7.1 no") == 2
+    assert "only 7" in run.stdout

@@ -90,7 +90,7 @@ def taken_lock(path: str) -> int:
 
 
 def was_set_back(spool: str, now: float) -> bool:
-    """Return whether the clock shows an earlier time than at the end of the last run, by more than it is ever slewed."""
+    """Return whether the clock shows an earlier time than at the end of the last run, beyond what is slewed."""
     try:
         return os.stat(f"{spool}/{LAST_FLUSH}").st_mtime > now + _SLEWED_S
     except OSError:

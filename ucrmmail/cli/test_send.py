@@ -254,6 +254,8 @@ def _log(config: Config, now: float, names: Mapping[str, Prepared], trial: Trial
             for outcome in outcomes:
                 log.add(now, name, names[name].reverse_path, outcome)
         log.close()
+        if log.complaint:
+            human.note(f"ucrmmail: {log.complaint}")
     except FileNotFoundError:
         return
     except OSError as error:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.delivery.opening import report_failures
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
+from ucrmmail.errors import InputOutputError
 from ucrmmail.message.outcome import Result
 from ucrmmail.smtp.transaction import Transaction
 
@@ -298,11 +299,13 @@ class QueueFeed:
         for outcome in outcomes:
             self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
 
-    def tell_parts(self) -> None:
-        """Tell those who watch of messages that are held back although some recipients have them: a limit is closed."""
+    def conclude(self) -> None:
+        """Tell what is known at the end alone: what a limit holds back in part, and what is missing in the log."""
         for queue_id, part in self._parts.items():
             self._on_settled(MessageReport(queue_id, part.reverse_path, HELD_BACK, tuple(part.outcomes.values())))
         self._parts.clear()
+        if self._log.complaint:
+            self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _claim_next(self) -> Claimed | None:
         """Return the first message due that nobody else works on; asks the queue anew once, for what came meanwhile."""

@@ -167,7 +167,7 @@ def flush(
             report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
         finally:
             feed.put_back()
-        feed.tell_parts()
+        feed.conclude()
         concerns.add(*[_LIES[extension] for extension in sorted(driver.ending.lies)])
     spool.finish()
     ledger.close(clock.now())

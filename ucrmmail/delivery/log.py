@@ -4,8 +4,8 @@
 
 A refusal that is known, or whose status code is, has ``why="..." remedy="..."`` behind it. Foreign text is escaped, so
 that no reply can forge a line. Lines are gathered and written together with the queue's own batches. A log that cannot
-be written ends the run, like every disk that refuses: the outcomes stand in the journal by then, and no message leaves
-whose way nobody could tell afterwards.
+be written stops no mail: what became of a message stands in the queue's journal, which has its room. How many lines are
+missing is told at the end of the run.
 """
 
 from __future__ import annotations
@@ -51,34 +51,50 @@ class DeliveryLog:
 
         Raises OSError, DistrustError when it is not a regular file.
         """
-        self._naming = Naming(path)
         try:
             self._fd = os.open(path, _FLAGS, 0o600)
         except FileNotFoundError:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             self._fd = os.open(path, _FLAGS, 0o600)
-        with self._naming:
+        with Naming(path):
             found = os.fstat(self._fd)
         if not stat.S_ISREG(found.st_mode):
             os.close(self._fd)
             raise DistrustError(f"{path} is not a regular file")
         self._lines: list[str] = []
+        self._path = path
+        self._torn = False
+        self.trouble: OSError | None = None
+        self.missing = 0
 
     def add(self, at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> None:
         """Keep a line for the next ``write``."""
         self._lines.append(log_line(at, queue_id, reverse_path, outcome))
 
     def write(self) -> None:
-        """Write what was gathered, in one append. Raises OSError."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            with self._naming:
-                write_all(self._fd, ("\n".join(lines) + "\n").encode())
+        """Write what was gathered, in one append; what cannot be written is ``missing``, and ``trouble`` says why."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        # Behind half a line a new one begins.
+        text = ("\n" if self._torn else "") + "\n".join(lines) + "\n"
+        try:
+            write_all(self._fd, text.encode())
+            self._torn = False
+        except OSError as error:
+            self._torn = True
+            self.trouble = self.trouble or error
+            self.missing += len(lines)
+
+    @property
+    def complaint(self) -> str:
+        """What a person has to be told of lines that are missing; "" when none are."""
+        if self.trouble is None:
+            return ""
+        return f"{self._path}: {self.trouble.strerror}: {self.missing} lines of the delivery log could not be written"
 
     def close(self) -> None:
         """Write the rest and close the file. Raises OSError."""
-        try:
-            self.write()
-        finally:
-            with self._naming:
-                os.close(self._fd)
+        self.write()
+        with Naming(self._path):
+            os.close(self._fd)

@@ -85,6 +85,7 @@ def work(
         own_feed.put_back()
     own_spool.finish()
     tell()
+    own_feed.conclude()
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import fails_at
 from ucrmmail.delivery.log import DeliveryLog, log_line
 from ucrmmail.files import DistrustError
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -66,3 +68,18 @@ def test_a_refusal_that_is_known_has_its_cause_and_remedy_behind_it() -> None:
     line = log_line(0, ID, "a@isp.example", refused)
     assert '"550 5.7.515 Access denied" why="Outlook.com wants SPF, DKIM and DMARC' in line
     assert 'remedy="run `ucrmmail check-dns`' in line
+
+
+def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_stand_on_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "delivery.log"
+    log = DeliveryLog(str(path))
+    log.add(0.0, "first", "a@x", outcome())
+    log.write()
+    with fails_at(1, errno.ENOSPC, names=("write",)):
+        log.add(0.0, "second", "a@x", outcome())
+        log.add(0.0, "third", "a@x", outcome())
+        log.write()
+    log.add(0.0, "fourth", "a@x", outcome())
+    log.close()
+    assert [line.split()[1] for line in path.read_text().splitlines() if line] == ["first", "fourth"]
+    assert log.complaint == f"{path}: No space left on device: 2 lines of the delivery log could not be written"
