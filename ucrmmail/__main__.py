@@ -57,15 +57,33 @@ def _run(arguments: Sequence[str]) -> int:
     return run_command(list(arguments), output)
 
 
+def _written(text: str) -> bool:
+    """Write a result; False when it cannot be: then the real command says why."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
 def _flush(request: FlushRequest) -> int:
     """Flush without Typer, and without anything at all when nothing is to do and nobody looks on."""
-    from ucrmmail.cli.quick import BUSY, WORK, look  # noqa: PLC0415
+    from ucrmmail.cli.quick import BUSY, BUSY_DOCUMENT, WORK, look  # noqa: PLC0415
 
     # Whoever looks on is told why nothing was done.
     watched = request.as_json or request.verbose or os.isatty(2)
     found = look(request, watched=watched)
     if not watched and found != WORK:
         return 0
+    if request.as_json and found == BUSY and _written(BUSY_DOCUMENT):
+        return 0
+    import signal  # noqa: PLC0415
+
+    # Until the run can stop in good order, Ctrl-C ends it at once: a module that is being imported may swallow it else.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ucrmmail.cli.boundary import within_boundary  # noqa: PLC0415
 
     sys.stdout = output = StandardOutput(sys.stdout)

@@ -26,6 +26,22 @@ BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 _SLEWED_S = 60.0
+# What ``flush --json`` says when another sends: made of the report, it would cost each of fifty losers half of its time.
+BUSY_DOCUMENT = f"""\
+{{
+  "schema_version": 1,
+  "relayed": 0,
+  "deferred": 0,
+  "failed": 0,
+  "held_back": 0,
+  "uncertain": 0,
+  "reason": "{BUSY}",
+  "next_at": null,
+  "error": null,
+  "needs_person": [],
+  "messages": []
+}}
+"""
 # What the real command finds locked: a process runs one command.
 _taken: list[int] = []
 
