@@ -536,6 +536,22 @@ def test_the_deadline_of_a_message_holds_for_its_further_envelopes_too() -> None
     assert not end.alive
 
 
+@both
+@pytest.mark.requirement("R17")
+@pytest.mark.parametrize(
+    ("place", "own"),
+    [("mail", "envelope"), ("rcpt", "envelope"), ("data", "data"), ("greeting", "greeting")],
+)
+def test_each_step_has_its_own_patience(pipelining: bool, place: str, own: str) -> None:
+    with SmtpServer(faults={place: Wait(0.6)}) as server:
+        _, feed = deliver(server, timeout_s=0.3, pipelining=pipelining, **{f"{own}_timeout_s": 20.0})
+    assert feed.summary == {"1": "relayed"}
+    if place != "greeting":
+        with SmtpServer(faults={place: [HANG]}) as server:
+            _, feed = deliver(server, timeout_s=20.0, pipelining=pipelining, **{f"{own}_timeout_s": 0.2})
+        assert feed.summary["1"] != "relayed"
+
+
 @pytest.mark.requirement("R15", "S4")
 def test_the_end_of_a_run_bounds_the_message_that_is_under_way() -> None:
     class Ending(ListFeed):

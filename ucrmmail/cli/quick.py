@@ -26,7 +26,7 @@ BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 _SLEWED_S = 60.0
-# What ``flush --json`` says when another sends: made of the report, it would cost each of fifty losers half of its time.
+# What ``flush --json`` says when another sends; made of the report, it would cost each of fifty losers half its time.
 BUSY_DOCUMENT = f"""\
 {{
   "schema_version": 1,

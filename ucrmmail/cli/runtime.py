@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,6 +49,21 @@ def smarthost_of(config: Config) -> Smarthost:
         pipelining=config.flag("smtp.pipelining"),
         chunking=config.flag("smtp.chunking"),
         allow_insecure_login=config.flag("smtp.allow_insecure_login"),
+    )
+
+
+def unattended(smarthost: Smarthost, config: Config) -> Smarthost:
+    """Return the smarthost with the patience of a run that nobody waits for: what RFC 5321 asks for, unless set."""
+
+    def seconds(key: str) -> float:
+        return config.seconds(key if config.is_set(key) or not config.is_set("smtp.timeout") else "smtp.timeout")
+
+    return replace(
+        smarthost,
+        greeting_timeout_s=seconds("smtp.greeting_timeout"),
+        envelope_timeout_s=seconds("smtp.envelope_timeout"),
+        data_timeout_s=seconds("smtp.data_timeout"),
+        block_timeout_s=seconds("smtp.block_timeout"),
     )
 
 
@@ -254,9 +269,8 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
     login = login_of(config)
 
     def connect() -> Session:
-        return open_session(
-            smarthost_of(config), secret=login.secret, after_refusal=login.after_refusal, clock=clock, stop=stop
-        )
+        smarthost = unattended(smarthost_of(config), config)
+        return open_session(smarthost, secret=login.secret, after_refusal=login.after_refusal, clock=clock, stop=stop)
 
     return Account(
         connect=connect,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.smarthost import Smarthost
     from ucrmmail.smtp.wire import Observer, Stopper
 
-# Every command of the opening has the command's own time; all together have this many times as much.
+# Every command of the opening has its own time; all behind the greeting have this many times as much together.
 _OPENING_TIMES = 3
 _QUIT_TIMEOUT_S = 2.0
 
@@ -229,7 +229,7 @@ class _Opening:
     def _introduced(self, wire: Wire, context: ssl.SSLContext | None) -> Session:
         """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
         smarthost = self._smarthost
-        wire.allow(_OPENING_TIMES * self._timeout_s)
+        wire.allow(self._smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s)
         if context is not None and smarthost.encryption == "tls":
             self._secure(wire, context)
         self._greeted(wire)
@@ -256,7 +256,7 @@ class _Opening:
 
     def _greeted(self, wire: Wire) -> None:
         self._stage = Stage.GREETING
-        greeting = wire.read_reply(self._timeout_s)
+        greeting = wire.read_reply(self._smarthost.patience_s(Stage.GREETING))
         if greeting.code != 220:
             raise RefusedError(classify(Stage.GREETING, greeting))
         self._stages.over(Stage.GREETING, greeting.text, reply=greeting)

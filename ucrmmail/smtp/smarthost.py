@@ -5,6 +5,8 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
+from ucrmmail.message.outcome import Stage
+
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._")
 
 
@@ -13,8 +15,8 @@ class Smarthost:
     """The settings of a smarthost, checked and complete; texts are "" when unset.
 
     ``encryption`` is "starttls", "tls" (from the first byte) or "none"; ``authentication`` is "auto", "none", or a
-    mechanism in lower case. ``timeout_s`` is for each command, ``final_timeout_s`` for the reply to the final dot: a
-    short one makes duplicates (RFC 5321 section 4.5.3.2.6 asks for ten minutes).
+    mechanism in lower case. ``timeout_s`` is for each step that has no time of its own; 0.0 is none. A short
+    ``final_timeout_s``, for the reply to the final dot, makes duplicates (RFC 5321 section 4.5.3.2.6: ten minutes).
     """
 
     host: str
@@ -27,11 +29,27 @@ class Smarthost:
     client_certificate: str = ""
     client_key: str = ""
     timeout_s: float = 60.0
+    greeting_timeout_s: float = 0.0
+    envelope_timeout_s: float = 0.0
+    data_timeout_s: float = 0.0
+    block_timeout_s: float = 0.0
     final_timeout_s: float = 600.0
     local_hostname: str = "localhost"
     pipelining: bool = True
     chunking: bool = True
     allow_insecure_login: bool = False
+
+    def patience_s(self, stage: Stage) -> float:
+        """Return how long the server may take at this stage (RFC 5321 section 4.5.3.2)."""
+        own_s = {
+            Stage.GREETING: self.greeting_timeout_s,
+            Stage.MAIL: self.envelope_timeout_s,
+            Stage.RCPT: self.envelope_timeout_s,
+            Stage.DATA: self.data_timeout_s,
+            Stage.BODY: self.block_timeout_s,
+            Stage.FINAL_DOT: self.final_timeout_s,
+        }.get(stage, 0.0)
+        return own_s or self.timeout_s
 
     @property
     def name(self) -> str:

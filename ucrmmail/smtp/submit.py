@@ -35,6 +35,7 @@ _MOST_RECIPIENTS = 1000
 # times a command's time, and more for its bytes. Without it a server that answers each command, and reads each block,
 # just in time could hold a run for days. When the run has a time limit, one command's time beyond that is enough.
 _MESSAGE_TIMES = 10
+_ENVELOPE_TIMES = 3
 _LEAST_BYTES_A_SECOND = 4096
 
 _WITHOUT = {
@@ -72,7 +73,8 @@ class _Submitter:
         self._pipelining = session.pipelining
         self._chunking = session.chunking
         self._feed = feed
-        self._timeout_s = session.smarthost.timeout_s
+        # How long the server may take at each stage: looking it up for each command would be the same again and again.
+        self._patience_s = {stage: session.smarthost.patience_s(stage) for stage in Stage}
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
         self._relayed = False
@@ -159,7 +161,9 @@ class _Submitter:
 
     def _transact(self, message: Message) -> None:
         size_s = message.transaction.size_bytes / _LEAST_BYTES_A_SECOND
-        commands_s = min(_MESSAGE_TIMES * self._timeout_s, max(self._feed.left_s(), 0.0) + self._timeout_s)
+        step_s = self._session.smarthost.timeout_s
+        commands_s = max(_MESSAGE_TIMES * step_s, _ENVELOPE_TIMES * self._patience_s[Stage.MAIL])
+        commands_s = min(commands_s, max(self._feed.left_s(), 0.0) + step_s)
         self._left_s = commands_s + size_s
         self._wire.allow(self._left_s)
         if not self._envelope_sent:
@@ -181,7 +185,7 @@ class _Submitter:
             self._forget_last()
         group = self._fill_envelope(message)
         if self._pipelining:
-            self._wire.send(b"RSET\r\n" + group if self._reset_due else group, self._timeout_s)
+            self._wire.send(b"RSET\r\n" + group if self._reset_due else group, self._patience_s[Stage.MAIL])
             if self._reset_due:
                 self._forget_last()
 
@@ -204,8 +208,8 @@ class _Submitter:
         self._stage = stage
         if not self._pipelining:
             self._expect_silence()
-            self._wire.send(command, self._timeout_s)
-        reply = self._wire.read_reply(self._timeout_s)
+            self._wire.send(command, self._patience_s[stage])
+        reply = self._wire.read_reply(self._patience_s[stage])
         self._answered += 1
         return reply
 
@@ -291,8 +295,8 @@ class _Submitter:
             self._broken = True
         else:
             # RFC 2920 section 3.1: DATA was opened for nobody; a lone dot ends it, and the server refuses it.
-            self._wire.send(END, self._timeout_s)
-            self._wire.read_reply(self._timeout_s)
+            self._wire.send(END, self._patience_s[Stage.DATA])
+            self._wire.read_reply(self._patience_s[Stage.DATA])
 
     # --- the body ----------------------------------------------------------------------------------------------
 
@@ -310,11 +314,11 @@ class _Submitter:
         self._stage = Stage.FINAL_DOT
         try:
             shown = _told(last) + ahead if self._wire.observed else None
-            self._wire.send(b"".join((*last, ahead)), self._timeout_s, shown=shown, patient=True)
+            self._wire.send(b"".join((*last, ahead)), self._patience_s[Stage.BODY], shown=shown, patient=True)
             self._left_s = self._wire.left_s
             self._wire.allow(math.inf)
             self._use_the_time()
-            reply = self._wire.read_reply(self._session.smarthost.final_timeout_s, patient=True)
+            reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
             trouble = self._verdict(message, reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.
@@ -352,14 +356,17 @@ class _Submitter:
         last: Block | None = None
         for block in in_chunks(source) if self._chunking else behind_data(source):
             if last is not None:
-                self._wire.send(b"".join(last), self._timeout_s, shown=_told(last))
-                trouble = self._trouble(Stage.BODY, self._wire.read_reply(self._timeout_s)) if self._chunking else None
+                self._wire.send(b"".join(last), self._patience_s[Stage.BODY], shown=_told(last))
+                trouble = self._answer_to_chunk() if self._chunking else None
                 if trouble is not None:
                     message.refuse(trouble)
                     self._reset_due = True
                     return None
             last = block
         return last
+
+    def _answer_to_chunk(self) -> Trouble | None:
+        return self._trouble(Stage.BODY, self._wire.read_reply(self._patience_s[Stage.BODY]))
 
     def _use_the_time(self) -> None:
         try:

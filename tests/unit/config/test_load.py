@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ucrmmail.cli.runtime import smarthost_of, unattended
 from ucrmmail.config.load import Config, examine_bytes, load
 from ucrmmail.config.location import Location
 from ucrmmail.config.schema import KEYS
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError
+from ucrmmail.message.outcome import Stage
 
 
 def at(path: Path | str, euid: int | None = None) -> Location:
@@ -300,3 +302,17 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path) -> None:
     finally:
         os.seteuid(me)
     assert isinstance(error, PermissionDeniedError)
+
+
+@pytest.mark.requirement("R17")
+def test_a_timeout_that_is_set_holds_for_the_waits_that_are_not() -> None:
+    def waits(text: str) -> list[float]:
+        found = config(f"[smtp]\nhost = 'mail.isp.example'\n{text}")
+        smarthost = unattended(smarthost_of(found), found)
+        stages = (Stage.EHLO, Stage.GREETING, Stage.MAIL, Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT)
+        return [smarthost.patience_s(stage) for stage in stages]
+
+    assert waits("") == [60, 300, 300, 300, 120, 180, 600]
+    assert waits("timeout = '5s'") == [5, 5, 5, 5, 5, 5, 600]
+    assert waits("timeout = '5s'\nenvelope_timeout = '9s'\nfinal_timeout = '11m'") == [5, 5, 9, 9, 5, 5, 660]
+    assert waits("block_timeout = '7s'") == [60, 300, 300, 300, 120, 7, 600]
