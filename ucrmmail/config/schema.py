@@ -265,8 +265,8 @@ _ADDRESSES = (
         "addresses.notification",
         _MAILBOX,
         "",
-        "The system notification address: gets ucrmmail's own notices, and mail to root, postmaster and other bare"
-        " local names.",
+        "The system notification address: gets reports of failures that no sender can be told of, and mail to root,"
+        " postmaster and other bare local names.",
         "admin@isp.example",
         known_as="system notification address",
     ),
