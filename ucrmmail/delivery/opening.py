@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.intake import Intake
     from ucrmmail.spool.queue import Spool
-    from ucrmmail.spool.state import MessageState
+    from ucrmmail.spool.state import MessageState, RecipientState
 
 # A file that was dropped a moment ago is waited for; one that others still write to is left to the next run.
 _LONGEST_QUIET_S = 1.0
@@ -90,6 +90,10 @@ def _beginning(claimed: Claimed) -> bytes:
     return b"".join(parts)
 
 
+def _lines(queue_id: str, failed: tuple[RecipientState, ...]) -> list[str]:
+    return [f"{queue_id} to {one.recipient} failed: {one.reply}" for one in failed]
+
+
 def report_failures(
     spool: Spool,
     claimed: Claimed,
@@ -114,14 +118,18 @@ def report_failures(
             original=_beginning(claimed),
             now=now,
         )
-    except (UcrmmailError, OSError) as error:
-        why = error.what if isinstance(error, UcrmmailError) else str(error)
+    except (TemporaryError, OSError) as error:
+        why = error.what if isinstance(error, TemporaryError) else str(error)
         concerns.add(
-            *[f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed],
+            *_lines(claimed.queue_id, failed),
             f"the report of that could not be queued, the next run tries again: {why}",
             exit_code=TemporaryError.exit_code,
         )
         return
+    except UcrmmailError as error:
+        # There is no way to write to them: the person who reads this is told in their place.
+        concerns.add(f"no report of what follows can be sent: {error.what}")
+        told = ""
     if not told:
-        concerns.add(*[f"{claimed.queue_id} to {one.recipient} failed: {one.reply}" for one in failed])
+        concerns.add(*_lines(claimed.queue_id, failed))
     spool.update_state(claimed.queue_id, all_reported(state))

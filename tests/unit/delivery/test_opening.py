@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.spools import new_spool, put, settle
@@ -11,6 +12,7 @@ from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.opening import open_queue
 from ucrmmail.delivery.schedule import Retry
+from ucrmmail.errors import NoUserError
 from ucrmmail.message.prepare import Addresses, Prepared, prepare
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import make_spool
@@ -24,24 +26,26 @@ def ready(raw: bytes) -> Prepared:
     )  # fmt: skip
 
 
-def opened(spool: Spool) -> list[str]:
+def opened(
+    spool: Spool, *, accept: Callable[[str, str, bytes], str] | None = None, concerns: Concerns | None = None
+) -> list[str]:
     """Open the queue for a run; returns the addresses that were told of a failure."""
     told: list[str] = []
 
-    def accept(_reverse_path: str, recipient: str, _message: bytes) -> str:
+    def keep(_reverse_path: str, recipient: str, _message: bytes) -> str:
         told.append(recipient)
         return ""
 
     open_queue(
         spool,
-        reporter=Reporter(accept=accept, notification="", hostname="app1.isp.example"),
+        reporter=Reporter(accept=accept or keep, notification="", hostname="app1.isp.example"),
         prepare=ready,
         max_size_bytes=1 << 20,
         min_free_bytes=0,
         retry=Retry(),
         clock=Clock(),
         sleep=time.sleep,
-        concerns=Concerns(),
+        concerns=concerns or Concerns(),
     )
     return told
 
@@ -64,6 +68,24 @@ def test_a_failure_that_nobody_was_told_of_is_told_once_by_the_next_run(tmp_path
     settle(before, put(directory), "failed")
     before.sync()
     assert opened(Spool(directory)) == ["billing@isp.example"]
+    assert opened(Spool(directory)) == []
+
+
+def test_a_failure_that_no_report_can_tell_of_is_told_on_the_screen_and_owed_to_nobody(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = Spool(directory)
+    queue_id = put(directory)
+    settle(before, queue_id, "failed")
+    before.sync()
+
+    def refuse(_reverse_path: str, recipient: str, _message: bytes) -> str:
+        raise NoUserError(f"{recipient} is no address")
+
+    concerns = Concerns()
+    opened(Spool(directory), accept=refuse, concerns=concerns)
+    assert concerns.lines[0] == "no report of what follows can be sent: billing@isp.example is no address"
+    assert concerns.lines[1].startswith(f"{queue_id} to joe@example.com failed: ")
+    assert concerns.exit_code == 0
     assert opened(Spool(directory)) == []
 
 
