@@ -121,3 +121,16 @@ def test_a_message_of_50_mib_is_sent_piece_by_piece(queue: Program) -> None:
         (received,) = controller.sink.messages
     assert received.content == message
     assert peak < 60 << 10
+
+
+@pytest.mark.requirement("R13")
+def test_the_report_of_a_large_message_costs_its_beginning_alone(queue: Program) -> None:
+    put(str(queue.spool), message=b"Subject: large\r\n\r\n" + LINE * (FIFTY_MIB // len(LINE)), now=time.time())
+    sink = Sink(on_data=lambda envelope: "554 5.7.1 no" if envelope.rcpt_tos == ["joe@example.com"] else None)
+    with SinkController(sink, data_size_limit=0) as controller:
+        queue.configure(controller.sink.port)
+        peak = peak_kib(queue, "flush")
+        (report,) = controller.sink.messages
+    assert b"Subject: large" in report.content
+    assert len(report.content) < 10_000
+    assert peak < 60 << 10
