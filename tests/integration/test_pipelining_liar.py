@@ -87,14 +87,18 @@ def test_what_a_server_makes_of_pipelining_is_noticed_and_remembered(
     assert (liar.lost, liar.accepted) == (lost, 9), "not tried again, and nothing sent twice"
 
 
+@pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize("hangs_up", [False, True])
-def test_one_message_is_enough_to_notice_and_goes_in_the_same_run(program: Program, hangs_up: bool) -> None:
+def test_a_message_for_each_connection_is_enough_to_notice_and_goes_in_the_same_run(
+    program: Program, hangs_up: bool, connections: int
+) -> None:
     server = Liar(hangs_up=hangs_up)
-    program.configure(server.port, smtp='timeout = "1s"')
-    program.sendmail("-t")
+    program.configure(server.port, smtp=f'timeout = "1s"\nconnections = {connections}')
+    for _ in range(connections):
+        program.sendmail("-t")
     report = program.run("flush", "--json").json
     server.close()
-    assert (report["relayed"], report["deferred"], server.accepted) == (1, 0, 1)
+    assert (report["relayed"], report["deferred"], server.accepted) == (connections, 0, connections)
     assert any("offers PIPELINING" in line for line in report["needs_person"])
 
 

@@ -97,10 +97,11 @@ class Crew:
         self._fetch_secret()
         while True:
             self._feed.put_back()
-            before = self._settled
+            before = self._settled, len(self._run.distrusted)
             self._play(connections)
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
-            if self._ends or self._died or self._settled == before or not self._feed.has_work():
+            got_on = before != (self._settled, len(self._run.distrusted))
+            if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
         if self._failure is not None:
