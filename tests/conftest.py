@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import signal
 
+import hypothesis
 import pytest
+
+# No test asserts how long anything took, nor does hypothesis for it.
+hypothesis.settings.register_profile("without a clock", deadline=None)
+hypothesis.settings.load_profile("without a clock")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -36,7 +36,8 @@ def _read(directory: str) -> tuple[dict[str, Any], float]:
     try:
         fields = json.loads(read_all(fd, _LARGEST_FILE))
         return (fields if isinstance(fields, dict) else {}), os.fstat(fd).st_mtime
-    except (ValueError, DistrustError):
+    except (OSError, ValueError, DistrustError):
+        # Nobody's mail depends on it.
         return {}, 0.0
     finally:
         os.close(fd)
