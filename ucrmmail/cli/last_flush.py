@@ -22,22 +22,25 @@ def last_flush(directory: str) -> dict[str, Any] | None:
 
 def doubtful_in(directory: str) -> list[str]:
     """Return the ids of messages that earlier runs left in doubt and that still are: they may be delivered twice."""
+    found = _read(directory)[0].get(_DOUBTFUL)
+    return [each for each in found if _still(directory, each)] if isinstance(found, list) else []
+
+
+def _still(directory: str, queue_id: object) -> bool:
+    """Return whether it is still in doubt; one that cannot be looked at now is."""
     from ucrmmail.spool.listing import is_doubtful
 
-    found = _read(directory)[0].get(_DOUBTFUL)
-    return [each for each in found if is_doubtful(directory, each)] if isinstance(found, list) else []
+    try:
+        return is_doubtful(directory, queue_id)
+    except OSError:
+        return True
 
 
 def _read(directory: str) -> tuple[dict[str, Any], float]:
+    """Return what is in the file and when it was written; nothing when it cannot be read: no mail depends on it."""
     try:
-        fd = open_untrusted(f"{directory}/{LAST_FLUSH}", owner=os.geteuid())
-    except (OSError, DistrustError):
-        return {}, 0.0
-    try:
-        fields = json.loads(read_all(fd, _LARGEST_FILE))
-        return (fields if isinstance(fields, dict) else {}), os.fstat(fd).st_mtime
+        with open(open_untrusted(f"{directory}/{LAST_FLUSH}", owner=os.geteuid()), "rb") as file:
+            fields = json.loads(read_all(file.fileno(), _LARGEST_FILE))
+            return (fields if isinstance(fields, dict) else {}), os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError, DistrustError):
-        # Nobody's mail depends on it.
         return {}, 0.0
-    finally:
-        os.close(fd)
