@@ -102,8 +102,11 @@ def test_a_message_for_each_connection_is_enough_to_notice_and_goes_in_the_same_
     assert any("offers PIPELINING" in line for line in report["needs_person"])
 
 
-def test_a_run_that_ends_in_the_silence_leaves_its_doubt_to_the_next(program: Program, liar: Liar) -> None:
-    program.configure(liar.port, smtp='timeout = "2s"')
+@pytest.mark.parametrize("envelope_timeout", ["2s", "5m"])
+def test_a_run_that_ends_in_the_silence_leaves_its_doubt_to_the_next(
+    program: Program, liar: Liar, envelope_timeout: str
+) -> None:
+    program.configure(liar.port, smtp=f'timeout = "2s"\nenvelope_timeout = "{envelope_timeout}"')
     program.sendmail("-t")
     first = program.run("flush", "--json", "--time-limit", "1s").json
     assert (first["relayed"], first["deferred"], first["held_back"]) == (0, 0, 1), "it is not the message's fault"

@@ -439,8 +439,7 @@ class _Submitter:
         if not self._pipelining or message is None or message.may_have_left or self._answered > 1:
             return False
         if isinstance(error, NoAnswerError):
-            # Not when it was all of the message's time that is over.
-            return self._answered == 1 and self._wire.left_s > 0
+            return self._answered == 1
         hung_up = isinstance(error, ConnectionLostError)
         return hung_up and not self._relayed and self._stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
 
