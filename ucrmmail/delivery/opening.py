@@ -90,8 +90,8 @@ def _beginning(claimed: Claimed) -> bytes:
     return b"".join(parts)
 
 
-def _lines(queue_id: str, failed: tuple[RecipientState, ...]) -> list[str]:
-    return [f"{queue_id} to {one.recipient} failed: {one.reply}" for one in failed]
+def _line(queue_id: str, failed: RecipientState) -> str:
+    return f"{queue_id} to {failed.recipient} failed: {failed.reply}"
 
 
 def report_failures(
@@ -120,9 +120,10 @@ def report_failures(
         )
     except (TemporaryError, OSError) as error:
         why = error.what if isinstance(error, TemporaryError) else str(error)
+        more = f", and to {len(failed) - 1} more" if len(failed) > 1 else ""
         concerns.add(
-            *_lines(claimed.queue_id, failed),
-            f"the report of that could not be queued, the next run tries again: {why}",
+            f"{_line(claimed.queue_id, failed[0])}{more}; the report of that could not be queued, the next run tries "
+            f"again: {why}",
             exit_code=TemporaryError.exit_code,
         )
         return
@@ -131,5 +132,5 @@ def report_failures(
         concerns.add(f"no report of what follows can be sent: {error.what}")
         told = ""
     if not told:
-        concerns.add(*_lines(claimed.queue_id, failed))
+        concerns.add(*[_line(claimed.queue_id, one) for one in failed])
     spool.update_state(claimed.queue_id, all_reported(state))
