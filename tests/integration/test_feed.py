@@ -170,10 +170,9 @@ def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: Worl
     assert world.logged == [message.queue_id for message in world.counted]
     assert [message.result for message in world.counted] == ["failed", "relayed"]
     assert world.concerns.exit_code == TemporaryError.exit_code
-    assert world.concerns.lines == [
-        f"{refused.queue_id} to {refused.recipients[0]} failed: 550 5.1.1 no such user; the report of that could not be "
-        "queued, the next run tries again: the disk is full"
-    ]
+    failure = f"{refused.queue_id} to {refused.recipients[0]} failed: 550 5.1.1 no such user"
+    owed = "the report of that could not be queued, the next run tries again: the disk is full"
+    assert world.concerns.lines == [f"{failure}; {owed}"]
     state = recorded(world.directory)[refused.queue_id]
     assert state is not None
     assert state.unreported
