@@ -65,9 +65,9 @@ class QueueFeed:
     """Hands out transactions under the limits and settles them; shared by all connections of a run.
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
-    without a time limit. After ``ready()`` returned None, ``opens_at`` tells when a limit opens (0.0: none is in the way)
-    and ``exhausted`` whether the queue has nothing due. ``suspect`` is the message at whose final dot the last run ended
-    in a trouble of the account.
+    without a time limit. After ``ready()`` returned None, ``opens_at`` tells when a limit opens (0.0: none is in the
+    way) and ``exhausted`` whether the queue has nothing due. ``suspect`` is the message at whose final dot the last
+    run ended in a trouble of the account.
     """
 
     def __init__(
