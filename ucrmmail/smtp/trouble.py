@@ -257,7 +257,7 @@ def account_trouble(stage: Stage, what: str, *, why: str = "", remedy: str = "",
     )
 
 
-def lost_connection(stage: Stage, what: str, *, remedy: str = "") -> Trouble:
+def lost_connection(stage: Stage, what: str) -> Trouble:
     """Return the trouble of a connection that broke while a message was on it."""
     kind = Kind.UNCERTAIN if stage is Stage.FINAL_DOT else Kind.TRANSIENT
-    return Trouble(scope=Scope.MESSAGE, kind=kind, stage=stage, what=what, remedy=remedy, exit_code=69)
+    return Trouble(scope=Scope.MESSAGE, kind=kind, stage=stage, what=what, exit_code=69)
