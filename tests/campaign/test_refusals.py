@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.world import LONG, READING, World, calls_by_number, some
+from tests.campaign.world import CHANGING, LONG, OPENING, READING, World, calls_by_number, some
 from tests.support.program import Run
 from tests.support.sink import Sink
 from tests.support.spools import everything_in
@@ -23,6 +23,8 @@ ERRNOS = ["ENOSPC", "EIO", "EDQUOT", "EMFILE", "EACCES", "EROFS", "ENOMEM"]
 NETWORK = {"connect", "sendto", "sendmsg", "shutdown"}
 LOOKING = (*READING, "statx", "statfs")
 Step = tuple[str, int]
+# So often the calls are counted anew when too few of those chosen were met.
+ATTEMPTS = 5
 
 
 def kinds(calls: list[tuple[str, int, str]]) -> list[Step]:
@@ -46,7 +48,9 @@ def refused(world: World, trace: Path, step: Step, errno: str, *arguments: str) 
     where threads work, the numbers of a run may be some calls apart from those of the next: an import may be met.
     """
     name, number = step
-    options = ["-y", "-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:error={errno}:when={number}"]
+    # Traced is what was traced when they were counted: a run that is held up less has other numbers.
+    traced = ",".join((*CHANGING, *OPENING, *LOOKING))
+    options = ["-y", "-o", str(trace), "-e", f"trace={traced}", "-e", f"inject={name}:error={errno}:when={number}"]
     run = world.traced(options, *arguments)
     met = [line for line in trace.read_text().splitlines() if "(INJECTED)" in line]
     return run, any(str(world.program.spool) in line for line in met)
@@ -116,7 +120,7 @@ def test_a_flush_refused_at_each_system_call_loses_nothing(
         world.enqueue(1)
         world.drain()
     # A run that is slower than the one that was counted syncs elsewhere, and its numbers are others: then once more.
-    for _ in range(3):
+    for _ in range(ATTEMPTS):
         chosen, met = refuse_some(world, moods, prepare, errno, tmp_path / "trace")
         if met >= chosen * 3 // 4:
             break
@@ -164,15 +168,25 @@ def refuse_some(
 
 @pytest.mark.parametrize("errno", ERRNOS if LONG else ["ENOSPC", "EACCES"])
 def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, sink: Sink, errno: str) -> None:
-    world, trace = World(tmp_path / "home", sink), tmp_path / "trace"
+    world = World(tmp_path / "home", sink)
     for _ in range(2):
         world.enqueue(1)
+    for _ in range(ATTEMPTS):
+        chosen, met = refuse_some_submissions(world, errno, tmp_path / "trace")
+        if met >= chosen * 3 // 4:
+            break
+    assert met >= chosen * 3 // 4
+
+
+def refuse_some_submissions(world: World, errno: str, trace: Path) -> tuple[int, int]:
+    """Do as ``refuse_some`` for submissions of two messages."""
     names = world.write(2)
     steps = kinds(calls_by_number(world, trace, "enqueue", *names, more=LOOKING))
     world.accepted += [int(Path(name).stem) for name in names]
     world.drain()
     met = failed = 0
-    for step in some(steps, 4):
+    chosen = some(steps, 4)
+    for step in chosen:
         names = world.write(2)
         run, was_met = refused(world, trace, step, errno, "enqueue", *names)
         met += was_met
@@ -192,6 +206,6 @@ def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, s
     world.drain()
     assert sorted(set(world.sent())) == sorted(world.accepted), "what was refused is sent all the same"
     assert world.doubles == 0
-    print(f"enqueue, {errno}: {len(some(steps, 4))} refusals, {met} of them met, {failed} submissions refused")
-    assert met >= len(some(steps, 4)) * 3 // 4
-    assert failed
+    print(f"enqueue, {errno}: {len(chosen)} refusals, {met} of them met, {failed} submissions refused")
+    assert failed or not met
+    return len(chosen), met
