@@ -99,7 +99,8 @@ def test_a_message_for_each_connection_is_enough_to_notice_and_goes_in_the_same_
     report = program.run("flush", "--json").json
     server.close()
     assert (report["relayed"], report["deferred"], server.accepted) == (connections, 0, connections)
-    assert any("offers PIPELINING" in line for line in report["needs_person"])
+    # Servers hang up for many reasons: that alone is no proof, and nothing to remember.
+    assert any("offers PIPELINING" in line for line in report["needs_person"]) is not hangs_up
 
 
 @pytest.mark.parametrize("envelope_timeout", ["2s", "5m"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,10 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
         on_terminal = human.on_terminal(stderr=True) and not request.as_json
         report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
-        _keep(directory, stamp, report)
+        try:
+            _keep(directory, stamp, report)
+        except OSError:
+            pass  # a full disk: what the run has to tell is worth more
         return report
 
 
@@ -90,6 +94,9 @@ def _keep(directory: str, stamp: str, report: RunReport) -> None:
     replace_file(f"{directory}/{CHECKED_CONFIG}", stamp.encode("utf-8", "surrogateescape"), durable=False)
     line = last_flush_line(report, list(doubtful)[-_MOST_DOUBTFUL:])
     replace_file(f"{directory}/{LAST_FLUSH}", line.encode(), durable=False)
+    # By our clock, not by that of a file server.
+    now = time.time()
+    os.utime(f"{directory}/{LAST_FLUSH}", (now, now))
 
 
 def _show(report: RunReport, *, verbose: bool, as_json: bool) -> None:

@@ -128,5 +128,5 @@ def _nothing_due(spool: str, now: float) -> bool:
     if any(not minute < due < tomorrow for due in os.listdir(f"{spool}/deferred")):
         return False
     # `status` reports when the last run was; this was one.
-    os.utime(f"{spool}/{LAST_FLUSH}")
+    os.utime(f"{spool}/{LAST_FLUSH}", (now, now))
     return True

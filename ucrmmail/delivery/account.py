@@ -42,7 +42,8 @@ class AccountState:
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
     ``suspect`` is the message at whose final dot the trouble came: should it come there again, the message is to blame.
     ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
-    0.0 when it was not; ``doubted`` is an extension that the last run was not sure of.
+    0.0 when it was not; ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has
+    printed this trouble.
     """
 
     failures: int = 0
@@ -59,6 +60,7 @@ class AccountState:
     pipelining_failed_at: float = 0.0
     chunking_failed_at: float = 0.0
     doubted: str = ""
+    told_at: float = 0.0
 
     @property
     def deferred(self) -> bool:
@@ -76,8 +78,12 @@ def after_trouble(
     settings_mark: str,
     secret_mark: str,
     suspect: str = "",
+    told: bool = False,
 ) -> AccountState:
-    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause.
+
+    ``told``: an earlier run has printed the same, so that this one does not.
+    """
     failures = state.failures + 1
     doublings = failures - 1
     if trouble.exit_code == _UNREACHED:
@@ -97,13 +103,19 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
+        told_at=state.told_at if told else now,
     )
 
 
 def without(
     state: AccountState, lies: Collection[str], doubted: str, *, now: float, settings_mark: str
 ) -> AccountState:
-    """Return the state after a run in which the server did not understand ``lies``, and took mail without them."""
+    """Return the state after a run that found the server not to understand ``lies``, and doubts ``doubted``.
+
+    Of the server of other settings nothing is kept.
+    """
+    if state.settings_mark != settings_mark:
+        state = AccountState()
     return replace(
         state,
         settings_mark=settings_mark,
@@ -139,6 +151,7 @@ def after_error(state: AccountState, error: UcrmmailError, *, now: float, settin
         remedy=error.remedy,
         exit_code=error.exit_code,
         settings_mark=settings_mark,
+        told_at=now,
     )
 
 
@@ -161,7 +174,7 @@ def said_of(trouble: Trouble) -> str:
 def was_told(state: AccountState, what: str, exit_code: int, *, now: float) -> bool:
     """Return whether a run of the last hour has told a person the same: cron mails what each run prints."""
     same = (state.what, state.exit_code) == (what, exit_code)
-    return same and 0.0 <= now - state.failed_at < TOLD_AGAIN_AFTER_S
+    return same and 0.0 <= now - state.told_at < TOLD_AGAIN_AFTER_S
 
 
 def may_connect_at(state: AccountState, *, now: float, max_delay_s: float, settings_mark: str) -> float:

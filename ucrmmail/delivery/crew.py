@@ -94,6 +94,7 @@ class Crew:
         """
         self._feed.suspect = suspect
         self._run.doubt(distrusted, doubted)
+        self.ending.doubted = doubted
         self._fetch_secret()
         while True:
             self._feed.put_back()
@@ -202,9 +203,9 @@ class Crew:
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused)
         self.ending.lies |= note.lies
-        self.ending.doubted = note.doubted or self.ending.doubted
+        self.ending.doubted = note.doubted
         # Workers of a later round start without them.
-        self._run.doubt(note.lies, note.doubted or self._run.ending.doubted)
+        self._run.doubt(note.distrusted, note.doubted)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems

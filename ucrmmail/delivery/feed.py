@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.delivery.opening import report_failures
+from ucrmmail.delivery.opening import beginning_of, report_failures
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
 from ucrmmail.errors import InputOutputError
@@ -208,7 +208,7 @@ class QueueFeed:
             return Transaction(
                 queue_id=claimed.queue_id,
                 reverse_path=claimed.reverse_path,
-                recipients=claimed.pending[:amount] if self._ledger.counts_recipients else claimed.pending,
+                recipients=claimed.state.untried_first[:amount] if self._ledger.counts_recipients else claimed.pending,
                 size_bytes=claimed.size_bytes,
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
@@ -252,6 +252,8 @@ class QueueFeed:
                 now=now,
                 retry=self._retry,
             )
+            # Settled, it may be closed already.
+            original = beginning_of(claimed) if unreported(state) else b""
             self._spool.settle(claimed, state)
             self._unsynced = True
             counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
@@ -275,7 +277,9 @@ class QueueFeed:
             else:
                 self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if unreported(state):
-                report_failures(self._spool, claimed, state, self._reporter, now=now, concerns=self._concerns)
+                report_failures(
+                    self._spool, claimed, state, self._reporter, original=original, now=now, concerns=self._concerns
+                )
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             if self._sync_is_due:
                 self._sync()

@@ -48,7 +48,10 @@ def open_queue(
         if claimed is None:
             continue
         if unreported(claimed.state):
-            report_failures(spool, claimed, claimed.state, reporter, now=clock.now(), concerns=concerns)
+            original = beginning_of(claimed)
+            report_failures(
+                spool, claimed, claimed.state, reporter, original=original, now=clock.now(), concerns=concerns
+            )
         else:
             # A person has retried it since, and so knows of the failure: nothing is left to tell.
             spool.update_state(queue_id, claimed.state)
@@ -78,15 +81,18 @@ def _tell(taken: Intake, concerns: Concerns) -> None:
     concerns.add(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected], *taken.problems)
 
 
-def _beginning(claimed: Claimed) -> bytes:
-    """Return as much of the message as a report looks at, whatever its size. Raises OSError."""
+def beginning_of(claimed: Claimed) -> bytes:
+    """Return as much of the message as a report looks at, whatever its size; what can be read of it, at the least."""
     parts: list[bytes] = []
     size = 0
-    for part in claimed.chunks():
-        parts.append(part)
-        size += len(part)
-        if size > MOST_OF_ORIGINAL_BYTES:
-            break
+    try:
+        for part in claimed.chunks():
+            parts.append(part)
+            size += len(part)
+            if size > MOST_OF_ORIGINAL_BYTES:
+                break
+    except OSError:
+        pass  # the failure has to be told all the same
     return b"".join(parts)
 
 
@@ -100,6 +106,7 @@ def report_failures(
     state: MessageState,
     reporter: Reporter,
     *,
+    original: bytes,
     now: float,
     concerns: Concerns,
 ) -> None:
@@ -115,7 +122,7 @@ def report_failures(
             reverse_path=claimed.reverse_path,
             accepted_at=claimed.accepted_at,
             failed=failed,
-            original=_beginning(claimed),
+            original=original,
             now=now,
         )
     except (TemporaryError, OSError) as error:

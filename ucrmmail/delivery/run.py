@@ -198,7 +198,7 @@ class Run:
             if end.distrust == "CHUNKING":
                 # It said so itself.
                 ending.lies.add(end.distrust)
-            else:
+            elif not end.passing:
                 ending.doubted = end.distrust
         elif ending.doubted and sent:
             ending.lies.add(ending.doubted)

@@ -51,6 +51,7 @@ class Ended:
     refused: str = ""
     lies: frozenset[str] = frozenset()
     doubted: str = ""
+    distrusted: frozenset[str] = frozenset()
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -91,6 +92,7 @@ def work(
         refused=own_run.ending.refused,
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,
+        distrusted=frozenset(own_run.distrusted),
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),

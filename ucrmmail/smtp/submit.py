@@ -277,9 +277,11 @@ class _Submitter:
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
-        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and reply.code in {500, 502, 504}:
+        # A refusal of the message itself has another status, and what has worked before is understood.
+        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._relayed
+        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown:
             raise _LieError("CHUNKING", trouble)
-        if self._pipelining and reply.code >= 500 and "synchroni" in reply.text.lower():
+        if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
             raise _LieError("PIPELINING", trouble)
         self._stages.failed(trouble)
@@ -426,14 +428,15 @@ class _Submitter:
             return End(refused, alive=False)
         what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
         if self._may_be_the_group(error):
-            return self._without("PIPELINING", lost_connection(self._stage, what))
+            end = self._without("PIPELINING", lost_connection(self._stage, what))
+            return replace(end, passing=not isinstance(error, NoAnswerError))
         return self._lost(what)
 
     def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
         """Return whether the server may not have understood that commands came in a group.
 
-        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, on the first group that it
-        sees: what has worked before is not doubted for that.
+        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, which servers do for many
+        reasons: that is a guess for this run alone, and none where a group has worked before.
         """
         message = self._current
         if not self._pipelining or message is None or message.may_have_left or self._answered > 1:

@@ -64,13 +64,15 @@ class End:
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
-    "" for none; the message that it was seen with was given back, to be tried without it.
+    "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
+    a guess, which proves nothing and holds for this run alone.
     """
 
     trouble: Trouble | None
     alive: bool
     refused: str = ""
     distrust: str = ""
+    passing: bool = False
 
 
 @dataclass(slots=True)

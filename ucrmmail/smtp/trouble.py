@@ -100,7 +100,8 @@ def is_quota(reply: Reply) -> bool:
     """
     if reply.code < 400 or is_too_many_recipients(reply):
         return False
-    text = reply.text.lower()
+    # An address that is repeated says nothing of a quota, whatever its name is.
+    text = _ADDRESS.sub(" ", reply.text.lower())
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
@@ -200,9 +201,10 @@ _ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
 # the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
 _PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
-_LIMIT = re.compile(r"\b(limit|quota|allowance|allowed|maximum|max|only|exceed(s|ed|ing)?|reached|too many)\b")
+_LIMIT = re.compile(r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails))\b")
 # One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
-_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|rate|throttled)\b")
+_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b")
+_ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",

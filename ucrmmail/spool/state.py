@@ -67,6 +67,12 @@ class MessageState:
         return tuple([recipient.recipient for recipient in self.recipients if recipient.is_pending])
 
     @property
+    def untried_first(self) -> tuple[str, ...]:
+        """Those pending, and before those that were deferred who has not had a turn."""
+        pending = [recipient for recipient in self.recipients if recipient.is_pending]
+        return tuple([recipient.recipient for recipient in sorted(pending, key=lambda one: bool(one.result))])
+
+    @property
     def failed(self) -> bool:
         """Whether a recipient failed for good."""
         return any(recipient.result == "failed" for recipient in self.recipients)

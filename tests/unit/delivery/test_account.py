@@ -12,17 +12,20 @@ from ucrmmail.delivery.account import (
     AccountState,
     after_error,
     after_trouble,
+    distrusted,
     load_account,
     may_connect_at,
     save_account,
     secret_mark,
     settings_mark,
     was_told,
+    without,
 )
 from ucrmmail.errors import ConfigError
 from ucrmmail.files import DistrustError
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.reply import Reply
+from ucrmmail.smtp.trouble import account_trouble
 
 NOW = 1_800_000_000.0
 FIRST_S, MAX_S = 300.0, 14_400.0
@@ -147,3 +150,23 @@ def test_an_error_makes_no_pause() -> None:
     state = after_error(AccountState(), ConfigError("no secret"), now=NOW, settings_mark="mark")
     assert state.deferred
     assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
+
+
+def test_an_outage_is_told_again_an_hour_after_it_was_told_and_not_after_it_was_seen() -> None:
+    trouble = account_trouble(Stage.CONNECT, "no connection")
+    state, told = AccountState(), []
+    for minute in range(0, 180, 30):
+        now = NOW + 60 * minute
+        known = was_told(state, "no connection", 69, now=now)
+        state = after_trouble(
+            state, trouble, now=now, first_delay_s=1.0, max_delay_s=1.0, settings_mark="m", secret_mark="", told=known
+        )
+        told += [] if known else [minute]
+    assert told == [0, 60, 120]
+
+
+def test_what_was_learnt_of_another_server_is_not_taken_along() -> None:
+    old = without(AccountState(), {"CHUNKING"}, "", now=NOW, settings_mark="old")
+    new = without(old, (), "PIPELINING", now=NOW, settings_mark="new")
+    assert distrusted(new, now=NOW, settings_mark="new") == frozenset()
+    assert new.doubted == "PIPELINING"

@@ -106,6 +106,10 @@ def test_a_quota_of_the_sender_is_the_accounts_whoever_words_it(stage: Stage, re
         "554 5.4.6 too many hops",
         "450 4.7.1 recipient over quota",
         "452 4.5.3 too many recipients",
+        "550 5.7.1 <daily@lists.example>: Recipient address rejected: only members may post to this list",
+        "554 5.7.1 <hourly-report@a.example>: Relay access not allowed",
+        "554 5.7.1 max@daily.example: the limit of your rights, Access denied",
+        "554 5.7.1 sender rejected, spam rate of your domain",
     ],
 )
 def test_what_is_the_recipients_or_the_messages_is_no_quota_of_the_sender(reply: str) -> None:

@@ -123,3 +123,14 @@ def test_what_a_state_means() -> None:
     told = MessageState((RecipientState("a", "failed", reported=True),))
     assert (told.pending, told.failed, told.unreported) == ((), True, False)
     assert all_relayed(mixed).relayed
+
+
+def test_who_has_not_had_a_turn_comes_before_those_that_were_deferred() -> None:
+    state = MessageState((
+        RecipientState("a@example.com", "deferred"),
+        RecipientState("b@example.com", "relayed"),
+        RecipientState("c@example.com"),
+        RecipientState("d@example.com"),
+    ))  # fmt: skip
+    assert state.untried_first == ("c@example.com", "d@example.com", "a@example.com")
+    assert state.pending == ("a@example.com", "c@example.com", "d@example.com")
