@@ -661,7 +661,7 @@ def test_a_second_flush_leaves_before_what_sends_is_imported(program: Program, s
     program.sendmail("-t", message=numbered(1))
     with Locked(str(program.spool / "lock")):
         run = program.run("flush", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
-        heavy = {"typer", "ssl", "ucrmmail.config.schema", "ucrmmail.delivery.report", "ucrmmail.cli.boundary"}
+        heavy = {"typer", "ssl", "ucrmmail.config.schema", "ucrmmail.delivery.flush", "ucrmmail.delivery.report"}
         assert imported_by(run) & heavy == set()
         if "--json" in options:
             assert run.json["reason"] == "another flush is running"
