@@ -4,8 +4,8 @@
 
 A refusal that is known, or whose status code is, has ``why="..." remedy="..."`` behind it. Foreign text is escaped, so
 that no reply can forge a line. Lines are gathered and written together with the queue's own batches. A log that cannot
-be written any more stops no mail: what became of a message stands in the queue's journal, which has its room. How many lines are
-missing is told at the end of the run.
+be written any more stops no mail: what became of a message stands in the queue's journal, which has its room. How many
+lines are missing is told at the end of the run.
 """
 
 from __future__ import annotations
