@@ -26,9 +26,14 @@ class Naming:
         pass
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        # What a call on a descriptor was given, a number, is no name either.
-        if isinstance(error, OSError) and error.errno is not None and not isinstance(error.filename, str):
-            error.filename = self._path
+        name_error(error, self._path)
+
+
+def name_error(error: BaseException | None, path: str) -> None:
+    """Give the error of a call on a descriptor the name of its file; what has one, or is another error, stays."""
+    # What a call on a descriptor was given, a number, is no name either.
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error.filename, str):
+        error.filename = path
 
 
 def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> int:
@@ -39,6 +44,11 @@ def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = 
 
     Raises DistrustError with the reason, or OSError.
     """
+    return open_distrusted(name, dir_fd=dir_fd, owner=owner)[0]
+
+
+def open_distrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> tuple[int, os.stat_result]:
+    """Do as ``open_untrusted``; return what was found out about the file as well."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
         fd = os.open(name, flags, dir_fd=dir_fd)
@@ -51,18 +61,18 @@ def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = 
             raise DistrustError(f"{name} is not a regular file") from error
         raise
     try:
-        with Naming(name):
-            found = os.fstat(fd)
+        found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise DistrustError(f"{name} is not a regular file")
         if found.st_nlink > 1:
             raise DistrustError(f"{name} has {found.st_nlink} hard links")
         if owner is not None and found.st_uid != owner:
             raise DistrustError(f"{name} belongs to uid {found.st_uid}, not to {owner}")
-    except BaseException:
+    except BaseException as error:
         os.close(fd)
+        name_error(error, name)
         raise
-    return fd
+    return fd, found
 
 
 def _mode_of(name: str, dir_fd: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import socket
 import time
 from typing import cast
@@ -13,6 +14,7 @@ import pytest
 from tests.support.never import NEVER_S
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
+from ucrmmail.delivery.stop import Stop
 from ucrmmail.smtp.connect import Address, connect
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.trouble import RefusedError
@@ -54,10 +56,9 @@ def test_too_many_open_files_are_no_fault_of_an_address() -> None:
 
 
 def test_a_request_to_stop_ends_the_wait_for_an_address_and_leaves_no_socket() -> None:
-    reader, writer = os.pipe()
-    with SmtpServer() as server, os.fdopen(reader) as stop, os.fdopen(writer, "w") as request:
-        request.write("x")
-        request.flush()
+    stop = Stop()
+    stop.request(signal.SIGTERM)
+    with SmtpServer() as server:
         open_before = os.listdir("/proc/self/fd")
         with pytest.raises(StoppedError):
             connect(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Result
-from ucrmmail.spool.state import MessageState, RecipientState
+from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.message.outcome import Outcome
@@ -26,7 +26,7 @@ _EXPIRED = "4.4.7"
 
 def after_attempt(
     state: MessageState,
-    outcomes: Iterable[Outcome],
+    outcomes: Sequence[Outcome],
     *,
     queue_id: str,
     now: float,
@@ -37,6 +37,8 @@ def after_attempt(
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
     """
+    if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
+        return ALL_RELAYED
     first_at = state.first_attempt_at or now
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)

@@ -63,11 +63,12 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
     problems: list[str] = []
     reader, writer = os.pipe2(os.O_CLOEXEC)
 
+    # As bytes it is taken as it is: for a name that is ASCII, encoding as IDNA would only load its tables.
+    host = smarthost.host.encode() if smarthost.host.isascii() else smarthost.host
+
     def look_up() -> None:
         try:
-            for family, _, _, _, sockaddr in socket.getaddrinfo(
-                smarthost.host, smarthost.port, type=socket.SOCK_STREAM
-            ):
+            for family, _, _, _, sockaddr in socket.getaddrinfo(host, smarthost.port, type=socket.SOCK_STREAM):
                 found.append(Address(family, sockaddr))
         except (OSError, UnicodeError) as error:
             problems.append(getattr(error, "strerror", None) or str(error))

@@ -56,7 +56,11 @@ class StoppedError(Exception):
 
 
 class Stopper(Protocol):
-    """What can ask the run to end: a descriptor that becomes readable."""
+    """What can ask the run to end: a descriptor that becomes readable then."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether it was asked to."""
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -129,14 +133,10 @@ class Wire:
         self._buffer = b""
         self._limit = math.inf
         self._secrets: tuple[bytes, ...] = ()
-        self._stop_alone = select.poll()
-        if stop is not None:
-            self._stop_alone.register(stop.fileno(), select.POLLIN)
         self._use(sock)
 
     def _use(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._in_tls = isinstance(sock, ssl.SSLSocket)
         # While a reply to a final dot is due, nothing but the server ends the wait.
         self._patiently = select.poll()
         self._patiently.register(sock, select.POLLIN)
@@ -197,7 +197,7 @@ class Wire:
 
     def end_if_asked(self) -> None:
         """Raise StoppedError when the run was asked to end, which a server that answers at once leaves unnoticed."""
-        if self._stop is not None and self._stop_alone.poll(0):
+        if self._stop is not None and self._stop.requested:
             raise StoppedError
 
     def send(self, data: bytes, timeout_s: float, *, shown: bytes | None = None, patient: bool = False) -> None:
@@ -294,9 +294,12 @@ class Wire:
         return None
 
     def _receive(self, deadline: float, *, patient: bool) -> None:
-        """Wait for more from the server."""
-        # What TLS has decrypted already is not seen by poll.
-        if not (self._in_tls and self._take()):
+        """Take more from the server, and wait for it if there is none yet.
+
+        Asked first, since poll does not see what TLS has decrypted already, and a reply is mostly there by now: its
+        message was on the way while we were at work on the next one.
+        """
+        if not self._take():
             self._wait(select.POLLIN, deadline, patient=patient)
             self._take()
         elif self._clock.monotonic() > deadline:

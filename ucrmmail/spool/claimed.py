@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import Naming, open_untrusted, try_lock
+from ucrmmail.files import Naming, name_error, open_distrusted, try_lock
 from ucrmmail.spool.layout import accepted_at, priority_of
 from ucrmmail.spool.moves import find, read_state
 from ucrmmail.spool.queuefile import pieces, read_checked
@@ -105,19 +105,20 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
     Raises BusyError, DamagedError, DistrustError (a link, a FIFO, somebody else's file), OSError.
     """
     try:
-        fd = open_untrusted(path, owner=os.geteuid())
+        fd, found = open_distrusted(path, owner=os.geteuid())
     except FileNotFoundError:
         return None
     claimed = None
     try:
-        with Naming(path):
-            if not try_lock(fd):
-                raise BusyError(queue_id)
-            found = os.fstat(fd)
-            if _is_still_at(found, path):
-                file, content = read_checked(fd, found.st_size)
-                state = fitted(read_state(directory, queue_id), file.recipients)
-                claimed = Claimed(queue_id, path, state, file, content, fd)
+        if not try_lock(fd):
+            raise BusyError(queue_id)
+        if _is_still_at(found, path):
+            file, content = read_checked(fd, found.st_size)
+            state = fitted(read_state(directory, queue_id), file.recipients)
+            claimed = Claimed(queue_id, path, state, file, content, fd)
+    except OSError as error:
+        name_error(error, path)
+        raise
     finally:
         if claimed is None:
             with Naming(path):
@@ -133,13 +134,13 @@ def lock_message(directory: str, queue_id: str, *, wait: bool) -> tuple[str, str
     while (found := find(directory, queue_id)) is not None:
         place, path = found
         try:
-            fd = open_untrusted(path, owner=os.geteuid())
+            fd, found_there = open_distrusted(path, owner=os.geteuid())
         except FileNotFoundError:
             continue
         if not try_lock(fd, wait=wait):
             os.close(fd)
             raise BusyError(queue_id)
-        if _is_still_at(os.fstat(fd), path):
+        if _is_still_at(found_there, path):
             return place, path, fd
         os.close(fd)
     return None

@@ -73,10 +73,15 @@ def new_queue_id(now: float, priority: str) -> str:
 
 def is_queue_id(name: str) -> bool:
     """Return whether a name found in a directory is a queue id; no other name is ever opened as one."""
+    return is_bucket(name[:_BUCKET_LENGTH]) and is_id_in(name[:_BUCKET_LENGTH], name)
+
+
+def is_id_in(bucket: str, name: str) -> bool:
+    """Return whether a name found in a directory that ``is_bucket`` is a queue id of that bucket."""
     return (
         len(name) == _ID_LENGTH
+        and name.startswith(bucket)
         and name.isascii()
-        and is_bucket(name[:_BUCKET_LENGTH])
         and _is_number(name[15:17], 59)
         and name[17] == "."
         and name[18:24].isdigit()

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_minute, is_queue_id, minute_of
+from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_id_in, is_minute, is_queue_id, minute_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -113,7 +113,7 @@ class Order:
                 name = entry.name
                 if name <= last:
                     continue
-                if not name.startswith(bucket) or not is_queue_id(name):
+                if not is_id_in(bucket, name):
                     self._misplaced(f"{self._queue}/{bucket}", name)
                     continue
                 names.append(name)

@@ -29,7 +29,7 @@ from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
 from ucrmmail.spool.recovery import purge_sent, redo, sweep_tmp
-from ucrmmail.spool.state import all_relayed, longest_encoding
+from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ class Spool:
         path = self.find(queue_id)
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
-            self._settled[queue_id] = (claimed, state if state is not None else all_relayed(claimed.state))
+            self._settled[queue_id] = (claimed, state if state is not None else ALL_RELAYED)
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -93,9 +93,8 @@ def untried(recipients: Iterable[str]) -> MessageState:
     return MessageState(tuple([RecipientState(recipient) for recipient in recipients]))
 
 
-def all_relayed(state: MessageState) -> MessageState:
-    """Return the state in which nothing is left to do for any recipient."""
-    return replace(state, recipients=tuple([replace(recipient, result="relayed") for recipient in state.recipients]))
+ALL_RELAYED = MessageState(())
+"""The state of a message that the server has accepted for every recipient: it is removed, whoever they were."""
 
 
 def fitted(state: MessageState | None, recipients: tuple[str, ...]) -> MessageState:

@@ -32,11 +32,13 @@ from ucrmmail.smtp.wire import (
 class Stop:
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()
+        self.requested = False
 
     def fileno(self) -> int:
         return self._reader
 
     def request(self) -> None:
+        self.requested = True
         os.write(self._writer, b"x")
 
     def close(self) -> None:

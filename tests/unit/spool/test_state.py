@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.spool.state import (
+    ALL_RELAYED,
     LONGEST_REPLY,
     MessageState,
     RecipientState,
-    all_relayed,
     decode_state,
     encode_state,
     fitted,
@@ -122,7 +122,12 @@ def test_what_a_state_means() -> None:
     assert (mixed.failed, mixed.unreported, mixed.relayed) == (True, True, False)
     told = MessageState((RecipientState("a", "failed", reported=True),))
     assert (told.pending, told.failed, told.unreported) == ((), True, False)
-    assert all_relayed(mixed).relayed
+    assert (ALL_RELAYED.pending, ALL_RELAYED.failed, ALL_RELAYED.unreported, ALL_RELAYED.relayed) == (
+        (),
+        False,
+        False,
+        True,
+    )
 
 
 def test_who_has_not_had_a_turn_comes_before_those_that_were_deferred() -> None:
