@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 
@@ -24,6 +25,11 @@ class Clock:
 
 def rfc3339(epoch_s: float) -> str:
     """Return a time in UTC as RFC 3339 writes it, to the millisecond: ``2026-11-23T10:59:05.250Z``."""
-    milliseconds = round(epoch_s * 1000)
-    seconds, rest = divmod(milliseconds, 1000)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:03d}Z"
+    seconds, rest = divmod(round(epoch_s * 1000), 1000)
+    return f"{_to_the_second(seconds)}.{rest:03d}Z"
+
+
+@functools.lru_cache(maxsize=1)
+def _to_the_second(epoch_s: int) -> str:
+    """Remembers the last one: a thousand lines of a log are written within a second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(epoch_s))
