@@ -385,6 +385,9 @@ class SmtpServer:
             threads = list(self._threads)
         for thread in threads:
             thread.join(timeout_s)
+        with self._starting:
+            # A hundred thousand dialogues are too many to ask each time.
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
 
     def _accept(self) -> None:
         while not self.stopping.is_set():
