@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import socket
 import sys
 import threading
@@ -15,6 +15,7 @@ from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
 from tests.support.smtp_server import DROP, HANG, Endless, Raw, SmtpServer, Split
+from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.tls import seen_certificate
@@ -382,19 +383,17 @@ def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("place", ["greeting", "ehlo", "starttls", "tls", "auth"])
 def test_a_request_to_stop_ends_the_opening_at_once(authority: TestAuthority, place: str) -> None:
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as stop:
-        threading.Timer(0.1, os.write, (writer, b"x")).start()
-        context = authority.server_context("localhost")
-        with (
-            SmtpServer(tls=context, logins={USER: SECRET}, faults={place: HANG}) as server,
-            pytest.raises(StoppedError),
-        ):
-            connect(
-                server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), username=USER,
-                timeout_s=NEVER_S, stop=stop,
-            )  # fmt: skip
-        os.close(writer)
+    stop = Stop()
+    threading.Timer(0.1, stop.request, (signal.SIGTERM,)).start()
+    context = authority.server_context("localhost")
+    with (
+        SmtpServer(tls=context, logins={USER: SECRET}, faults={place: HANG}) as server,
+        pytest.raises(StoppedError),
+    ):
+        connect(
+            server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), username=USER,
+            timeout_s=NEVER_S, stop=stop,
+        )  # fmt: skip
 
 
 def test_a_transcript_has_both_sides_and_is_bounded() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import pytest
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
 from tests.support.smtp_server import DROP, HANG, Action, Fault, Raw, SmtpServer, Wait
+from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Outcome, Scope, Stage
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import Transaction
@@ -475,14 +476,13 @@ def test_trouble_with_the_next_message_does_not_hurt_the_one_on_the_wire() -> No
 @both
 @pytest.mark.parametrize("place", ["mail", "rcpt", "data", "body"])
 def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place: str) -> None:
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as stop, SmtpServer(faults={place: HANG}, extensions=["PIPELINING"]) as server:
+    stop = Stop()
+    with SmtpServer(faults={place: HANG}, extensions=["PIPELINING"]) as server:
         feed = ListFeed([transaction("1", body=TWENTY_MEGABYTES, pieces=1 << 16), transaction("2")])
         session = connect(server, stop=stop, timeout_s=NEVER_S, pipelining=pipelining)
-        threading.Timer(0.1, os.write, (writer, b"x")).start()
+        threading.Timer(0.1, stop.request, (signal.SIGTERM,)).start()
         end = submit(session, feed)
         session.close()
-    os.close(writer)
     assert (end.trouble, end.alive) == (None, False)
     assert feed.summary == {"1": "returned"}
     assert server.messages == []
@@ -490,14 +490,13 @@ def test_a_request_to_stop_before_the_dot_sends_nothing(pipelining: bool, place:
 
 @pytest.mark.requirement("R2")
 def test_a_request_to_stop_after_the_dot_waits_for_the_answer() -> None:
-    reader, writer = os.pipe()
-    with os.fdopen(reader) as stop, SmtpServer(faults={"final-dot": Wait(0.4)}) as server:
+    stop = Stop()
+    with SmtpServer(faults={"final-dot": Wait(0.4)}) as server:
         feed = ListFeed([transaction("1"), transaction("2")])
         session = connect(server, stop=stop)
-        threading.Timer(0.1, os.write, (writer, b"x")).start()
+        threading.Timer(0.1, stop.request, (signal.SIGTERM,)).start()
         end = submit(session, feed)
         session.close()
-    os.close(writer)
     assert (end.trouble, end.alive) == (None, False)
     assert feed.summary == {"1": "relayed", "2": "returned"}
     assert len(server.accepted) == 1
