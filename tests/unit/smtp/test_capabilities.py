@@ -48,6 +48,12 @@ def test_size_without_a_number_is_an_offer_without_a_limit() -> None:
     assert offered("SIZE -1").size_bytes == 0
 
 
+def test_a_number_is_read_only_where_there_is_one_that_means_something() -> None:
+    assert offered("SIZE 1000 2000").size_bytes == 1000
+    assert (offered("SIZE " + "9" * 18).size_bytes, offered("SIZE " + "9" * 19).size_bytes) == (10**18 - 1, 0)
+    assert offered("LIMITS RCPTMAX=1=2 MAILMAX").most_recipients == 0
+
+
 def test_a_server_that_says_only_its_name_offers_nothing() -> None:
     assert offered() == Capabilities(name="mx.example.net")
     assert parse_ehlo(Reply(250, "", ())) == Capabilities()

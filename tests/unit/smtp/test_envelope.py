@@ -10,7 +10,7 @@ from tests.support.injections import INJECTIONS
 from tests.support.smtp_client import JOE, transaction
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.capabilities import Capabilities
-from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command
+from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 
 EVERYTHING = Capabilities(size=True, eight_bit=True, utf8=True, pipelining=True)
 
@@ -35,6 +35,14 @@ def test_headers_in_utf8_go_as_8bitmime_where_there_is_no_smtputf8() -> None:
     offered = Capabilities(eight_bit=True)
     assert beyond_server(message, offered) is None
     assert mail_command(message, offered) == b"MAIL FROM:<billing@isp.example> BODY=8BITMIME\r\n"
+
+
+def test_only_the_recipients_outside_ascii_wait_for_smtputf8() -> None:
+    message = transaction("1", "joe@isp.example", "jörg@isp.example", "zoë@isp.example")
+    beyond, waits = recipients_beyond_server(message, Capabilities())
+    assert beyond == ("jörg@isp.example", "zoë@isp.example")
+    assert (waits.result, waits.enhanced) == (Result.DEFERRED, "4.6.7")
+    assert recipients_beyond_server(message, EVERYTHING)[0] == ()
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from ucrmmail.clock import Clock
 from ucrmmail.smtp.tls import unverified_context
 from ucrmmail.smtp.wire import (
     LARGEST_REPLY,
+    LONGEST_LINE,
     ConnectionLostError,
     NoAnswerError,
     ProtocolError,
     StoppedError,
     Wire,
     _reason,
+    parse_reply,
 )
 
 
@@ -85,6 +87,56 @@ def test_a_reply_split_at_every_byte_is_one_reply(pair: Pair, ending: bytes) -> 
         with in_background(lambda at=at: theirs.sendall(text[at:])):  # type: ignore[misc] # mypy cannot infer it
             assert wire.read_reply(2).lines == ("one", "2.1.0 two")
     assert wire.pending == b""
+
+
+@pytest.mark.requirement("S3")
+@pytest.mark.parametrize("ending", [b"\r\n", b"\n"])
+def test_the_longest_line_is_read_and_a_longer_one_is_not(pair: Pair, ending: bytes) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    text = "x" * (LONGEST_LINE - 4)
+    theirs.sendall(b"250 " + text.encode() + ending)
+    assert wire.read_reply(2).text == text
+    # Room for the CR: without one a line may have a character more.
+    theirs.sendall(b"250 " + text.encode() + b"xx" + ending)
+    with pytest.raises(ProtocolError, match=r"^the server sent a line that does not end$"):
+        wire.read_reply(2)
+
+
+def test_a_line_that_has_not_ended_at_its_greatest_length_may_still_end(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"250 " + b"x" * (LONGEST_LINE - 4))
+    assert wire.has_spoken()
+    with in_background(lambda: theirs.sendall(b"\r\n")):
+        assert wire.read_reply(2).code == 250
+
+
+def test_an_empty_line_is_a_line_and_no_reply(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.sendall(b"\n250 ok\r\n")
+    with pytest.raises(ProtocolError, match="the server sent '', which is no reply"):
+        wire.read_reply(2)
+    assert wire.pending == b"250 ok\r\n"
+
+
+def test_only_spaces_stand_between_a_status_and_its_text() -> None:
+    assert parse_reply([b"250 2.0.0  \tXok"]).lines == ("\tXok",)
+    with pytest.raises(ProtocolError, match=r"^the lines of a reply do not belong together$"):
+        parse_reply([b"250-a", b"251 b"])
+
+
+def test_of_two_secrets_one_in_the_other_the_longer_is_hidden_first(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    wire.hide(b"zzzz", b"azzzzb")
+    theirs.sendall(b"535 azzzzb zzzz\r\n")
+    assert wire.read_reply(2).text == "[redacted] [redacted]"
+
+
+def test_a_connection_that_was_lost_has_sent_all_unless_it_says_otherwise() -> None:
+    assert ConnectionLostError("the server closed the connection").unsent == 0
 
 
 def test_several_replies_in_one_segment_are_several(pair: Pair) -> None:
