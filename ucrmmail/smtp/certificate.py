@@ -6,6 +6,7 @@ parser costs 90 ms to load: ``tls`` imports this module only then.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,9 @@ class Certificate:
 def read_certificate(der: bytes) -> Certificate | None:
     """Return what a certificate says (DER, RFC 5280); None when it cannot be read."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
+        # What its parser warns of (a serial number below zero) is for those who make certificates, not for our stderr.
+        with warnings.catch_warnings(action="ignore"):
+            certificate = x509.load_der_x509_certificate(der)
         return Certificate(
             names=_names_of(certificate),
             subject=_told(certificate.subject),

@@ -61,6 +61,13 @@ def test_a_truncated_certificate_is_none(at: int) -> None:
     assert read_certificate(GOOD[:at]) is None
 
 
+def test_a_serial_number_below_zero_is_read_without_a_warning_on_the_terminal() -> None:
+    serial_at = GOOD.index(b"\x02\x14", 12) + 2
+    found = read_certificate(GOOD[:serial_at] + b"\x80" + GOOD[serial_at + 1 :])
+    assert found is not None
+    assert found.issuer == "Example CA"
+
+
 @given(at=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255))
 def test_a_damaged_certificate_is_no_crash(at: int, byte: int) -> None:
     read_certificate(GOOD[:at] + bytes([byte]) + GOOD[at + 1 :])
