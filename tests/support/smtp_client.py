@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
-from ucrmmail.message.outcome import Outcome
+from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.session import Session, StageReport, open_session
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.submit import submit
@@ -70,6 +70,9 @@ class ListFeed:
 
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
+
+    def has_relayed(self) -> bool:
+        return any(outcome.result is Result.RELAYED for outcomes in self.settled.values() for outcome in outcomes)
 
     def left_s(self) -> float:
         return inf

@@ -4,6 +4,9 @@ The run itself holds no connection. It hands out the queue in its order, a few i
 workers (``worker``) tell. The first worker shows that the login works before the others start; one that is refused
 later only means that the server wants fewer. A trouble of the account on one connection ends all.
 
+A worker does not know what the others send. When it lost its connections at one message, and had no other to try, the
+run knows better: if something was relayed, a further round has that message to blame (``run.Ending.excused``).
+
 Under a limit nothing would be won, since then the limit is what mail waits for: there the connections are threads of
 ``run``, and each message asks the same ledger.
 """
@@ -22,6 +25,7 @@ from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
+from ucrmmail.message.outcome import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -92,7 +96,7 @@ class Crew:
         The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        self._feed.suspect = suspect
+        self._feed.suspects |= {suspect} - {""}
         self._run.doubt(distrusted, doubted)
         self.ending.doubted = doubted
         self._fetch_secret()
@@ -102,6 +106,7 @@ class Crew:
             self._play(connections)
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self._run.distrusted))
+            got_on |= self.ending.excused(self._feed)
             if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
@@ -135,7 +140,8 @@ class Crew:
             while True:
                 if self._ends:
                     deal.close()
-                    if self._must_end and not told:
+                    # While one message may be to blame, what the others have in hand shows whether it is.
+                    if self._must_end and not told and not self.ending.in_doubt:
                         told = self._tell_all_to_stop()
                 dealer.hand_out()
                 while not self._ends and started < (connections if self._connected else 1):
@@ -196,12 +202,13 @@ class Crew:
     def _count(self, message: MessageReport) -> None:
         self._dealt.pop(message.queue_id, None)
         self._settled += 1
+        self._feed.progress += message.result == Result.RELAYED.value
         self._on_settled(message)
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
-            self.ending.because_of(note.trouble, note.refused)
+            self.ending.because_of(note.trouble, note.refused, lost=note.lost)
         self.ending.lies |= note.lies
         self.ending.doubted = note.doubted
         # Workers of a later round start without them.

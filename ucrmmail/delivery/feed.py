@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from itertools import chain, filterfalse
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.opening import beginning_of, report_failures
@@ -66,8 +67,9 @@ class QueueFeed:
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
     without a time limit. After ``ready()`` returned None, ``opens_at`` tells when a limit opens (0.0: none is in the
-    way) and ``exhausted`` whether the queue has nothing due. ``suspect`` is the message at whose final dot the last
-    run ended in a trouble of the account.
+    way) and ``exhausted`` whether the queue has nothing due. ``suspects`` may make the server refuse or hang up by
+    themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost.
+    ``progress`` counts what was relayed. ``on_unused`` is told of each message that is given back.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class QueueFeed:
         concerns: Concerns,
         due: Callable[[], Iterator[str]] | None = None,
         on_synced: Callable[[], None] = lambda: None,
+        on_unused: Callable[[str], None] = lambda _queue_id: None,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -96,6 +99,7 @@ class QueueFeed:
         self._message_limit = message_limit
         self._on_settled = on_settled
         self._on_synced = on_synced
+        self._on_unused = on_unused
         self._concerns = concerns
         self._source = due or spool.due
         self._lock = threading.RLock()
@@ -110,7 +114,8 @@ class QueueFeed:
         self.opens_at = 0.0
         self.exhausted = False
         self.progress = 0
-        self.suspect = ""
+        self.suspects: set[str] = set()
+        self._postponed: set[str] = set()
 
     @property
     def unlimited(self) -> bool:
@@ -124,6 +129,7 @@ class QueueFeed:
         due: Callable[[], Iterator[str]],
         on_settled: Callable[[MessageReport], None],
         on_synced: Callable[[], None],
+        on_unused: Callable[[str], None],
         concerns: Concerns,
     ) -> QueueFeed:
         """Return the feed of another process over ``spool``, for an ``unlimited`` run.
@@ -143,8 +149,10 @@ class QueueFeed:
             concerns=concerns,
             due=due,
             on_synced=on_synced,
+            on_unused=on_unused,
         )
-        feed.suspect = self.suspect
+        feed.suspects = set(self.suspects)
+        feed.progress = self.progress
         return feed
 
     def has_work(self) -> bool:
@@ -220,8 +228,23 @@ class QueueFeed:
         return self._left_s()
 
     def is_suspect(self, transaction: Transaction) -> bool:
-        """Return whether the last run ended at this message."""
-        return transaction.queue_id == self.suspect
+        """Return whether this message may be to blame for what the server does at it."""
+        return transaction.queue_id in self.suspects
+
+    def has_relayed(self) -> bool:
+        """Return whether the account can send: a message was relayed in this run."""
+        return self.progress > 0
+
+    def postpone(self, queue_id: str) -> bool:
+        """Let another message go before a suspect, which shows who is to blame: once, and if there is another."""
+        with self._lock:
+            if queue_id not in self.suspects or queue_id in self._postponed:
+                return False
+            self._postponed.add(queue_id)
+            others = filterfalse(queue_id.__eq__, self._source())
+            before = [other] if (other := next(others, "")) else []
+            self._due = chain(before, (queue_id,), others)
+            return bool(before) or self._next is not None
 
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
@@ -238,6 +261,7 @@ class QueueFeed:
             self._spool.release(work.claimed)
             self._started -= 1
             self._due = iter(())
+            self._on_unused(transaction.queue_id)
 
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
         """Record what became of a message. Raises OSError when it cannot be recorded: then the run must end."""

@@ -48,7 +48,8 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at whose final dot the trouble came, "" when it came elsewhere. ``lies`` are the
+    ``refused`` is the message at whose final dot, or each time at whose MAIL, the trouble came, "" when it came
+    elsewhere. ``lost`` says that the trouble is no word of the server: it hung up again and again. ``lies`` are the
     extensions that the server offers and was found not to understand, ``doubted`` is one of which that is still open.
     """
 
@@ -56,15 +57,43 @@ class Ending:
     reason: str = ""
     next_at: float = 0.0
     refused: str = ""
+    lost: bool = False
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
+    _excused: set[str] = field(default_factory=set)
 
-    def because_of(self, trouble: Trouble, refused: str = "") -> None:
-        """Remember the first trouble."""
+    def because_of(self, trouble: Trouble, refused: str = "", *, lost: bool = False) -> None:
+        """Remember the first trouble; one beyond doubt rather than one in doubt."""
         with self.lock:
-            if self.trouble is None:
-                self.trouble, self.refused = trouble, refused
+            if self.trouble is None or (self.in_doubt and not (lost and refused)):
+                self.trouble, self.refused, self.lost = trouble, refused, lost
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the trouble may be one message's: connections were lost at no other."""
+        return self.lost and bool(self.refused)
+
+    def excused(self, feed: QueueFeed) -> bool:
+        """Take the trouble back if it was connections lost at one message, while another connection relayed others.
+
+        That message is a suspect from then on, and with something relayed it is to blame at once. Returns whether it
+        was so; never twice for the same message.
+        """
+        if not (self.in_doubt and feed.has_relayed()) or self.refused in self._excused:
+            return False
+        self._excused.add(self.refused)
+        feed.suspects.add(self.refused)
+        self.trouble, self.refused, self.lost = None, "", False
+        return True
+
+
+@dataclass(slots=True)
+class _Losses:
+    """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not."""
+
+    count: int = 0
+    at: str = ""
 
 
 class Run:
@@ -102,8 +131,13 @@ class Run:
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
-        self._feed.suspect = suspect
+        self._feed.suspects |= {suspect} - {""}
         self.doubt(distrusted, doubted)
+        self._drive_all(connections)
+        while self.ending.excused(self._feed):
+            self._drive_all(connections)
+
+    def _drive_all(self, connections: int) -> None:
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -152,7 +186,7 @@ class Run:
         Raises as ``drive``.
         """
         session: Session | None = None
-        lost = 0
+        losses = _Losses()
         try:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
@@ -179,16 +213,25 @@ class Run:
                 if not end.alive:
                     session.close()
                     session = None
-                    if sent:
-                        lost = 0
+                    if sent or end.blamed:
+                        losses = _Losses()
                     elif not end.distrust:
                         # With the doubt it is tried once more: that is the one which counts.
-                        lost += 1
-                    if lost >= LOST_CONNECTIONS:
-                        self.ending.because_of(_connections_are_lost(end.trouble))
+                        self._count(losses, end)
         finally:
             if session is not None:
                 session.quit()
+
+    def _count(self, losses: _Losses, end: End) -> None:
+        """Count a connection that was lost; behind the first, another message shows whether it was this one."""
+        losses.count += 1
+        again = end.refused if end.refused == losses.at else ""
+        losses.at = end.refused
+        if losses.count >= LOST_CONNECTIONS:
+            self.ending.because_of(_connections_are_lost(end.trouble), again, lost=True)
+        elif end.refused:
+            self._feed.suspects.add(end.refused)
+            self._feed.postpone(end.refused)
 
     def _judge(self, end: End, *, sent: bool) -> None:
         """Learn from a round which extensions the server does not understand: mail that goes without is the proof."""

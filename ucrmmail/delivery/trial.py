@@ -104,5 +104,9 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
+    def has_relayed(self) -> bool:
+        """Return False: only of a suspect it matters."""
+        return False
+
     def idle(self) -> None:
         """There is nothing else to do."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.delivery.concerns import Concerns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -49,6 +50,7 @@ class Ended:
 
     trouble: Trouble | None = None
     refused: str = ""
+    lost: bool = False
     lies: frozenset[str] = frozenset()
     doubted: str = ""
     distrusted: frozenset[str] = frozenset()
@@ -67,7 +69,14 @@ def work(
     when its login worked. ``watched`` asks for whole reports of what is settled. Raises OSError, UcrmmailError.
     """
     settled: list[MessageReport] = []
+    given_back: list[str] = []
     concerns = Concerns()
+
+    def ids() -> Iterator[str]:
+        """Yield what a connection gave back when it broke, which is on the line no more, then what is."""
+        while given_back:
+            yield given_back.pop(0)
+        yield from deal.ids()
 
     def tell() -> None:
         if settled:
@@ -78,7 +87,14 @@ def work(
             settled.clear()
 
     own_spool = spool.beside(number)
-    own_feed = feed.beside(own_spool, due=deal.ids, on_settled=settled.append, on_synced=tell, concerns=concerns)
+    own_feed = feed.beside(
+        own_spool,
+        due=ids,
+        on_settled=settled.append,
+        on_synced=tell,
+        on_unused=given_back.append,
+        concerns=concerns,
+    )
     own_run = run.beside(own_feed)
     try:
         own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
@@ -90,6 +106,7 @@ def work(
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
+        lost=own_run.ending.lost,
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,
         distrusted=frozenset(own_run.distrusted),

@@ -38,6 +38,9 @@ _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
 _LEAST_BYTES_A_SECOND = 4096
 
+# Where a connection that is lost costs the message on it an attempt.
+_TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
+
 _WITHOUT = {
     "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
     "CHUNKING": "run `ucrmmail config set smtp.chunking false` if this goes on",
@@ -457,16 +460,25 @@ class _Submitter:
         """Settle the message that was under way, and give back the one behind it.
 
         It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
-        MAIL was not even answered is not to blame.
+        MAIL was not even answered is not to blame, unless it was so before and others are relayed.
         """
         trouble = lost_connection(self._stage, what)
         self._stages.failed(trouble)
-        message = self._current
-        if message is not None and self._stage in {Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT}:
-            message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
-            self._settle(message)
+        message, refused, blamed = self._current, "", False
+        if message is not None:
+            at_mail = self._stage is Stage.MAIL
+            blamed = at_mail and self._is_to_blame(message)
+            if blamed or self._stage in _TRIED:
+                message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
+                self._settle(message)
+            elif at_mail:
+                refused = message.transaction.queue_id
         self._give_back()
-        return End(trouble, alive=False)
+        return End(trouble, alive=False, refused=refused, blamed=blamed)
+
+    def _is_to_blame(self, message: Message) -> bool:
+        """Return whether what the server does at this message it does at no other."""
+        return self._feed.is_suspect(message.transaction) and self._feed.has_relayed()
 
 
 def _is_done(reply: Reply) -> bool:

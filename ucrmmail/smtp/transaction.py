@@ -48,7 +48,10 @@ class Feed(Protocol):
         """Return for how many seconds more a message may be begun; ``inf`` when that does not end."""
 
     def is_suspect(self, transaction: Transaction) -> bool:
-        """Return whether this message made the server end the last run at its final dot: then it is to blame."""
+        """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
+
+    def has_relayed(self) -> bool:
+        """Return whether something was relayed in this run: what a suspect meets then is no trouble of the account."""
 
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""
@@ -62,7 +65,9 @@ class End:
     """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
-    ``refused`` is the message to whose final dot the server said what is a trouble of the account, "" for none.
+    ``refused`` is the message that may be to blame: to whose final dot the server said what is a trouble of the
+    account, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
+    lost an attempt, so that the connection is none that was lost.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
     a guess, which proves nothing and holds for this run alone.
@@ -71,6 +76,7 @@ class End:
     trouble: Trouble | None
     alive: bool
     refused: str = ""
+    blamed: bool = False
     distrust: str = ""
     passing: bool = False
 
