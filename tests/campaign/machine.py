@@ -89,7 +89,7 @@ class Machine:
             self.accept("billing@isp.example", "joe@example.com", b"Subject: number %d\r\n\r\n" % number + body)
         return list(range(first, self._number))
 
-    def flush(self, connect: Callable[[], Session], *, options: Options | None = None) -> RunReport:
+    def flush(self, connect: Callable[[float], Session], *, options: Options | None = None) -> RunReport:
         """Run the flush as the command does, in its order."""
 
         def prepare(raw: bytes) -> Prepared:
@@ -128,9 +128,11 @@ class Machine:
         """All that waits, or has failed for good."""
         return list(messages(self.directory))
 
-    def to(self, server: SmtpServer, **settings: object) -> Callable[[], Session]:
+    def to(self, server: SmtpServer, **settings: object) -> Callable[[float], Session]:
         """The way to connect to this server."""
-        return lambda: open_session(smarthost(server, **settings), secret=lambda: SECRET, clock=Clock(), stop=self.stop)
+        return lambda within_s: open_session(
+            smarthost(server, **settings), secret=lambda: SECRET, clock=Clock(), within_s=within_s, stop=self.stop
+        )
 
 
 def number_in(content: bytes) -> int:

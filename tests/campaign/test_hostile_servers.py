@@ -17,8 +17,9 @@ from tests.campaign.machine import DAY_S, Machine, MovedClock, number_in
 from tests.campaign.world import LONG, dice
 from tests.integration.test_smtp_faults import FAULTS, MOST_OF_A_FLOOD, OPENING, SMALL_BUFFER
 from tests.support.certificates import TestAuthority
+from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER
-from tests.support.smtp_server import DROP, RESET, Fault, Raw, SmtpServer, Wait
+from tests.support.smtp_server import DROP, HANG, RESET, Drip, Fault, Raw, SmtpServer, Wait
 from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.limits.rules import rules_from
@@ -248,4 +249,20 @@ def test_a_port_where_nobody_listens_is_named_and_costs_no_attempt(tmp_path: Pat
     report = machine.flush(machine.to(server), options=Options(wait=False, connections=connections))
     assert report.trouble is not None
     assert report.trouble.stage.value == "connect"
+    assert [message.state for message in machine.queue()] == ["waiting"] * MESSAGES
+
+
+@pytest.mark.requirement("S4")
+@pytest.mark.parametrize("fault", [HANG, Drip(b"220-patience, please\r\n", 0.05)], ids=["silent", "dripping"])
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_greeting_that_never_comes_holds_a_run_little_longer_than_its_time_limit(
+    tmp_path: Path, fault: Fault, connections: int
+) -> None:
+    machine = Machine(tmp_path)
+    machine.put(MESSAGES)
+    with SmtpServer(faults={"greeting": fault}) as server:
+        connect = machine.to(server, timeout_s=0.3, greeting_timeout_s=NEVER_S)
+        report = machine.flush(connect, options=Options(time_limit_s=0.2, connections=connections))
+    assert report.trouble is not None
+    assert (report.trouble.stage.value, report.exit_code) == ("greeting", 69)
     assert [message.state for message in machine.queue()] == ["waiting"] * MESSAGES

@@ -95,7 +95,7 @@ def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: W
     with SmtpServer() as server:
         run = Run(
             world.feed(one_and_no_more()),
-            connect=lambda: connect(server),
+            connect=lambda _within_s: connect(server),
             clock=world.clock,
             stop=Stop(),
             window=Window(inf, inf),

@@ -268,9 +268,15 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
 
     login = login_of(config)
 
-    def connect() -> Session:
-        smarthost = unattended(smarthost_of(config), config)
-        return open_session(smarthost, secret=login.secret, after_refusal=login.after_refusal, clock=clock, stop=stop)
+    def connect(within_s: float) -> Session:
+        return open_session(
+            unattended(smarthost_of(config), config),
+            secret=login.secret,
+            after_refusal=login.after_refusal,
+            clock=clock,
+            within_s=within_s,
+            stop=stop,
+        )
 
     return Account(
         connect=connect,

@@ -67,13 +67,14 @@ _EX_NOPERM = 77
 class Account:
     """How to reach the smarthost, and how to tell whether that was changed since a run failed.
 
-    ``connect()`` returns a session that is logged in, or raises SessionError with a trouble of the account.
+    ``connect(within_s)`` returns a session that is logged in, or raises SessionError with a trouble of the account; it
+    ends one command's time behind these seconds, which the run has left (``inf``: no matter), at the latest.
     ``secret()`` returns what changes when a person has changed the secret: a password itself, "" when none is used; of
     an access token, which changes every hour, when the person signed in. ``fetch_secret()`` gets what ``connect()``
     logs in with, and keeps it. All are called only when there is a message to send.
     """
 
-    connect: Callable[[], Session]
+    connect: Callable[[float], Session]
     fetch_secret: Callable[[], object]
     secret: Callable[[], str]
     settings_mark: str

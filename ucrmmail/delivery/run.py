@@ -106,7 +106,7 @@ class Run:
         self,
         feed: QueueFeed,
         *,
-        connect: Callable[[], Session],
+        connect: Callable[[float], Session],
         clock: Clock,
         stop: Stop,
         window: Window,
@@ -253,7 +253,7 @@ class Run:
 
     def _open(self, *, first: bool) -> Session | None:
         try:
-            session = self._connect()
+            session = self._connect(self._feed.left_s())
         except SessionError as error:
             if first:
                 self.ending.because_of(error.trouble)

@@ -156,6 +156,7 @@ def open_session(
     secret: Callable[[], str],
     after_refusal: Callable[[], str] = str,
     clock: Clock,
+    within_s: float = math.inf,
     stop: Stopper | None = None,
     observer: Observer | None = None,
     watcher: Watcher | None = None,
@@ -163,12 +164,13 @@ def open_session(
     """Return a session that is ready for transactions.
 
     ``secret()`` is called only when the server has said that it takes a login; ``after_refusal()`` when it refused a
-    token, and returns another one to try once, or "". Raises SessionError with the trouble, StoppedError when the run
+    token, and returns another one to try once, or "". ``within_s`` is how much time the caller has; the opening ends
+    one command's time behind it at the latest. Raises SessionError with the trouble, StoppedError when the run
     was asked to end; errors of the two functions pass through.
     """
     stages = Stages(watcher, clock)
     credentials = Credentials(secret, after_refusal)
-    opening = _Opening(smarthost, credentials, clock, stop=stop, observer=observer, stages=stages)
+    opening = _Opening(smarthost, credentials, clock, within_s=within_s, stop=stop, observer=observer, stages=stages)
     try:
         return opening.open()
     except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError) as error:
@@ -184,6 +186,7 @@ class _Opening:
         credentials: Credentials,
         clock: Clock,
         *,
+        within_s: float,
         stop: Stopper | None,
         observer: Observer | None,
         stages: Stages,
@@ -192,6 +195,7 @@ class _Opening:
         self._timeout_s = smarthost.timeout_s
         self._credentials = credentials
         self._clock = clock
+        self._ends_at = clock.monotonic() + max(within_s, 0.0) + smarthost.timeout_s
         self._stop = stop
         self._observer = observer
         self._stages = stages
@@ -229,7 +233,8 @@ class _Opening:
     def _introduced(self, wire: Wire, context: ssl.SSLContext | None) -> Session:
         """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
         smarthost = self._smarthost
-        wire.allow(self._smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s)
+        all_s = smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s
+        wire.allow(min(all_s, self._ends_at - self._clock.monotonic()))
         if context is not None and smarthost.encryption == "tls":
             self._secure(wire, context)
         self._greeted(wire)
