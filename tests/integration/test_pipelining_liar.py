@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import Program
-from tests.support.smtp_server import EXTENSIONS, SmtpServer
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, SmtpServer, Wait
 
 
 class Liar:
@@ -154,3 +154,46 @@ def test_other_settings_are_another_server(program: Program, liar: Liar) -> None
         program.sendmail("-t")
     program.run("flush", code=None)
     assert liar.lost > lost
+
+
+@pytest.mark.parametrize("limits", [{}, {"throttler": "message_limit = 100"}], ids=["processes", "threads"])
+def test_what_another_connection_sends_in_groups_is_no_proof_that_groups_do_not_work(
+    program: Program, limits: dict[str, str]
+) -> None:
+    def silent(line: bytes) -> Action | None:
+        return HANG if b"culprit" in line else None
+
+    # The other connection ends its round while the doubt is open: after the first silence, and before the second.
+    with SmtpServer(faults={"rcpt": silent, "final-dot": [Wait(1.5)]}) as server:
+        program.configure(server.port, smtp='timeout = "1s"\nfinal_timeout = "10s"\nconnections = 2', **limits)
+        program.sendmail("culprit@example.com")
+        program.sendmail("joe@example.com")
+        report = program.run("flush", "--json").json
+        assert (report["relayed"], report["deferred"], report["needs_person"]) == (1, 1, [])
+    kept = Path(program.spool / "account.json")
+    assert not kept.exists() or json.loads(kept.read_text())["pipelining_failed_at"] == 0.0
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_doubt_that_was_refuted_is_none_for_the_rest_of_the_run(program: Program, connections: int) -> None:
+    with SmtpServer(lies_about_pipelining=True) as server:
+        program.configure(server.port, smtp=f'timeout = "1s"\nconnections = {connections}')
+        program.sendmail("-t")
+        program.run("flush", "--time-limit", "1s")
+        assert json.loads(Path(program.spool / "account.json").read_text())["doubted"] == "PIPELINING"
+
+        arriving = iter([True])
+
+        def another_arrives(_line: bytes) -> None:
+            if next(arriving, False):
+                program.sendmail("-t", "late@example.com")
+
+        server.lies_about_pipelining = False
+        # Without PIPELINING the connection is lost as well: so it was not that.
+        server.faults = {"mail": [None, DROP], "final-dot": another_arrives}
+        server.connections.clear()
+        report = program.run("flush", "--json").json
+        server.wait_until_idle()
+        assert (report["relayed"], report["needs_person"]) == (2, [])
+        late = [dialogue for dialogue in server.connections if b"late@" in dialogue.received]
+        assert [dialogue.pipelined for dialogue in late] == [True]

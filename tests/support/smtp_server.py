@@ -204,7 +204,13 @@ class Dialogue:
     client_certificate: object = None
     tls_error: str = ""
     ended_by: str = ""
+    reads: list[bytes] = field(default_factory=list)
     _buffer: bytes = b""
+
+    @property
+    def pipelined(self) -> bool:
+        """Whether an envelope came in a group."""
+        return any(b"MAIL FROM" in read and b"RCPT TO" in read for read in self.reads)
 
     def send(self, data: bytes) -> None:
         try:
@@ -237,6 +243,7 @@ class Dialogue:
         if not data:
             raise _OverError
         self.received += data
+        self.reads.append(data)
         if not self.in_tls:
             self.received_in_clear += data
         self._buffer += data

@@ -103,6 +103,7 @@ class Crew:
         while True:
             self._feed.put_back()
             before = self._settled, len(self._run.distrusted)
+            self.ending.refuted.clear()
             self._play(connections)
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self._run.distrusted))
@@ -209,13 +210,21 @@ class Crew:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused, lost=note.lost)
-        self.ending.lies |= note.lies
-        self.ending.doubted = note.doubted
-        # Workers of a later round start without them.
-        self._run.doubt(note.distrusted, note.doubted)
+        self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems
+
+    def _learn(self, note: Ended) -> None:
+        """Let workers of a later round start without what this one found; what one has settled is open for none."""
+        ending = self.ending
+        ending.lies |= note.lies
+        ending.refuted |= note.refuted
+        ending.doubted = note.doubted or ending.doubted
+        if ending.doubted in ending.lies | ending.refuted:
+            ending.doubted = ""
+        self._run.doubt(note.distrusted, ending.doubted)
+        self._run.distrusted -= ending.refuted - ending.lies
 
     def _see_off(self, worker: _Worker) -> None:
         """Wait for the end of a process; one that ended without a word left its journal to the next run."""

@@ -50,7 +50,8 @@ class Ending:
 
     ``refused`` is the message at whose final dot, or each time at whose MAIL, the trouble came, "" when it came
     elsewhere. ``lost`` says that the trouble is no word of the server: it hung up again and again. ``lies`` are the
-    extensions that the server offers and was found not to understand, ``doubted`` is one of which that is still open.
+    extensions that the server offers and was found not to understand, ``doubted`` is one of which that is still open,
+    ``refuted`` are those of which it was and that are not to blame.
     """
 
     trouble: Trouble | None = None
@@ -60,6 +61,7 @@ class Ending:
     lost: bool = False
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
+    refuted: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _excused: set[str] = field(default_factory=set)
 
@@ -186,7 +188,7 @@ class Run:
         Raises as ``drive``.
         """
         session: Session | None = None
-        losses = _Losses()
+        losses, without = _Losses(), frozenset[str]()
         try:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
@@ -196,24 +198,24 @@ class Run:
                     session.close()
                     session = None
                 if session is None:
-                    session = self._open(first=connected is not None)
+                    # What another connection doubts from here on, this one has not gone without.
+                    without = frozenset(self.distrusted)
+                    session = self._open(without, first=connected is not None)
                     if session is None:
                         return
                     if connected is not None:
                         connected()
-                before = self._feed.progress
                 try:
                     end = submit(session, self._feed)
                 finally:
                     self._feed.tell()
-                sent = self._feed.progress > before
-                self._judge(end, sent=sent)
+                self._judge(end, without)
                 if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
                     self.ending.because_of(end.trouble, end.refused)
                 if not end.alive:
                     session.close()
                     session = None
-                    if sent or end.blamed:
+                    if end.relayed or end.blamed:
                         losses = _Losses()
                     elif not end.distrust:
                         # With the doubt it is tried once more: that is the one which counts.
@@ -233,7 +235,7 @@ class Run:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)
 
-    def _judge(self, end: End, *, sent: bool) -> None:
+    def _judge(self, end: End, without: frozenset[str]) -> None:
         """Learn from a round which extensions the server does not understand: mail that goes without is the proof."""
         ending = self.ending
         if end.distrust:
@@ -243,15 +245,17 @@ class Run:
                 ending.lies.add(end.distrust)
             elif not end.passing:
                 ending.doubted = end.distrust
-        elif ending.doubted and sent:
-            ending.lies.add(ending.doubted)
-            ending.doubted = ""
-        elif ending.doubted and not end.alive:
-            # It was not that, and others may go as they were offered.
-            self.distrusted.discard(ending.doubted)
-            ending.doubted = ""
+        elif (doubted := ending.doubted) in without:
+            if end.relayed:
+                ending.lies.add(doubted)
+                ending.doubted = ""
+            elif not end.alive:
+                # It was not that, and others may go as they were offered.
+                ending.refuted.add(doubted)
+                self.distrusted.discard(doubted)
+                ending.doubted = ""
 
-    def _open(self, *, first: bool) -> Session | None:
+    def _open(self, without: frozenset[str], *, first: bool) -> Session | None:
         try:
             session = self._connect(self._feed.left_s())
         except SessionError as error:
@@ -260,7 +264,7 @@ class Run:
         except StoppedError:
             self.ending.reason = "stopped"
         else:
-            session.do_without(self.distrusted)
+            session.do_without(without)
             return session
         return None
 

@@ -53,6 +53,7 @@ class Ended:
     lost: bool = False
     lies: frozenset[str] = frozenset()
     doubted: str = ""
+    refuted: frozenset[str] = frozenset()
     distrusted: frozenset[str] = frozenset()
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
@@ -109,6 +110,7 @@ def work(
         lost=own_run.ending.lost,
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,
+        refuted=frozenset(own_run.ending.refuted),
         distrusted=frozenset(own_run.distrusted),
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),

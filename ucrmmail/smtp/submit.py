@@ -102,7 +102,7 @@ class _Submitter:
         if self._feed_error is not None:
             # The connection ended first; but nothing more may be sent, over another one either.
             raise self._feed_error
-        return end
+        return replace(end, relayed=self._relayed)
 
     def _send_all(self) -> End:
         try:

@@ -70,7 +70,7 @@ class End:
     lost an attempt, so that the connection is none that was lost.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
-    a guess, which proves nothing and holds for this run alone.
+    a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
     """
 
     trouble: Trouble | None
@@ -79,6 +79,7 @@ class End:
     blamed: bool = False
     distrust: str = ""
     passing: bool = False
+    relayed: bool = False
 
 
 @dataclass(slots=True)
