@@ -71,8 +71,9 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
-    def has_relayed(self) -> bool:
-        return any(outcome.result is Result.RELAYED for outcomes in self.settled.values() for outcome in outcomes)
+    def is_to_blame(self, transaction: Transaction) -> bool:
+        relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
+        return relayed and self.is_suspect(transaction)
 
     def left_s(self) -> float:
         return inf

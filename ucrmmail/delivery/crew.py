@@ -4,8 +4,8 @@ The run itself holds no connection. It hands out the queue in its order, a few i
 workers (``worker``) tell. The first worker shows that the login works before the others start; one that is refused
 later only means that the server wants fewer. A trouble of the account on one connection ends all.
 
-A worker does not know what the others send. When it lost its connections at one message, and had no other to try, the
-run knows better: if something was relayed, a further round has that message to blame (``run.Ending.excused``).
+A worker does not know what the others send. When one message may be to blame for its trouble, and it had no other to
+try, the run knows better: if something was relayed, a further round shows it (``run.Ending.excused``).
 
 Under a limit nothing would be won, since then the limit is what mail waits for: there the connections are threads of
 ``run``, and each message asks the same ledger.
@@ -209,7 +209,7 @@ class Crew:
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
-            self.ending.because_of(note.trouble, note.refused, lost=note.lost)
+            self.ending.because_of(note.trouble, note.refused, in_doubt=note.in_doubt)
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt

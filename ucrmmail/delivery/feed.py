@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from itertools import chain, filterfalse
+from math import inf
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.opening import beginning_of, report_failures
@@ -69,7 +70,7 @@ class QueueFeed:
     without a time limit. After ``ready()`` returned None, ``opens_at`` tells when a limit opens (0.0: none is in the
     way) and ``exhausted`` whether the queue has nothing due. ``suspects`` may make the server refuse or hang up by
     themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost.
-    ``progress`` counts what was relayed. ``on_unused`` is told of each message that is given back.
+    ``progress`` counts what was relayed in this run. ``on_unused`` is told of each message that is given back.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class QueueFeed:
         self.exhausted = False
         self.progress = 0
         self.suspects: set[str] = set()
-        self._postponed: set[str] = set()
+        # How much was relayed when another message was let go first.
+        self._postponed: dict[str, int] = {}
 
     @property
     def unlimited(self) -> bool:
@@ -152,7 +154,7 @@ class QueueFeed:
             on_unused=on_unused,
         )
         feed.suspects = set(self.suspects)
-        feed.progress = self.progress
+        feed.progress, feed._postponed = self.progress, dict(self._postponed)
         return feed
 
     def has_work(self) -> bool:
@@ -231,16 +233,20 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspects
 
-    def has_relayed(self) -> bool:
-        """Return whether the account can send: a message was relayed in this run."""
-        return self.progress > 0
+    def is_to_blame(self, transaction: Transaction) -> bool:
+        """Return whether others were relayed since this message was postponed, or it was convicted."""
+        return self.progress > self._postponed.get(transaction.queue_id, inf)
+
+    def convict(self, queue_id: str) -> None:
+        """Let the next trouble that this message meets be its own."""
+        self._postponed[queue_id] = -1
 
     def postpone(self, queue_id: str) -> bool:
         """Let another message go before a suspect, which shows who is to blame: once, and if there is another."""
         with self._lock:
             if queue_id not in self.suspects or queue_id in self._postponed:
                 return False
-            self._postponed.add(queue_id)
+            self._postponed[queue_id] = self.progress
             others = filterfalse(queue_id.__eq__, self._source())
             before = [other] if (other := next(others, "")) else []
             self._due = chain(before, (queue_id,), others)

@@ -48,45 +48,40 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at whose final dot, or each time at whose MAIL, the trouble came, "" when it came
-    elsewhere. ``lost`` says that the trouble is no word of the server: it hung up again and again. ``lies`` are the
-    extensions that the server offers and was found not to understand, ``doubted`` is one of which that is still open,
-    ``refuted`` are those of which it was and that are not to blame.
+    ``refused`` is the message at which the trouble came, "" when it came at none, or at several. ``in_doubt``: it may
+    be the message's own, since it came there in the last run too, or each time that the server hung up.
+
+    ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
+    is still open, ``refuted`` are those of which it was and that are not to blame.
     """
 
     trouble: Trouble | None = None
     reason: str = ""
     next_at: float = 0.0
     refused: str = ""
-    lost: bool = False
+    in_doubt: bool = False
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
     refuted: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _excused: set[str] = field(default_factory=set)
 
-    def because_of(self, trouble: Trouble, refused: str = "", *, lost: bool = False) -> None:
+    def because_of(self, trouble: Trouble, refused: str = "", *, in_doubt: bool = False) -> None:
         """Remember the first trouble; one beyond doubt rather than one in doubt."""
         with self.lock:
-            if self.trouble is None or (self.in_doubt and not (lost and refused)):
-                self.trouble, self.refused, self.lost = trouble, refused, lost
-
-    @property
-    def in_doubt(self) -> bool:
-        """Whether the trouble may be one message's: connections were lost at no other."""
-        return self.lost and bool(self.refused)
+            if self.trouble is None or (self.in_doubt and not in_doubt):
+                self.trouble, self.refused, self.in_doubt = trouble, refused, in_doubt
 
     def excused(self, feed: QueueFeed) -> bool:
-        """Take the trouble back if it was connections lost at one message, while another connection relayed others.
+        """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
 
-        That message is a suspect from then on, and with something relayed it is to blame at once. Returns whether it
-        was so; never twice for the same message.
+        Returns whether it was so; never twice for the same message.
         """
-        if not (self.in_doubt and feed.has_relayed()) or self.refused in self._excused:
+        if not (self.in_doubt and feed.progress) or self.refused in self._excused:
             return False
         self._excused.add(self.refused)
-        feed.suspects.add(self.refused)
-        self.trouble, self.refused, self.lost = None, "", False
+        feed.convict(self.refused)
+        self.trouble, self.refused, self.in_doubt = None, "", False
         return True
 
 
@@ -210,14 +205,18 @@ class Run:
                 finally:
                     self._feed.tell()
                 self._judge(end, without)
+                postponed = False
                 if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
-                    self.ending.because_of(end.trouble, end.refused)
+                    postponed = self._feed.postpone(end.refused)
+                    if not postponed:
+                        in_doubt = end.refused in self._feed.suspects
+                        self.ending.because_of(end.trouble, end.refused, in_doubt=in_doubt)
                 if not end.alive:
                     session.close()
                     session = None
                     if end.relayed or end.blamed:
                         losses = _Losses()
-                    elif not end.distrust:
+                    elif not (end.distrust or postponed):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
         finally:
@@ -230,7 +229,7 @@ class Run:
         again = end.refused if end.refused == losses.at else ""
         losses.at = end.refused
         if losses.count >= LOST_CONNECTIONS:
-            self.ending.because_of(_connections_are_lost(end.trouble), again, lost=True)
+            self.ending.because_of(_connections_are_lost(end.trouble), again, in_doubt=bool(again))
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)

@@ -104,8 +104,8 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
-    def has_relayed(self) -> bool:
-        """Return False: only of a suspect it matters."""
+    def is_to_blame(self, _transaction: Transaction) -> bool:
+        """Return False: whatever is said, a person reads it."""
         return False
 
     def idle(self) -> None:

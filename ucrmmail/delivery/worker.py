@@ -50,7 +50,7 @@ class Ended:
 
     trouble: Trouble | None = None
     refused: str = ""
-    lost: bool = False
+    in_doubt: bool = False
     lies: frozenset[str] = frozenset()
     doubted: str = ""
     refuted: frozenset[str] = frozenset()
@@ -107,7 +107,7 @@ def work(
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
-        lost=own_run.ending.lost,
+        in_doubt=own_run.ending.in_doubt,
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,
         refuted=frozenset(own_run.ending.refuted),

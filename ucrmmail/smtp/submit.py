@@ -40,6 +40,8 @@ _LEAST_BYTES_A_SECOND = 4096
 
 # Where a connection that is lost costs the message on it an attempt.
 _TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
+# Where what the server says may be meant for the message that it is asked to take.
+_ASKED = _TRIED | {Stage.MAIL}
 
 _WITHOUT = {
     "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
@@ -117,11 +119,7 @@ class _Submitter:
                     return End(None, alive=False)
             return self._end_of_feed()
         except RefusedError as error:
-            refused = ""
-            if self._stage is Stage.FINAL_DOT and self._current is not None:
-                refused = self._current.transaction.queue_id
-            self._give_back()
-            return End(error.trouble, alive=False, refused=refused)
+            return self._refused(error.trouble)
         except StoppedError:
             self._give_back()
             return End(None, alive=False)
@@ -324,7 +322,7 @@ class _Submitter:
             self._wire.allow(math.inf)
             self._use_the_time()
             reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
-            trouble = self._verdict(message, reply)
+            trouble = self._trouble(Stage.FINAL_DOT, reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.
             self._doubt(message, str(error), left=error.unsent <= len(ahead))
@@ -338,22 +336,6 @@ class _Submitter:
             self._relayed = True
         else:
             message.refuse(trouble)
-
-    def _verdict(self, message: Message, reply: Reply) -> Trouble | None:
-        """Return the trouble that the reply to a final dot means; as ``_trouble``, but for a message that is suspect.
-
-        Some servers say 421 to whatever their filters choke on. If that were always the account's, one such message
-        would stop all others for ever.
-        """
-        try:
-            return self._trouble(Stage.FINAL_DOT, reply)
-        except RefusedError as error:
-            trouble = error.trouble
-            blameless = trouble.quota or trouble.kind is not Kind.TRANSIENT
-            if blameless or not self._feed.is_suspect(message.transaction):
-                raise
-            self._broken = True
-            return replace(trouble, scope=Scope.MESSAGE)
 
     def _send_all_but_the_last(self, message: Message) -> Block | None:
         """Send the message in large writes; return the last one, None when the server refused a chunk."""
@@ -425,10 +407,9 @@ class _Submitter:
         """Settle what a broken connection leaves, having looked for what the server said before it hung up."""
         words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
         if words is not None and words.code == 421 and self._stage is not Stage.FINAL_DOT:
-            refused = classify(self._stage, words)
-            self._stages.failed(refused)
-            self._give_back()
-            return End(refused, alive=False)
+            trouble = classify(self._stage, words)
+            self._stages.failed(trouble)
+            return self._refused(trouble)
         what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
         if self._may_be_the_group(error):
             end = self._without("PIPELINING", lost_connection(self._stage, what))
@@ -467,7 +448,7 @@ class _Submitter:
         message, refused, blamed = self._current, "", False
         if message is not None:
             at_mail = self._stage is Stage.MAIL
-            blamed = at_mail and self._is_to_blame(message)
+            blamed = at_mail and self._feed.is_to_blame(message.transaction)
             if blamed or self._stage in _TRIED:
                 message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
                 self._settle(message)
@@ -476,9 +457,24 @@ class _Submitter:
         self._give_back()
         return End(trouble, alive=False, refused=refused, blamed=blamed)
 
-    def _is_to_blame(self, message: Message) -> bool:
-        """Return whether what the server does at this message it does at no other."""
-        return self._feed.is_suspect(message.transaction) and self._feed.has_relayed()
+    def _refused(self, trouble: Trouble) -> End:
+        """Settle what a trouble of the account leaves, which is the message's own if that is to blame.
+
+        Some servers say 421 to whatever their filters choke on, or "too many" to one recipient. If that were always the
+        account's, one such message would stop all others for ever.
+        """
+        message, refused = self._current, ""
+        if message is not None and trouble.kind is Kind.TRANSIENT and self._stage in _ASKED:
+            refused = message.transaction.queue_id
+            # A quota that is used up meets whatever comes first, run after run.
+            again = self._stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
+            if again or self._feed.is_to_blame(message.transaction):
+                message.refuse(replace(trouble, scope=Scope.MESSAGE))
+                self._settle(message)
+                self._give_back()
+                return End(None, alive=False, blamed=True)
+        self._give_back()
+        return End(trouble, alive=False, refused=refused)
 
 
 def _is_done(reply: Reply) -> bool:

@@ -50,8 +50,8 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def has_relayed(self) -> bool:
-        """Return whether something was relayed in this run: what a suspect meets then is no trouble of the account."""
+    def is_to_blame(self, transaction: Transaction) -> bool:
+        """Return whether others were relayed since a suspect was refused: then its trouble is not the account's."""
 
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""
@@ -65,7 +65,7 @@ class End:
     """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
-    ``refused`` is the message that may be to blame: to whose final dot the server said what is a trouble of the
+    ``refused`` is the message that may be to blame: at which the server said what is a transient trouble of the
     account, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
     lost an attempt, so that the connection is none that was lost.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,

@@ -14,6 +14,8 @@
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
     the connection lost before the final dot      message    transient  try this one later, on a new connection
     silence after the final dot                   message    uncertain  counts against the limits, is tried again
+    a transient trouble of the account, or the
+    connection lost at MAIL, at one message only  message    transient  try this one later (``delivery.run``)
 
 An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than 503 to MAIL, RCPT,
 DATA or the final dot bounces anything; and its word, in EHLO, that a message is too large (``envelope``).

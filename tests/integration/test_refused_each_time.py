@@ -1,0 +1,122 @@
+"""A message at which the server always says what it says of the account: it stops the others for one run, not for ever.
+
+The first time the account may be to blame, and no message loses an attempt. In the next run another message goes before
+it, which shows whose trouble it is; while all are refused, it is the account's, however often that is so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.program import Program
+from tests.support.smtp_server import SmtpServer
+
+DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
+# With a limit, several connections are threads of one process; without, they are processes.
+LIMITED = {"throttler": 'message_limit = 1000\nduration = "1h"'}
+
+
+def enqueue(program: Program, *names: str, priority: str = "normal") -> None:
+    for name in names:
+        mail = program.home / f"{name}.eml"
+        mail.write_bytes(b"From: a@isp.example\nTo: %b@example.com\nSubject: hi\n\nhi\n" % name.encode())
+        program.run("enqueue", "--priority", priority, "--from", f"{name}@isp.example", str(mail))
+
+
+def server_that_says(reply: str, place: str) -> SmtpServer:
+    """At one message only: its name is in its reverse-path, its recipient and its header."""
+    return SmtpServer(faults={place: lambda line: reply if b"culprit" in line else None})
+
+
+def two_and_no_more() -> Callable[[bytes], str | None]:
+    said = iter([None, None])
+    return lambda _line: next(said, DAILY)
+
+
+def end_the_pause(program: Program) -> None:
+    program.run("queue", "retry", "--all")
+
+
+@pytest.mark.requirement("S19", "R22")
+@pytest.mark.parametrize(
+    ("connections", "limits"), [(1, {}), (3, {}), (3, LIMITED)], ids=["one", "processes", "threads"]
+)
+@pytest.mark.parametrize(
+    ("place", "reply"),
+    [("mail", DAILY), ("rcpt", DAILY), ("rcpt", RATE), ("mail", DOWN), ("rcpt", DOWN), ("final-dot", DAILY)],
+)
+def test_it_is_deferred_in_the_second_run_and_the_others_go(
+    program: Program, place: str, reply: str, connections: int, limits: dict[str, str]
+) -> None:
+    with server_that_says(reply, place) as server:
+        program.configure(server.port, smtp=f"connections = {connections}", **limits)
+        enqueue(program, "culprit")
+        program.run("flush", code=75)
+        enqueue(program, "b", "c")
+        assert {message["attempts"] for message in program.queue()} == {0}, "the account may be to blame"
+        end_the_pause(program)
+        report = program.run("flush", "--json").json
+        server.wait_until_idle()
+        assert (report["relayed"], report["deferred"], report["error"]) == (2, 1, None)
+        assert sorted(message.reverse_path for message in server.accepted) == ["b@isp.example", "c@isp.example"]
+    (left,) = program.queue()
+    assert (left["state"], left["attempts"]) == ("deferred", 1)
+    assert reply in left["reason"]
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("connections", [1, 3])
+def test_also_when_it_is_the_last_of_the_queue(program: Program, connections: int) -> None:
+    with server_that_says(DAILY, "rcpt") as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        enqueue(program, "culprit", priority="bulk")
+        program.run("flush", code=75)
+        end_the_pause(program)
+        enqueue(program, "b", "c")
+        report = program.run("flush", "--json").json
+        assert (report["relayed"], report["deferred"], report["error"]) == (2, 1, None)
+
+
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize(("place", "reply"), [("mail", DAILY), ("rcpt", RATE), ("mail", DOWN), ("final-dot", RATE)])
+def test_a_quota_that_is_used_up_costs_no_message_an_attempt_however_long_it_takes(
+    program: Program, place: str, reply: str, connections: int
+) -> None:
+    with SmtpServer(faults={place: reply}) as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        enqueue(program, "a", "b", "c")
+        for _ in range(4):
+            before = len(server.connections)
+            report = program.run("flush", "--json", code=75).json
+            assert (report["reason"], report["held_back"]) == ("account", 3)
+            assert len(server.connections) - before <= 2 * connections
+            end_the_pause(program)
+        assert {message["attempts"] for message in program.queue()} == {0}
+        server.faults = {}
+        assert program.run("flush", "--json").json["relayed"] == 3
+
+
+def test_a_quota_that_lets_some_go_costs_no_message_an_attempt(program: Program) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port)
+        enqueue(program, *"abcdef")
+        for left in (4, 2):
+            server.faults = {"mail": two_and_no_more()}
+            report = program.run("flush", "--json", code=75).json
+            assert (report["relayed"], report["deferred"], report["held_back"]) == (2, 0, left)
+            assert {message["attempts"] for message in program.queue()} == {0}
+            end_the_pause(program)
+
+
+def test_a_password_that_is_wanted_is_never_the_messages_own(program: Program) -> None:
+    with server_that_says("530 5.7.0 Authentication required", "mail") as server:
+        program.configure(server.port)
+        enqueue(program, "culprit", "b")
+        for _ in range(2):
+            program.run("flush", code=77)
+            end_the_pause(program)
+        assert server.accepted == []
+    assert {message["attempts"] for message in program.queue()} == {0}
