@@ -200,7 +200,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import flush
-    from ucrmmail.delivery.log import DeliveryLog
+    from ucrmmail.delivery.log import open_log
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.opening import open_queue
     from ucrmmail.delivery.stop import Stop
@@ -238,7 +238,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         concerns=concerns,
     )
     ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
-    log = DeliveryLog(delivery_log_path(config))
+    log = open_log(delivery_log_path(config))
 
     def run(watcher: Watcher) -> RunReport:
         try:

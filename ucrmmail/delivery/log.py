@@ -4,8 +4,8 @@
 
 A refusal that is known, or whose status code is, has ``why="..." remedy="..."`` behind it. Foreign text is escaped, so
 that no reply can forge a line. Lines are gathered and written together with the queue's own batches. A log that cannot
-be written any more stops no mail: what became of a message stands in the queue's journal, which has its room. How many
-lines are missing is told at the end of the run.
+be opened, or not be written any more, stops no mail: what became of a message stands in the queue's journal, which has
+its room. How many lines are missing is told at the end of the run.
 """
 
 from __future__ import annotations
@@ -43,28 +43,41 @@ def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> s
 _CONTROLS = {code: f"\\x{code:02x}" for code in [*range(0x20), 0x7F]}
 
 
+def open_log(path: str) -> DeliveryLog:
+    """Return the log at ``path``; if it cannot be opened, one of which every line is missing, and which says why."""
+    try:
+        return DeliveryLog(path)
+    except OSError as error:
+        return DeliveryLog(path, trouble=error)
+
+
+def _open(path: str) -> int:
+    try:
+        fd = os.open(path, _FLAGS, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(path, _FLAGS, 0o600)
+    with Naming(path):
+        found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(fd)
+        raise DistrustError(f"{path} is not a regular file")
+    return fd
+
+
 class DeliveryLog:
     """Appends to the log file at ``path``. A rotated file (moved by logrotate) is noticed at the next run."""
 
-    def __init__(self, path: str) -> None:
-        """Open the log, making it (0600) and its directory (0700) when missing.
+    def __init__(self, path: str, *, trouble: OSError | None = None) -> None:
+        """Open the log, making it (0600) and its directory (0700) when missing; with a ``trouble``, nothing is opened.
 
         Raises OSError, DistrustError when it is not a regular file.
         """
-        try:
-            self._fd = os.open(path, _FLAGS, 0o600)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            self._fd = os.open(path, _FLAGS, 0o600)
-        with Naming(path):
-            found = os.fstat(self._fd)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(self._fd)
-            raise DistrustError(f"{path} is not a regular file")
+        self._fd = _open(path) if trouble is None else -1
         self._lines: list[str] = []
         self._path = path
         self._torn = False
-        self.trouble: OSError | None = None
+        self.trouble = trouble
         self.missing = 0
 
     def add(self, at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> None:
@@ -89,12 +102,15 @@ class DeliveryLog:
     @property
     def complaint(self) -> str:
         """What a person has to be told of lines that are missing; "" when none are."""
-        if self.trouble is None:
+        if self.trouble is None or not self.missing:
             return ""
-        return f"{self._path}: {self.trouble.strerror}: {self.missing} lines of the delivery log could not be written"
+        # One that is not trusted names itself.
+        why = f"{self._path}: {self.trouble.strerror}" if self.trouble.strerror else str(self.trouble)
+        return f"{why}: {self.missing} lines of the delivery log could not be written"
 
     def close(self) -> None:
         """Write the rest and close the file. Raises OSError."""
         self.write()
-        with Naming(self._path):
-            os.close(self._fd)
+        if self._fd >= 0:
+            with Naming(self._path):
+                os.close(self._fd)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import fails_at
-from ucrmmail.delivery.log import DeliveryLog, log_line
+from ucrmmail.delivery.log import DeliveryLog, log_line, open_log
 from ucrmmail.files import DistrustError
 from ucrmmail.message.outcome import Outcome, Result, Stage
 
@@ -83,3 +83,31 @@ def test_lines_that_cannot_be_written_are_counted_and_the_next_ones_stand_on_the
     log.close()
     assert [line.split()[1] for line in path.read_text().splitlines() if line] == ["first", "fourth"]
     assert log.complaint == f"{path}: No space left on device: 2 lines of the delivery log could not be written"
+
+
+@pytest.mark.requirement("R4")
+def test_a_log_that_cannot_be_opened_says_how_many_lines_are_missing_and_why(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("a file where the directory should be")
+    log = open_log(f"{tmp_path}/log/delivery.log")
+    log.write()
+    assert log.complaint == "", "nothing is missing so far"
+    for _ in range(2):
+        log.add(0, ID, "a@isp.example", outcome())
+        log.write()
+    assert log.complaint == (
+        f"{tmp_path}/log/delivery.log: Not a directory: 2 lines of the delivery log could not be written"
+    )
+    log.close()
+
+
+def test_a_log_that_is_not_trusted_is_named_once_and_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "delivery.log"
+    os.mkfifo(path)
+    # With a reader it can be opened, and is still no log.
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = open_log(str(path))
+    log.add(0, ID, "a@isp.example", outcome())
+    log.close()
+    assert os.read(reader, 100) == b""
+    os.close(reader)
+    assert log.complaint == f"{path} is not a regular file: 1 lines of the delivery log could not be written"
