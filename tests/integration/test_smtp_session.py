@@ -14,7 +14,7 @@ from tests.support.certificates import TestAuthority
 from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
-from tests.support.smtp_server import DROP, HANG, Endless, Raw, SmtpServer, Split
+from tests.support.smtp_server import DROP, HANG, Endless, Leave, Raw, SmtpServer, Split
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
@@ -214,6 +214,16 @@ def test_a_port_of_plain_text_is_told_from_one_for_tls(authority: TestAuthority)
     with SmtpServer(tls=authority.server_context("localhost"), smtps=True) as server:
         trouble = refused(server, encryption="starttls", timeout_s=0.3)
     assert "smtp.encryption tls" in trouble.remedy
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize(("after_s", "connections"), [(0.0, 1), (1.1, 2)])
+def test_a_server_that_hangs_up_at_once_is_down_and_one_that_was_silent_first_is_asked_for_tls(
+    after_s: float, connections: int
+) -> None:
+    with SmtpServer(faults={"greeting": Leave(after_s)}) as server:
+        refused(server)
+    assert len(server.connections) == connections
 
 
 def test_a_port_without_tls_that_says_nothing_the_second_time_is_told_all_the_same() -> None:

@@ -141,6 +141,17 @@ class _Hang(Action):
         raise _OverError
 
 
+@dataclass(frozen=True)
+class Leave(Action):
+    """Be silent for a while, then close the connection."""
+
+    after_s: float
+
+    def act(self, dialogue: Dialogue) -> None:
+        dialogue.pause(self.after_s)
+        raise _OverError
+
+
 class _Drop(Action):
     """Close the connection."""
 

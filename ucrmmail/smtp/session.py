@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 # Every command of the opening has its own time; all behind the greeting have this many times as much together.
 _OPENING_TIMES = 3
+# A server that waits for us to begin TLS is silent for longer than this before it hangs up.
+_SILENCE_S = 1.0
 _QUIT_TIMEOUT_S = 2.0
 
 
@@ -199,6 +201,7 @@ class _Opening:
         self._stop = stop
         self._observer = observer
         self._stages = stages
+        self._connected_at = math.inf
         self._stage = Stage.RESOLVE
         self._answered: list[Address] = []
         self._look = Look(smarthost, self._answered, clock=clock, stop=stop)
@@ -226,6 +229,7 @@ class _Opening:
         self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
         self._stage = Stage.CONNECT
         found = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
+        self._connected_at = clock.monotonic()
         self._answered.append(found.address)
         self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
         return Wire(found.sock, clock=clock, stop=stop, observer=self._observer)
@@ -344,13 +348,20 @@ class _Opening:
             return self._tls_trouble(error)
         remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
         if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
-            if not isinstance(error, ProtocolError) and self._look.for_tls():
+            if self._may_wait_for_tls(error) and self._look.for_tls():
                 remedy = "this port speaks TLS from the first byte: run `ucrmmail config set smtp.encryption tls`"
             elif isinstance(error, NoAnswerError):
                 remedy = "it may be overloaded, or a firewall is in between; try `ucrmmail test-connection --probe`"
         elif "CERTIFICATE_REQUIRED" in str(error):
             remedy = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
         return account_trouble(self._stage, f"{self._smarthost.name}: {error} (at {self._stage.value})", remedy=remedy)
+
+    def _may_wait_for_tls(self, error: Exception) -> bool:
+        """Return whether the server was silent as one that waits for TLS is; one that hung up at once is down."""
+        if isinstance(error, NoAnswerError):
+            return True
+        waited_s = self._clock.monotonic() - self._connected_at
+        return isinstance(error, ConnectionLostError) and waited_s > _SILENCE_S
 
     def _tls_trouble(self, error: ssl.SSLError) -> Trouble:
         in_clear = None
