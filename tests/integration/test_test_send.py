@@ -381,3 +381,34 @@ def test_an_option_that_cannot_be_met_is_one_clear_error(
     run = program.run("test-send", *options, "me@example.com", code=code)
     assert says in run.stderr
     assert sink.messages == []
+
+
+@pytest.mark.parametrize(
+    ("place", "reply", "code", "why", "queued"),
+    [
+        ("greeting", "421 4.3.2 busy", 75, "asks to be left alone", True),
+        ("mail", "421 4.3.2 busy", 75, "asks to be left alone", True),
+        ("rcpt", "421 4.3.2 busy", 75, "asks to be left alone", True),
+        ("mail", "552 daily limit exceeded", 75, "its limit is reached", True),
+        ("mail", "451 4.3.0 later", 1, "the smarthost itself has trouble", True),
+        ("mail", "451 later", 1, "the smarthost itself has trouble", True),
+        ("greeting", "554 no service here", 69, "none from the address of this machine", False),
+    ],
+)
+def test_a_remedy_promises_a_later_run_only_for_what_is_queued(
+    program: Program, place: str, reply: str, code: int, why: str, queued: bool
+) -> None:
+    with SmtpServer(faults={place: reply}) as server:
+        program.configure(server.port)
+        by_hand = program.run("test-send", "me@example.com", code=code)
+        document = program.run("test-send", "me@example.com", "--json", code=code).stdout
+        program.sendmail("-t")
+        flushed = program.run("flush", "-v", code=None)
+    told = by_hand.stdout + by_hand.stderr
+    assert why in told
+    assert "remedy:" in told
+    assert "run tries again" not in told + document
+    assert ("try again later" in told) is queued
+    assert why in flushed.stdout + flushed.stderr
+    assert ("a later run tries again" in flushed.stdout + flushed.stderr) is queued
+    assert "reverse-path" not in told

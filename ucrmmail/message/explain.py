@@ -9,13 +9,20 @@ from __future__ import annotations
 from ucrmmail.message.outcome import Stage
 from ucrmmail.message.refusals import known_refusal
 from ucrmmail.message.reply import Reply, read_told
-from ucrmmail.message.status import ASK, UNKNOWN, meaning_of
+from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
+# What the queue does about it, in every text that says so.
+_RUN_TRIES_AGAIN = "a later run tries again"
+_LATER = f"nothing: {_RUN_TRIES_AGAIN}"
 _QUOTA = (
     "the provider counts what this account sends, and its limit is reached",
-    "nothing now: a later run tries again. To stay below it, set throttler.message_limit and throttler.duration",
+    f"nothing now: {_RUN_TRIES_AGAIN}. To stay below it, set throttler.message_limit and throttler.duration",
 )
+_NOT_LET_IN = "the server takes no mail at all, or none from the address of this machine"
+_LET_IN = "check smtp.host and smtp.port; if they are right, ask the provider whether it blocks this machine's address"
+# Said before the server knows any recipient, it speaks of itself.
+_OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4"))
 
 
 def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
@@ -26,7 +33,7 @@ def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tup
     if quota:
         return _QUOTA
     if reply.code == 421:
-        return "the smarthost asks to be left alone for a while", "nothing: a later run tries again"
+        return "the smarthost asks to be left alone for a while", _LATER
     wrong_password = meaning_of("5.7.8")
     if stage is Stage.AUTH and reply.code >= 500 and reply.enhanced[1:] not in {".7.9", ".7.11", ".7.13"}:
         return "user name or password is not accepted", wrong_password.remedy
@@ -36,7 +43,18 @@ def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tup
             "set smtp.username, run `ucrmmail config set smtp.password`, and check smtp.encryption",
         )
     meaning = meaning_of(reply.enhanced)
+    if stage is Stage.GREETING and reply.code >= 500:
+        # RFC 5321 section 3.1. What the codes of a policy say of a message and its sender does not fit here.
+        fits = meaning is not UNKNOWN and reply.enhanced[1:] not in {".7.0", ".7.1"}
+        return (meaning.what, meaning.remedy or _LET_IN) if fits else (_NOT_LET_IN, _LET_IN)
+    if stage is Stage.MAIL and reply.code < 500 and (meaning is UNKNOWN or meaning in _OF_OTHER_SYSTEMS):
+        return "the smarthost itself has trouble at the moment", _LATER
     return ("", "") if meaning is UNKNOWN else (meaning.what, meaning.remedy)
+
+
+def by_hand(remedy: str) -> str:
+    """Return a remedy for a person who sends or tests at once: what is not in the queue no later run tries again."""
+    return remedy.replace(_RUN_TRIES_AGAIN, "try again later")
 
 
 def for_administrator_told(stage: str, told: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucrmmail.clock import rfc3339
-from ucrmmail.message.explain import for_administrator_told
+from ucrmmail.message.explain import by_hand, for_administrator_told
 from ucrmmail.message.remoteid import remote_queue_id
 from ucrmmail.output import human
 from ucrmmail.output.stages import error_fields, note_trouble, say_stages, stage_fields
@@ -87,7 +87,8 @@ def _show_message(sent: Sent) -> None:
     for outcome in sent.outcomes:
         mark = "ok    " if outcome.result.value == "relayed" else "FAILED"
         human.say_item(f"{mark} {outcome.stage.value:<13} ", f"{outcome.recipient}: {outcome.reply}")
-        human.say_advice(*for_administrator_told(outcome.stage.value, outcome.reply), indent=" " * 21)
+        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+        human.say_advice(why, by_hand(remedy), indent=" " * 21)
     if sent.remote_queue_id:
         human.say(f"       {'queue id':<13} {sent.remote_queue_id} (the smarthost's)")
 
@@ -169,5 +170,5 @@ def _recipient_fields(outcome: Outcome | None, *, queued: bool) -> dict[str, Any
         "stage": outcome.stage.value,
         "reply": outcome.reply,
         "why": why or None,
-        "remedy": remedy or None,
+        "remedy": by_hand(remedy) or None,
     }

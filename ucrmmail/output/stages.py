@@ -1,9 +1,13 @@
-"""How the stages of a session look, and what went wrong in it: for ``test-connection`` and ``test-send``."""
+"""How the stages of a session look, and what went wrong in it: for ``test-connection`` and ``test-send``.
+
+These send at once, or nothing: a remedy promises no later run.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ucrmmail.message.explain import by_hand
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ def note_trouble(trouble: Trouble) -> None:
     """Print what went wrong, why, and what to do, on standard error."""
     said = f": {trouble.reply}" if trouble.reply is not None else ""
     human.note(f"ucrmmail: {trouble.what}{said}")
-    human.note_advice(trouble.why, trouble.remedy)
+    human.note_advice(trouble.why, by_hand(trouble.remedy))
 
 
 def stage_fields(stage: StageReport) -> dict[str, Any]:
@@ -37,7 +41,7 @@ def stage_fields(stage: StageReport) -> dict[str, Any]:
         "seconds": round(stage.seconds, 6),
         "detail": stage.detail,
         "reply": stage.reply or None,
-        "remedy": stage.remedy or None,
+        "remedy": by_hand(stage.remedy) or None,
         "warning": stage.warning or None,
         "facts": dict(stage.facts),
     }
@@ -45,4 +49,6 @@ def stage_fields(stage: StageReport) -> dict[str, Any]:
 
 def error_fields(trouble: Trouble | None) -> dict[str, str] | None:
     """Return a trouble as a program reads it; None when there is none."""
-    return {"what": trouble.what, "why": trouble.why, "remedy": trouble.remedy} if trouble is not None else None
+    if trouble is None:
+        return None
+    return {"what": trouble.what, "why": trouble.why, "remedy": by_hand(trouble.remedy)}

@@ -246,7 +246,8 @@ _REFUSED = dict.fromkeys(Stage, "the smarthost refused") | {
     Stage.EHLO: "the smarthost refused our EHLO",
     Stage.STARTTLS: "the smarthost refused STARTTLS, and nothing is sent without it",
     Stage.AUTH: "the smarthost refused the login",
-    Stage.MAIL: "the smarthost refused the reverse-path",
+    # Not "the reverse-path": a 4yz here is seldom about that.
+    Stage.MAIL: "the smarthost refused MAIL",
     Stage.RCPT: "the smarthost refused the recipient",
     Stage.DATA: "the smarthost refused DATA",
     Stage.BODY: "the smarthost interrupted the message",
