@@ -331,3 +331,22 @@ def test_a_place_of_the_spool_that_belongs_to_another_names_the_way_to_take_it_b
     run = program.run("flush", code=77)
     assert "belongs to uid 12345" in run.stderr
     assert f"chown {os.geteuid()} {program.spool}/queue" in run.stderr
+
+
+def test_a_message_that_has_failed_cannot_be_held_and_is_told_so_in_one_line(queue: Program) -> None:
+    ids = one_in_each_state(queue)
+    run = queue.run("queue", "hold", ids["failed"], code=1)
+    assert run.stdout == ""
+    (line,) = run.stderr.splitlines()
+    assert line == (
+        f"ucrmmail: {ids['failed']} has failed and cannot be held: `ucrmmail queue retry` tries it again, "
+        "`ucrmmail queue remove` removes it"
+    )
+    assert place_of(str(queue.spool), ids["failed"]) == "failed"
+    document = queue.run("queue", "hold", ids["failed"], ids["waiting"], "--json", code=1).json
+    assert document["changed"] == [{"queue_id": ids["waiting"], "before": "waiting", "after": "held"}]
+    assert [error["queue_id"] for error in document["errors"]] == [ids["failed"]]
+    # What is not there at all is the greater mistake.
+    run = queue.run("queue", "hold", ids["failed"], UNKNOWN, code=66)
+    assert "is not in the queue" in run.stderr
+    assert queue.run("queue", "hold", "--all").code == 0

@@ -1,12 +1,14 @@
 """``ucrmmail queue``: what is in the queue, and what a person does with it.
 
-Exit codes: 66 when a queue id is not in the queue, 75 when a message is being sent at this moment.
+Exit codes: 1 when a message that is to be held has failed, 66 when a queue id is not in the queue, 75 when a message is
+being sent at this moment.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,7 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import NoInputError, TemporaryError, UsageError
+from ucrmmail.errors import CheckFailedError, NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ Examples:
   ucrmmail queue retry --all
   ucrmmail queue remove --state failed --yes
 
-Ends with 66 when a queue id is not in the queue, with 75 when a message is being sent at this moment.""",
+Ends with 1 when a message that is to be held has failed, with 66 when a queue id is not in the queue, with 75 when a
+message is being sent at this moment.""",
 )
 
 
@@ -51,6 +54,8 @@ StateOption = Annotated[
         help="Only messages in this state: waiting, deferred, held or failed.",
     ),
 ]
+# No flush sends it: there is nothing to hold it back from.
+_HAS_FAILED = "has failed and cannot be held: `ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it"
 _NO_MORE: Mapping[str, object] = {}
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -161,7 +166,11 @@ def hold(
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["hold"])
-    _change(manage.hold(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+    changes = (
+        replace(change, trouble=_HAS_FAILED) if change.after == "failed" else change
+        for change in manage.hold(directory, chosen)
+    )
+    _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue release --all")
@@ -265,14 +274,16 @@ def _change(
     for change in changes:
         (undone if change.trouble else done).append(change)
     if not one_by_one:
-        # What was sent, or removed, between listing and now needs nobody.
+        # What was sent, removed or refused for good between listing and now needs nobody.
         from ucrmmail.spool.manage import UNKNOWN
 
-        undone = [change for change in undone if change.trouble != UNKNOWN]
+        undone = [change for change in undone if change.trouble not in {UNKNOWN, _HAS_FAILED}]
     _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
     if undone:
         from ucrmmail.spool.manage import BUSY
 
+        if all(change.trouble == _HAS_FAILED for change in undone):
+            raise typer.Exit(CheckFailedError.exit_code)
         busy = any(change.trouble == BUSY for change in undone)
         human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")
         raise typer.Exit(TemporaryError.exit_code if busy else NoInputError.exit_code)
