@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ucrmmail.message.lineends import canonical
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -40,29 +42,6 @@ def in_chunks(chunks: Iterable[bytes]) -> Iterator[Block]:
     """Yield the message as BDAT commands; the last one says so."""
     for data, is_last in _gathered(canonical(chunks), _CHUNK_BYTES):
         yield Block(b"BDAT %d%b\r\n" % (len(data), b" LAST" if is_last else b""), data, b"")
-
-
-def canonical(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the message with all its line ends CRLF, the last one included.
-
-    Canonical input, which is what the spool holds, costs three counts a chunk.
-    """
-    at_line_start = True
-    held = b""  # a CR at the end of a chunk: its LF may come with the next
-    for chunk in chunks:
-        data = held + chunk
-        held = b""
-        if data.endswith(b"\r"):
-            data, held = data[:-1], b"\r"
-        if not data:
-            continue
-        pairs = data.count(b"\r\n")
-        if not pairs == data.count(b"\n") == data.count(b"\r"):
-            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
-        yield data
-        at_line_start = data.endswith(b"\r\n")
-    if held or not at_line_start:
-        yield b"\r\n"
 
 
 def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucrmmail.smtp.body import END, Block, behind_data, canonical, in_chunks, stuffed
+from ucrmmail.message.lineends import canonical
+from ucrmmail.smtp.body import END, Block, behind_data, in_chunks, stuffed
 
 SMUGGLED = [
     b"a\n.\nb", b"a\n.\r\nb", b"a\r.\rb", b"a\r\n.\nb", b"a\n.\rb", b"a\r.\r\nb", b"\0.\r\n", b".", b"a\r\n.",
