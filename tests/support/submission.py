@@ -9,13 +9,15 @@ from ucrmmail.message.prepare import Addresses, Prepared, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ucrmmail.message.arrival import Arrived
+
 NOW = 1795431959.0
 UNIQUE = "0123456789abcdef01234567"
 NOTHING_CONFIGURED = Addresses()
 
 
 def submit(
-    raw: bytes | str,
+    raw: bytes | str | Arrived,
     *,
     reverse_path: str | None = "billing@isp.example",
     recipients: Sequence[str] = ("joe@example.com",),

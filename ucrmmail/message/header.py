@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 CRLF = b"\r\n"
 # RFC 5322 section 2.1.1, without the line end.
 LONGEST_LINE = 998
-_LONGEST_NAME = LONGEST_LINE
+LONGEST_NAME = LONGEST_LINE
+SEPARATORS = (b"From ", b">From ")
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
-_NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
+NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -43,11 +44,11 @@ def split(raw: bytes) -> tuple[Fields, bytes]:
     """Return (fields, body) of a message as it was submitted, with CRLF for every line end and one at the end."""
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
-    raw = _without_separators(raw)
+    raw = without_separators(raw)
     returns = raw.count(b"\r")
     pairs = raw.count(CRLF) if returns else 0
     if returns != pairs:
-        lines, rest = _header_lines(raw)
+        lines, rest = header_lines(raw) if begins_field(raw) else ([], 0)
         raw = b"".join(lines) + raw[rest:].replace(CRLF, b"\n").replace(b"\r", b"\n")
         pairs = 0
     if pairs != raw.count(b"\n"):
@@ -65,7 +66,7 @@ def split_canonical(message: bytes) -> tuple[Fields, bytes]:
         end = _next_line(message, at)
         colon = message.find(b":", at, end)
         name = message[at:colon].rstrip(b" \t") if colon > at else b""
-        if not name or name.translate(None, _NAME_BYTES):
+        if not name or name.translate(None, NAME_BYTES):
             return found, message[at:]
         while message[end : end + 1] in (b" ", b"\t"):
             end = _next_line(message, end)
@@ -154,30 +155,37 @@ def _next_line(message: bytes, at: int) -> int:
     return len(message) if end < 0 else end + 2
 
 
-def _begins_field(raw: bytes, at: int = 0) -> bool:
-    name = raw[at : max(at, raw.find(b":", at, at + _LONGEST_NAME))].rstrip(b" \t")
-    return bool(name) and not name.translate(None, _NAME_BYTES)
+def begins_field(raw: bytes, at: int = 0) -> bool:
+    """Return whether a field begins there; its first ``LONGEST_NAME`` bytes tell."""
+    name = raw[at : max(at, raw.find(b":", at, at + LONGEST_NAME))].rstrip(b" \t")
+    return bool(name) and not name.translate(None, NAME_BYTES)
 
 
-def _without_separators(raw: bytes) -> bytes:
-    """Leave out the lines that an mbox, or a relay of old (``>From``), put before the first field."""
+def separators_end(raw: bytes) -> int:
+    """Return where the lines end that an mbox, or a relay of old (``>From``), puts first; 0 when one has no end."""
     at = 0
-    while raw.startswith((b"From ", b">From "), at):
+    while raw.startswith(SEPARATORS, at):
         at = raw.find(b"\n", at) + 1
         if not at:
-            return raw
+            break
+    return at
+
+
+def without_separators(raw: bytes) -> bytes:
+    """Leave out these lines, if a field follows."""
+    at = separators_end(raw)
     # A body without a header may begin with the same word: "From now on, backups are kept for a year."
-    return raw[at:] if at and _begins_field(raw, at) else raw
+    return raw[at:] if at and begins_field(raw, at) else raw
 
 
-def _header_lines(raw: bytes) -> tuple[list[bytes], int]:
+def header_lines(raw: bytes) -> tuple[list[bytes], int]:
     """Return the lines up to the first empty one, rid of their CRs and ended by LF, and where the rest begins.
 
     Lines that end with CR CR LF are known from programs that convert line ends twice.
     """
     lines: list[bytes] = []
     at = 0
-    while at < len(raw) and (lines or _begins_field(raw)):
+    while at < len(raw):
         end = raw.find(b"\n", at)
         end = len(raw) if end < 0 else end
         line = raw[at:end].rstrip(b"\r").replace(b"\r", b" ")

@@ -40,11 +40,15 @@ from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from ucrmmail.message.arrival import Arrived, Scratch, Stored
     from ucrmmail.message.header import Fields, FieldsByName
 
-__all__ = ["Addresses", "Prepared", "prepare"]
+__all__ = ["Addresses", "Prepared", "gather", "prepare"]
+
+# Larger ones go into a file while they arrive: in memory there are some copies of a message at a time.
+LARGEST_IN_MEMORY = 1 << 20
 
 _BCC = ("bcc", "resent-bcc")
 _HOSTNAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-."
@@ -55,17 +59,17 @@ class Prepared:
 
     ``eight_bit``: some byte is outside ASCII, which asks for 8BITMIME. ``utf8``: the header holds UTF-8 outside ASCII,
     or an address does, which asks for SMTPUTF8. A header with other bytes (raw Latin-1) is 8-bit only: SMTPUTF8 could
-    not carry it either.
+    not carry it either. ``content`` is the message: bytes, or a file of a large one.
     """
 
-    __slots__ = ("eight_bit", "message", "message_id", "priority", "recipients", "reverse_path", "utf8")
+    __slots__ = ("content", "eight_bit", "message_id", "priority", "recipients", "reverse_path", "utf8")
 
     def __init__(
         self,
         *,
         reverse_path: str,
         recipients: tuple[str, ...],
-        message: bytes,
+        message: bytes | Stored,
         priority: str,
         eight_bit: bool,
         utf8: bool,
@@ -73,15 +77,38 @@ class Prepared:
     ) -> None:
         self.reverse_path = reverse_path
         self.recipients = recipients
-        self.message = message
+        self.content = message
         self.priority = priority
         self.eight_bit = eight_bit
         self.utf8 = utf8
         self.message_id = message_id
 
+    @property
+    def message(self) -> bytes:
+        """All of the message in memory, for those that are known to be small."""
+        return self.content if isinstance(self.content, bytes) else b"".join(self.content.pieces())
+
+
+def gather(chunks: Iterable[bytes], scratch: Callable[[], Scratch]) -> bytes | Arrived:
+    """Return a message that comes in pieces as ``prepare`` takes it: in memory, a large one in a ``scratch`` file.
+
+    Raises what the scratch files, and what yields the pieces, raise.
+    """
+    chunks = iter(chunks)
+    parts: list[bytes] = []
+    size = 0
+    for part in chunks:
+        parts.append(part)
+        size += len(part)
+        if size > LARGEST_IN_MEMORY:
+            from ucrmmail.message.arrival import arrived  # noqa: PLC0415 # most messages are small
+
+            return arrived(parts, chunks, scratch())
+    return b"".join(parts)
+
 
 def prepare(
-    raw: bytes,
+    raw: bytes | Arrived,
     *,
     reverse_path: str | None,
     recipients: Sequence[str],
@@ -104,7 +131,7 @@ def prepare(
     Raises NoUserError for an address that is wrong or leads nowhere, DataError for a message that cannot be sent.
     """
     _check_size(len(raw), max_size)
-    fields, body = split(raw)
+    fields, body = split(raw) if isinstance(raw, bytes) else (raw.fields, b"")
     known = by_name(fields)
     names = [*recipients, *recipients_in(known)] if extract_recipients else recipients
     envelope_to = resolved(names, addresses)
@@ -120,11 +147,7 @@ def prepare(
     if addresses.sending and not _is_from(known, addresses.sending):
         new["Sender"] = addresses.sending
     header = _with_fields(fields, known, new)
-    message = header + CRLF + body
-    if unsendable(message):
-        from ucrmmail.message.reencode import reencoded  # noqa: PLC0415 # loads the email package
-
-        message = reencoded(message)
+    message = _sendable(header + CRLF + body) if isinstance(raw, bytes) else raw.under(header)
     _check_size(len(message), max_size)
     return Prepared(
         reverse_path=envelope_from,
@@ -135,6 +158,14 @@ def prepare(
         utf8=holds_utf8(header) or not "".join((envelope_from, *envelope_to)).isascii(),
         message_id=message_id,
     )
+
+
+def _sendable(message: bytes) -> bytes:
+    if not unsendable(message):
+        return message
+    from ucrmmail.message.reencode import reencoded  # noqa: PLC0415 # loads the email package
+
+    return reencoded(message)
 
 
 def _check_size(size_bytes: int, max_size: int) -> None:

@@ -9,6 +9,8 @@ A signature over such a message breaks, but it would have broken on its way, or 
 
 from __future__ import annotations
 
+import binascii
+from codecs import getincrementaldecoder
 from email import message_from_bytes
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,12 @@ from ucrmmail.message.header import (
     CRLF,
     LONGEST_LINE,
     by_name,
-    holds_utf8,
     joined,
-    split_canonical,
     unsendable,
     without,
 )
 from ucrmmail.message.plain import quoted_printable
+from ucrmmail.message.stretch import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,9 @@ _AS_IT_IS = ("", "7bit", "8bit", "binary")
 _DEEPEST = 30
 _BASE64_LINE = 76
 _QUOTED_LINE = 76
+_SOFT_BREAK = b"=\r\n"
+# A line that is longer is cut before its end has come.
+_LONG_LINE = 1 << 12
 
 
 def reencoded(message: bytes) -> bytes:
@@ -44,46 +48,78 @@ def reencoded(message: bytes) -> bytes:
     Raises DataError where that cannot be: a NUL in a header, a header line without a blank to fold it at, a line
     outside of the parts, or an encoding that is not known.
     """
-    fields, body = split_canonical(message)
-    if unsendable(body) and "mime-version" not in by_name(fields):
+    fields, body = Stretch.of(message).split()
+    mended = b"".join(sendable(fields, body))
+    check_sendable(Stretch.of(mended))
+    return mended
+
+
+def sendable(fields: Fields, body: Stretch) -> Iterator[bytes]:
+    """Yield a message, that of these fields and this body, so that it can be sent, as far as it can be encoded."""
+    if body.unsendable() and "mime-version" not in by_name(fields):
         fields = fields + _mime_fields(fields, body)
-        message = joined(fields) + CRLF + body
-    mended = _mended(message, 0)
-    if unsendable(mended):
-        header = (f"the {name.title()} header" for name, field in split_canonical(mended)[0] if unsendable(field))
+    return _mended(fields, body, 0)
+
+
+def check_sendable(mended: Stretch) -> None:
+    """Raise DataError when a message still has what SMTP cannot carry."""
+    if mended.unsendable():
+        header = (f"the {name.title()} header" for name, field in mended.split()[0] if unsendable(field))
         raise DataError(
             f"{next(header, 'the body')} has a line longer than 998 bytes, or a NUL, where it cannot be encoded",
             why="no mail server takes such a line (RFC 5321 section 4.5.3.1.6)",
             remedy="let the application fold or encode it",
         )
-    return mended
 
 
-def _mime_fields(fields: Fields, body: bytes) -> Fields:
+def _mime_fields(fields: Fields, body: Stretch) -> Fields:
     """Return what makes a message without MIME fields one with them, so that its encoding can be told to readers."""
     new = [("mime-version", b"MIME-Version: 1.0\r\n")]
     if "content-type" not in by_name(fields) and not body.isascii():
         # Without this, readers that guessed UTF-8 so far would take the decoded text for ASCII.
-        charset = b"utf-8" if holds_utf8(body) else b"unknown-8bit"
+        charset = b"utf-8" if _is_utf8(body) else b"unknown-8bit"
         new.append(("content-type", b"Content-Type: text/plain; charset=" + charset + CRLF))
     return new
 
 
-def _mended(entity: bytes, depth: int) -> bytes:
-    """Return a message or MIME part with its header folded, and with the parts of its body, or its body, encoded."""
-    if not unsendable(entity) or depth > _DEEPEST:
-        return entity
-    fields, body = split_canonical(entity)
+def _is_utf8(body: Stretch) -> bool:
+    decode = getincrementaldecoder("utf-8")().decode
+    try:
+        for piece in body.pieces():
+            decode(piece)
+        decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _entity(entity: Stretch, depth: int) -> Iterator[bytes]:
+    """Yield a message or MIME part that is inside of another, mended where it has to be."""
+    if depth > _DEEPEST or not entity.unsendable():
+        return entity.pieces()
+    return _mended(*entity.split(), depth)
+
+
+def _mended(fields: Fields, body: Stretch, depth: int) -> Iterator[bytes]:
+    """Yield a message or MIME part with its header folded, and with the parts of its body, or its body, encoded."""
     fields = [(name, _folded(field)) for name, field in fields]
-    if unsendable(body):
+    pieces = body.pieces()
+    if body.unsendable():
         kind, boundary, encoding = _described(fields)
         if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
-            body = _mended_parts(body, b"--" + boundary, depth)
+            pieces = _mended_parts(body, b"--" + boundary, depth)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
-            body = _mended(body, depth + 1)
-        else:
-            fields, body = _leaf(fields, body, encoding)
-    return joined(fields) + CRLF + body
+            pieces = _entity(body, depth + 1)
+        elif encoding == "base64":
+            pieces = _wrapped(body)
+        elif encoding == "quoted-printable":
+            pieces = _softly_broken(body)
+        elif encoding in _AS_IT_IS:
+            name = b"Content-Transfer-Encoding: quoted-printable\r\n"
+            fields = [*without(fields, (_ENCODING,)), (_ENCODING, name)]
+            pieces = _quoted(body)
+    yield joined(fields) + CRLF
+    yield from pieces
 
 
 def _described(fields: Fields) -> tuple[str, bytes, str]:
@@ -103,67 +139,102 @@ def _described(fields: Fields) -> tuple[str, bytes, str]:
         ) from error
 
 
-def _mended_parts(body: bytes, delimiter: bytes, depth: int) -> bytes:
-    """Return a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
-    pieces: list[bytes] = []
+def _mended_parts(body: Stretch, delimiter: bytes, depth: int) -> Iterator[bytes]:
+    """Yield a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
     at, in_part = 0, False
     for start, end, closing in _delimiters(body, delimiter):
-        part = body[at:start]
+        part = body.part(at, start)
         # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
-        pieces += (_mended(part[:-2], depth + 1) + CRLF if in_part and part.endswith(CRLF) else part, body[start:end])
+        if in_part and part.ends_with(CRLF):
+            yield from _entity(part.part(0, len(part) - 2), depth + 1)
+            yield CRLF
+        else:
+            yield from part.pieces()
+        yield from body.part(start, end).pieces()
         at, in_part = end, not closing
         if closing:
             break
-    pieces.append(_mended(body[at:], depth + 1) if in_part else body[at:])
-    return b"".join(pieces)
+    rest = body.part(at)
+    yield from _entity(rest, depth + 1) if in_part else rest.pieces()
 
 
-def _delimiters(body: bytes, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
+def _delimiters(body: Stretch, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
     """Yield (start, end, whether it closes) of the delimiter lines."""
     # A delimiter stands at the beginning of a line; -2 is where the CRLF before the first line would begin.
-    at = -2 if body.startswith(delimiter) else body.find(CRLF + delimiter)
+    at = -2 if body.beginning(len(delimiter)) == delimiter else body.find(CRLF + delimiter)
     while at != -1:
         start = at + 2
         end = body.find(CRLF, start)
         end = len(body) if end < 0 else end + 2
-        rest = body[start + len(delimiter) : end].rstrip(b" \t\r\n")
+        line = body.part(start + len(delimiter), end)
+        rest = line.beginning(len(line)).rstrip(b" \t\r\n")
         if rest in (b"", b"--"):
             yield start, end, rest == b"--"
         at = body.find(CRLF + delimiter, end - 2)
 
 
-def _leaf(fields: Fields, body: bytes, encoding: str) -> tuple[Fields, bytes]:
-    """Return a part's fields and body in an encoding that SMTP carries."""
-    if encoding == "base64":
-        return fields, _wrapped(body)
-    if encoding == "quoted-printable":
-        return fields, CRLF.join(_softly_broken(line) for line in body.replace(b"\0", b"=00").split(CRLF))
-    if encoding not in _AS_IT_IS:
-        return fields, body
-    name = b"Content-Transfer-Encoding: quoted-printable\r\n"
-    return [*without(fields, (_ENCODING,)), (_ENCODING, name)], quoted_printable(body)
+def _wrapped(body: Stretch) -> Iterator[bytes]:
+    """Yield base64 in lines of 76 characters; what is not of its alphabet is skipped by every decoder."""
+    text = b""
+    for piece in body.pieces():
+        text += piece.translate(None, b"\r\n\0 \t")
+        whole = len(text) - len(text) % _BASE64_LINE
+        yield b"".join(text[at : at + _BASE64_LINE] + CRLF for at in range(0, whole, _BASE64_LINE))
+        text = text[whole:]
+    if text:
+        yield text + CRLF
 
 
-def _wrapped(body: bytes) -> bytes:
-    """Return base64 in lines of 76 characters; what is not of its alphabet is skipped by every decoder."""
-    text = body.translate(None, b"\r\n\0 \t")
-    return b"".join(text[at : at + _BASE64_LINE] + CRLF for at in range(0, len(text), _BASE64_LINE))
+def _quoted(body: Stretch) -> Iterator[bytes]:
+    """Yield what is not encoded yet as ``quoted_printable`` does with all of it, piece by piece."""
+    left = b""
+    for piece in body.pieces():
+        left += piece
+        end = left.rfind(CRLF) + 2
+        if end > 1:
+            yield quoted_printable(left[:end])
+            left = left[end:]
+        elif len(left) > _LONG_LINE:
+            # A line without end is cut where it was broken anyway. What was encoded last depends on what follows.
+            encoded = quoted_printable(left)
+            cut = encoded.rfind(_SOFT_BREAK, 0, -_LONG_LINE // 2) + len(_SOFT_BREAK)
+            yield encoded[:cut]
+            left = left[len(left) - len(binascii.a2b_qp(encoded[cut:])) :]
+    yield quoted_printable(left)
 
 
-def _softly_broken(line: bytes) -> bytes:
-    """Return a line that is quoted-printable already, too long ones in pieces that readers join again."""
-    if len(line) <= LONGEST_LINE:
-        return line
+def _softly_broken(body: Stretch) -> Iterator[bytes]:
+    """Yield what is quoted-printable already, its too long lines in pieces that readers join again."""
+    left, is_broken = b"", False
+    for piece in body.pieces():
+        left += piece.replace(b"\0", b"=00")
+        *lines, left = left.split(CRLF)
+        for line in lines:
+            yield _short(line, is_broken=is_broken) + CRLF
+            is_broken = False
+        if len(left) > _LONG_LINE:
+            done, left = _broken(left, _LONG_LINE // 2)
+            is_broken = True
+            yield done
+    yield _short(left, is_broken=is_broken)
+
+
+def _short(line: bytes, *, is_broken: bool) -> bytes:
+    """Return the rest of a line, broken softly when it is too long or its beginning was."""
+    return b"".join(_broken(line, _QUOTED_LINE)) if is_broken or len(line) > LONGEST_LINE else line
+
+
+def _broken(line: bytes, most_left: int) -> tuple[bytes, bytes]:
+    """Return (lines that end with a soft break, what is left: at the most so many bytes)."""
     pieces: list[bytes] = []
     start = 0
-    while len(line) - start > _QUOTED_LINE:
+    while len(line) - start > most_left:
         end = start + _QUOTED_LINE - 1
         escape = line.rfind(b"=", end - 2, end)  # =C3 must stay in one piece
         end = escape if escape >= 0 else end
-        pieces.append(line[start:end])
+        pieces.append(line[start:end] + _SOFT_BREAK)
         start = end
-    pieces.append(line[start:])
-    return b"=\r\n".join(pieces)
+    return b"".join(pieces), line[start:]
 
 
 def _folded(field: bytes) -> bytes:
