@@ -67,13 +67,13 @@ def test_what_no_program_would_write_is_the_same_in_pieces(raw: bytes, piece_byt
 @pytest.mark.requirement("R13")
 def test_pieces_of_every_size_make_the_same_message() -> None:
     dice = random.Random(20261126)
-    for number in range(60):
+    for number in range(12):
         fields = [*dice.choices(FIELDS, k=4), *[LONG_FIELD] * (number % 3)]
         lines = [(dice.choice([*PIECES, b"line " * 40]), dice.choice(ENDS)) for _ in range(12)]
         raw = message(fields, lines, dice.choice([b"\n", b"\r\n", b"\r\r\n"]))
         expected = outcome(raw)
-        for piece_bytes in {*range(1, 20), *range(20, len(raw) + 1, 37)}:
-            assert outcome(in_pieces(raw, piece_bytes, dice.choice([1, 5, 50, 500]))) == expected
+        for piece_bytes in {*range(1, 20), *range(20, len(raw) + 1, 97)}:
+            assert outcome(in_pieces(raw, piece_bytes, dice.choice([5, 50, 500]))) == expected
 
 
 MIME = b"From: a@isp.example\r\nMIME-Version: 1.0\r\n"
