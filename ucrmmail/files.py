@@ -9,9 +9,20 @@ import fcntl
 import os
 import stat
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class DistrustError(OSError):
     """A file is not what it should be: a link, a device, somebody else's, or open to others."""
+
+
+class TooLargeError(DistrustError):
+    """A file holds more than it may."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the file is larger than {limit_bytes} bytes")
 
 
 class Naming:
@@ -92,16 +103,20 @@ def _mode_of(name: str, dir_fd: int | None) -> int:
 
 
 def read_all(fd: int, limit: int) -> bytes:
-    """Return the whole file behind ``fd``; raises DistrustError when it holds more than ``limit`` bytes."""
-    parts: list[bytes] = []
+    """Return the whole file behind ``fd``; raises TooLargeError when it holds more than ``limit`` bytes."""
+    return b"".join(read_pieces(fd, limit))
+
+
+def read_pieces(fd: int, limit: int) -> Iterator[bytes]:
+    """Yield the whole file behind ``fd``; raises TooLargeError when it holds more than ``limit`` bytes."""
     left = limit + 1
     while left > 0:
         part = os.read(fd, min(left, 1 << 20))
         if not part:
-            return b"".join(parts)
-        parts.append(part)
+            return
         left -= len(part)
-    raise DistrustError(f"the file is larger than {limit} bytes")
+        yield part
+    raise TooLargeError(limit)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

@@ -26,7 +26,7 @@ from ucrmmail.errors import (
     UsageError,
 )
 from ucrmmail.message.addresslist import parse_address_list
-from ucrmmail.message.prepare import Addresses, prepare
+from ucrmmail.message.prepare import Addresses, gather, prepare
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.handover import hand_over, takes_from_others
@@ -35,7 +35,11 @@ from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    from ucrmmail.config.location import Location
+    from ucrmmail.config.submission import SubmissionSettings
+    from ucrmmail.spool.scratch import Scratch
 
 EX_USAGE = 64
 
@@ -138,12 +142,16 @@ def _check_mode(mode: str) -> None:
         raise UsageError(f"-b{mode} is not for this program", remedy=_POINTERS.get(mode, "leave it out"))
 
 
-def read_message(fd: int, limit: int, *, dot_ends: bool) -> bytes:
-    """Return the message from a descriptor, up to its end or, with ``dot_ends``, to a line that is a single dot.
+def read_message(fd: int, limit: int, *, dot_ends: bool) -> Iterator[bytes]:
+    """Return the pieces of a message from a descriptor, up to its end or to a line that is a single dot (``dot_ends``).
 
-    Raises DataError when it has more than ``limit`` bytes, InputOutputError when reading fails.
+    They raise DataError when it has more than ``limit`` bytes, InputOutputError when reading fails.
     """
-    parts: list[bytes] = []
+    pieces = _pieces(fd, limit)
+    return up_to_dot(pieces) if dot_ends else pieces
+
+
+def _pieces(fd: int, limit: int) -> Iterator[bytes]:
     size = 0
     while True:
         try:
@@ -151,25 +159,37 @@ def read_message(fd: int, limit: int, *, dot_ends: bool) -> bytes:
         except OSError as error:
             raise InputOutputError(f"standard input: {error.strerror}", remedy="submit the message again") from error
         if not part:
-            break
-        parts.append(part)
+            return
         size += len(part)
         if size > limit:
             raise DataError(
                 f"the message is larger than {format_size(limit)}",
                 remedy="send less, or raise spool.max_message_size with `ucrmmail config set`",
             )
-    raw = b"".join(parts)
-    return _up_to_dot(raw) if dot_ends else raw
+        yield part
 
 
-def _up_to_dot(raw: bytes) -> bytes:
-    if raw.startswith((b".\n", b".\r\n")):
-        return b""
-    ends = [end for end in (raw.find(b"\n.\n"), raw.find(b"\n.\r\n")) if end >= 0]
-    if ends:
-        return raw[: min(ends) + 1]
-    return raw[:-1] if raw.endswith(b"\n.") else raw
+def up_to_dot(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield what comes before a line that is a single dot. All is read, so that who writes it meets no closed pipe."""
+    # A line end that did not come, for a dot at the very beginning.
+    held, not_ours = b"\n", 1
+    for piece in pieces:
+        data = held + piece
+        ends = [end for end in (data.find(b"\n.\n"), data.find(b"\n.\r\n")) if end >= 0]
+        if ends:
+            yield data[not_ours : min(ends) + 1]
+            for _ in pieces:
+                pass
+            return
+        # The next piece may make a line of a single dot of it.
+        end = len(data) - next(size for size in (3, 2, 1, 0) if data.endswith(b"\n.\r"[:size]))
+        if end:
+            yield data[not_ours:end]
+            held, not_ours = data[end:], 0
+        else:
+            held = data
+    left = held[not_ours:]
+    yield left[:-1] if left == b"\n." else left
 
 
 def submit(options: Options, fd: int) -> None:
@@ -179,9 +199,20 @@ def submit(options: Options, fd: int) -> None:
     settings = read_submission_settings(location.path, os.environ, os.geteuid(), to_submit=True)
     if not options.recipients and not options.extract_recipients:
         raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
+
+    def scratch() -> Scratch:
+        from ucrmmail.spool.scratch import Scratch  # noqa: PLC0415 # most messages are small
+
+        # It ends with the process.
+        return Scratch(
+            settings.spool_directory,
+            min_free_bytes=settings.min_free_space,
+            handed_over=_is_handed_over(settings, location),
+        )
+
     now = time.time()
     prepared = prepare(
-        read_message(fd, settings.max_message_size, dot_ends=options.dot_ends),
+        gather(read_message(fd, settings.max_message_size, dot_ends=options.dot_ends), scratch),
         reverse_path=options.reverse_path,
         # cron's MAILTO may hold several addresses, and hands them over as one argument.
         recipients=[mailbox for given in options.recipients for mailbox in parse_address_list(given)],
@@ -199,23 +230,28 @@ def submit(options: Options, fd: int) -> None:
         full_name=options.full_name,
         max_size=settings.max_message_size,
     )
-    foreign = takes_from_others(settings.spool_directory)
-    if not foreign and belongs_to_another(location.path, os.geteuid()):
-        raise PermissionDeniedError(
-            f"{location.path} belongs to another user, who takes no mail from others",
-            remedy=f"let that user open the queue: see {settings.spool_directory}/drop in ucrmmail-queue(5)",
-        )
-    (hand_over if foreign else accept)(
+    (hand_over if _is_handed_over(settings, location) else accept)(
         settings.spool_directory,
         reverse_path=prepared.reverse_path,
         recipients=prepared.recipients,
-        message=prepared.message,
+        message=prepared.content,
         priority=prepared.priority,
         eight_bit=prepared.eight_bit,
         utf8=prepared.utf8,
         now=now,
         min_free_bytes=settings.min_free_space,
     )
+
+
+def _is_handed_over(settings: SubmissionSettings, location: Location) -> bool:
+    """Return whether the message is for the queue of another user. Raises PermissionDeniedError when it is not open."""
+    foreign = takes_from_others(settings.spool_directory)
+    if not foreign and belongs_to_another(location.path, os.geteuid()):
+        raise PermissionDeniedError(
+            f"{location.path} belongs to another user, who takes no mail from others",
+            remedy=f"let that user open the queue: see {settings.spool_directory}/drop in ucrmmail-queue(5)",
+        )
+    return foreign
 
 
 def main() -> int:

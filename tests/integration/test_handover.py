@@ -66,6 +66,25 @@ def test_recipients_are_taken_from_the_message_too(foreign: Program) -> None:
     assert sorted(sink.messages[0].recipients) == ["seen@example.com", "unseen@example.com"]
 
 
+@pytest.mark.requirement("R13")
+def test_a_message_that_is_too_large_for_the_memory_is_handed_over_too(foreign: Program) -> None:
+    body = b"a line of a large message\n" * 100_000
+    foreign.sendmail("joe@example.com", message=MESSAGE.replace(b".\nhi\n", body))
+    (path,) = dropped(foreign)
+    assert path.name.endswith(".eml")
+    sink = flushed_by_its_owner(foreign)
+    (sent,) = sink.messages
+    assert sent.content.endswith(b"Subject: x\r\n\r\n" + body.replace(b"\n", b"\r\n"))
+    assert dropped(foreign) == []
+
+
+def test_a_large_message_for_a_directory_that_is_closed_is_refused_like_a_small_one(foreign: Program) -> None:
+    (foreign.spool / "drop").rmdir()
+    small = foreign.sendmail("-t", message=MESSAGE, code=77)
+    large = foreign.sendmail("-t", message=MESSAGE + b"hi\n" * 500_000, code=77)
+    assert large == small
+
+
 def test_names_tell_nobody_which_files_there_are(foreign: Program) -> None:
     foreign.sendmail("-t", message=MESSAGE)
     (path,) = dropped(foreign)

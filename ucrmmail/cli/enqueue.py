@@ -12,15 +12,16 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.errors import InputOutputError, NoInputError, UcrmmailError
+from ucrmmail.errors import DataError, InputOutputError, NoInputError, NoUserError, UcrmmailError
 from ucrmmail.output import human
 from ucrmmail.streams import discard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ucrmmail.config.submission import SubmissionSettings
     from ucrmmail.message.prepare import Prepared
+    from ucrmmail.spool.scratch import Scratch
 
 EXAMPLES = """\b
 Examples:
@@ -165,6 +166,7 @@ def enqueue_files(
     """
     from ucrmmail.spool.batch import Batch
     from ucrmmail.spool.layout import NEXT_ID_S, new_queue_id
+    from ucrmmail.spool.scratch import Scratch
 
     result = Enqueued()
     arriving: list[str] = []
@@ -174,22 +176,23 @@ def enqueue_files(
         try:
             for file in files:
                 done += 1
-                try:
-                    prepared = _prepared(file, envelope, settings)
-                except UcrmmailError as error:
-                    result.fail((file,), error)
-                    continue
-                # Ids are sending order: the order of the files.
-                latest = max(time.time(), latest + NEXT_ID_S)
                 arriving.append(file)
-                batch.add(
-                    new_queue_id(latest, prepared.priority),
-                    reverse_path=prepared.reverse_path,
-                    recipients=prepared.recipients,
-                    message=prepared.message,
-                    eight_bit=prepared.eight_bit,
-                    utf8=prepared.utf8,
-                )
+                with Scratch(settings.spool_directory, min_free_bytes=settings.min_free_space) as scratch:
+                    try:
+                        prepared = _prepared(file, envelope, settings, scratch)
+                    except (DataError, NoUserError, NoInputError) as error:
+                        result.fail((arriving.pop(),), error)
+                        continue
+                    # Ids are sending order: the order of the files.
+                    latest = max(time.time(), latest + NEXT_ID_S)
+                    batch.add(
+                        new_queue_id(latest, prepared.priority),
+                        reverse_path=prepared.reverse_path,
+                        recipients=prepared.recipients,
+                        message=prepared.content,
+                        eight_bit=prepared.eight_bit,
+                        utf8=prepared.utf8,
+                    )
                 if len(batch) >= _TOGETHER:
                     result.accept(arriving, batch.commit(), quiet=quiet)
                     arriving.clear()
@@ -199,12 +202,15 @@ def enqueue_files(
     return result
 
 
-def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings) -> Prepared:
-    """Return the message of a file, ready for the queue. Raises DataError, NoUserError, NoInputError."""
-    from ucrmmail.message.prepare import Addresses, prepare
+def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scratch: Scratch) -> Prepared:
+    """Return the message of a file, ready for the queue.
+
+    Raises DataError, NoUserError, NoInputError; and TemporaryError, PermissionDeniedError when the spool fails.
+    """
+    from ucrmmail.message.prepare import Addresses, gather, prepare
 
     return prepare(
-        read_input(file, settings.max_message_size + 1),
+        gather(_pieces(file, settings.max_message_size + 1), lambda: scratch),
         reverse_path=envelope.reverse_path,
         recipients=envelope.recipients,
         extract_recipients=not envelope.recipients,
@@ -224,14 +230,17 @@ def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings) -> Pr
 
 def read_input(file: str, most: int) -> bytes:
     """Return what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
+    return b"".join(_pieces(file, most))
+
+
+def _pieces(file: str, most: int) -> Iterator[bytes]:
+    """Yield what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
     try:
         fd = 0 if file == STANDARD_INPUT else os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
-            parts: list[bytes] = []
             while most > 0 and (part := os.read(fd, min(most, 1 << 20))):
-                parts.append(part)
                 most -= len(part)
-            return b"".join(parts)
+                yield part
         finally:
             if fd:
                 os.close(fd)

@@ -16,12 +16,14 @@ import os
 from ucrmmail.errors import CannotCreateError, TemporaryError
 from ucrmmail.files import fsync_directory, try_lock, write_all
 from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
-from ucrmmail.spool.queuefile import encode_head
+from ucrmmail.spool.queuefile import encode_head, parts_of
 from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from ucrmmail.message.arrival import Stored
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -34,7 +36,7 @@ def accept(
     *,
     reverse_path: str,
     recipients: Sequence[str],
-    message: bytes,
+    message: bytes | Stored,
     priority: str,
     eight_bit: bool,
     utf8: bool,
@@ -52,7 +54,7 @@ def accept(
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
     try:
         open_spool(directory)
-        check_free_space(directory, len(message), min_free_bytes)
+        check_free_space(directory, room_for(message), min_free_bytes)
         fd = write_arriving(directory, queue_id, head, message)
         try:
             os.fsync(fd)
@@ -99,7 +101,12 @@ def check_free_space(directory: str, size_bytes: int, min_free_bytes: int) -> No
         )
 
 
-def write_arriving(directory: str, queue_id: str, head: bytes, message: bytes) -> int:
+def room_for(message: bytes | Stored) -> int:
+    """Return how many bytes a message will take: a stored one has them already, and gives them back."""
+    return len(message) if isinstance(message, bytes) else 0
+
+
+def write_arriving(directory: str, queue_id: str, head: bytes, message: bytes | Stored) -> int:
     """Write a message into tmp/ and return the open descriptor, which the caller syncs and closes. Raises OSError.
 
     While it is open it is locked: this tells a flush that it is not a leftover.
@@ -108,7 +115,8 @@ def write_arriving(directory: str, queue_id: str, head: bytes, message: bytes) -
     try:
         try_lock(fd)
         write_all(fd, head)
-        write_all(fd, message)
+        for part in parts_of(message):
+            write_all(fd, part)
     except BaseException:
         os.close(fd)
         raise
@@ -164,12 +172,17 @@ def make_bucket(path: str) -> None:
 def forget(directory: str, queue_ids: Iterable[str]) -> None:
     """Take back messages that nobody was told yes for."""
     for queue_id in queue_ids:
-        for path in (f"{directory}/{TMP}/{queue_id}", path_in_queue(directory, queue_id)):
-            try:
-                os.unlink(path)
-            except OSError:
-                # Not there; or the disk is so broken that a later flush has to find it.
-                continue
+        forget_file(f"{directory}/{TMP}/{queue_id}")
+        forget_file(path_in_queue(directory, queue_id))
+
+
+def forget_file(path: str) -> None:
+    """Remove a file if it is there."""
+    try:
+        os.unlink(path)
+    except OSError:
+        # Not there; or the disk is so broken that a later flush has to find it.
+        pass
 
 
 def refused(directory: str, error: OSError) -> TemporaryError:

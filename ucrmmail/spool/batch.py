@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Self
 
-from ucrmmail.spool.accept import check_free_space, enter_queue, forget, open_spool, refused, write_arriving
+from ucrmmail.spool.accept import check_free_space, enter_queue, forget, open_spool, refused, room_for, write_arriving
 from ucrmmail.spool.queuefile import encode_head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future, ThreadPoolExecutor
+
+    from ucrmmail.message.arrival import Stored
 
 _SYNCING_THREADS = 2
 
@@ -50,7 +52,7 @@ class Batch:
         *,
         reverse_path: str,
         recipients: Sequence[str],
-        message: bytes,
+        message: bytes | Stored,
         eight_bit: bool,
         utf8: bool,
     ) -> None:
@@ -62,7 +64,7 @@ class Batch:
         try:
             if not self._arriving:
                 open_spool(self._directory)
-            check_free_space(self._directory, len(message), self._min_free_bytes)
+            check_free_space(self._directory, room_for(message), self._min_free_bytes)
             fd = write_arriving(self._directory, queue_id, head, message)
         except BaseException as error:
             forget(self._directory, (queue_id,))

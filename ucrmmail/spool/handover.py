@@ -15,13 +15,15 @@ import os
 import stat
 
 from ucrmmail.files import write_all
-from ucrmmail.spool.accept import check_free_space, refused
+from ucrmmail.spool.accept import check_free_space, forget_file, refused, room_for
 from ucrmmail.spool.layout import DROP, new_queue_id
-from ucrmmail.spool.queuefile import encode_head
+from ucrmmail.spool.queuefile import encode_head, parts_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ucrmmail.message.arrival import Stored
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -46,7 +48,7 @@ def hand_over(
     *,
     reverse_path: str,
     recipients: Sequence[str],
-    message: bytes,
+    message: bytes | Stored,
     priority: str,
     eight_bit: bool,
     utf8: bool,
@@ -63,11 +65,12 @@ def hand_over(
     drop = f"{directory.rstrip('/')}/{DROP}"
     arriving = f"{drop}/.{name}"
     try:
-        check_free_space(drop, len(message), min_free_bytes)
+        check_free_space(drop, room_for(message), min_free_bytes)
         fd = os.open(arriving, _NEW, 0o600)
         try:
             write_all(fd, head)
-            write_all(fd, message)
+            for part in parts_of(message):
+                write_all(fd, part)
             # The flush runs as another user, and must read it.
             os.fchmod(fd, 0o644)
             os.fsync(fd)
@@ -77,8 +80,5 @@ def hand_over(
             os.close(fd)
     except OSError as error:
         for left in (arriving, f"{drop}/{name}.eml"):
-            try:
-                os.unlink(left)
-            except OSError:
-                continue
+            forget_file(left)
         raise refused(directory, error) from error

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
-from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all
+from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, read_pieces
 from ucrmmail.spool.accept import forget
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
@@ -27,6 +27,7 @@ from ucrmmail.spool.moves import Moves, find
 from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, DamagedError, is_queue_file, read_checked
 from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
 from ucrmmail.spool.recovery import TAKEN_SUFFIX
+from ucrmmail.spool.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,7 @@ def take_drops(
     directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
-        taker = _Taker(directory, prepare, max_size_bytes, batch)
+        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             taker.take_up_again()
@@ -87,10 +88,13 @@ def take_drops(
 class _Taker:
     """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
 
-    def __init__(self, directory: str, prepare: Callable[..., Prepared], max_size_bytes: int, batch: Batch) -> None:
+    def __init__(
+        self, directory: str, prepare: Callable[..., Prepared], max_size_bytes: int, min_free_bytes: int, batch: Batch
+    ) -> None:
         self._directory = directory
         self._prepare = prepare
         self._max_size_bytes = max_size_bytes
+        self._min_free_bytes = min_free_bytes
         self._batch = batch
         self._moves = Moves(directory)
         self.naming = Naming(f"{directory}/{DROP}")
@@ -166,11 +170,17 @@ class _Taker:
     def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:
         """Prepare and accept a file that is ours by now."""
         path = f"{self._directory}/{TMP}/{taken}"
-        name = name or taken
+        with Scratch(self._directory, min_free_bytes=self._min_free_bytes) as scratch:
+            self._accept_in(scratch, path, queue_id, name or taken)
+
+    def _accept_in(self, scratch: Scratch, path: str, queue_id: str, name: str) -> None:
         try:
-            prepared = self._prepared(path)
+            prepared = self._prepared(path, scratch)
         except (DataError, NoUserError) as error:
             self._reject(path, name, error.what)
+            return
+        except UcrmmailError as error:
+            self._stop(error)
             return
         except (DistrustError, DamagedError) as error:
             self._reject(path, name, str(error))
@@ -195,15 +205,22 @@ class _Taker:
         if len(self._open) >= _BATCH:
             self.commit()
 
-    def _prepared(self, path: str) -> Prepared:
+    def _prepared(self, path: str, scratch: Scratch) -> Prepared:
         """Return the message of a file; one that was handed over has its envelope, and is believed no more."""
+        from ucrmmail.message.prepare import gather  # noqa: PLC0415 # most runs find nothing in drop/
+
         fd = open_untrusted(path)
         try:
             if not is_queue_file(os.pread(fd, 64, 0)):
-                return self._prepare(read_all(fd, self._max_size_bytes))
-            raw = read_all(fd, self._max_size_bytes + LARGEST_ENVELOPE_BYTES)
-            file, _ = read_checked(fd, len(raw))
-            return self._prepare(raw[file.offset :], file.reverse_path, file.recipients)
+                return self._prepare(gather(read_pieces(fd, self._max_size_bytes), lambda: scratch))
+            largest = self._max_size_bytes + LARGEST_ENVELOPE_BYTES
+            size_bytes = os.fstat(fd).st_size
+            if size_bytes > largest:
+                raise TooLargeError(largest)
+            file, _ = read_checked(fd, size_bytes)
+            os.lseek(fd, file.offset, os.SEEK_SET)
+            message = gather(read_pieces(fd, largest), lambda: scratch)
+            return self._prepare(message, file.reverse_path, file.recipients)
         finally:
             os.close(fd)
 
@@ -214,7 +231,7 @@ class _Taker:
             queue_id,
             reverse_path=prepared.reverse_path,
             recipients=prepared.recipients,
-            message=prepared.message,
+            message=prepared.content,
             eight_bit=prepared.eight_bit,
             utf8=prepared.utf8,
         )

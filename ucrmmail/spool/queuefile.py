@@ -19,7 +19,9 @@ from ucrmmail.errors import NoUserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ucrmmail.message.arrival import Stored
 
 CHUNK_BYTES = 1 << 18
 # Room for the envelope of a message to 100,000 recipients; what is longer is damage.
@@ -59,7 +61,14 @@ class QueueFile:
         self.size_bytes = size_bytes
 
 
-def encode_head(reverse_path: str, recipients: Sequence[str], message: bytes, *, eight_bit: bool, utf8: bool) -> bytes:
+def parts_of(message: bytes | Stored) -> Iterable[bytes]:
+    """Return the pieces in which a message is written: one, unless it is too large for that."""
+    return (message,) if isinstance(message, bytes) else message.pieces()
+
+
+def encode_head(
+    reverse_path: str, recipients: Sequence[str], message: bytes | Stored, *, eight_bit: bool, utf8: bool
+) -> bytes:
     """Return what stands before the message in its queue file.
 
     Raises NoUserError for an address that could not be read back as it is, or when there is no recipient.
@@ -76,7 +85,9 @@ def encode_head(reverse_path: str, recipients: Sequence[str], message: bytes, *,
                 f"{address!r} is not an address", why="it is empty or holds control characters", remedy="correct it"
             )
     envelope = ("\n".join(lines) + "\n\n").encode()
-    crc = zlib.crc32(message, zlib.crc32(envelope))
+    crc = zlib.crc32(envelope)
+    for part in parts_of(message):
+        crc = zlib.crc32(part, crc)
     return _first_line(crc, len(envelope) + len(message)) + envelope
 
 

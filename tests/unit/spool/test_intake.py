@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import as_user, at_each_call, at_the_opening_of, fails_at, vanishes_when_listed
-from tests.support.spools import JOE, claim, content, everything_in, new_spool
+from tests.support.spools import ANN, JOE, claim, content, everything_in, new_spool
+from tests.support.submission import submit
 from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
-from ucrmmail.message.prepare import Prepared
+from ucrmmail.message.arrival import Arrived
+from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared
 from ucrmmail.spool import intake
 from ucrmmail.spool.intake import Intake, take_drops
 from ucrmmail.spool.layout import priority_of
 from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, encode_head
 
 LARGEST = 10_000
 
@@ -363,6 +366,77 @@ def test_a_file_that_cannot_be_read_is_told_and_the_others_go_on(drop: Drop) -> 
     assert result.problems == [f"{paths[0]}: Input/output error"]
     assert [name for name, _ in result.accepted] == ["1.eml"]
     assert [name for name, _ in drop.take().accepted] == ["0.eml"]
+
+
+# --- what is too large for the memory -------------------------------------------------------------------------------
+
+SMALL = b"From: a@isp.example\nMessage-ID: <1@isp.example>\n\nhi\n"
+LARGE = SMALL + b"line \xe9\n" * (LARGEST_IN_MEMORY // 6)
+
+
+def prepare_any(
+    raw: bytes | Arrived, reverse_path: str = "a@isp.example", recipients: tuple[str, ...] = (JOE,)
+) -> Prepared:
+    return submit(raw, reverse_path=reverse_path, recipients=recipients)
+
+
+def take_large(drop: Drop, *, max_size_bytes: int = 2 * len(LARGE), min_free_bytes: int = 0) -> Intake:
+    return take_drops(
+        drop.directory, prepare=prepare_any, now=4e9, max_size_bytes=max_size_bytes, min_free_bytes=min_free_bytes
+    )
+
+
+def handed_over(message: bytes) -> bytes:
+    return encode_head("app@isp.example", [ANN], message, eight_bit=True, utf8=False) + message
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("wrapped", [bytes, handed_over], ids=["dropped", "handed over"])
+def test_a_large_file_is_taken_byte_by_byte_as_from_memory(drop: Drop, wrapped: Callable[[bytes], bytes]) -> None:
+    drop.add("large.eml", wrapped(LARGE))
+    drop.add("small.eml", SMALL)
+    result = take_large(drop)
+    assert [name for name, _ in result.accepted] == ["large.eml", "small.eml"]
+    assert drop.queued() == [submit(LARGE).message, submit(SMALL).message]
+    assert os.listdir(f"{drop.directory}/tmp") == os.listdir(drop.path) == []
+    claimed = claim(Spool(drop.directory), result.accepted[0][1])
+    assert claimed.recipients == ((ANN,) if wrapped is handed_over else (JOE,))
+    assert claimed.eight_bit
+    claimed.close()
+
+
+@pytest.mark.parametrize(
+    "raw", [LARGE, handed_over(b"x" * LARGEST_ENVELOPE_BYTES + LARGE)], ids=["plain", "handed over"]
+)
+def test_a_file_that_is_larger_than_a_message_may_be_is_rejected(drop: Drop, raw: bytes) -> None:
+    drop.add("large.eml", raw)
+    (rejected,) = take_large(drop, max_size_bytes=len(LARGE) - 1).rejected
+    limit = len(LARGE) - 1 + (LARGEST_ENVELOPE_BYTES if raw != LARGE else 0)
+    assert rejected == ("large.eml", f"the file is larger than {limit} bytes")
+    assert drop.queued() == []
+
+
+def test_a_message_that_was_handed_over_and_is_too_large_is_rejected(drop: Drop) -> None:
+    drop.add("large.eml", handed_over(LARGE))
+    (rejected,) = take_drops(
+        drop.directory,
+        prepare=lambda raw, *_: submit(raw, max_size=len(LARGE) - 1),
+        now=4e9,
+        max_size_bytes=len(LARGE) - 1,
+        min_free_bytes=0,
+    ).rejected
+    assert f"({len(LARGE)} bytes), and the limit is" in rejected[1]
+
+
+@pytest.mark.requirement("R26")
+def test_a_disk_without_room_for_a_large_file_keeps_it(drop: Drop) -> None:
+    drop.add("large.eml", LARGE)
+    result = take_large(drop, min_free_bytes=1 << 60)
+    assert result.accepted == result.rejected == []
+    assert "the drop directory waits" in result.problems[0]
+    assert "free" in result.problems[0]
+    assert [name for name, _ in take_large(drop).accepted] != []
+    assert drop.queued() == [submit(LARGE).message]
 
 
 # --- a flush that is not run by root ------------------------------------------------------------------------------
