@@ -12,6 +12,8 @@ what has to change is changed, so that the application's DKIM signature holds:
 - Lines over 998 bytes and NUL cannot be sent (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1): ``reencode`` makes
   them sendable, and is loaded for such a message only.
 
+A message over 1 MiB stays in a file, and only its header is in memory: see ``arrival``, loaded for such a message only.
+
 New fields go to the top. To may be missing (RFC 5322 asks for none), and a body outside ASCII without MIME fields stays
 as it is: guessing its charset is not ours.
 

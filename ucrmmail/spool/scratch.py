@@ -12,7 +12,7 @@ import time
 from errno import EIO
 from typing import Self
 
-from ucrmmail.files import write_all
+from ucrmmail.files import try_lock, write_all
 from ucrmmail.spool.accept import check_free_space, forget_file, open_spool, refused
 from ucrmmail.spool.layout import DROP, TMP, new_queue_id
 
@@ -57,6 +57,7 @@ class Scratch:
                 open_spool(self._directory)
             file = ScratchFile(os.open(path, _NEW, 0o600), self._directory, room, self._min_free_bytes)
             self._files.append(file)
+            file.lock()
             os.unlink(path)
         except OSError as error:
             forget_file(path)
@@ -74,6 +75,10 @@ class ScratchFile:
         self._directory = directory
         self._room = room
         self._min_free_bytes = min_free_bytes
+
+    def lock(self) -> None:
+        """Tell a flush that it is no leftover: on NFS a file that is open keeps a name, whatever is removed."""
+        try_lock(self._fd)
 
     def write(self, data: bytes) -> None:
         """Write behind what it holds. Raises TemporaryError, also when the disk would be too full."""
