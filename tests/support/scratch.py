@@ -8,15 +8,20 @@ from ucrmmail.message.arrival import Arrived, arrived
 
 
 class MemoryFile:
-    def __init__(self, window_bytes: int) -> None:
+    def __init__(self) -> None:
         self._data = bytearray()
-        self._window_bytes = window_bytes
+        self._is_open = True
+
+    def close(self) -> None:
+        self._is_open = False
 
     def write(self, data: bytes) -> None:
+        assert self._is_open
         self._data += data
 
     def read(self, size_bytes: int, at: int) -> bytes:
         assert at + size_bytes <= len(self._data), "all of what is asked for has to be there"
+        assert self._is_open, "nothing is read from a file that is closed"
         return bytes(self._data[at : at + size_bytes])
 
 
@@ -26,8 +31,13 @@ class MemoryScratch:
         self.files: list[MemoryFile] = []
 
     def new_file(self) -> MemoryFile:
-        self.files.append(MemoryFile(self.window_bytes))
+        self.files.append(MemoryFile())
         return self.files[-1]
+
+    def keep(self, kept: object) -> None:
+        for file in self.files:
+            if file is not kept:
+                file.close()
 
 
 def cut(raw: bytes, piece_bytes: int) -> Iterator[bytes]:

@@ -48,6 +48,9 @@ class Scratch(Protocol):
     def new_file(self) -> ScratchFile:
         """Return an empty file; the caller of ours closes it when the message is accepted or refused."""
 
+    def keep(self, kept: ScratchFile) -> None:
+        """Close the others at once, for the room that they take."""
+
 
 class Stored:
     """A message that is ready for the queue: its beginning in memory, the rest in a scratch file."""
@@ -124,11 +127,13 @@ def _stored(pieces: Iterable[bytes], scratch: Scratch) -> Stretch:
     for piece in pieces:
         file.write(piece)
         size_bytes += len(piece)
+    # What it was made from is in it now.
+    scratch.keep(file)
     return Stretch.read_by(file.read, size_bytes, scratch.window_bytes)
 
 
 def _in_order(chunks: Iterator[bytes], scratch: Scratch) -> Iterator[bytes]:
-    """Yield the message without separators; in the header, if it has one, a CR is no line end any more."""
+    """Return the message without separators; in the header, if it has one, a CR is no line end any more."""
     beginning = _beginning(chunks)
     if b"\n" not in beginning:
         # Only all of it tells whether its lines end with CR alone.

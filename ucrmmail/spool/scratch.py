@@ -43,9 +43,14 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.keep(None)
+
+    def keep(self, kept: object) -> None:
+        """Close all files but this one."""
         for file in self._files:
-            file.close()
-        self._files.clear()
+            if file is not kept:
+                file.close()
+        self._files = [file for file in self._files if file is kept]
 
     def new_file(self) -> ScratchFile:
         """Return an empty file, closed with all others. Raises TemporaryError, PermissionDeniedError."""

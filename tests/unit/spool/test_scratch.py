@@ -125,6 +125,13 @@ def test_nobody_sees_it_while_it_arrives(directory: str) -> None:
             assert file.read(4, 5) == b"a me"
 
 
+def test_a_file_that_another_was_made_from_takes_no_room_any_more(directory: str) -> None:
+    before = open_files()
+    with Scratch(directory, min_free_bytes=0) as scratch:
+        taken(LONG_LINE.replace(b"\n", b"\r"), scratch)
+        assert len(open_files() - before) == 1
+
+
 def test_the_spool_is_made_at_the_first_submission(tmp_path: Path) -> None:
     take(str(tmp_path / "var" / "spool"))
     assert len(everything_in(str(tmp_path / "var" / "spool"))) == 1
