@@ -598,3 +598,11 @@ def test_quit_does_not_wait_long_for_a_server_that_hangs() -> None:
     with SmtpServer(faults={"quit": HANG}) as server:
         _, feed = deliver(server, timeout_s=NEVER_S)
     assert feed.summary == {"1": "relayed"}
+
+
+@both
+def test_a_connection_that_is_lost_at_the_reset_behind_another_message_is_held_against_none(pipelining: bool) -> None:
+    with SmtpServer(faults={"rcpt": ["550 5.1.1 no"], "rset": DROP}) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert feed.summary == {"1": "failed", "2": "returned"}
+    assert (end.alive, end.refused, end.relayed) == (False, "", False)
