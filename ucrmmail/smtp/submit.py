@@ -445,15 +445,12 @@ class _Submitter:
         """
         trouble = lost_connection(self._stage, what)
         self._stages.failed(trouble)
-        message, refused, blamed = self._current, "", False
-        if message is not None:
-            at_mail = self._stage is Stage.MAIL
-            blamed = at_mail and self._feed.is_to_blame(message.transaction)
-            if blamed or self._stage in _TRIED:
-                message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
-                self._settle(message)
-            elif at_mail:
-                refused = message.transaction.queue_id
+        message, at_mail = self._current, self._stage is Stage.MAIL
+        blamed = message is not None and at_mail and self._feed.is_to_blame(message.transaction)
+        refused = message.transaction.queue_id if message is not None and at_mail and not blamed else ""
+        if message is not None and (blamed or self._stage in _TRIED):
+            message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
+            self._settle(message)
         self._give_back()
         return End(trouble, alive=False, refused=refused, blamed=blamed)
 
