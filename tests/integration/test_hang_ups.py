@@ -77,7 +77,8 @@ def test_a_message_at_which_the_server_always_hangs_up_is_deferred_and_the_other
         assert (report["relayed"], report["deferred"], report["held_back"]) == (len(queued) - 1, 1, 0)
         assert report["error"] is None
         assert senders(server) == sorted(set(queued) - {"culprit"})
-        assert len(server.connections) <= 4 + 3 * connections
+        # With PIPELINING, without, twice lost, and again with another in front; each thread may do so by itself.
+        assert len(server.connections) <= 6 * (connections + 1)
     (left,) = program.queue()
     assert (left["state"], left["reverse_path"], left["attempts"]) == ("deferred", CULPRIT.decode(), 1)
     assert "(at mail)" in left["reason"]
