@@ -84,7 +84,9 @@ class World:
         return numbers
 
     def excuse_the_last(self, already: int) -> None:
-        """A kill may repeat the one message that the killed run had its last 250 for."""
+        """A kill may repeat the one message that the killed run had on the wire, or had its last 250 for."""
+        # The server may be at work on it still.
+        self.sink.wait_until_idle()
         sent = self.sent()
         if len(sent) > already:
             self._excused[sent[-1]] += 1

@@ -19,6 +19,8 @@ from typing import Any, Self
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.support.network import wait_until
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -47,6 +49,7 @@ class Sink:
     messages: list[Received] = field(default_factory=list)
     port: int = 0
     sessions: int = 0
+    dialogues: int = 0
     login_attempts: int = 0
 
     def authenticate(
@@ -103,6 +106,20 @@ class Sink:
         )
         return f"250 2.0.0 queued as {len(self.messages):05d}"
 
+    def wait_until_idle(self) -> None:
+        """Return when no dialogue is going on: what a client that was killed had sent is accepted by then, or not."""
+        wait_until(lambda: self.dialogues == 0, "the end of every dialogue")
+
+
+class _CountedSmtp(SMTP):
+    async def _handle_client(self) -> None:
+        sink = self.event_handler
+        sink.dialogues += 1
+        try:
+            await super()._handle_client()
+        finally:
+            sink.dialogues -= 1
+
 
 class SinkController(Controller):
     """Starts and stops the server in a thread of its own; ``port`` 0 lets the system choose."""
@@ -119,6 +136,9 @@ class SinkController(Controller):
         if tls is not None and not smtps:
             options.update(tls_context=tls, require_starttls=True)
         super().__init__(sink, hostname="127.0.0.1", port=port, ssl_context=tls if smtps else None, **options)
+
+    def factory(self) -> SMTP:
+        return _CountedSmtp(self.handler, **self.SMTP_kwargs)
 
     def start(self) -> None:
         # Port 0: the base class would probe the port it was told, before it knows the one it got.
