@@ -1,8 +1,9 @@
 """``ucrmmail-sendmail``: the sendmail-compatible way in, for cron, PHP, and whatever pipes mail to ``sendmail -t``.
 
 Its start-up is its cost, paid for each message, so it reads its options by hand and imports neither typer nor rich
-nor smtplib, ssl, email, keyring, dnspython, nor dataclasses, typing or re. It accepts the message into the spool and
-says yes (exit 0) only when it is durable; everything else is for ``ucrmmail flush``.
+nor smtplib, ssl, email, keyring, dnspython, nor dataclasses, typing or re: only a message over 1 MiB, or one that SMTP
+cannot carry as it is, asks for more. It accepts the message into the spool and says yes (exit 0) only when it is
+durable; everything else is for ``ucrmmail flush``.
 
 Options are those that callers of sendmail, Postfix and Exim use. What only tunes a daemon is taken and ignored, as all
 of them do; what would ask for another program (a daemon, an SMTP server on standard input) is refused.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.network import wait_until
+from tests.support.never import NEVER_S
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, HANG, Action, SmtpServer
+from tests.support.smtp_server import DROP, HANG, Action, SmtpServer, Wait
 
 CULPRIT = b"culprit@isp.example"
 CONNECTIONS = [1, 2, 4]
@@ -95,6 +98,24 @@ def test_alone_it_is_told_each_time_and_to_blame_as_soon_as_another_goes(program
         report = program.run("flush", "--json").json
         assert (report["relayed"], report["deferred"]) == (1, 1)
         assert senders(server) == ["b"]
+
+
+@pytest.mark.requirement("R2")
+def test_a_run_that_waits_for_the_others_to_show_who_is_to_blame_still_ends_when_it_is_asked_to(
+    program: Program,
+) -> None:
+    def answer(line: bytes) -> Action | None:
+        return Wait(NEVER_S) if b"slow@" in line else at_the_culprit(line)
+
+    with SmtpServer(faults={"mail": answer}) as server:
+        program.configure(server.port, smtp="connections = 2\npipelining = false")
+        enqueue(program, "first", "slow", "culprit")
+        flush = program.start("flush", "--json")
+        # One worker waits for its server, the other has given up on its own message.
+        wait_until(lambda: sum(CULPRIT in command for command in server.commands) >= 2, "the second loss")
+        flush.send_signal(signal.SIGTERM)
+        said, _ = flush.communicate()
+    assert json.loads(said)["relayed"] == 1
 
 
 @pytest.mark.parametrize("connections", [1, 2])

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.program import Program
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import DROP, Action, SmtpServer
 
 DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
 # With a limit, several connections are threads of one process; without, they are processes.
@@ -77,6 +77,23 @@ def test_also_when_it_is_the_last_of_the_queue(program: Program, connections: in
         enqueue(program, "b", "c")
         report = program.run("flush", "--json").json
         assert (report["relayed"], report["deferred"], report["error"]) == (2, 1, None)
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize(("place", "said"), [("mail", DROP), ("rcpt", RATE), ("mail", DOWN), ("final-dot", DOWN)])
+def test_two_of_them_at_the_head_of_the_queue_do_not_take_turns(
+    program: Program, place: str, said: str | Action, connections: int
+) -> None:
+    with SmtpServer(faults={place: lambda line: said if b"culprit" in line else None}) as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        enqueue(program, "culprit1", "culprit2", "b", "c")
+        for _ in range(4):
+            program.run("flush", code=None)
+            end_the_pause(program)
+        server.wait_until_idle()
+        assert sorted(message.reverse_path for message in server.accepted) == ["b@isp.example", "c@isp.example"]
+    assert len(program.queue()) == 2
 
 
 @pytest.mark.requirement("R22")

@@ -40,7 +40,8 @@ class AccountState:
 
     ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
-    ``suspect`` is the message at which it came: should it come there again, and not at others, that one is to blame.
+    ``suspect`` are the messages at which it came since something was relayed, with blanks between: should it come there
+    again, and not at others, they are to blame.
     ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
     0.0 when it was not; ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has
     printed this trouble.

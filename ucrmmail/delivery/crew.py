@@ -90,13 +90,13 @@ class Crew:
         self._failure: BaseException | None = None
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str, distrusted: Collection[str], doubted: str) -> None:
+    def drive(self, connections: int, *, suspects: Collection[str], distrusted: Collection[str], doubted: str) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
         The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        self._feed.suspects |= {suspect} - {""}
+        self._feed.suspects.update(suspects)
         self._run.doubt(distrusted, doubted)
         self.ending.doubted = doubted
         self._fetch_secret()
@@ -142,7 +142,8 @@ class Crew:
                 if self._ends:
                     deal.close()
                     # While one message may be to blame, what the others have in hand shows whether it is.
-                    if self._must_end and not told and not self.ending.in_doubt:
+                    waits = self.ending.in_doubt and not self._stop.requested and self._failure is None
+                    if self._must_end and not told and not waits:
                         told = self._tell_all_to_stop()
                 dealer.hand_out()
                 while not self._ends and started < (connections if self._connected else 1):

@@ -244,12 +244,28 @@ class QueueFeed:
     def postpone(self, queue_id: str) -> bool:
         """Let another message go before a suspect, which shows who is to blame: once, and if there is another."""
         with self._lock:
-            if queue_id not in self.suspects or queue_id in self._postponed:
+            # With nothing relayed since one was postponed, the next that is refused shows that it is not the message.
+            if (
+                queue_id not in self.suspects
+                or queue_id in self._postponed
+                or self.progress in self._postponed.values()
+            ):
                 return False
             self._postponed[queue_id] = self.progress
+            # Another one that may be to blame shows nothing.
+            suspected = [queue_id]
+            before: list[str] = []
+            if self._next is not None and self._next.queue_id in self.suspects:
+                suspected.append(self._next.queue_id)
+                self._spool.release(self._next)
+                self._next = None
             others = filterfalse(queue_id.__eq__, self._source())
-            before = [other] if (other := next(others, "")) else []
-            self._due = chain(before, (queue_id,), others)
+            for other in others:
+                if other not in self.suspects:
+                    before.append(other)
+                    break
+                suspected.append(other)
+            self._due = chain(before, suspected, others)
             return bool(before) or self._next is not None
 
     def idle(self) -> None:

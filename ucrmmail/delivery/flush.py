@@ -59,6 +59,8 @@ _LIES = {
     "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
     "run `ucrmmail config set smtp.chunking false` to settle it",
 }
+# So many messages that may be to blame are remembered, while nothing is relayed.
+_MOST_SUSPECTS = 100
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -206,7 +208,7 @@ def _send(
             )
         driver.drive(
             connections,
-            suspect=state.suspect,
+            suspects=state.suspect.split(),
             distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
             doubted=state.doubted if state.settings_mark == account.settings_mark else "",
         )
@@ -241,7 +243,8 @@ def _send(
         max_delay_s=retry.max_delay_s,
         settings_mark=account.settings_mark,
         secret_mark=mark,
-        suspect=ending.refused,
+        # Each may be to blame until something is relayed: two of them would only take turns.
+        suspect=" ".join(dict.fromkeys([*before.suspect.split(), *ending.refused.split()][-_MOST_SUSPECTS:])),
         told=told,
     )
     save_account(account.state_path, state)

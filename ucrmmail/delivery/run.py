@@ -48,7 +48,7 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at which the trouble came, "" when it came at none, or at several. ``in_doubt``: it may
+    ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may
     be the message's own, since it came there in the last run too, or each time that the server hung up.
 
     ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
@@ -118,17 +118,17 @@ class Run:
         self._on_wait = on_wait
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspect: str, distrusted: Collection[str], doubted: str) -> None:
+    def drive(self, connections: int, *, suspects: Collection[str], distrusted: Collection[str], doubted: str) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspect`` is the message that ``ending.refused`` named in the last run, ``distrusted`` and ``doubted`` are its
-        ``ending.lies`` and ``ending.doubted``.
+        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed,
+        ``distrusted`` and ``doubted`` are the last one's ``ending.lies`` and ``ending.doubted``.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
-        self._feed.suspects |= {suspect} - {""}
+        self._feed.suspects.update(suspects)
         self.doubt(distrusted, doubted)
         self._drive_all(connections)
         while self.ending.excused(self._feed):
@@ -229,7 +229,7 @@ class Run:
         again = end.refused if end.refused == losses.at else ""
         losses.at = end.refused
         if losses.count >= LOST_CONNECTIONS:
-            self.ending.because_of(_connections_are_lost(end.trouble), again, in_doubt=bool(again))
+            self.ending.because_of(_connections_are_lost(end.trouble), end.refused, in_doubt=bool(again))
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)

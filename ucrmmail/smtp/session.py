@@ -358,9 +358,13 @@ class _Opening:
 
     def _may_wait_for_tls(self, error: Exception) -> bool:
         """Return whether the server was silent as one that waits for TLS is; one that hung up at once is down."""
+        now = self._clock.monotonic()
+        if now + self._timeout_s > self._ends_at:
+            # The caller has no time for a second connection.
+            return False
         if isinstance(error, NoAnswerError):
             return True
-        waited_s = self._clock.monotonic() - self._connected_at
+        waited_s = now - self._connected_at
         return isinstance(error, ConnectionLostError) and waited_s > _SILENCE_S
 
     def _tls_trouble(self, error: ssl.SSLError) -> Trouble:

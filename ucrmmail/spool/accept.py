@@ -107,9 +107,10 @@ def room_for(message: bytes | Stored) -> int:
 
 
 def write_arriving(directory: str, queue_id: str, head: bytes, message: bytes | Stored) -> int:
-    """Write a message into tmp/ and return the open descriptor, which the caller syncs and closes. Raises OSError.
+    """Write a message into tmp/ and return the open descriptor, which the caller syncs and closes.
 
-    While it is open it is locked: this tells a flush that it is not a leftover.
+    While it is open it is locked: this tells a flush that it is not a leftover. Raises OSError, TemporaryError from the
+    file of a stored message.
     """
     fd = os.open(f"{directory}/{TMP}/{queue_id}", _NEW, 0o600)
     try:

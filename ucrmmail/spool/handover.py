@@ -78,7 +78,10 @@ def hand_over(
             os.fsync(fd)
         finally:
             os.close(fd)
-    except OSError as error:
+    except BaseException as error:
+        # Nobody else removes it: and it may be the scratch file that failed, whose errors are TemporaryErrors.
         for left in (arriving, f"{drop}/{name}.eml"):
             forget_file(left)
-        raise refused(directory, error) from error
+        if isinstance(error, OSError):
+            raise refused(directory, error) from error
+        raise

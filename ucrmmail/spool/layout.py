@@ -57,7 +57,7 @@ PRIORITIES = ("urgent", "normal", "bulk")
 # quarter of one, so that two times in a row could round to the same.
 NEXT_ID_S = 2e-6
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
-_ID_LENGTH = 31
+ID_LENGTH = 31
 _BUCKET_LENGTH = 15
 _MINUTE_LENGTH = 13
 _HOUR_LENGTH = 11
@@ -79,7 +79,7 @@ def is_queue_id(name: str) -> bool:
 def is_id_in(bucket: str, name: str) -> bool:
     """Return whether a name found in a directory that ``is_bucket`` is a queue id of that bucket."""
     return (
-        len(name) == _ID_LENGTH
+        len(name) == ID_LENGTH
         and name.startswith(bucket)
         and name.isascii()
         and _is_number(name[15:17], 59)

@@ -71,7 +71,8 @@ def encode_head(
 ) -> bytes:
     """Return what stands before the message in its queue file.
 
-    Raises NoUserError for an address that could not be read back as it is, or when there is no recipient.
+    Raises NoUserError for an address that could not be read back as it is, or when there is no recipient;
+    TemporaryError from the file of a stored message.
     """
     lines = [f"from {reverse_path}"]
     lines += [f"to {recipient}" for recipient in recipients]

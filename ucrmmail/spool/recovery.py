@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
-from ucrmmail.spool.layout import HELD, SENT, TMP, epoch_of, is_hour
+from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, SENT, TMP, epoch_of, is_hour, is_queue_id
 from ucrmmail.spool.moves import read_state, remove_if_empty
 
 if TYPE_CHECKING:
@@ -74,6 +74,22 @@ def sweep_tmp(directory: str, now: float, misplaced: Callable[[str, str], None])
                 os.unlink(entry.path)
         finally:
             os.close(fd)
+
+
+def sweep_drop(directory: str, now: float) -> None:
+    """Remove what hand-overs that died have left in drop/, ``.ID.RANDOM``, when nobody can be writing to it any more.
+
+    Raises OSError when drop/ cannot be read.
+    """
+    for entry in os.scandir(f"{directory}/{DROP}"):
+        if not (entry.name.startswith(".") and is_queue_id(entry.name[1 : 1 + ID_LENGTH])):
+            continue
+        try:
+            if abs(now - entry.stat(follow_symlinks=False).st_mtime) > _OLD_S:
+                os.unlink(entry.path)
+        except OSError:
+            # Gone; or no file, which others may have put there: it is in nobody's way.
+            continue
 
 
 def purge_sent(directory: str, before: float) -> None:

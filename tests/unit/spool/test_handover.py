@@ -12,6 +12,8 @@ from tests.support.faults import fails_at
 from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool
 from ucrmmail.errors import TemporaryError
 from ucrmmail.spool.handover import hand_over
+from ucrmmail.spool.layout import new_queue_id
+from ucrmmail.spool.queue import Spool
 
 
 def hand(directory: str) -> None:
@@ -37,3 +39,23 @@ def test_an_error_at_any_call_leaves_nothing_and_says_so(tmp_path: Path, number:
         assert os.strerror(number) in caught.value.what
         assert "not accepted" in caught.value.why
         assert everything_in(directory) == []
+
+
+def test_what_a_hand_over_that_died_has_left_is_removed_when_nobody_can_be_at_it(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    drop = Path(directory, "drop")
+    half = f".{new_queue_id(NOW, 'normal')}"
+    for name, age_h in (
+        (f"{half}.old", 37),
+        (half, 37),
+        (f"{half}.young", 35),
+        (".profile", 1000),
+        ("x.eml.part", 1000),
+    ):
+        (drop / name).write_bytes(b"half a mess")
+        os.utime(drop / name, (NOW - age_h * 3600,) * 2)
+    # In a directory that others can write to: what cannot be removed is in nobody's way.
+    (drop / f"{half}.directory").mkdir()
+    os.utime(drop / f"{half}.directory", (0, 0))
+    Spool(directory).recover(NOW)
+    assert sorted(os.listdir(drop)) == sorted([f"{half}.young", f"{half}.directory", ".profile", "x.eml.part"])

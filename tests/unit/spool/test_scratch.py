@@ -163,14 +163,16 @@ def test_an_error_at_any_call_leaves_nothing_and_says_so(tmp_path: Path, work: C
 
 
 @pytest.mark.requirement("R4", "R6")
-def test_what_was_written_and_cannot_be_read_is_not_accepted(directory: str) -> None:
+@pytest.mark.parametrize("work", [take, hand])
+def test_what_was_written_and_cannot_be_read_is_not_accepted(directory: str, work: Callable[..., object]) -> None:
+    make_spool(directory)
     with fails_at(0, errno.EIO, names=("pread",)) as called:
-        take(directory)
+        work(directory)
     for name in everything_in(directory):
         os.unlink(f"{directory}/{name}")
     for step in range(1, len(called) + 1):
         with fails_at(step, errno.EIO, names=("pread",)), pytest.raises(TemporaryError, match="Input/output error"):
-            take(directory)
+            work(directory)
         assert everything_in(directory) == []
 
 
