@@ -80,8 +80,10 @@ def test_also_when_it_is_the_last_of_the_queue(program: Program, connections: in
 
 
 @pytest.mark.requirement("S19")
-@pytest.mark.parametrize("connections", [1, 3])
-@pytest.mark.parametrize(("place", "said"), [("mail", DROP), ("rcpt", RATE), ("mail", DOWN), ("final-dot", DOWN)])
+@pytest.mark.parametrize(
+    ("place", "said", "connections"),
+    [("mail", DROP, 1), ("rcpt", RATE, 1), ("rcpt", RATE, 3), ("mail", DOWN, 3), ("final-dot", DOWN, 1)],
+)
 def test_two_of_them_at_the_head_of_the_queue_do_not_take_turns(
     program: Program, place: str, said: str | Action, connections: int
 ) -> None:
@@ -90,8 +92,10 @@ def test_two_of_them_at_the_head_of_the_queue_do_not_take_turns(
         enqueue(program, "culprit1", "culprit2", "b", "c")
         for _ in range(4):
             program.run("flush", code=None)
+            server.wait_until_idle()
+            if len(server.accepted) == 2:
+                break
             end_the_pause(program)
-        server.wait_until_idle()
         assert sorted(message.reverse_path for message in server.accepted) == ["b@isp.example", "c@isp.example"]
     assert len(program.queue()) == 2
 
