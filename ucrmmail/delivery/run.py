@@ -48,8 +48,8 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may
-    be the message's own, since it came there in the last run too, or each time that the server hung up.
+    ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may be the
+    message's own, since it came there in an earlier run too, or each time that the server hung up.
 
     ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
     is still open, ``refuted`` are those of which it was and that are not to blame.
@@ -226,10 +226,10 @@ class Run:
     def _count(self, losses: _Losses, end: End) -> None:
         """Count a connection that was lost; behind the first, another message shows whether it was this one."""
         losses.count += 1
-        again = end.refused if end.refused == losses.at else ""
-        losses.at = end.refused
+        again, losses.at = end.refused == losses.at, end.refused
         if losses.count >= LOST_CONNECTIONS:
-            self.ending.because_of(_connections_are_lost(end.trouble), end.refused, in_doubt=bool(again))
+            in_doubt = bool(end.refused) and again
+            self.ending.because_of(_connections_are_lost(end.trouble), end.refused, in_doubt=in_doubt)
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)

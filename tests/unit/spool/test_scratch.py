@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeVar
 
 import pytest
 
@@ -24,6 +25,8 @@ from ucrmmail.spool.layout import make_spool, new_queue_id
 from ucrmmail.spool.queuefile import encode_head
 from ucrmmail.spool.scratch import Scratch
 
+Taken = TypeVar("Taken")
+
 # With bare LF, so that what comes in is not what is stored; and one that has to be encoded anew.
 LARGE = b"Subject: large\nBcc: eve@example.com\n\n" + b"line h\xc3\xa9\n" * (LARGEST_IN_MEMORY // 8)
 LONG_LINE = b"Subject: long\n\n" + b"x" * (LARGEST_IN_MEMORY + 1)
@@ -35,26 +38,20 @@ def taken(raw: bytes, scratch: Scratch) -> Prepared:
 
 def take(directory: str, raw: bytes = LARGE, min_free_bytes: int = 0) -> str:
     """Take a message in as a submission does."""
-    with Scratch(directory, min_free_bytes=min_free_bytes) as scratch:
-        prepared = taken(raw, scratch)
-        return accept(
-            directory,
-            reverse_path=prepared.reverse_path,
-            recipients=prepared.recipients,
-            message=prepared.content,
-            priority=prepared.priority,
-            eight_bit=prepared.eight_bit,
-            utf8=prepared.utf8,
-            now=NOW,
-            min_free_bytes=min_free_bytes,
-        )
+    return _submit_by(accept, directory, raw, min_free_bytes, handed_over=False)
 
 
 def hand(directory: str, raw: bytes = LARGE, min_free_bytes: int = 0) -> None:
     """Hand a message over as a submission does."""
-    with Scratch(directory, min_free_bytes=min_free_bytes, handed_over=True) as scratch:
+    _submit_by(hand_over, directory, raw, min_free_bytes, handed_over=True)
+
+
+def _submit_by(
+    way: Callable[..., Taken], directory: str, raw: bytes, min_free_bytes: int, *, handed_over: bool
+) -> Taken:
+    with Scratch(directory, min_free_bytes=min_free_bytes, handed_over=handed_over) as scratch:
         prepared = taken(raw, scratch)
-        hand_over(
+        return way(
             directory,
             reverse_path=prepared.reverse_path,
             recipients=prepared.recipients,
