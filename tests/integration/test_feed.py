@@ -176,3 +176,44 @@ def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: Worl
     state = recorded(world.directory)[refused.queue_id]
     assert state is not None
     assert state.unreported
+
+
+@pytest.mark.requirement("S19", "R22")
+def test_a_suspect_that_another_connection_takes_at_once_does_not_stand_for_the_account(world: World) -> None:
+    feed = world.feed()
+    feed.suspects.add(world.ids[0])
+    # Refused, given back, and taken by another connection, before the first one could say who refused it.
+    for _ in range(2):
+        refused = begin(feed)
+        assert refused.queue_id == world.ids[0]
+        feed.unused(refused)
+    assert feed.postpone(world.ids[0])
+    assert feed.postpone(world.ids[0]), "nobody has tried another message so far"
+    assert not feed.is_to_blame(refused)
+    other = begin(feed)
+    assert other.queue_id == world.ids[1]
+    # Nor may it come back while the other one is on its way, whoever forgets what is next.
+    feed.put_back()
+    last = begin(feed)
+    assert last.queue_id == world.ids[2]
+    assert feed.ready() is None
+    relay(feed, other)
+    assert begin(feed).queue_id == world.ids[0]
+    assert feed.is_to_blame(refused)
+
+
+@pytest.mark.requirement("S19")
+def test_a_suspect_comes_when_no_other_message_could_show_anything(world: World) -> None:
+    feed = world.feed()
+    feed.suspects.update(world.ids[:2])
+    feed.unused(begin(feed))
+    assert feed.postpone(world.ids[0])
+    other = begin(feed)
+    assert other.queue_id == world.ids[2]
+    greylisted = Outcome(other.recipients[0], Result.DEFERRED, Stage.RCPT, "450 4.7.1 later", "4.7.1")
+    feed.settle(other, (greylisted,))
+    # All have been tried, and nothing was relayed.
+    suspect = begin(feed)
+    assert suspect.queue_id == world.ids[0]
+    feed.unused(suspect)
+    assert not feed.postpone(world.ids[0])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from itertools import chain, filterfalse
+from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -116,8 +116,10 @@ class QueueFeed:
         self.exhausted = False
         self.progress = 0
         self.suspects: set[str] = set()
-        # How much was relayed when another message was let go first.
+        # How much was relayed when other messages were let go first.
         self._postponed: dict[str, int] = {}
+        # Suspects whose turn it was while proof was awaited.
+        self._aside: dict[str, None] = {}
 
     @property
     def unlimited(self) -> bool:
@@ -242,31 +244,18 @@ class QueueFeed:
         self._postponed[queue_id] = -1
 
     def postpone(self, queue_id: str) -> bool:
-        """Let another message go before a suspect, which shows who is to blame: once, and if there is another."""
+        """Let other messages go before a suspect, which shows who is to blame; False when there are none."""
         with self._lock:
-            # With nothing relayed since one was postponed, the next that is refused shows that it is not the message.
-            if (
-                queue_id not in self.suspects
-                or queue_id in self._postponed
-                or self.progress in self._postponed.values()
-            ):
+            if queue_id not in self.suspects:
                 return False
-            self._postponed[queue_id] = self.progress
-            # Another one that may be to blame shows nothing.
-            suspected = [queue_id]
-            before: list[str] = []
+            self._postponed.setdefault(queue_id, self.progress)
             if self._next is not None and self._next.queue_id in self.suspects:
-                suspected.append(self._next.queue_id)
+                self._aside[self._next.queue_id] = None
                 self._spool.release(self._next)
                 self._next = None
-            others = filterfalse(queue_id.__eq__, self._source())
-            for other in others:
-                if other not in self.suspects:
-                    before.append(other)
-                    break
-                suspected.append(other)
-            self._due = chain(before, suspected, others)
-            return bool(before) or self._next is not None
+            if self._next is None:
+                self._next = self._claim_from_queue()
+            return self._next is not None or bool(self._open)
 
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
@@ -358,14 +347,35 @@ class QueueFeed:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _claim_next(self) -> Claimed | None:
-        """Return the first message due that nobody else works on; asks the queue anew once, for what came meanwhile."""
+        """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
+        if self._aside and not self._awaits_proof:
+            self._due, self._aside = chain(self._aside, self._due), {}
+        claimed = self._claim_from_queue()
+        if claimed is None and not self._open:
+            # Nothing else can show whether it is to blame.
+            while claimed is None and self._aside:
+                first = next(iter(self._aside))
+                del self._aside[first]
+                claimed = self._spool.claim(first)
+        return claimed
+
+    def _claim_from_queue(self) -> Claimed | None:
+        """Claim what is due; asks the queue anew once, for what came meanwhile."""
         for _ in range(2):
             for queue_id in self._due:
+                if queue_id in self.suspects and self._awaits_proof:
+                    self._aside[queue_id] = None
+                    continue
                 claimed = self._spool.claim(queue_id)
                 if claimed is not None:
                     return claimed
             self._due = self._source()
         return None
+
+    @property
+    def _awaits_proof(self) -> bool:
+        """Whether a message was postponed and nothing was relayed since: another suspect would show nothing."""
+        return self.progress in self._postponed.values()
 
     def _amount(self, claimed: Claimed | None) -> int:
         """Return the recipients of the next transaction, never more at once than a limit holds; 1 when none count."""
