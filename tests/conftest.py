@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Give the tested programs a Ctrl-C: a shell that starts the suite with ``&`` has it ignored, and all inherit that."""
     config.addinivalue_line("markers", "requirement(*names): shows these requirements, or a part of them")
+    config.addinivalue_line("markers", "watched: the branch coverage sees the programs that this starts")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -80,8 +80,6 @@ class Machine:
             "COLUMNS": "100",
             "LINES": "40",
             "LC_ALL": "C.UTF-8",
-            # Lets the branch coverage of a test run see these processes too.
-            **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         }
 
     def command(self, *argv: str, root: bool = False) -> list[str]:

@@ -12,8 +12,11 @@ from tests.support.sink import Sink, SinkController
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
-    return Program(tmp_path / "home")
+def program(tmp_path: Path, request: pytest.FixtureRequest) -> Program:
+    program = Program(tmp_path / "home")
+    if request.node.get_closest_marker("watched"):
+        program.watched()
+    return program
 
 
 @pytest.fixture

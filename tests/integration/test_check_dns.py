@@ -448,7 +448,6 @@ def spf_answer(program: Program, case: Case, server: str) -> dict[str, Any]:
 @pytest.mark.requirement("S12")
 def test_the_suite_of_rfc_7208_passes_through_the_command_line(program: Program) -> None:
     program.configure(25)
-    program.unwatched()
     found = cases("rfc7208-tests.yml")
     assert len(found) == 203
     by_zone: dict[str, list[Case]] = {}

@@ -14,6 +14,8 @@ import pytest
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, SmtpServer, Wait
 
+pytestmark = pytest.mark.watched
+
 BUSY = "421 4.7.0 too many connections"
 
 

@@ -48,8 +48,7 @@ MESSAGES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
 
 @pytest.fixture
 def large(program: Program) -> Program:
-    """A program that takes large messages. The recorder of the branch coverage would be counted too."""
-    program.unwatched()
+    """A program that takes large messages."""
     program.configure(25, spool='max_message_size = "60MB"')
     program.run("flush")
     return program

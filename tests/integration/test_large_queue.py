@@ -27,8 +27,6 @@ traced = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is no
 
 @pytest.fixture
 def queue(program: Program, sink: Sink) -> Program:
-    # The recorder of the branch coverage would be counted too.
-    program.unwatched()
     program.configure(sink.port)
     program.run("flush")
     return program

@@ -617,7 +617,6 @@ def test_what_was_relayed_is_in_the_log_though_the_run_ends_by_an_error_of_the_d
     program: Program, sink: Sink, connections: int
 ) -> None:
     program.configure(sink.port, smtp=f"connections = {connections}")
-    program.unwatched()
     sink.on_rcpt = lambda _address: time.sleep(0.03)
     for number in range(8):
         program.sendmail("-t", message=numbered(number))

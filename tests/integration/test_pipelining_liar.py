@@ -13,6 +13,8 @@ import pytest
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, SmtpServer, Wait
 
+pytestmark = pytest.mark.watched
+
 
 class Liar:
     """Answers the first command of whatever it reads at a time, and forgets the rest, or hangs up at it."""

@@ -6,16 +6,20 @@ The short form of the campaign: a session is opened anew after a loss, at the mo
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import TestAuthority
-from tests.support.smtp_client import BODY, SECRET, USER, ListFeed, connect, transaction
+from tests.support.smtp_client import SECRET, USER, ListFeed, connect, transaction
 from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Cut, Drip, Endless, Fault, Raw, SmtpServer, Split
 from ucrmmail.message.outcome import Scope, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.transaction import Transaction
 from ucrmmail.smtp.wire import LONGEST_LINE
 
 OPENING = ["greeting", "ehlo", "starttls", "tls", "auth"]
@@ -80,6 +84,21 @@ def run(server: SmtpServer, feed: ListFeed, **settings: object) -> Trouble | Non
     return None
 
 
+def slow(transaction: Transaction, until: Callable[[], bool]) -> Transaction:
+    """The same with a body of megabytes, of which the second half waits for that, or a moment if it never comes."""
+    half = b"x\r\n" * 500_000
+
+    def chunks() -> Iterator[bytes]:
+        yield half
+        for _ in range(20):
+            if until():
+                break
+            time.sleep(0.005)
+        yield half
+
+    return replace(transaction, size_bytes=2 * len(half), chunks=chunks)
+
+
 def check(server: SmtpServer, feed: ListFeed, trouble: Trouble | None, place: str, fault: str) -> None:
     results = feed.summary
     # What is told as relayed was accepted, and what is not in doubt was not.
@@ -121,9 +140,10 @@ def test_a_fault_of_the_server_ends_in_the_right_state_and_in_time(
         faults=faults,
         buffer_bytes=SMALL_BUFFER,
     ) as server:
-        # What a server says in the middle of a body is told from its answer to the dot only while the body lasts.
-        bodies = {"2": b"x\r\n" * 1_000_000} if place == "body" else {}
-        feed = ListFeed([transaction(queue_id, body=bodies.get(queue_id, BODY)) for queue_id in "123"])
+        feed = ListFeed([transaction(queue_id) for queue_id in "123"])
+        if place == "body":
+            # What a server says in the middle of a body is told from its answer to the dot only while the body lasts.
+            feed.transactions[1] = slow(feed.transactions[1], until=lambda: place in server.acted)
         trouble = run(
             server,
             feed,

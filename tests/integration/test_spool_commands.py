@@ -16,6 +16,8 @@ from tests.support.spools import MAX_DELAY_S, after, claim, place_of, reported, 
 from ucrmmail.spool.layout import is_queue_id
 from ucrmmail.spool.queue import Spool
 
+pytestmark = pytest.mark.watched
+
 UNKNOWN = "1-20261123T110559.123456-k3x9qa"
 FIELDS = {
     "queue_id", "message_id", "state", "reverse_path", "recipients", "size_bytes", "priority", "accepted_at",

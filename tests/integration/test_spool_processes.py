@@ -284,7 +284,6 @@ def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_
 def test_no_file_is_renamed_from_one_file_system_to_another(program: Program, sink: Sink, tmp_path: Path) -> None:
     """The spool is on another one than home and the directory for temporary files, where the machine has a second."""
     sink.on_rcpt = {"bad@example.com": "550 5.1.1 no", "late@example.com": "450 4.2.1 later"}.get
-    program.unwatched()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else tmp_path) as elsewhere:
         program.spool = Path(elsewhere) / "spool"
         program.configure(sink.port)

@@ -95,7 +95,6 @@ def test_sendmail_takes_a_message_with_both_outputs_closed_and_none_from_a_close
 
 def test_sendmail_that_can_open_nothing_says_so_and_has_a_code_of_its_own(program: Program) -> None:
     program.configure(25)
-    program.unwatched()
     script = (
         "import resource, sys; from ucrmmail.sendmail import main; sys.argv[1:] = ['-t']; "
         "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); sys.exit(main())"

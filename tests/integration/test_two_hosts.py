@@ -11,6 +11,8 @@ from tests.support.hosts import Hosts, shared
 from tests.support.program import Program
 from tests.support.sink import Sink
 
+pytestmark = pytest.mark.watched
+
 
 @pytest.fixture
 def hosts(program: Program, tmp_path: Path) -> Iterator[Hosts]:

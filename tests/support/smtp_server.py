@@ -342,6 +342,8 @@ class SmtpServer:
         self.connections: list[Dialogue] = []
         self.messages: list[Message] = []
         self._seen: dict[str, int] = {}
+        # Where an action is over that a test wants.
+        self.acted: set[str] = set()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
@@ -442,7 +444,9 @@ class SmtpServer:
         elif callable(wanted):
             wanted = wanted(line)
         if isinstance(wanted, Action):
-            return wanted.act(dialogue)
+            said = wanted.act(dialogue)
+            self.acted.add(place)
+            return said
         return wanted
 
 
