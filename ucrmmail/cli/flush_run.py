@@ -43,7 +43,7 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
         if not obtained:
             return RunReport(reason=BUSY)
         # What follows is a third of the start, and not for one that finds the lock taken.
-        from ucrmmail.cli.runtime import flush_parts
+        from ucrmmail.cli.runtime import flush_parts, warner_of
         from ucrmmail.delivery.flush import Options
         from ucrmmail.spool.host import claim_host
 
@@ -59,6 +59,9 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
         on_terminal = human.on_terminal(stderr=True) and not request.as_json
         report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
+        warner = warner_of(config)
+        if warner is not None:
+            warner.look(report.trouble, now=time.time())
         try:
             _keep(directory, stamp, report)
         except OSError:

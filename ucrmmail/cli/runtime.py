@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ucrmmail.config.load import Config
     from ucrmmail.credentials.secret import Secret
     from ucrmmail.delivery.flush import Account, Options, Watcher
+    from ucrmmail.delivery.overdue import Warner
     from ucrmmail.delivery.report import RunReport
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.delivery.stop import Stop
@@ -259,6 +260,46 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
             log.close()
 
     return FlushParts(spool, run)
+
+
+def warner_of(config: Config) -> Warner | None:
+    """Return who tells the system notification address of a queue that is too old; None when there is no address."""
+    address = config.text("addresses.notification")
+    if not address:
+        return None
+    from ucrmmail.delivery.overdue import Notice, Waiting, Warner
+
+    directory = config.text("spool.directory")
+    accept = report_acceptor(directory, config.size_bytes("spool.min_free_space"))
+
+    def send(notice: Notice) -> None:
+        from ucrmmail.message.notice import build_notice
+
+        message = build_notice(
+            from_=sender_of(config) or address,
+            to=address,
+            subject=notice.subject,
+            paragraphs=notice.paragraphs,
+            now=time.time(),
+            hostname=os.uname().nodename,
+            unique=os.urandom(12).hex(),
+        )
+        accept("", address, message)
+
+    def waiting() -> Waiting:
+        from ucrmmail.spool.listing import counts
+
+        found = counts(directory)
+        return Waiting(found.waiting + found.deferred, found.oldest_to_send_at)
+
+    return Warner(
+        accept=send,
+        waiting=waiting,
+        smarthost=config.text("smtp.host"),
+        warn_after_s=config.seconds("retry.warn_after"),
+        kept_at=f"{directory}/notices.json",
+        owner=os.geteuid(),
+    )
 
 
 def account_of(config: Config, clock: Clock, stop: Stop) -> Account:

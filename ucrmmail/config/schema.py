@@ -265,8 +265,8 @@ _ADDRESSES = (
         "addresses.notification",
         _MAILBOX,
         "",
-        "The system notification address: gets reports of failures that no sender can be told of, and mail to root,"
-        " postmaster and other bare local names.",
+        "The system notification address: gets reports of failures that no sender can be told of, a notice when mail"
+        " waits for too long, and mail to root, postmaster and other bare local names.",
         "admin@isp.example",
         known_as="system notification address",
     ),
@@ -373,6 +373,14 @@ _RETRY = (
         "5d",
         "How long after its first attempt a message that is still deferred has failed, and is reported.",
         "3d",
+    ),
+    Key(
+        "retry.warn_after",
+        duration(),
+        "4h",
+        "How long mail may wait before the system notification address is told, once, and what is in the way; 0 never"
+        " tells.",
+        "1d",
     ),
 )
 

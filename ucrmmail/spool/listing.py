@@ -113,7 +113,11 @@ class QueuedMessage:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many messages are in each state; ``oldest_accepted_at`` is of those not failed, 0.0 when there are none."""
+    """How many messages are in each state.
+
+    ``oldest_accepted_at`` is of those not failed, ``oldest_to_send_at`` of those that are not held either: in seconds
+    since the epoch, 0.0 when there are none.
+    """
 
     waiting: int = 0
     deferred: int = 0
@@ -122,6 +126,7 @@ class Counts:
     corrupt: int = 0
     rejected: int = 0
     oldest_accepted_at: float = 0.0
+    oldest_to_send_at: float = 0.0
 
 
 def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iterator[QueuedMessage]:
@@ -185,6 +190,7 @@ def counts(directory: str) -> Counts:
         names = _listed(f"{directory}/{DEFERRED}/{minute}")
         deferred += len(names)
         oldest.look(names)
+    to_send_at = oldest.accepted_at
     held = _listed(f"{directory}/{HELD}")
     oldest.look(held)
     failed = len(_listed(f"{directory}/{FAILED}"))
@@ -202,6 +208,7 @@ def counts(directory: str) -> Counts:
         corrupt=_without_reasons(f"{directory}/{CORRUPT}"),
         rejected=_without_reasons(f"{directory}/{REJECTED}"),
         oldest_accepted_at=oldest.accepted_at,
+        oldest_to_send_at=to_send_at,
     )
 
 

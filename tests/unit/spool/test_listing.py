@@ -146,7 +146,7 @@ def test_counts_are_of_names(directory: str) -> None:
         for name in names:
             (Path(directory) / place / name).write_text("")
     assert counts(directory) == Counts(
-        waiting=1, deferred=1, held=1, failed=1, corrupt=1, rejected=2, oldest_accepted_at=NOW
+        waiting=1, deferred=1, held=1, failed=1, corrupt=1, rejected=2, oldest_accepted_at=NOW, oldest_to_send_at=NOW
     )
 
 
@@ -161,7 +161,10 @@ def test_the_oldest_is_found_wherever_it_is(directory: str, oldest: str) -> None
             spool.sync()
         if state == "held":
             list(manage.hold(directory, [queue_id]))
-    assert counts(directory).oldest_accepted_at == NOW - 1000
+    found = counts(directory)
+    assert found.oldest_accepted_at == NOW - 1000
+    # What is held is not to be sent.
+    assert found.oldest_to_send_at == (NOW if oldest == "held" else NOW - 1000)
 
 
 def test_a_foreign_name_does_not_hide_the_oldest(directory: str) -> None:
