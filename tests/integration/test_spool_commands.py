@@ -316,6 +316,13 @@ def test_mail_is_not_put_into_another_queue_because_the_configuration_was_misnam
     assert program.sendmail("-t", code=78).stderr.count("config.toml.typo") == 1
 
 
+def test_no_other_queue_is_shown_or_changed_because_the_configuration_was_misnamed(program: Program) -> None:
+    for command in (("status",), ("queue", "list"), ("queue", "remove", "--all", "--yes"), ("queue", "hold", "--all")):
+        run = program.run("--config", f"{program.config}.typo", *command, code=78)
+        assert "config.toml.typo: there is no such configuration file" in run.stderr
+        assert run.stdout == ""
+
+
 def test_what_keeps_a_command_from_its_document_is_a_document(program: Program) -> None:
     program.configure(25)
     program.sendmail("-t")
@@ -335,15 +342,16 @@ def test_a_place_of_the_spool_that_belongs_to_another_names_the_way_to_take_it_b
     assert f"chown {os.geteuid()} {program.spool}/queue" in run.stderr
 
 
-def test_a_message_that_has_failed_cannot_be_held_and_is_told_so_in_one_line(queue: Program) -> None:
+def test_a_message_that_has_failed_cannot_be_held_or_released_and_is_told_so_in_one_line(queue: Program) -> None:
     ids = one_in_each_state(queue)
-    run = queue.run("queue", "hold", ids["failed"], code=1)
-    assert run.stdout == ""
-    (line,) = run.stderr.splitlines()
-    assert line == (
-        f"ucrmmail: {ids['failed']} has failed and cannot be held: `ucrmmail queue retry` tries it again, "
-        "`ucrmmail queue remove` removes it"
-    )
+    for command, done in (("hold", "held"), ("release", "released")):
+        run = queue.run("queue", command, ids["failed"], code=1)
+        assert run.stdout == ""
+        (line,) = run.stderr.splitlines()
+        assert line == (
+            f"ucrmmail: {ids['failed']} has failed and cannot be {done}: `ucrmmail queue retry` tries it again, "
+            "`ucrmmail queue remove` removes it"
+        )
     assert place_of(str(queue.spool), ids["failed"]) == "failed"
     document = queue.run("queue", "hold", ids["failed"], ids["waiting"], "--json", code=1).json
     assert document["changed"] == [{"queue_id": ids["waiting"], "before": "waiting", "after": "held"}]

@@ -55,15 +55,17 @@ StateOption = Annotated[
     ),
 ]
 # No flush sends it: there is nothing to hold it back from.
-_HAS_FAILED = "has failed and cannot be held: `ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it"
+_FAILED = "failed"
+_INSTEAD = "`ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it"
 _NO_MORE: Mapping[str, object] = {}
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def _spool_directory(context: typer.Context) -> str:
-    from ucrmmail.config.submission import read_submission_settings
+    from ucrmmail.config.submission import read_submission_settings, refuse_missing
 
     location = invocation(context).location()
+    refuse_missing(location)
     return read_submission_settings(location.path, os.environ, os.geteuid()).spool_directory
 
 
@@ -166,10 +168,7 @@ def hold(
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["hold"])
-    changes = (
-        replace(change, trouble=_HAS_FAILED) if change.after == "failed" else change
-        for change in manage.hold(directory, chosen)
-    )
+    changes = _unless_failed(manage.hold(directory, chosen), "held")
     _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -189,7 +188,8 @@ def release(
     del yes
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["release"])
-    _change(manage.release(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+    changes = _unless_failed(manage.release(directory, chosen), "released")
+    _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail queue retry --all\n  ucrmmail queue retry --state failed")
@@ -265,6 +265,13 @@ def _chosen(
     return list(chain.from_iterable(ids_in(directory, each) for each in of if wanted in (None, each)))
 
 
+def _unless_failed(changes: Iterator[Change], done: str) -> Iterator[Change]:
+    """Yield the changes; that nothing can be ``done`` with a message that has failed is a trouble."""
+    for change in changes:
+        has_failed = change.after == _FAILED
+        yield replace(change, trouble=f"has failed and cannot be {done}: {_INSTEAD}") if has_failed else change
+
+
 def _change(
     changes: Iterator[Change], *, one_by_one: bool, as_json: bool, more: Mapping[str, object] = _NO_MORE
 ) -> None:
@@ -277,12 +284,12 @@ def _change(
         # What was sent, removed or refused for good between listing and now needs nobody.
         from ucrmmail.spool.manage import UNKNOWN
 
-        undone = [change for change in undone if change.trouble not in {UNKNOWN, _HAS_FAILED}]
+        undone = [change for change in undone if change.trouble != UNKNOWN and change.after != _FAILED]
     _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
     if undone:
         from ucrmmail.spool.manage import BUSY
 
-        if all(change.trouble == _HAS_FAILED for change in undone):
+        if all(change.after == _FAILED for change in undone):
             raise typer.Exit(CheckFailedError.exit_code)
         busy = any(change.trouble == BUSY for change in undone)
         human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")

@@ -23,12 +23,15 @@ Examples:
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show what waits, the limits, and how the last run ended."""
     from ucrmmail.cli.last_flush import doubtful_in, last_flush
+    from ucrmmail.config.submission import refuse_missing
     from ucrmmail.delivery.account import load_account
     from ucrmmail.output import machine
     from ucrmmail.output.status import say_status, status_document
     from ucrmmail.spool.listing import counts
 
-    config = invocation(context).config()
+    called = invocation(context)
+    refuse_missing(called.location())
+    config = called.config()
     directory = config.text("spool.directory")
     document = status_document(
         counts(directory),

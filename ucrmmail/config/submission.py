@@ -63,7 +63,7 @@ def read_submission_settings(
 
 
 def refuse_missing(location: Location) -> None:
-    """Raise ConfigError when the file that a person named is not there: mail would go into a queue that is not sent."""
+    """Raise ConfigError when the file that a person named is not there: the queue would be another one."""
     if location.named and not location.exists:
         raise ConfigError(
             f"{location.path}: there is no such configuration file",
