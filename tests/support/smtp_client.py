@@ -10,8 +10,9 @@ from typing import Any
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.session import Session, StageReport, open_session
+from ucrmmail.smtp.session import Session, open_session
 from ucrmmail.smtp.smarthost import Smarthost
+from ucrmmail.smtp.stages import StageReport
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import End, Transaction
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Stage, Trouble
     from ucrmmail.oauth.keeper import TokenKeeper
     from ucrmmail.smtp.capabilities import Capabilities
-    from ucrmmail.smtp.session import Session, StageReport
+    from ucrmmail.smtp.session import Session
     from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.smtp.stages import StageReport
 
 EXAMPLES = """\b
 Examples:
@@ -162,7 +163,7 @@ class _Test:
         from ucrmmail.cli.runtime import sender_of
         from ucrmmail.message.outcome import Scope, Stage
         from ucrmmail.smtp.rehearse import rehearse
-        from ucrmmail.smtp.session import StageReport
+        from ucrmmail.smtp.stages import StageReport
 
         sender = sender_of(config)
         if not sender:
@@ -209,13 +210,13 @@ class _Test:
         return Login(secret.reveal, str, secret.reveal)
 
     def _well(self, stage: Stage, detail: str, began: float, source: str = "") -> None:
-        from ucrmmail.smtp.session import StageReport
+        from ucrmmail.smtp.stages import StageReport
 
         facts = {"source": source} if source else {}
         self.stage(StageReport(stage, True, time.monotonic() - began, detail, facts=facts))
 
     def _failed(self, stage: Stage, error: UcrmmailError, began: float) -> None:
-        from ucrmmail.smtp.session import StageReport
+        from ucrmmail.smtp.stages import StageReport
         from ucrmmail.smtp.trouble import account_trouble
 
         what = "; ".join((error.what, *error.problems))

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.prepare import Prepared
     from ucrmmail.output.arrival import Proof
     from ucrmmail.output.sent import TestReport
-    from ucrmmail.smtp.session import StageReport
+    from ucrmmail.smtp.stages import StageReport
     from ucrmmail.smtp.transcript import Transcript
 
 EXAMPLES = """\b

@@ -9,7 +9,7 @@ from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Scope, Stage
 from ucrmmail.smtp.rehearse import rehearse
-from ucrmmail.smtp.session import SessionError, StageReport, open_session
+from ucrmmail.smtp.session import SessionError, open_session
 from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Trouble
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.smtp.stages import StageReport
     from ucrmmail.smtp.wire import Observer
 
 _LOGIN = (Stage.AUTH,)

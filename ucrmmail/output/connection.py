@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Trouble
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.probe import Probed
-    from ucrmmail.smtp.session import StageReport
+    from ucrmmail.smtp.stages import StageReport
 
 # What an extension is for, in the words of an administrator (IANA, "Mail Parameters").
 _MEANINGS = {

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.message.outcome import Outcome, Trouble
     from ucrmmail.message.prepare import Prepared
-    from ucrmmail.smtp.session import StageReport
+    from ucrmmail.smtp.stages import StageReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ucrmmail.message.outcome import Trouble
-    from ucrmmail.smtp.session import StageReport
+    from ucrmmail.smtp.stages import StageReport
 
 
 def say_stages(stages: Sequence[StageReport]) -> None:

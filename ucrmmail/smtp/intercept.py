@@ -10,7 +10,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Stage
-from ucrmmail.smtp.session import StageReport
+from ucrmmail.smtp.stages import StageReport
 
 if TYPE_CHECKING:
     from ucrmmail.clock import Clock

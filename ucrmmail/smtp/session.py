@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import math
 import ssl
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from ucrmmail.message.outcome import Stage, Trouble
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
 from ucrmmail.smtp.look import Look
-from ucrmmail.smtp.tls import EXPIRES_SOON_DAYS, context_for, seen_certificate, speaks_no_tls, tls_trouble
+from ucrmmail.smtp.stages import Stages, facts_of_certificate, facts_of_ehlo, facts_of_tls, told_end, told_tls
+from ucrmmail.smtp.tls import context_for, seen_certificate, speaks_no_tls, tls_trouble
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     from ucrmmail.clock import Clock
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.certificate import Certificate
     from ucrmmail.smtp.connect import Address
     from ucrmmail.smtp.smarthost import Smarthost
+    from ucrmmail.smtp.stages import Watcher
     from ucrmmail.smtp.wire import Observer, Stopper
 
 # Every command of the opening has its own time; all behind the greeting have this many times as much together.
@@ -43,75 +44,6 @@ class SessionError(Exception):
     def __init__(self, trouble: Trouble) -> None:
         super().__init__(trouble.what)
         self.trouble = trouble
-
-
-@dataclass(frozen=True, slots=True)
-class StageReport:
-    """One stage of the dialogue, as a test of the connection shows it.
-
-    ``warning`` is what holds today and may not tomorrow; ``facts`` is what a program may want to know of the stage.
-    """
-
-    stage: Stage
-    ok: bool
-    seconds: float
-    detail: str = ""
-    reply: str = ""
-    remedy: str = ""
-    warning: str = ""
-    facts: Mapping[str, object] = field(default_factory=dict)
-
-
-class Watcher(Protocol):
-    """Who wants to see the stages."""
-
-    def stage(self, report: StageReport) -> None:
-        """See one stage that is over."""
-
-
-class Stages:
-    """Tells a watcher how long each stage took; without one it does nothing."""
-
-    def __init__(self, watcher: Watcher | None, clock: Clock) -> None:
-        self._watcher = watcher
-        self._clock = clock
-        self._began = clock.monotonic()
-
-    @property
-    def watched(self) -> bool:
-        """Whether anybody sees the stages."""
-        return self._watcher is not None
-
-    def over(
-        self,
-        stage: Stage,
-        detail: str,
-        *,
-        reply: Reply | None = None,
-        warning: str = "",
-        facts: Mapping[str, object] | None = None,
-    ) -> None:
-        """Report that this stage is over and well; the next one begins."""
-        self._report(StageReport(stage, True, self._spent_s(), detail, _told(reply), "", warning, facts or {}))
-
-    def failed(self, trouble: Trouble, facts: Mapping[str, object] | None = None) -> None:
-        """Report a stage that ended with this trouble."""
-        said = _told(trouble.reply)
-        self._report(
-            StageReport(trouble.stage, False, self._spent_s(), trouble.what, said, trouble.remedy, "", facts or {})
-        )
-
-    def _spent_s(self) -> float:
-        began, self._began = self._began, self._clock.monotonic()
-        return self._began - began
-
-    def _report(self, report: StageReport) -> None:
-        if self._watcher is not None:
-            self._watcher.stage(report)
-
-
-def _told(reply: Reply | None) -> str:
-    return str(reply) if reply is not None else ""
 
 
 class Session:
@@ -210,7 +142,7 @@ class _Opening:
     @property
     def facts(self) -> dict[str, object]:
         """What was seen of the certificate that is not trusted."""
-        return _facts_of_certificate(self._certificate, self._clock.now())
+        return facts_of_certificate(self._certificate, self._clock.now())
 
     def open(self) -> Session:
         # A file that cannot be used is found before anything is sent.
@@ -277,7 +209,7 @@ class _Opening:
         if reply.code == 250:
             capabilities = parse_ehlo(reply)
             told = ", ".join(capabilities.keywords) or "no extensions"
-            self._stages.over(Stage.EHLO, told, facts=_facts_of_ehlo(capabilities))
+            self._stages.over(Stage.EHLO, told, facts=facts_of_ehlo(capabilities))
             return capabilities
         if reply.code in {500, 501, 502, 504}:
             # A server from before 1995; it offers nothing (RFC 5321 section 3.2).
@@ -332,12 +264,12 @@ class _Opening:
         wire.start_tls(context, self._smarthost.host, self._timeout_s)
         if self._stages.watched:
             sock = cast("ssl.SSLSocket", wire.socket)  # since the handshake
-            now, certificate, facts = self._clock.now(), seen_certificate(sock), _facts_of_tls(sock)
+            now, certificate, facts = self._clock.now(), seen_certificate(sock), facts_of_tls(sock)
             self._stages.over(
                 Stage.TLS,
-                _told_tls(facts, certificate, now),
-                warning=_told_end(certificate, now),
-                facts={**facts, **_facts_of_certificate(certificate, now)},
+                told_tls(facts, certificate, now),
+                warning=told_end(certificate, now),
+                facts={**facts, **facts_of_certificate(certificate, now)},
             )
 
     def trouble_of(self, error: Exception) -> Trouble:
@@ -374,46 +306,3 @@ class _Opening:
         elif speaks_no_tls(error):
             in_clear = self._look.in_clear()
         return tls_trouble(self._smarthost, error, self._certificate, in_clear)
-
-
-def _facts_of_ehlo(offered: Capabilities) -> dict[str, object]:
-    return {
-        "name": offered.name,
-        "extensions": list(offered.keywords),
-        "mechanisms": list(offered.mechanisms),
-        "max_size_bytes": offered.size_bytes or None,
-        "max_recipients": offered.most_recipients or None,
-        "max_transactions": offered.most_transactions or None,
-    }
-
-
-def _facts_of_tls(sock: ssl.SSLSocket) -> dict[str, object]:
-    cipher = sock.cipher()
-    return {"version": sock.version(), "cipher": cipher[0] if cipher else None}
-
-
-def _facts_of_certificate(certificate: Certificate | None, now: float) -> dict[str, object]:
-    if certificate is None:
-        return {}
-    return {
-        "names": list(certificate.names or (certificate.subject,)),
-        "issuer": certificate.issuer,
-        "not_after": f"{certificate.not_after:%Y-%m-%dT%H:%M:%SZ}",
-        "days_left": certificate.days_left(now),
-    }
-
-
-def _told_tls(facts: Mapping[str, object], certificate: Certificate | None, now: float) -> str:
-    """Return what was negotiated, and until when the certificate holds."""
-    told = f"{facts['version']}, {facts['cipher'] or 'no cipher'}"
-    if certificate is not None:
-        days = certificate.days_left(now)
-        told += f"; certificate for {certificate.told_names}, from {certificate.issuer}, good for {days} days"
-    return told
-
-
-def _told_end(certificate: Certificate | None, now: float) -> str:
-    """Return the warning about a certificate that ends soon, "" when there is time."""
-    if certificate is None or certificate.days_left(now) >= EXPIRES_SOON_DAYS:
-        return ""
-    return f"the certificate expires on {certificate.not_after:%Y-%m-%d %H:%M} UTC; without a new one no mail goes then"

@@ -14,12 +14,13 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.message.outcome import Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.body import END, behind_data, in_chunks
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.transaction import End, Message, outcome_of
-from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients, lost_connection
-from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError
+from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients
+from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +38,6 @@ _MOST_RECIPIENTS = 1000
 _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
 _LEAST_BYTES_A_SECOND = 4096
-
-# Where a connection that is lost costs the message on it an attempt.
-_TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
-# Where what the server says may be meant for the message that it is asked to take.
-_ASKED = _TRIED | {Stage.MAIL}
-
-_WITHOUT = {
-    "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
-    "CHUNKING": "run `ucrmmail config set smtp.chunking false` if this goes on",
-}
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -82,14 +73,10 @@ class _Submitter:
         self._patience_s = {stage: session.smarthost.patience_s(stage) for stage in Stage}
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
-        self._relayed = False
-        # So many replies to the envelope on the wire have come.
-        self._answered = 0
+        self._hand = InHand()
+        self._aftermath = Aftermath(feed, session.stages, self._hand, pipelining=session.pipelining)
         # Of the time for the current message, what its envelopes so far have left.
         self._left_s = math.inf
-        self._stage = Stage.MAIL
-        self._current: Message | None = None
-        self._ahead: Message | None = None
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
         # The server still has an envelope that nothing came of.
@@ -104,7 +91,7 @@ class _Submitter:
         if self._feed_error is not None:
             # The connection ended first; but nothing more may be sent, over another one either.
             raise self._feed_error
-        return replace(end, relayed=self._relayed)
+        return replace(end, relayed=self._hand.relayed)
 
     def _send_all(self) -> End:
         try:
@@ -113,29 +100,30 @@ class _Submitter:
                     message.decide(message.transaction.recipients, message.beyond)
                 else:
                     self._transact(message)
-                self._settle(message)
+                self._aftermath.settle(message)
                 if self._broken:
-                    self._give_back()
+                    self._aftermath.give_back()
                     return End(None, alive=False)
             return self._end_of_feed()
         except RefusedError as error:
-            return self._refused(error.trouble)
+            return self._aftermath.after_refusal(error.trouble)
         except StoppedError:
-            self._give_back()
+            self._aftermath.give_back()
             return End(None, alive=False)
         except _LieError as error:
-            return self._without(error.extension, error.trouble)
+            return self._aftermath.without(error.extension, error.trouble)
         except _UnreadableError as error:
-            return self._lost(str(error))
+            return self._aftermath.after_loss(str(error))
         except (ConnectionLostError, ProtocolError) as error:
-            return self._after_loss(error)
+            words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
+            return self._aftermath.after_error(error, words)
 
     def _advance(self) -> Message | None:
         if self._feed_error is not None:
             raise self._feed_error
-        self._envelope_sent = self._ahead is not None and self._ahead.beyond is None
-        self._current, self._ahead = self._ahead or self._next(), None
-        return self._current
+        self._envelope_sent = self._hand.ahead is not None and self._hand.ahead.beyond is None
+        self._hand.current, self._hand.ahead = self._hand.ahead or self._next(), None
+        return self._hand.current
 
     def _next(self) -> Message | None:
         """Return the next message, checked against what the server can take."""
@@ -180,7 +168,7 @@ class _Submitter:
 
     def _open_envelope(self, message: Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
-        self._stage = Stage.MAIL
+        self._hand.stage = Stage.MAIL
         self._expect_silence()
         if self._reset_due and not self._pipelining:
             self._forget_last()
@@ -206,12 +194,12 @@ class _Submitter:
 
     def _ask(self, stage: Stage, command: bytes) -> Reply:
         """Send a command, unless it went with its group already, and return its reply."""
-        self._stage = stage
+        self._hand.stage = stage
         if not self._pipelining:
             self._expect_silence()
             self._wire.send(command, self._patience_s[stage])
         reply = self._wire.read_reply(self._patience_s[stage])
-        self._answered += 1
+        self._hand.answered += 1
         return reply
 
     def _expect_silence(self) -> None:
@@ -221,7 +209,7 @@ class _Submitter:
 
     def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
-        self._answered = 0
+        self._hand.answered = 0
         mail = self._ask(Stage.MAIL, message.mail)
         trouble = self._trouble(Stage.MAIL, mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
@@ -279,7 +267,7 @@ class _Submitter:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
         # A refusal of the message itself has another status, and what has worked before is understood.
-        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._relayed
+        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._hand.relayed
         if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown:
             raise _LieError("CHUNKING", trouble)
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
@@ -305,7 +293,7 @@ class _Submitter:
 
     def _send_body(self, message: Message) -> None:
         """Send the message up to and with the final dot, and take the answer to it."""
-        self._stage = Stage.BODY
+        self._hand.stage = Stage.BODY
         self._wire.end_if_asked()
         last = self._send_all_but_the_last(message)
         if last is None:
@@ -314,7 +302,7 @@ class _Submitter:
         if self._wire.has_spoken():
             raise ConnectionLostError("the server spoke, or hung up, before the message was over")
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".
-        self._stage = Stage.FINAL_DOT
+        self._hand.stage = Stage.FINAL_DOT
         try:
             shown = _told(last) + ahead if self._wire.observed else None
             self._wire.send(b"".join((*last, ahead)), self._patience_s[Stage.BODY], shown=shown, patient=True)
@@ -333,7 +321,7 @@ class _Submitter:
         if trouble is None:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
-            self._relayed = True
+            self._hand.relayed = True
         else:
             message.refuse(trouble)
 
@@ -364,13 +352,13 @@ class _Submitter:
     def _look_ahead(self) -> bytes:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
         try:
-            self._ahead = self._next()
+            self._hand.ahead = self._next()
         except Exception as error:  # noqa: BLE001 # whatever the queue's trouble is, the message on the wire is not to blame
             self._feed_error = error
             return b""
-        if self._ahead is None or self._ahead.beyond is not None:
+        if self._hand.ahead is None or self._hand.ahead.beyond is not None:
             return b""
-        return self._fill_envelope(self._ahead)
+        return self._fill_envelope(self._hand.ahead)
 
     def _doubt(self, message: Message, what: str, *, left: bool) -> None:
         if left:
@@ -379,99 +367,7 @@ class _Submitter:
             )
             message.decide(message.envelope, doubtful)
         else:
-            self._stage = Stage.BODY
-
-    # --- giving back -------------------------------------------------------------------------------------------
-
-    def _settle(self, message: Message) -> None:
-        self._current = None
-        transaction = message.transaction
-        self._feed.settle(transaction, tuple(message.outcomes[recipient] for recipient in transaction.recipients))
-
-    def _give_back(self) -> None:
-        """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
-        for message in (self._current, self._ahead):
-            if message is None:
-                continue
-            if message.may_have_left:
-                reason = "the run ended before this recipient was tried"
-                message.decide(
-                    message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, reason, "4.0.0")
-                )
-                self._settle(message)
-            else:
-                self._feed.unused(message.transaction)
-        self._current = self._ahead = None
-
-    def _after_loss(self, error: ConnectionLostError | ProtocolError) -> End:
-        """Settle what a broken connection leaves, having looked for what the server said before it hung up."""
-        words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
-        if words is not None and words.code == 421 and self._stage is not Stage.FINAL_DOT:
-            trouble = classify(self._stage, words)
-            self._stages.failed(trouble)
-            return self._refused(trouble)
-        what = f"{error} (at {self._stage.value})" + (f"; it said: {words}" if words is not None else "")
-        if self._may_be_the_group(error):
-            end = self._without("PIPELINING", lost_connection(self._stage, what))
-            return replace(end, passing=not isinstance(error, NoAnswerError))
-        return self._lost(what)
-
-    def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
-        """Return whether the server may not have understood that commands came in a group.
-
-        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, which servers do for many
-        reasons: that is a guess for this run alone, and none where a group has worked before.
-        """
-        message = self._current
-        if not self._pipelining or message is None or message.may_have_left or self._answered > 1:
-            return False
-        if isinstance(error, NoAnswerError):
-            return self._answered == 1
-        hung_up = isinstance(error, ConnectionLostError)
-        return hung_up and not self._relayed and self._stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
-
-    def _without(self, extension: str, trouble: Trouble) -> End:
-        """Give back what was under way, to be sent without this extension: the message is not to blame so far."""
-        trouble = replace(trouble, remedy=_WITHOUT[extension])
-        self._stages.failed(trouble)
-        self._give_back()
-        return End(trouble, alive=False, distrust=extension)
-
-    def _lost(self, what: str) -> End:
-        """Settle the message that was under way, and give back the one behind it.
-
-        It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
-        MAIL was not even answered is not to blame, unless it was so before and others are relayed.
-        """
-        trouble = lost_connection(self._stage, what)
-        self._stages.failed(trouble)
-        message, at_mail = self._current, self._stage is Stage.MAIL
-        blamed = message is not None and at_mail and self._feed.is_to_blame(message.transaction)
-        refused = message.transaction.queue_id if message is not None and at_mail and not blamed else ""
-        if message is not None and (blamed or self._stage in _TRIED):
-            message.decide(message.transaction.recipients, Outcome("", Result.DEFERRED, self._stage, what, "4.4.2"))
-            self._settle(message)
-        self._give_back()
-        return End(trouble, alive=False, refused=refused, blamed=blamed)
-
-    def _refused(self, trouble: Trouble) -> End:
-        """Settle what a trouble of the account leaves, which is the message's own if that is to blame.
-
-        Some servers say 421 to whatever their filters choke on, or "too many" to one recipient. If that were always the
-        account's, one such message would stop all others for ever.
-        """
-        message, refused = self._current, ""
-        if message is not None and trouble.kind is Kind.TRANSIENT and self._stage in _ASKED:
-            refused = message.transaction.queue_id
-            # A quota that is used up meets whatever comes first, run after run.
-            again = self._stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
-            if again or self._feed.is_to_blame(message.transaction):
-                message.refuse(replace(trouble, scope=Scope.MESSAGE))
-                self._settle(message)
-                self._give_back()
-                return End(None, alive=False, blamed=True)
-        self._give_back()
-        return End(trouble, alive=False, refused=refused)
+            self._hand.stage = Stage.BODY
 
 
 def _is_done(reply: Reply) -> bool:

@@ -1,0 +1,150 @@
+"""What a connection leaves that ended before its queue did: who is deferred, who goes back untouched, who is to blame.
+
+A message that the server has, or may have, keeps its outcomes; one that has not left is given back to the feed. What
+the server says, or a connection that it ends, is the account's trouble or the message's own: `trouble` classifies what
+was said, and here is decided whom it hits, from where it was said and from what the feed knows of the message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.smtp.transaction import End, Message
+from ucrmmail.smtp.trouble import classify, lost_connection
+from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
+
+if TYPE_CHECKING:
+    from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.stages import Stages
+    from ucrmmail.smtp.transaction import Feed
+
+# Where a connection that is lost costs the message on it an attempt.
+_TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
+# Where what the server says may be meant for the message that it is asked to take.
+_ASKED = _TRIED | {Stage.MAIL}
+
+_WITHOUT = {
+    "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
+    "CHUNKING": "run `ucrmmail config set smtp.chunking false` if this goes on",
+}
+
+
+@dataclass(slots=True)
+class InHand:
+    """What a connection has in hand, and how far it is.
+
+    ``current`` is the message that it is at, ``ahead`` the one whose envelope went out behind it. ``answered`` counts
+    the replies to the envelope on the wire. ``relayed``: the server has taken a message on this connection.
+    """
+
+    stage: Stage = Stage.MAIL
+    current: Message | None = None
+    ahead: Message | None = None
+    answered: int = 0
+    relayed: bool = False
+
+
+class Aftermath:
+    """Settles or gives back what is in hand, and says how the round ended."""
+
+    def __init__(self, feed: Feed, stages: Stages, hand: InHand, *, pipelining: bool) -> None:
+        self._feed = feed
+        self._stages = stages
+        self._hand = hand
+        self._pipelining = pipelining
+
+    def settle(self, message: Message) -> None:
+        """Hand the outcomes of the current message over to the feed. Raises what the feed raises."""
+        self._hand.current = None
+        transaction = message.transaction
+        self._feed.settle(transaction, tuple(message.outcomes[recipient] for recipient in transaction.recipients))
+
+    def give_back(self) -> None:
+        """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
+        for message in (self._hand.current, self._hand.ahead):
+            if message is None:
+                continue
+            if message.may_have_left:
+                reason = "the run ended before this recipient was tried"
+                message.decide(
+                    message.transaction.recipients, Outcome("", Result.DEFERRED, self._hand.stage, reason, "4.0.0")
+                )
+                self.settle(message)
+            else:
+                self._feed.unused(message.transaction)
+        self._hand.current = self._hand.ahead = None
+
+    def after_error(self, error: ConnectionLostError | ProtocolError, words: Reply | None) -> End:
+        """Settle what a broken connection leaves; ``words`` are what the server said before it hung up, if anything."""
+        if words is not None and words.code == 421 and self._hand.stage is not Stage.FINAL_DOT:
+            trouble = classify(self._hand.stage, words)
+            self._stages.failed(trouble)
+            return self.after_refusal(trouble)
+        what = f"{error} (at {self._hand.stage.value})" + (f"; it said: {words}" if words is not None else "")
+        if self._may_be_the_group(error):
+            end = self.without("PIPELINING", lost_connection(self._hand.stage, what))
+            return replace(end, passing=not isinstance(error, NoAnswerError))
+        return self.after_loss(what)
+
+    def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
+        """Return whether the server may not have understood that commands came in a group.
+
+        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, which servers do for many
+        reasons: that is a guess for this run alone, and none where a group has worked before.
+        """
+        message = self._hand.current
+        if not self._pipelining or message is None or message.may_have_left or self._hand.answered > 1:
+            return False
+        if isinstance(error, NoAnswerError):
+            return self._hand.answered == 1
+        hung_up = isinstance(error, ConnectionLostError)
+        return hung_up and not self._hand.relayed and self._hand.stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
+
+    def without(self, extension: str, trouble: Trouble) -> End:
+        """Give back what was under way, to be sent without this extension: the message is not to blame so far."""
+        trouble = replace(trouble, remedy=_WITHOUT[extension])
+        self._stages.failed(trouble)
+        self.give_back()
+        return End(trouble, alive=False, distrust=extension)
+
+    def after_loss(self, what: str) -> End:
+        """Settle the message that was under way, and give back the one behind it.
+
+        It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
+        MAIL was not even answered is not to blame, unless it was so before and others are relayed.
+        """
+        trouble = lost_connection(self._hand.stage, what)
+        self._stages.failed(trouble)
+        message, at_mail = self._hand.current, self._hand.stage is Stage.MAIL
+        blamed = message is not None and at_mail and self._feed.is_to_blame(message.transaction)
+        refused = message.transaction.queue_id if message is not None and at_mail and not blamed else ""
+        if message is not None and (blamed or self._hand.stage in _TRIED):
+            message.decide(
+                message.transaction.recipients, Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2")
+            )
+            self.settle(message)
+        self.give_back()
+        return End(trouble, alive=False, refused=refused, blamed=blamed)
+
+    def after_refusal(self, trouble: Trouble) -> End:
+        """Settle what a trouble of the account leaves, which is the message's own if that is to blame.
+
+        Some servers say 421 to whatever their filters choke on, or "too many" to one recipient. If that were always the
+        account's, one such message would stop all others for ever.
+        """
+        message, refused = self._hand.current, ""
+        if message is not None and trouble.kind is Kind.TRANSIENT and self._hand.stage in _ASKED:
+            refused = message.transaction.queue_id
+            # A quota that is used up meets whatever comes first, run after run.
+            again = (
+                self._hand.stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
+            )
+            if again or self._feed.is_to_blame(message.transaction):
+                message.refuse(replace(trouble, scope=Scope.MESSAGE))
+                self.settle(message)
+                self.give_back()
+                return End(None, alive=False, blamed=True)
+        self.give_back()
+        return End(trouble, alive=False, refused=refused)
