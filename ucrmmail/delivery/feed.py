@@ -67,9 +67,8 @@ class QueueFeed:
     """Hands out transactions under the limits and settles them; shared by all connections of a run.
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
-    without a time limit. After ``ready()`` returned None, ``opens_at`` tells when a limit opens (0.0: none is in the
-    way) and ``exhausted`` whether the queue has nothing due. ``suspects`` may make the server refuse or hang up by
-    themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost.
+    without a time limit. ``suspects`` may make the server refuse or hang up by themselves: the message at which the
+    last run ended, and those at whose MAIL a connection of this one was lost.
     ``progress`` counts what was relayed in this run. ``on_unused`` is told of each message that is given back.
     """
 
@@ -112,8 +111,6 @@ class QueueFeed:
         self._synced_at = clock.monotonic()
         self._unsynced = False
         self._started = 0
-        self.opens_at = 0.0
-        self.exhausted = False
         self.progress = 0
         self.suspects: set[str] = set()
         # How much was relayed when other messages were let go first.
@@ -164,7 +161,6 @@ class QueueFeed:
         with self._lock:
             if self._next is None:
                 self._next = self._claim_next()
-            self.exhausted = self._next is None
             return self._next is not None
 
     def put_back(self) -> None:
@@ -207,10 +203,8 @@ class QueueFeed:
                 return None
             now = self._clock.now()
             amount = self._amount(claimed)
-            self.opens_at = self._ledger.earliest(now, amount)
-            if self.opens_at > now:
+            if self._ledger.earliest(now, amount) > now:
                 return None
-            self.opens_at = 0.0
             # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
             self._spool.ensure_room(claimed)
             reservation = self._ledger.reserve(now, amount)

@@ -26,13 +26,6 @@ def print_error_document(error: UcrmmailError) -> None:
     print_document({"error": {"what": error.what, "why": error.why, "remedy": error.remedy}})
 
 
-def print_line(fields: Mapping[str, object]) -> None:
-    """Print one JSON document on one line, for a command that streams."""
-    document = {"schema_version": SCHEMA_VERSION, **fields}
-    sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False) + "\n")
-    sys.stdout.flush()
-
-
 def print_listing(name: str, items: Iterable[Mapping[str, object]]) -> None:
     """Print one JSON document whose field ``name`` is a list, item by item: a long list needs no memory."""
     items = iter(items)
