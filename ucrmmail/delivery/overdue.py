@@ -10,10 +10,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.clock import rfc3339
 from ucrmmail.delivery.account import said_of
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
+from ucrmmail.message.header import format_date
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,9 +65,9 @@ def after_look(told: Told, waiting: Waiting, *, warn_after_s: float, now: float)
 
 def notice_of(waiting: Waiting, trouble: Trouble | None, *, smarthost: str, now: float) -> Notice:
     """Return what the operator is told; ``trouble`` is the one that the account is in, None for none."""
-    since = rfc3339(waiting.since)
+    since = format_date(waiting.since)
     count = "1 message waits" if waiting.count == 1 else f"{waiting.count} messages wait"
-    paragraphs = [f"{count} at {rfc3339(now)}, the oldest since {since}: that is longer than retry.warn_after."]
+    paragraphs = [f"{count} at {format_date(now)}, the oldest since {since}: that is longer than retry.warn_after."]
     subject = f"Mail waits since {since}"
     if trouble is None:
         paragraphs.append("`ucrmmail queue list` says why each is still here, `ucrmmail status` which limits are full.")
