@@ -130,6 +130,49 @@ def test_a_message_at_whose_mail_the_server_falls_silent_stops_no_others(program
         assert (report["relayed"], report["deferred"]) == (2, 1)
 
 
+@pytest.mark.requirement("R9", "S4")
+@pytest.mark.parametrize(
+    ("place", "codes"),
+    # One command of a group that was answered may mean a server without PIPELINING, which the next run finds out.
+    [("mail", [69, 69, 75]), ("rcpt", [0, 69, 0, 69, 75])],
+    ids=["mail", "rcpt"],
+)
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_server_that_falls_silent_for_longer_than_the_run_may_last_is_told_and_left_alone(
+    program: Program, connections: int, place: str, codes: list[int]
+) -> None:
+    with SmtpServer(faults={place: HANG}) as server:
+        smtp = f'timeout = "1s"\nenvelope_timeout = "5m"\nconnections = {connections}'
+        program.configure(server.port, smtp=smtp)
+        enqueue(program, *"abcdefghijkl")
+        runs = [program.run("flush", "--time-limit", "1s", code=None) for _ in codes[:-1]]
+        seen = len(server.connections)
+        runs.append(program.run("flush", "--time-limit", "1s", code=None))
+        assert [run.code for run in runs] == codes
+        assert len(server.connections) == seen, "now there is a pause"
+        told = [run.stderr for run in runs if run.stderr]
+        assert len(told) == 1, "once an hour"
+        assert f"did not answer in time (at {place})" in told[0]
+    if place == "mail":
+        assert {message["attempts"] for message in program.queue()} == {0}
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_one_message_at_which_the_server_falls_silent_takes_the_time_of_one_run_alone(
+    program: Program, connections: int
+) -> None:
+    with SmtpServer(faults={"mail": lambda line: HANG if CULPRIT in line else None}) as server:
+        smtp = f'timeout = "1s"\nenvelope_timeout = "5m"\nconnections = {connections}'
+        program.configure(server.port, smtp=smtp, throttler=LIMITED["throttler"])
+        enqueue(program, "culprit")
+        program.run("flush", "--time-limit", "1s", code=69)
+        enqueue(program, "b", "c")
+        report = program.run("flush", "--time-limit", "1s", "--json").json
+        assert (report["relayed"], report["deferred"]) == (2, 1)
+        assert senders(server) == ["b", "c"]
+
+
 @pytest.mark.parametrize("connections", CONNECTIONS)
 def test_a_server_that_hangs_up_now_and_then_costs_no_message_an_attempt(program: Program, connections: int) -> None:
     def every_third() -> Callable[[bytes], Action | None]:

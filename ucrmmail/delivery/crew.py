@@ -90,13 +90,21 @@ class Crew:
         self._failure: BaseException | None = None
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspects: Collection[str], distrusted: Collection[str], doubted: str) -> None:
+    def drive(
+        self,
+        connections: int,
+        *,
+        suspects: Collection[str],
+        others_first: bool,
+        distrusted: Collection[str],
+        doubted: str,
+    ) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
         The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        self._feed.suspects.update(suspects)
+        self._feed.suspect(suspects, others_first=others_first)
         self._run.doubt(distrusted, doubted)
         self.ending.doubted = doubted
         self._fetch_secret()

@@ -24,7 +24,7 @@ from ucrmmail.message.outcome import Result
 from ucrmmail.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
@@ -237,19 +237,31 @@ class QueueFeed:
         """Let the next trouble that this message meets be its own."""
         self._postponed[queue_id] = -1
 
+    def suspect(self, queue_ids: Collection[str], *, others_first: bool) -> None:
+        """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
+        with self._lock:
+            self.suspects.update(queue_ids)
+            if others_first:
+                self._postponed.update(dict.fromkeys(queue_ids, self.progress))
+                self._set_next_aside()
+
     def postpone(self, queue_id: str) -> bool:
         """Let other messages go before a suspect, which shows who is to blame; False when there are none."""
         with self._lock:
             if queue_id not in self.suspects:
                 return False
             self._postponed.setdefault(queue_id, self.progress)
-            if self._next is not None and self._next.queue_id in self.suspects:
-                self._aside[self._next.queue_id] = None
-                self._spool.release(self._next)
-                self._next = None
+            self._set_next_aside()
             if self._next is None:
                 self._next = self._claim_from_queue()
             return self._next is not None or bool(self._open)
+
+    def _set_next_aside(self) -> None:
+        """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
+        if self._next is not None and self._next.queue_id in self.suspects:
+            self._aside[self._next.queue_id] = None
+            self._spool.release(self._next)
+            self._next = None
 
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""

@@ -61,6 +61,7 @@ _LIES = {
 }
 # So many messages that may be to blame are remembered, while nothing is relayed.
 _MOST_SUSPECTS = 100
+_EX_UNAVAILABLE = 69
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -209,6 +210,8 @@ def _send(
         driver.drive(
             connections,
             suspects=state.suspect.split(),
+            # A quota, on the other hand, would be used up by the others, and pass for the suspect's own trouble.
+            others_first=state.exit_code == _EX_UNAVAILABLE,
             distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
             doubted=state.doubted if state.settings_mark == account.settings_mark else "",
         )

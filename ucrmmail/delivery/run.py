@@ -87,10 +87,14 @@ class Ending:
 
 @dataclass(slots=True)
 class _Losses:
-    """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not."""
+    """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
+
+    ``trouble`` is how the last one was lost.
+    """
 
     count: int = 0
     at: str = ""
+    trouble: Trouble | None = None
 
 
 class Run:
@@ -118,17 +122,26 @@ class Run:
         self._on_wait = on_wait
         self.ending = Ending()
 
-    def drive(self, connections: int, *, suspects: Collection[str], distrusted: Collection[str], doubted: str) -> None:
+    def drive(
+        self,
+        connections: int,
+        *,
+        suspects: Collection[str],
+        others_first: bool,
+        distrusted: Collection[str],
+        doubted: str,
+    ) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed,
+        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed; with
+        ``others_first`` they come last, since a server that falls silent at one may take all the time there is.
         ``distrusted`` and ``doubted`` are the last one's ``ending.lies`` and ``ending.doubted``.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
-        self._feed.suspects.update(suspects)
+        self._feed.suspect(suspects, others_first=others_first)
         self.doubt(distrusted, doubted)
         self._drive_all(connections)
         while self.ending.excused(self._feed):
@@ -188,6 +201,9 @@ class Run:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
                 if waited_s < 0:
+                    if self.ending.reason == "time limit" and losses.count and not self._feed.progress:
+                        # It was the server that took the time, and would take that of each run.
+                        self.ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
                     return
                 if session is not None and waited_s > DOUBTFUL_IDLE_S and not session.is_alive():
                     session.close()
@@ -226,10 +242,10 @@ class Run:
     def _count(self, losses: _Losses, end: End) -> None:
         """Count a connection that was lost; behind the first, another message shows whether it was this one."""
         losses.count += 1
-        again, losses.at = end.refused == losses.at, end.refused
+        again, losses.at, losses.trouble = end.refused == losses.at, end.refused, end.trouble
         if losses.count >= LOST_CONNECTIONS:
             in_doubt = bool(end.refused) and again
-            self.ending.because_of(_connections_are_lost(end.trouble), end.refused, in_doubt=in_doubt)
+            self.ending.because_of(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)
@@ -302,8 +318,9 @@ class Run:
             waited_s += self._clock.monotonic() - monotonic
 
 
-def _connections_are_lost(trouble: Trouble | None) -> Trouble:
-    what = "the smarthost keeps closing the connection"
+def _connections_are_lost(losses: _Losses) -> Trouble:
+    trouble = losses.trouble
+    what = "the smarthost keeps closing the connection" if losses.count > 1 else "the connection was lost"
     return Trouble(
         scope=Scope.ACCOUNT,
         kind=Kind.TRANSIENT,
