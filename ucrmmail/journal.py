@@ -21,10 +21,11 @@ from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untruste
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def read_journal(path: str) -> tuple[list[bytes], int]:
@@ -65,12 +66,14 @@ def _record(payload: bytes) -> bytes:
 class Journal:
     """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, make_room: Callable[[], bool] = lambda: False) -> None:
         """Open, or make, the journal at ``path``; ``replayed`` holds what was in it.
 
-        Raises DistrustError when the file is a link, hard-linked or somebody else's; OSError.
+        ``make_room()`` gives up room on a disk that is full, and returns whether there was any to give. Raises
+        DistrustError when the file is a link, hard-linked or somebody else's; OSError.
         """
         self._path = path
+        self._make_room = make_room
         self._naming = Naming(path)
         self.replayed, self._offset = read_journal(path)
         self._fd = self._open()
@@ -104,11 +107,27 @@ class Journal:
 
     def ensure_room(self, size_bytes: int) -> None:
         """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not."""
-        if self._offset + size_bytes > self._allocated:
-            more = max(_CHUNK_BYTES, size_bytes)
-            with self._naming:
+        if self._offset + size_bytes <= self._allocated:
+            return
+        least = self._offset + size_bytes - self._allocated
+        try:
+            self._allocate(max(_CHUNK_BYTES, least))
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            # The last blocks of a disk are for what is needed now.
+            self._make_room()
+            self._allocate(least)
+
+    def _allocate(self, more: int) -> None:
+        with self._naming:
+            try:
                 os.posix_fallocate(self._fd, self._allocated, more)
-            self._allocated += more
+            except OSError:
+                # What it got before the disk was full.
+                os.ftruncate(self._fd, self._allocated)
+                raise
+        self._allocated += more
 
     def append(self, payload: bytes) -> None:
         """Add a record; it survives the death of this process. Raises OSError.

@@ -263,7 +263,9 @@ def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_
         fill(700_000)
         print("no more mail:", run("enqueue", "-"), run("flush", "--message-limit", "2"))
         fill(0)
-        print("full:", run("enqueue", "-"), run("flush"))
+        os.truncate(spool + "/reserve", 0)
+        fill(0)
+        print("full, and nothing held for it:", run("enqueue", "-"), run("flush"))
         os.unlink(spool + "/filler")
         print("room again:", run("enqueue", "-"), run("flush"))
     """
@@ -273,10 +275,51 @@ def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_
         capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines() == ["no more mail: 75 0", "full: 75 75", "room again: 0 0"]
+    assert run.stdout.splitlines() == ["no more mail: 75 0", "full, and nothing held for it: 75 75", "room again: 0 0"]
     # Two from the disk that takes no more, none from the full one, then the rest and the new one: each once.
     assert len(sink.messages) == 5
     assert len({message.content for message in sink.messages}) == 5
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+@pytest.mark.parametrize("limits", ["", "message_limit = 1000"], ids=["unlimited", "limited"])
+def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_it_has_held(
+    program: Program, sink: Sink, limits: str
+) -> None:
+    program.configure(sink.port, spool='min_free_space = "0"', throttler=limits)
+    program.run("flush")
+    program.spool.rename(program.home / "unused")
+    program.spool.mkdir(mode=0o700)
+    script = """
+        import os, subprocess, sys
+        spool, *command = sys.argv[1:]
+        mail = b"To: joe@example.com\\n\\nhi\\n"
+        def run(*arguments):
+            done = subprocess.run([*command, *arguments], input=mail, capture_output=True, text=False)
+            return done.returncode, done.stderr.decode()
+        def fill():
+            with open(spool + "/filler", "ab", 0) as filler:
+                try:
+                    while True:
+                        filler.write(b"x" * 512)
+                except OSError:
+                    pass
+        assert run("flush") == (0, "")
+        assert [run("enqueue", "-")[0] for _ in range(20)] == [0] * 20
+        fill()
+        print(run("flush"))
+        os.unlink(spool + "/filler")
+        print(run("flush"), os.stat(spool + "/reserve").st_blocks > 0)
+    """
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=4m,mode=700 none "$1"; exec "$2" -c "$3" "$1" "$4"', "sh",
+         str(program.spool), sys.executable, textwrap.dedent(script), str(BIN / "ucrmmail")],
+        capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ["(0, '')", "(0, '') True"]
+    assert len(sink.messages) == 20
 
 
 @pytest.mark.requirement("R25")

@@ -113,13 +113,18 @@ def _place(number: int) -> str:
 
 
 @contextmanager
-def fails_at(step: int, number: int, names: tuple[str, ...] = CHANGING) -> Iterator[list[str]]:
-    """Let the ``step``-th changing call, and only it, fail with this errno; gives the names of all that were called."""
+def fails_at(
+    step: int, number: int, names: tuple[str, ...] = CHANGING, *, and_later: bool = False
+) -> Iterator[list[str]]:
+    """Let the ``step``-th changing call, and only it, fail with this errno; gives the names of all that were called.
+
+    ``and_later`` lets all that follow fail too.
+    """
     called: list[str] = []
 
     def fail(count: int, name: str) -> None:
         called.append(name)
-        if count == step:
+        if count == step or (and_later and count > step):
             _failing[:] = [_place(number)]
             raise OSError(number, os.strerror(number), "the disk")
 

@@ -178,11 +178,36 @@ def test_a_full_disk_is_noticed_before_it_matters(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     journal.ensure_room(100)
     # The room is there: from now on the disk may be full.
-    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",), and_later=True):
         journal.append(b"x" * 80)
         with pytest.raises(OSError, match="No space"):
             journal.ensure_room(1 << 20)
     assert read_journal(str(tmp_path / "journal"))[0] == [b"x" * 80]
+
+
+def test_the_last_blocks_of_a_disk_are_taken_for_what_is_needed_now(tmp_path: Path) -> None:
+    asked = []
+
+    def make_room() -> bool:
+        asked.append("room")
+        return False
+
+    journal = Journal(str(tmp_path / "journal"), make_room=make_room)
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+        journal.ensure_room(5000)
+    assert asked == ["room"]
+    assert (tmp_path / "journal").stat().st_size == 5000
+
+
+def test_a_disk_that_is_broken_is_not_asked_twice(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    with (
+        fails_at(1, errno.EIO, names=("posix_fallocate",)) as called,
+        pytest.raises(OSError, match="Input/output"),
+    ):
+        journal.ensure_room(5000)
+    assert called == ["posix_fallocate"]
+    assert (tmp_path / "journal").stat().st_size == 0
 
 
 def test_the_name_of_a_new_journal_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,7 +238,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         set_back=set_back,
         concerns=concerns,
     )
-    ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id())
+    ledger = Ledger(f"{directory}/ledger", rules_of(config), clock.now(), read_boot_id(), make_room=spool.make_room)
     log = open_log(delivery_log_path(config))
 
     def run(watcher: Watcher) -> RunReport:

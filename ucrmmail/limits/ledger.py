@@ -22,6 +22,8 @@ from ucrmmail.limits.records import Block, state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S, OVERTAKEN_S, recover
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ucrmmail.limits.rules import Rules
 
 # A power cut costs no more than a tenth of a limit, or so many messages.
@@ -51,10 +53,13 @@ class Ledger:
     ``limited`` tells whether there is any rule, ``damaged`` that the file could not be read and all counts as used.
     """
 
-    def __init__(self, path: str, rules: Rules, now: float, boot_id: str) -> None:
+    def __init__(
+        self, path: str, rules: Rules, now: float, boot_id: str, *, make_room: Callable[[], bool] = lambda: False
+    ) -> None:
         """Open the ledger at ``path`` and settle what a crash left open.
 
-        ``boot_id`` tells this boot of the machine from others (``read_boot_id``). Raises DistrustError when the file
+        ``boot_id`` tells this boot of the machine from others (``read_boot_id``). ``make_room`` is as in ``Journal``.
+        Raises DistrustError when the file
         is a link or another user's, OSError.
         """
         self._rules = rules
@@ -71,7 +76,7 @@ class Ledger:
         recovered = recover(path, rules, now, boot_id)
         self._tally = recovered.tally
         self.damaged = recovered.damaged
-        self._journal = Journal(path)
+        self._journal = Journal(path, make_room=make_room)
         for record in recovered.changes:
             self._journal.append(record)
         self._journal.sync()

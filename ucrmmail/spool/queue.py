@@ -29,6 +29,7 @@ from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
 from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_tmp
+from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Spool:
         self.problems = self._aside.problems
         self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
         self._worker = worker
-        self._journal = Journal(journal_path(self.directory, worker))
+        self._reserve = Reserve(self.directory)
+        self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
         self._closer = Closer()
@@ -90,6 +92,10 @@ class Spool:
             clock=self._clock,
             worker=worker,
         )
+
+    def make_room(self) -> bool:
+        """Give up the room that is held for a full disk; return whether there was any. Raises OSError."""
+        return self._reserve.give_up()
 
     # --- before the run ---------------------------------------------------------------------------------------
 
@@ -119,6 +125,7 @@ class Spool:
                 left = []
         for path in left:
             os.unlink(path)
+        self._reserve.hold()
         sweep_tmp(self.directory, now, self._aside.put_in_order)
         sweep_drop(self.directory, now)
         purge_sent(self.directory, now - self._keep_sent_s)
@@ -304,6 +311,7 @@ class Spool:
             self._aside.tell(f"{claimed.path} cannot be {what}: the next run tries again")
         self._checkpoint()
         self._moves.remove_empty()
+        self._reserve.hold()
         if self._worker and not self._journal.offset:
             os.unlink(journal_path(self.directory, self._worker))
         self._journal.close()
