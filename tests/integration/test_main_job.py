@@ -334,6 +334,24 @@ def test_a_failure_of_a_null_reverse_path_is_told_to_the_notification_address(pr
     assert [received.recipients for received in sink.messages] == [["admin@isp.example"]]
 
 
+@pytest.mark.requirement("R8")
+def test_a_report_that_fails_is_told_to_the_notification_address_and_one_to_that_to_whoever_reads(
+    program: Program, sink: Sink
+) -> None:
+    refused = {"gone@example.com", "app@isp.example"}
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address in refused else None
+    program.configure(sink.port)
+    program.sendmail("-f", "app@isp.example", "gone@example.com", message=numbered(1))
+    for _ in range(3):
+        assert program.run("flush").stderr == ""
+    assert [received.recipients for received in sink.messages] == [["admin@isp.example"]]
+    refused.add("admin@isp.example")
+    program.sendmail("-f", "app@isp.example", "gone@example.com", message=numbered(2))
+    (told,) = [text for text in [program.run("flush").stderr for _ in range(4)] if text]
+    assert len(sink.messages) == 1
+    assert "to admin@isp.example failed: 550 5.1.1 no such user" in told
+
+
 @pytest.mark.requirement("R9")
 def test_deferred_mail_waits_for_its_time(program: Program, sink: Sink) -> None:
     sink.on_data = lambda _envelope: "451 4.3.0 try again"
@@ -483,6 +501,20 @@ def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
     with SinkController(Sink(), port=port) as controller:
         program.run("flush")
         assert subjects(controller.sink) == ["number 1"]
+
+
+@pytest.mark.requirement("R18")
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_program_that_looks_on_does_not_take_the_news_from_the_person(program: Program) -> None:
+    wrong = {"UCRMMAIL_SMTP_PASSWORD": "wrong"}
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        program.configure(controller.sink.port, smtp='username = "user"')
+        program.sendmail("-t", message=numbered(1))
+        report = program.run("flush", "--json", env=wrong, code=77)
+        assert (report.stderr, report.json["error"]["reply"]) == ("", "535 5.7.8 Authentication credentials invalid")
+        told = [program.run("flush", env=wrong, code=75).stderr for _ in range(2)]
+        assert "535" in told[0]
+        assert told[1] == ""
 
 
 @pytest.mark.requirement("R18", "S19")

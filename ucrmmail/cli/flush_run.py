@@ -54,6 +54,7 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
             message_limit=request.message_limit,
             wait=request.wait,
             keep_messages=request.as_json,
+            prints=not request.as_json,
             connections=config.integer("smtp.connections"),
         )
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))

@@ -44,7 +44,7 @@ class AccountState:
     again, and not at others, they are to blame.
     ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
     0.0 when it was not; ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has
-    printed this trouble.
+    printed this trouble, 0.0 when none has.
     """
 
     failures: int = 0
@@ -79,12 +79,9 @@ def after_trouble(
     settings_mark: str,
     secret_mark: str,
     suspect: str = "",
-    told: bool = False,
+    told_at: float,
 ) -> AccountState:
-    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause.
-
-    ``told``: an earlier run has printed the same, so that this one does not.
-    """
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
     failures = state.failures + 1
     doublings = failures - 1
     if trouble.exit_code == _UNREACHED:
@@ -104,7 +101,7 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
-        told_at=state.told_at if told else now,
+        told_at=told_at,
     )
 
 
@@ -140,7 +137,9 @@ def distrusted(state: AccountState, *, now: float, settings_mark: str) -> frozen
     return frozenset(extension for extension, at in failed_at.items() if 0.0 <= now - at < TRUSTED_AGAIN_AFTER_S)
 
 
-def after_error(state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str) -> AccountState:
+def after_error(
+    state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str, told_at: float
+) -> AccountState:
     """Return the state after a run that had no secret. There is no pause: the server was not asked to log us in."""
     return replace(
         _still(state, settings_mark),
@@ -152,7 +151,7 @@ def after_error(state: AccountState, error: UcrmmailError, *, now: float, settin
         remedy=error.remedy,
         exit_code=error.exit_code,
         settings_mark=settings_mark,
-        told_at=now,
+        told_at=told_at,
     )
 
 

@@ -86,13 +86,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person or cron asks of a run. ``message_limit`` 0 is none, ``time_limit_s`` 0.0 is none."""
+    """What a person or cron asks of a run. ``message_limit`` 0 is none, ``time_limit_s`` 0.0 is none.
+
+    ``prints``: a trouble of the account is told to a person by this run, so that the next ones need not.
+    """
 
     time_limit_s: float = 0.0
     message_limit: int = 0
     wait: bool = True
     connections: int = 1
     keep_messages: bool = False
+    prints: bool = True
 
 
 def _nobody(_message: MessageReport) -> None:
@@ -168,7 +172,7 @@ def flush(
                 concerns=concerns,
             )
         try:
-            report = _send(driver, account, retry, clock, connections=options.connections, counts=counts)
+            report = _send(driver, account, retry, clock, options=options, counts=counts)
         finally:
             feed.put_back()
         feed.conclude()
@@ -196,19 +200,22 @@ def flush(
 
 
 def _send(
-    driver: Run | Crew, account: Account, retry: Retry, clock: Clock, *, connections: int, counts: _Counts
+    driver: Run | Crew, account: Account, retry: Retry, clock: Clock, *, options: Options, counts: _Counts
 ) -> RunReport:
     """Send unless the account is deferred, and keep what this run learnt of the account for the next."""
     state = load_account(account.state_path, owner=os.geteuid())
     try:
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
-            # Told already, by the run that met it; whoever looks on is told again.
+            # Told already, unless by a run that prints nothing for people; whoever looks on is told again.
+            told = bool(state.told_at)
+            if options.prints and not told:
+                save_account(account.state_path, replace(state, told_at=clock.now()))
             return RunReport(
-                reason="account", trouble=_known(state), told=True, next_at=opens_at, exit_code=_EX_TEMPFAIL
+                reason="account", trouble=_known(state), told=told, next_at=opens_at, exit_code=_EX_TEMPFAIL
             )
         driver.drive(
-            connections,
+            options.connections,
             suspects=state.suspect.split(),
             # A quota, on the other hand, would be used up by the others, and pass for the suspect's own trouble.
             others_first=state.exit_code == _EX_UNAVAILABLE,
@@ -224,7 +231,9 @@ def _send(
         now = clock.now()
         told = was_told(state, error.what, error.exit_code, now=now)
         if not told:
-            save_account(account.state_path, after_error(state, error, now=now, settings_mark=account.settings_mark))
+            told_at = now if options.prints else 0.0
+            state = after_error(state, error, now=now, settings_mark=account.settings_mark, told_at=told_at)
+            save_account(account.state_path, state)
         return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
     known = state
     doubted = ending.doubted if ending.doubted not in ending.lies else ""
@@ -248,7 +257,7 @@ def _send(
         secret_mark=mark,
         # Each may be to blame until something is relayed: two of them would only take turns.
         suspect=" ".join(dict.fromkeys([*before.suspect.split(), *ending.refused.split()][-_MOST_SUSPECTS:])),
-        told=told,
+        told_at=before.told_at if told else clock.now() if options.prints else 0.0,
     )
     save_account(account.state_path, state)
     return RunReport(

@@ -1,9 +1,9 @@
 """Who is told of a failure, and how: a DSN to the reverse-path, else to the system notification address.
 
 A message that fails for good must reach a person. Its reverse-path is told with a delivery status notification
-(RFC 3464) under the null reverse-path, so that a DSN never causes another. When the message had the null reverse-path
-itself (it was a DSN, or a notice), the system notification address is told instead; without one, the run prints a line,
-which cron mails.
+(RFC 3464) under the null reverse-path, so that a DSN never causes another to its sender. When the message had the null
+reverse-path itself (it was a DSN, or a notice), the system notification address is told instead. Without one, or when
+it was the one that could not be reached, the run prints a line, which cron mails.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ucrmmail.spool.state import RecipientState
 
-# Marks our own reports, so that one which fails in its turn is told on the screen, not by another message.
+# Marks our own reports. One to the system notification address that fails in its turn is told by no other message.
 REPORT_HEADER = b"X-Ucrmmail-Report:"
 # More than a DSN gives back of the message; all of a message of 50 MB would cost three times its size in memory.
 MOST_OF_ORIGINAL_BYTES = 1 << 17
@@ -50,7 +50,7 @@ class Reporter:
         Returns "" when nobody could be told by mail; the caller then has to tell a person by other means.
         """
         to = reverse_path
-        if not to and REPORT_HEADER not in original:
+        if not to and not (REPORT_HEADER in original and any(self._reads(one.recipient) for one in failed)):
             to = self.notification
         if not to:
             return ""
@@ -68,3 +68,7 @@ class Reporter:
         )
         self.accept("", to, message)
         return to
+
+    def _reads(self, recipient: str) -> bool:
+        """Return whether this is the system notification address."""
+        return recipient.lower() == self.notification.lower()

@@ -88,7 +88,8 @@ def reverse_path_for(given: str | None, addresses: Addresses, known: FieldsByNam
     """Return where bounces go: what the submitter gave, else the sender address, organization email, or From.
 
     ``given`` is "" for the null reverse-path and None when there is none. A local name, as in ``-f www-data``, gives no
-    address that the world could answer to, so it counts as none.
+    address that the world could answer to, so it counts as none; when cron is "From: root" and nothing else is known,
+    bounces go where mail to root goes.
 
     Raises NoUserError for an address that is wrong, DataError when nothing names one.
     """
@@ -99,6 +100,8 @@ def reverse_path_for(given: str | None, addresses: Addresses, known: FieldsByNam
     for mailbox in mailboxes_of(known, "from"):
         if not is_bare(mailbox):
             return mailbox
+    if addresses.notification:
+        return addresses.notification
     raise DataError(
         "the message has no address for bounces to go to",
         why="none was given, none is configured, and From names none",

@@ -44,7 +44,14 @@ def trouble(exit_code: int = 75) -> Trouble:
 
 def failed(state: AccountState, exit_code: int = 75, now: float = NOW) -> AccountState:
     return after_trouble(
-        state, trouble(exit_code), now=now, first_delay_s=FIRST_S, max_delay_s=MAX_S, settings_mark="s", secret_mark=""
+        state,
+        trouble(exit_code),
+        now=now,
+        first_delay_s=FIRST_S,
+        max_delay_s=MAX_S,
+        settings_mark="s",
+        secret_mark="",
+        told_at=now,
     )
 
 
@@ -137,7 +144,7 @@ def test_the_mark_of_settings_changes_with_each() -> None:
 
 def test_the_same_error_is_told_once_an_hour() -> None:
     error = ConfigError("no secret", remedy="set it")
-    state = after_error(AccountState(), error, now=NOW, settings_mark="mark")
+    state = after_error(AccountState(), error, now=NOW, settings_mark="mark", told_at=NOW)
     assert was_told(state, "no secret", 78, now=NOW + 3599)
     assert not was_told(state, "no secret", 78, now=NOW + 3600)
     assert not was_told(state, "no secret", 78, now=NOW - 1), "the clock was set back"
@@ -147,7 +154,7 @@ def test_the_same_error_is_told_once_an_hour() -> None:
 
 
 def test_an_error_makes_no_pause() -> None:
-    state = after_error(AccountState(), ConfigError("no secret"), now=NOW, settings_mark="mark")
+    state = after_error(AccountState(), ConfigError("no secret"), now=NOW, settings_mark="mark", told_at=NOW)
     assert state.deferred
     assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
 
@@ -159,7 +166,14 @@ def test_an_outage_is_told_again_an_hour_after_it_was_told_and_not_after_it_was_
         now = NOW + 60 * minute
         known = was_told(state, "no connection", 69, now=now)
         state = after_trouble(
-            state, trouble, now=now, first_delay_s=1.0, max_delay_s=1.0, settings_mark="m", secret_mark="", told=known
+            state,
+            trouble,
+            now=now,
+            first_delay_s=1.0,
+            max_delay_s=1.0,
+            settings_mark="m",
+            secret_mark="",
+            told_at=state.told_at if known else now,
         )
         told += [] if known else [minute]
     assert told == [0, 60, 120]

@@ -144,10 +144,12 @@ FROM = "From: Billing <from@isp.example>"
         (None, Addresses(), "From: büro@münchen.example", "büro@xn--mnchen-3ya.example"),
         ("www-data", FULL, FROM, "sender@isp.example"),
         ("www-data", Addresses(), FROM, "from@isp.example"),
+        ("root", Addresses(notification="noc@isp.example"), "From: root (Cron Daemon)", "noc@isp.example"),
+        (None, Addresses(notification="noc@isp.example"), FROM, "from@isp.example"),
         ("bounces@münchen.example", FULL, FROM, "bounces@xn--mnchen-3ya.example"),
     ],
 )
-def test_bounces_go_to_what_was_given_else_sender_organization_or_from(
+def test_bounces_go_to_what_was_given_else_sender_organization_from_or_notification(
     given: str | None, addresses: Addresses, header: str, reverse_path: str
 ) -> None:
     assert submit(f"{header}\n\n", reverse_path=given, addresses=addresses).reverse_path == reverse_path
