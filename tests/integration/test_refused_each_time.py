@@ -141,3 +141,35 @@ def test_a_password_that_is_wanted_is_never_the_messages_own(program: Program) -
             end_the_pause(program)
         assert server.accepted == []
     assert {message["attempts"] for message in program.queue()} == {0}
+
+
+class FewAtOnce(SmtpServer):
+    """Takes two messages on a connection, then says so."""
+
+    def __init__(self) -> None:
+        super().__init__(faults={"mail": self._answer})
+
+    def _answer(self, _line: bytes) -> str | None:
+        taken = self.connections[-1].received.count(b"\r\n.\r\n")
+        return "421 4.7.0 too many messages in this connection" if taken >= 2 else None
+
+
+@pytest.mark.requirement("S19")
+def test_a_server_that_takes_few_messages_on_a_connection_gets_the_others_on_the_next(program: Program) -> None:
+    with FewAtOnce() as server:
+        program.configure(server.port)
+        enqueue(program, *"abcde")
+        assert program.run("flush").stderr == ""
+        server.wait_until_idle()
+        assert len(server.accepted) == 5
+        assert len(server.connections) == 3
+
+
+@pytest.mark.requirement("R9", "R22")
+def test_a_server_that_says_so_from_the_first_message_on_is_left_alone(program: Program) -> None:
+    with SmtpServer(faults={"mail": "421 4.7.0 too many messages in this connection"}) as server:
+        program.configure(server.port)
+        enqueue(program, *"ab")
+        program.run("flush", code=75)
+        assert len(server.connections) == 1
+    assert {message["attempts"] for message in program.queue()} == {0}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.transaction import End, Message
-from ucrmmail.smtp.trouble import classify, lost_connection
+from ucrmmail.smtp.trouble import classify, is_of_the_connection, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ class Aftermath:
         account's, one such message would stop all others for ever.
         """
         message, refused = self._hand.current, ""
+        if self._hand.relayed and self._hand.stage is Stage.MAIL and _ends_the_session(trouble):
+            self.give_back()
+            return End(None, alive=False)
         if message is not None and trouble.kind is Kind.TRANSIENT and self._hand.stage in _ASKED:
             refused = message.transaction.queue_id
             # A quota that is used up meets whatever comes first, run after run.
@@ -148,3 +151,8 @@ class Aftermath:
                 return End(None, alive=False, blamed=True)
         self.give_back()
         return End(trouble, alive=False, refused=refused)
+
+
+def _ends_the_session(trouble: Trouble) -> bool:
+    """Return whether the server takes so many messages on a connection, and has taken them."""
+    return trouble.kind is Kind.TRANSIENT and trouble.reply is not None and is_of_the_connection(trouble.reply)

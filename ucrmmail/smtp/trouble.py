@@ -129,6 +129,11 @@ def is_too_many_recipients(reply: Reply) -> bool:
     )
 
 
+def is_of_the_connection(reply: Reply) -> bool:
+    """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
+    return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
+
+
 # The first that holds decides.
 _POLICY = (
     _Rule(_ALL, is_quota, Scope.ACCOUNT, Kind.TRANSIENT),
@@ -206,6 +211,10 @@ _PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b"
 _LIMIT = re.compile(r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails))\b")
 # One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
 _OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b")
+_OF_THE_CONNECTION = re.compile(
+    r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
+    r"(smtp )?(connection|session)\b"
+)
 _ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.smtp.trouble import _REFUSED, RefusedError, account_trouble, classify, lost_connection
+from ucrmmail.smtp.trouble import (
+    _REFUSED,
+    RefusedError,
+    account_trouble,
+    classify,
+    is_of_the_connection,
+    lost_connection,
+)
 from ucrmmail.smtp.wire import ProtocolError, parse_reply
 
 ACCOUNT, MESSAGE, RECIPIENT = Scope.ACCOUNT, Scope.MESSAGE, Scope.RECIPIENT
@@ -187,3 +194,20 @@ def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
         return
     for stage in Stage:
         classify(stage, reply)
+
+
+@pytest.mark.parametrize(
+    ("reply", "of_the_connection"),
+    [
+        (b"421 4.7.0 too many messages in this connection", True),
+        (b"421 Too many messages in one session", True),
+        (b"452 4.5.3 Maximum number of messages per connection reached", True),
+        (b"421 4.3.2 limit of 20 messages per SMTP session exceeded", True),
+        (b"421 4.7.0 too many messages, slow down", False),
+        (b"421 4.7.0 too many connections from your address", False),
+        (b"421 4.4.2 connection timed out", False),
+        (b"452 daily limit exceeded", False),
+    ],
+)
+def test_a_limit_of_one_connection_is_told_from_one_of_the_account(reply: bytes, of_the_connection: bool) -> None:
+    assert is_of_the_connection(parse_reply([reply])) is of_the_connection
