@@ -344,6 +344,10 @@ def test_a_place_of_the_spool_that_belongs_to_another_names_the_way_to_take_it_b
 
 def test_a_message_that_has_failed_cannot_be_held_or_released_and_is_told_so_in_one_line(queue: Program) -> None:
     ids = one_in_each_state(queue)
+    run = queue.run("queue", "retry", ids["held"], code=1)
+    assert (
+        run.stderr == f"ucrmmail: {ids['held']} is held and cannot be tried: `ucrmmail queue release` lets it be sent\n"
+    )
     for command, done in (("hold", "held"), ("release", "released")):
         run = queue.run("queue", command, ids["failed"], code=1)
         assert run.stdout == ""

@@ -55,8 +55,11 @@ StateOption = Annotated[
     ),
 ]
 # No flush sends it: there is nothing to hold it back from.
-_FAILED = "failed"
-_INSTEAD = "`ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it"
+_INSTEAD = {
+    "failed": "`ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it",
+    "held": "`ucrmmail queue release` lets it be sent",
+}
+_IS = {"failed": "has failed", "held": "is held"}
 _NO_MORE: Mapping[str, object] = {}
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -168,7 +171,7 @@ def hold(
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["hold"])
-    changes = _unless_failed(manage.hold(directory, chosen), "held")
+    changes = _unless(manage.hold(directory, chosen), "failed", "held")
     _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -188,7 +191,7 @@ def release(
     del yes
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["release"])
-    changes = _unless_failed(manage.release(directory, chosen), "released")
+    changes = _unless(manage.release(directory, chosen), "failed", "released")
     _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -212,7 +215,7 @@ def retry(
     del yes
     directory = _spool_directory(context)
     chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["retry"])
-    changes = list(manage.retry(directory, chosen))
+    changes = list(_unless(manage.retry(directory, chosen), "held", "tried"))
     lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
     if lifted and not as_json:
         human.say("the pause of the account is over: the next flush connects")
@@ -265,11 +268,18 @@ def _chosen(
     return list(chain.from_iterable(ids_in(directory, each) for each in of if wanted in (None, each)))
 
 
-def _unless_failed(changes: Iterator[Change], done: str) -> Iterator[Change]:
-    """Yield the changes; that nothing can be ``done`` with a message that has failed is a trouble."""
+def _unless(changes: Iterator[Change], state: str, done: str) -> Iterator[Change]:
+    """Yield the changes; that a message in this state cannot be ``done`` anything with is a trouble."""
     for change in changes:
-        has_failed = change.after == _FAILED
-        yield replace(change, trouble=f"has failed and cannot be {done}: {_INSTEAD}") if has_failed else change
+        if change.after == state == change.before:
+            yield replace(change, trouble=f"{_IS[state]} and cannot be {done}: {_INSTEAD[state]}")
+        else:
+            yield change
+
+
+def _stays(change: Change) -> bool:
+    """Return whether nothing can be done with a message as long as it is in its state."""
+    return bool(change.trouble) and change.before == change.after != ""
 
 
 def _change(
@@ -284,12 +294,12 @@ def _change(
         # What was sent, removed or refused for good between listing and now needs nobody.
         from ucrmmail.spool.manage import UNKNOWN
 
-        undone = [change for change in undone if change.trouble != UNKNOWN and change.after != _FAILED]
+        undone = [change for change in undone if change.trouble != UNKNOWN and not _stays(change)]
     _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
     if undone:
         from ucrmmail.spool.manage import BUSY
 
-        if all(change.after == _FAILED for change in undone):
+        if all(_stays(change) for change in undone):
             raise typer.Exit(CheckFailedError.exit_code)
         busy = any(change.trouble == BUSY for change in undone)
         human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")
