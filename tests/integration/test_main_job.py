@@ -352,6 +352,22 @@ def test_a_report_that_fails_is_told_to_the_notification_address_and_one_to_that
     assert "to admin@isp.example failed: 550 5.1.1 no such user" in told
 
 
+def test_what_is_kept_after_sending_goes_though_nothing_is_sent_any_more(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, spool='keep_sent = "1h"')
+    program.sendmail("-t")
+    program.run("flush")
+    kept = program.spool / "sent"
+    (hour,) = kept.iterdir()
+    long_ago = kept / "20250101T00"
+    hour.rename(long_ago)
+    program.run("flush")
+    assert long_ago.exists(), "a run without work looks once an hour"
+    an_hour_ago = time.time() - 3601
+    os.utime(program.spool / "checked-config", (an_hour_ago, an_hour_ago))
+    program.run("flush")
+    assert list(kept.iterdir()) == []
+
+
 @pytest.mark.requirement("R9")
 def test_deferred_mail_waits_for_its_time(program: Program, sink: Sink) -> None:
     sink.on_data = lambda _envelope: "451 4.3.0 try again"

@@ -232,7 +232,7 @@ def remove(
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove messages for good. Nobody is told; many at once only after a question, or with --yes."""
+    """Remove messages for good. Nobody is told; with --all or --state only after a question, or with --yes."""
     from ucrmmail.spool import manage
 
     directory = _spool_directory(context)

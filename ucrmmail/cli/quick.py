@@ -26,6 +26,7 @@ BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 _SLEWED_S = 60.0
+_LOOKED_AT_AGAIN_S = 3600.0
 # What ``flush --json`` says when another sends; made of the report, it would cost each of fifty losers half its time.
 BUSY_DOCUMENT = f"""\
 {{
@@ -121,6 +122,9 @@ def _nothing_due(spool: str, now: float) -> bool:
     if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if name.startswith("journal")):
         return False
     if was_set_back(spool, now):
+        return False
+    # What was sent and kept goes when its time is over: a run that knows for how long looks once an hour.
+    if os.listdir(f"{spool}/sent") and now - os.stat(f"{spool}/{CHECKED_CONFIG}").st_mtime > _LOOKED_AT_AGAIN_S:
         return False
     minute = time.strftime("%Y%m%dT%H%M", time.gmtime(now))
     # A name far ahead means that the clock was set back: the real run decides. A day is longer than any delay.
