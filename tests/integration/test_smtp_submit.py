@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from email import message_from_bytes
 
 import pytest
 
@@ -355,11 +356,34 @@ def test_a_reply_nobody_asked_for_never_counts_as_another_messages(pipelining: b
     assert feed.summary.get("2") != "relayed" or len(server.accepted) == 2
 
 
+IN_ITS_HEADER = b"Subject: gr\xc3\xbc\xc3\x9fe\r\n\r\nhi\r\n"
+
+
+@pytest.mark.requirement("R16")
+@both
+def test_eight_bit_text_is_encoded_for_a_server_that_takes_none(pipelining: bool) -> None:
+    text = "Grüße\r\n.\r\naus Köln".encode()
+    with SmtpServer(extensions=["PIPELINING", "SIZE 1000"]) as server:
+        _, feed = deliver(
+            server,
+            transaction("1", body=b"Subject: x\r\n\r\n" + text, eight_bit=True, pieces=7),
+            transaction("2"),
+            pipelining=pipelining,
+        )
+    assert feed.summary == {"1": "relayed", "2": "relayed"}
+    message = server.accepted[0]
+    assert message.raw.isascii()
+    assert message.options == [f"SIZE={len(message.content)}"]
+    parsed = message_from_bytes(message.content)
+    assert parsed.get_payload(decode=True) == text + b"\r\n"
+    assert (parsed["Content-Transfer-Encoding"], parsed.get_content_charset()) == ("quoted-printable", "utf-8")
+
+
 @pytest.mark.requirement("R16", "S19")
 @pytest.mark.parametrize(
     ("settings", "extensions", "becomes", "status"),
     [
-        ({"eight_bit": True}, ["PIPELINING"], "deferred", "4.6.3"),
+        ({"eight_bit": True, "body": IN_ITS_HEADER}, ["PIPELINING"], "deferred", "4.6.3"),
         ({"reverse_path": "jörg@isp.example"}, ["PIPELINING", "8BITMIME"], "deferred", "4.6.7"),
         ({"body": b"x" * 200}, ["PIPELINING", "SIZE 100"], "failed", "5.3.4"),
         ({"reverse_path": "a@b>\r\nRCPT TO:<eve@example.com"}, ["PIPELINING"], "failed", "5.1.3"),
@@ -404,10 +428,9 @@ def test_a_recipient_that_the_server_cannot_take_leaves_the_others_alone(pipelin
 @pytest.mark.requirement("S19")
 def test_a_server_that_refuses_ehlo_for_once_bounces_no_mail_that_is_not_ascii() -> None:
     with SmtpServer(faults={"ehlo": ["502 5.5.1 not now"]}) as server:
-        _, before = deliver(
-            server, transaction("1", eight_bit=True), transaction("2", "jörg@example.com"), transaction("3")
-        )
-        _, after = deliver(server, transaction("1", eight_bit=True), transaction("2", "jörg@example.com"))
+        eight_bit = transaction("1", body=IN_ITS_HEADER, eight_bit=True)
+        _, before = deliver(server, eight_bit, transaction("2", "jörg@example.com"), transaction("3"))
+        _, after = deliver(server, eight_bit, transaction("2", "jörg@example.com"))
     assert before.summary == {"1": "deferred", "2": "deferred", "3": "relayed"}
     assert after.summary == {"1": "relayed", "2": "relayed"}
 

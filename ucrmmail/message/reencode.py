@@ -1,4 +1,4 @@
-"""A message that SMTP cannot carry, with a line over 998 bytes or a NUL, made one that it can.
+"""A message that cannot be carried, with a line over 998 bytes, a NUL, or 8-bit text, made one that can.
 
 Cutting a line would change what it says. So the MIME parts in which the trouble is are encoded anew (RFC 2045): what is
 base64 is wrapped again, all else becomes quoted-printable; they decode to the bytes that they were. A header line is
@@ -27,7 +27,7 @@ from ucrmmail.message.plain import quoted_printable
 from ucrmmail.message.stretch import Stretch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ucrmmail.message.header import Fields
 
@@ -54,11 +54,34 @@ def reencoded(message: bytes) -> bytes:
     return mended
 
 
+def seven_bit(message: bytes) -> bytes:
+    """Return the message, with CRLF line ends, for a server without 8BITMIME: its 8-bit parts as quoted-printable.
+
+    Raises DataError where that cannot be: 8-bit text in a header, or in what is said to be encoded already.
+    """
+    fields, body = Stretch.of(message).split()
+    mended = b"".join(_sendable(fields, body, _has_eight_bits))
+    if not mended.isascii():
+        raise DataError(
+            "the message has 8-bit text where it cannot be encoded",
+            remedy="let the application encode it, or send it through a smarthost that offers 8BITMIME",
+        )
+    return mended
+
+
 def sendable(fields: Fields, body: Stretch) -> Iterator[bytes]:
     """Yield a message, that of these fields and this body, so that it can be sent, as far as it can be encoded."""
-    if body.unsendable() and "mime-version" not in by_name(fields):
+    return _sendable(fields, body, Stretch.unsendable)
+
+
+def _has_eight_bits(stretch: Stretch) -> bool:
+    return not stretch.isascii()
+
+
+def _sendable(fields: Fields, body: Stretch, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+    if ails(body) and "mime-version" not in by_name(fields):
         fields = fields + _mime_fields(fields, body)
-    return _mended(fields, body, 0)
+    return _mended(fields, body, 0, ails)
 
 
 def check_sendable(mended: Stretch) -> None:
@@ -93,23 +116,26 @@ def _is_utf8(body: Stretch) -> bool:
     return True
 
 
-def _entity(entity: Stretch, depth: int) -> Iterator[bytes]:
+def _entity(entity: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
     """Yield a message or MIME part that is inside of another, mended where it has to be."""
-    if depth > _DEEPEST or not entity.unsendable():
+    if depth > _DEEPEST or not ails(entity):
         return entity.pieces()
-    return _mended(*entity.split(), depth)
+    return _mended(*entity.split(), depth, ails)
 
 
-def _mended(fields: Fields, body: Stretch, depth: int) -> Iterator[bytes]:
-    """Yield a message or MIME part with its header folded, and with the parts of its body, or its body, encoded."""
+def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+    """Yield a message or MIME part with its header folded, and with the parts of its body, or its body, encoded.
+
+    ``ails`` tells of what is encoded anew; what is not stays to the byte.
+    """
     fields = [(name, _folded(field)) for name, field in fields]
     pieces = body.pieces()
-    if body.unsendable():
+    if ails(body):
         kind, boundary, encoding = _described(fields)
         if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
-            pieces = _mended_parts(body, b"--" + boundary, depth)
+            pieces = _mended_parts(body, b"--" + boundary, depth, ails)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
-            pieces = _entity(body, depth + 1)
+            pieces = _entity(body, depth + 1, ails)
         elif encoding == "base64":
             pieces = _wrapped(body)
         elif encoding == "quoted-printable":
@@ -139,14 +165,14 @@ def _described(fields: Fields) -> tuple[str, bytes, str]:
         ) from error
 
 
-def _mended_parts(body: Stretch, delimiter: bytes, depth: int) -> Iterator[bytes]:
+def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
     """Yield a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
     at, in_part = 0, False
     for start, end, closing in _delimiters(body, delimiter):
         part = body.part(at, start)
         # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
         if in_part and part.ends_with(CRLF):
-            yield from _entity(part.part(0, len(part) - 2), depth + 1)
+            yield from _entity(part.part(0, len(part) - 2), depth + 1, ails)
             yield CRLF
         else:
             yield from part.pieces()
@@ -155,7 +181,7 @@ def _mended_parts(body: Stretch, delimiter: bytes, depth: int) -> Iterator[bytes
         if closing:
             break
     rest = body.part(at)
-    yield from _entity(rest, depth + 1) if in_part else rest.pieces()
+    yield from _entity(rest, depth + 1, ails) if in_part else rest.pieces()
 
 
 def _delimiters(body: Stretch, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:

@@ -18,6 +18,7 @@ from ucrmmail.message.outcome import Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.body import END, behind_data, in_chunks
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
+from ucrmmail.smtp.sevenbit import in_seven_bit
 from ucrmmail.smtp.transaction import End, Message, outcome_of
 from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError
@@ -132,6 +133,8 @@ class _Submitter:
         transaction = self._feed.ready()
         if transaction is None:
             return None
+        if transaction.eight_bit and not self._offered.eight_bit:
+            transaction = in_seven_bit(transaction)
         message = Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
         beyond, waits = recipients_beyond_server(transaction, self._offered)
         if beyond and message.beyond is None:

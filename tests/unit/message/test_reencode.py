@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.submission import submit
 from ucrmmail.errors import DataError
 from ucrmmail.message.header import unsendable
-from ucrmmail.message.reencode import reencoded
+from ucrmmail.message.reencode import reencoded, seven_bit
 
 LONG = b"long line " * 300
 HEAD = b"From: a@isp.example\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@isp.example>\r\n"
@@ -231,3 +231,43 @@ def test_any_parts_decode_to_the_bytes_they_were(bodies: list[bytes]) -> None:
         HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bound\r\n\r\n" + parts + b"--bound--\r\n"
     )
     assert leaves(submit(raw).message) == leaves(raw)
+
+
+UTF8 = "Grüße aus Köln\r\n".encode()
+TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+
+
+@pytest.mark.requirement("R16")
+@pytest.mark.parametrize(
+    "message",
+    [
+        HEAD + b"\r\n" + UTF8,
+        HEAD + b"MIME-Version: 1.0\r\n" + TEXT + b"\r\n" + UTF8,
+        HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n" + TEXT + b"\r\n"
+        + UTF8 + b"\r\n--b\r\nContent-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\nAAEC\r\n--b--\r\n",
+        HEAD + b"MIME-Version: 1.0\r\nContent-Type: message/rfc822\r\n\r\nSubject: x\r\nMIME-Version: 1.0\r\n" + TEXT + b"\r\n" + UTF8,
+    ],
+    ids=["no MIME", "text", "parts", "a message in it"],
+)  # fmt: skip
+def test_eight_bit_parts_are_encoded_and_read_the_same(message: bytes) -> None:
+    encoded = seven_bit(message)
+    assert encoded.isascii()
+    assert leaves(encoded) == leaves(message)
+
+
+def test_a_message_of_seven_bits_stays_as_it_is() -> None:
+    message = HEAD + b"MIME-Version: 1.0\r\n" + TEXT + b"\r\nplain\r\n"
+    assert seven_bit(message) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"Subject: gr\xc3\xbc\xc3\x9fe\r\n\r\nhi\r\n",
+        HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + UTF8,
+    ],
+    ids=["header", "encoded already"],
+)
+def test_eight_bit_text_that_cannot_be_encoded_is_said_to_be(message: bytes) -> None:
+    with pytest.raises(DataError, match="8-bit text"):
+        seven_bit(message)
