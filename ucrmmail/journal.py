@@ -66,11 +66,11 @@ def _record(payload: bytes) -> bytes:
 class Journal:
     """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
 
-    def __init__(self, path: str, *, make_room: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, path: str, *, make_room: Callable[[], None] = lambda: None) -> None:
         """Open, or make, the journal at ``path``; ``replayed`` holds what was in it.
 
-        ``make_room()`` gives up room on a disk that is full, and returns whether there was any to give. Raises
-        DistrustError when the file is a link, hard-linked or somebody else's; OSError.
+        ``make_room()`` gives up room on a disk that is full. Raises DistrustError when the file is a link, hard-linked
+        or somebody else's; OSError.
         """
         self._path = path
         self._make_room = make_room

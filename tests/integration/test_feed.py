@@ -102,7 +102,7 @@ def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: W
             on_wait=lambda _until: None,
         )
         with pytest.raises(OSError, match="cannot be read"):
-            run.drive(1, suspects=(), others_first=False, distrusted=(), doubted="")
+            run.drive(1, suspects=(), lost=(), distrusted=(), doubted="")
         assert len(server.accepted) == 1
     world.log.close()
     assert world.logged == [world.ids[0]]

@@ -93,7 +93,7 @@ def test_alone_it_is_told_each_time_and_to_blame_as_soon_as_another_goes(program
         program.configure(server.port, smtp=f"connections = {connections}")
         enqueue(program, "culprit")
         program.run("flush", code=69)
-        assert account_of(program)["suspect"] == program.queue()[0]["queue_id"]
+        assert account_of(program)["lost"] == program.queue()[0]["queue_id"]
         enqueue(program, "b")
         report = program.run("flush", "--json").json
         assert (report["relayed"], report["deferred"]) == (1, 1)
@@ -171,6 +171,24 @@ def test_one_message_at_which_the_server_falls_silent_takes_the_time_of_one_run_
         report = program.run("flush", "--time-limit", "1s", "--json").json
         assert (report["relayed"], report["deferred"]) == (2, 1)
         assert senders(server) == ["b", "c"]
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_nor_when_others_were_relayed_before_it_in_each_run(program: Program, connections: int) -> None:
+    with SmtpServer(faults={"mail": lambda line: HANG if CULPRIT in line else None}) as server:
+        smtp = f'timeout = "1s"\nenvelope_timeout = "5m"\nconnections = {connections}'
+        program.configure(server.port, smtp=smtp, throttler=LIMITED["throttler"])
+        bulk = b"To: joe@example.com\nPrecedence: bulk\n\nhi\n"
+        for name in ("culprit", "b", "c"):
+            program.sendmail("-f", f"{name}@isp.example", "joe@example.com", message=bulk)
+        enqueue(program, "fresh1")
+        program.run("flush", "--time-limit", "1s")
+        enqueue(program, "fresh2")
+        program.run("flush", "--time-limit", "1s")
+        assert senders(server) == ["b", "c", "fresh1", "fresh2"]
+    (left,) = program.queue()
+    assert (left["state"], left["attempts"]) == ("deferred", 1)
 
 
 @pytest.mark.parametrize("connections", CONNECTIONS)

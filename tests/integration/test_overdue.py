@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from email import message_from_bytes
 from email.policy import default
@@ -57,6 +58,18 @@ def test_mail_that_a_server_defers_is_told_and_held_mail_is_not(program: Program
     program.run("flush")
     program.run("flush")
     assert [message.recipients for message in sink.messages] == [["gone@example.com"], ["admin@isp.example"]]
+
+
+def test_mail_that_is_deferred_for_hours_is_noticed_by_runs_without_work(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "450 4.2.0 greylisted" if address == "joe@example.com" else None
+    program.configure(sink.port, retry='warn_after = "1s"')
+    program.sendmail("-t")
+    program.run("flush")
+    old_enough()
+    long_since = time.time() - 601
+    os.utime(program.spool / "checked-config", (long_since, long_since))
+    program.run("flush")
+    assert [message["recipients"] for message in program.queue("--state", "waiting")] == [["admin@isp.example"]]
 
 
 def test_nobody_is_told_without_an_address_or_a_time(program: Program, sink: Sink) -> None:

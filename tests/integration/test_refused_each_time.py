@@ -146,17 +146,22 @@ def test_a_password_that_is_wanted_is_never_the_messages_own(program: Program) -
 class FewAtOnce(SmtpServer):
     """Takes two messages on a connection, then says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, reply: str) -> None:
         super().__init__(faults={"mail": self._answer})
+        self._reply = reply
 
     def _answer(self, _line: bytes) -> str | None:
-        taken = self.connections[-1].received.count(b"\r\n.\r\n")
-        return "421 4.7.0 too many messages in this connection" if taken >= 2 else None
+        return self._reply if self.connections[-1].received.count(b"\r\n.\r\n") >= 2 else None
 
 
 @pytest.mark.requirement("S19")
-def test_a_server_that_takes_few_messages_on_a_connection_gets_the_others_on_the_next(program: Program) -> None:
-    with FewAtOnce() as server:
+@pytest.mark.parametrize(
+    "reply", ["421 4.7.0 too many messages in this connection", "452 4.3.2 maximum of 2 messages per session reached"]
+)
+def test_a_server_that_takes_few_messages_on_a_connection_gets_the_others_on_the_next(
+    program: Program, reply: str
+) -> None:
+    with FewAtOnce(reply) as server:
         program.configure(server.port)
         enqueue(program, *"abcde")
         assert program.run("flush").stderr == ""

@@ -380,6 +380,15 @@ def test_eight_bit_text_is_encoded_for_a_server_that_takes_none(pipelining: bool
 
 
 @pytest.mark.requirement("R16", "S19")
+def test_a_message_that_only_its_encoding_makes_too_large_waits() -> None:
+    with SmtpServer(extensions=["PIPELINING", "SIZE 1000"]) as server:
+        body = b"Subject: x\r\n\r\n" + "ü".encode() * 300
+        _, feed = deliver(server, transaction("1", body=body, eight_bit=True))
+    assert feed.summary == {"1": "deferred"}
+    assert feed.settled["1"][0].enhanced == "4.6.3"
+
+
+@pytest.mark.requirement("R16", "S19")
 @pytest.mark.parametrize(
     ("settings", "extensions", "becomes", "status"),
     [

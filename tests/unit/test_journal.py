@@ -188,9 +188,8 @@ def test_a_full_disk_is_noticed_before_it_matters(tmp_path: Path) -> None:
 def test_the_last_blocks_of_a_disk_are_taken_for_what_is_needed_now(tmp_path: Path) -> None:
     asked = []
 
-    def make_room() -> bool:
+    def make_room() -> None:
         asked.append("room")
-        return False
 
     journal = Journal(str(tmp_path / "journal"), make_room=make_room)
     with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):

@@ -1,7 +1,7 @@
 """``ucrmmail queue``: what is in the queue, and what a person does with it.
 
-Exit codes: 1 when a message that is to be held has failed, 66 when a queue id is not in the queue, 75 when a message is
-being sent at this moment.
+Exit codes: 1 when the state of a message has to be changed first, 66 when a queue id is not in the queue, 75 when a
+message is being sent at this moment.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ Examples:
   ucrmmail queue retry --all
   ucrmmail queue remove --state failed --yes
 
-Ends with 1 when a message that is to be held has failed, with 66 when a queue id is not in the queue, with 75 when a
-message is being sent at this moment.""",
+Ends with 1 when a message has failed that is to be held or released, or is held that is to be retried, with 66 when a
+queue id is not in the queue, with 75 when a message is being sent at this moment.""",
 )
 
 
@@ -54,7 +54,6 @@ StateOption = Annotated[
         help="Only messages in this state: waiting, deferred, held or failed.",
     ),
 ]
-# No flush sends it: there is nothing to hold it back from.
 _INSTEAD = {
     "failed": "`ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it",
     "held": "`ucrmmail queue release` lets it be sent",

@@ -26,7 +26,7 @@ BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
 _SLEWED_S = 60.0
-_LOOKED_AT_AGAIN_S = 3600.0
+_LOOKED_AT_AGAIN_S = 600.0
 # What ``flush --json`` says when another sends; made of the report, it would cost each of fifty losers half its time.
 BUSY_DOCUMENT = f"""\
 {{
@@ -123,8 +123,9 @@ def _nothing_due(spool: str, now: float) -> bool:
         return False
     if was_set_back(spool, now):
         return False
-    # What was sent and kept goes when its time is over: a run that knows for how long looks once an hour.
-    if os.listdir(f"{spool}/sent") and now - os.stat(f"{spool}/{CHECKED_CONFIG}").st_mtime > _LOOKED_AT_AGAIN_S:
+    # How long what is deferred has waited, and whether what was sent has been kept long enough, a real run looks at.
+    idle_s = now - os.stat(f"{spool}/{CHECKED_CONFIG}").st_mtime
+    if idle_s > _LOOKED_AT_AGAIN_S and (os.listdir(f"{spool}/deferred") or os.listdir(f"{spool}/sent")):
         return False
     minute = time.strftime("%Y%m%dT%H%M", time.gmtime(now))
     # A name far ahead means that the clock was set back: the real run decides. A day is longer than any delay.

@@ -42,6 +42,7 @@ class AccountState:
     the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
     ``suspect`` are the messages at which it came since something was relayed, with blanks between: should it come there
     again, and not at others, they are to blame.
+    ``lost`` are those at whose MAIL the connection was lost, or the time of the run: others go first.
     ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
     0.0 when it was not; ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has
     printed this trouble, 0.0 when none has.
@@ -58,6 +59,7 @@ class AccountState:
     settings_mark: str = ""
     secret_mark: str = ""
     suspect: str = ""
+    lost: str = ""
     pipelining_failed_at: float = 0.0
     chunking_failed_at: float = 0.0
     doubted: str = ""
@@ -79,6 +81,7 @@ def after_trouble(
     settings_mark: str,
     secret_mark: str,
     suspect: str = "",
+    lost: str = "",
     told_at: float,
 ) -> AccountState:
     """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
@@ -101,6 +104,7 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
+        lost=lost,
         told_at=told_at,
     )
 

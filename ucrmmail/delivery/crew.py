@@ -95,7 +95,7 @@ class Crew:
         connections: int,
         *,
         suspects: Collection[str],
-        others_first: bool,
+        lost: Collection[str],
         distrusted: Collection[str],
         doubted: str,
     ) -> None:
@@ -104,7 +104,8 @@ class Crew:
         The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        self._feed.suspect(suspects, others_first=others_first)
+        self._feed.suspect(suspects)
+        self._feed.suspect(lost, others_first=True)
         self._run.doubt(distrusted, doubted)
         self.ending.doubted = doubted
         self._fetch_secret()
@@ -227,6 +228,7 @@ class Crew:
     def _learn(self, note: Ended) -> None:
         """Let workers of a later round start without what this one found; what one has settled is open for none."""
         ending = self.ending
+        ending.unresolved |= note.unresolved
         ending.lies |= note.lies
         ending.refuted |= note.refuted
         ending.doubted = note.doubted or ending.doubted

@@ -237,11 +237,11 @@ class QueueFeed:
         """Let the next trouble that this message meets be its own."""
         self._postponed[queue_id] = -1
 
-    def suspect(self, queue_ids: Collection[str], *, others_first: bool) -> None:
+    def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
         """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
         with self._lock:
             self.suspects.update(queue_ids)
-            if others_first:
+            if others_first and queue_ids:
                 self._postponed.update(dict.fromkeys(queue_ids, self.progress))
                 self._set_next_aside()
 
@@ -355,7 +355,8 @@ class QueueFeed:
     def _claim_next(self) -> Claimed | None:
         """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
         if self._aside and not self._awaits_proof:
-            self._due, self._aside = chain(self._aside, self._due), {}
+            # Behind the rest: a server that is silent at one may take all the time there is.
+            self._due, self._aside = chain(self._due, self._aside), {}
         claimed = self._claim_from_queue()
         if claimed is None and not self._open:
             # Nothing else can show whether it is to blame.

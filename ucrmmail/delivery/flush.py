@@ -30,13 +30,13 @@ from ucrmmail.delivery.account import (
 )
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
-from ucrmmail.delivery.run import Run, Window
+from ucrmmail.delivery.run import EX_UNAVAILABLE, Run, Window
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
@@ -61,7 +61,6 @@ _LIES = {
 }
 # So many messages that may be to blame are remembered, while nothing is relayed.
 _MOST_SUSPECTS = 100
-_EX_UNAVAILABLE = 69
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -216,9 +215,9 @@ def _send(
             )
         driver.drive(
             options.connections,
+            # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
             suspects=state.suspect.split(),
-            # A quota, on the other hand, would be used up by the others, and pass for the suspect's own trouble.
-            others_first=state.exit_code == _EX_UNAVAILABLE,
+            lost=state.lost.split(),
             distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
             doubted=state.doubted if state.settings_mark == account.settings_mark else "",
         )
@@ -242,10 +241,14 @@ def _send(
     if trouble is None:
         if state.deferred and counts.relayed:
             state = works(state)
+        lost = _joined(ending.unresolved) if counts.relayed else state.lost
+        if lost != state.lost:
+            state = replace(state, lost=lost)
         if state is not known:
             save_account(account.state_path, state)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     before = works(state) if counts.relayed else state
+    at_lost = trouble.exit_code == EX_UNAVAILABLE
     told = was_told(before, said_of(trouble), trouble.exit_code, now=clock.now())
     state = after_trouble(
         before,
@@ -256,13 +259,18 @@ def _send(
         settings_mark=account.settings_mark,
         secret_mark=mark,
         # Each may be to blame until something is relayed: two of them would only take turns.
-        suspect=" ".join(dict.fromkeys([*before.suspect.split(), *ending.refused.split()][-_MOST_SUSPECTS:])),
+        suspect=_joined([*before.suspect.split(), *([] if at_lost else ending.refused.split())]),
+        lost=_joined([*before.lost.split(), *ending.unresolved, *(ending.refused.split() if at_lost else [])]),
         told_at=before.told_at if told else clock.now() if options.prints else 0.0,
     )
     save_account(account.state_path, state)
     return RunReport(
         reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code, told=told
     )
+
+
+def _joined(queue_ids: Collection[str]) -> str:
+    return " ".join(list(dict.fromkeys(queue_ids))[-_MOST_SUSPECTS:])
 
 
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:

@@ -3,7 +3,7 @@
 A message that fails for good must reach a person. Its reverse-path is told with a delivery status notification
 (RFC 3464) under the null reverse-path, so that a DSN never causes another to its sender. When the message had the null
 reverse-path itself (it was a DSN, or a notice), the system notification address is told instead. Without one, or when
-it was the one that could not be reached, the run prints a line, which cron mails.
+the report was to it, the run prints a line, which cron mails.
 """
 
 from __future__ import annotations

@@ -37,9 +37,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """When the operator was told, and when the queue was looked at: in seconds since the epoch, 0.0 is not."""
+    """When the operator was told, and when the queue was looked at: in seconds since the epoch, 0.0 is not.
+
+    ``trouble_at`` is when they were told that it is the account which is in the way.
+    """
 
     overdue_at: float = 0.0
+    trouble_at: float = 0.0
     looked_at: float = 0.0
 
 
@@ -56,11 +60,18 @@ def may_look(told: Told, *, warn_after_s: float, now: float) -> bool:
     return warn_after_s > 0 and not 0.0 <= now - told.looked_at < min(_LOOK_AGAIN_S, warn_after_s)
 
 
-def after_look(told: Told, waiting: Waiting, *, warn_after_s: float, now: float) -> tuple[Told, bool]:
-    """Return what is to be kept of a look at the queue, and whether the operator has to be told."""
+def after_look(
+    told: Told, waiting: Waiting, trouble: Trouble | None, *, warn_after_s: float, now: float
+) -> tuple[Told, bool]:
+    """Return what is to be kept of a look at the queue, and whether the operator has to be told.
+
+    They are told again when a trouble of the account comes to mail that is old for other reasons.
+    """
     if not waiting.count or now - waiting.since <= warn_after_s:
         return Told(looked_at=now), False
-    return Told(told.overdue_at or now, now), not told.overdue_at
+    trouble_at = (told.trouble_at or now) if trouble is not None else 0.0
+    tells = not told.overdue_at or (trouble is not None and not told.trouble_at)
+    return Told(told.overdue_at or now, trouble_at, now), tells
 
 
 def notice_of(waiting: Waiting, trouble: Trouble | None, *, smarthost: str, now: float) -> Notice:
@@ -98,19 +109,26 @@ class Warner:
     def look(self, trouble: Trouble | None, *, now: float) -> None:
         """Look at the queue behind a run that ended in this trouble, and tell if it is time.
 
-        What cannot be queued now, or kept, is told by a later run: a crash in between repeats a notice.
+        What cannot be queued now, or kept, is told by a later run. It is kept first: a crash in between costs a notice,
+        where a disk that keeps nothing would have each run queue one more.
         """
-        told = _load(self.kept_at, owner=self.owner)
-        if not may_look(told, warn_after_s=self.warn_after_s, now=now):
+        before = _load(self.kept_at, owner=self.owner)
+        if not may_look(before, warn_after_s=self.warn_after_s, now=now):
             return
         try:
             waiting = self.waiting()
-            told, tells = after_look(told, waiting, warn_after_s=self.warn_after_s, now=now)
+            told, tells = after_look(before, waiting, trouble, warn_after_s=self.warn_after_s, now=now)
+            self._keep(told)
             if tells:
-                self.accept(notice_of(waiting, trouble, smarthost=self.smarthost, now=now))
-            replace_file(self.kept_at, json.dumps(asdict(told)).encode() + b"\n", durable=False)
-        except (UcrmmailError, OSError):
+                try:
+                    self.accept(notice_of(waiting, trouble, smarthost=self.smarthost, now=now))
+                except (UcrmmailError, OSError):
+                    self._keep(before)
+        except OSError:
             return
+
+    def _keep(self, told: Told) -> None:
+        replace_file(self.kept_at, json.dumps(asdict(told)).encode() + b"\n", durable=False)
 
 
 def _load(path: str, *, owner: int) -> Told:
@@ -120,5 +138,5 @@ def _load(path: str, *, owner: int) -> Told:
         with Naming(path), open(fd, "rb") as file:
             kept = json.loads(read_all(file.fileno(), _LARGEST_FILE))
         return replace(Told(), **{name: float(kept[name]) for name in asdict(Told())})
-    except (UcrmmailError, OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return Told()

@@ -30,6 +30,7 @@ LONGEST_IDLE_S = 90.0
 DOUBTFUL_IDLE_S = 5.0
 # So many connections in a row that were lost without a message relayed are a trouble of the account.
 LOST_CONNECTIONS = 2
+EX_UNAVAILABLE = 69
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Ending:
     ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may be the
     message's own, since it came there in an earlier run too, or each time that the server hung up.
 
+    ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
+
     ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
     is still open, ``refuted`` are those of which it was and that are not to blame.
     """
@@ -60,6 +63,7 @@ class Ending:
     next_at: float = 0.0
     refused: str = ""
     in_doubt: bool = False
+    unresolved: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
     refuted: set[str] = field(default_factory=set)
@@ -80,6 +84,8 @@ class Ending:
         if not (self.in_doubt and feed.progress) or self.refused in self._excused:
             return False
         self._excused.add(self.refused)
+        if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
+            self.unresolved.add(self.refused)
         feed.convict(self.refused)
         self.trouble, self.refused, self.in_doubt = None, "", False
         return True
@@ -127,21 +133,22 @@ class Run:
         connections: int,
         *,
         suspects: Collection[str],
-        others_first: bool,
+        lost: Collection[str],
         distrusted: Collection[str],
         doubted: str,
     ) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed; with
-        ``others_first`` they come last, since a server that falls silent at one may take all the time there is.
+        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed, ``lost``
+        those of ``ending.unresolved``, and ``ending.refused`` of a lost connection: they come last.
         ``distrusted`` and ``doubted`` are the last one's ``ending.lies`` and ``ending.doubted``.
 
         The first connection shows that the login works before the others try; one that is refused later only means
         that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
         secret.
         """
-        self._feed.suspect(suspects, others_first=others_first)
+        self._feed.suspect(suspects)
+        self._feed.suspect(lost, others_first=True)
         self.doubt(distrusted, doubted)
         self._drive_all(connections)
         while self.ending.excused(self._feed):
@@ -201,9 +208,8 @@ class Run:
             while self.ending.trouble is None and self._failure is None:
                 waited_s = self._wait_until_open(session)
                 if waited_s < 0:
-                    if self.ending.reason == "time limit" and losses.count and not self._feed.progress:
-                        # It was the server that took the time, and would take that of each run.
-                        self.ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
+                    if self.ending.reason == "time limit":
+                        self._look_back(losses)
                     return
                 if session is not None and waited_s > DOUBTFUL_IDLE_S and not session.is_alive():
                     session.close()
@@ -221,8 +227,8 @@ class Run:
                 finally:
                     self._feed.tell()
                 self._judge(end, without)
-                postponed = False
-                if end.trouble is not None and end.trouble.scope is Scope.ACCOUNT:
+                postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
+                if end.trouble is not None and of_account:
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspects
@@ -231,7 +237,7 @@ class Run:
                     session.close()
                     session = None
                     if end.relayed or end.blamed:
-                        losses = _Losses()
+                        losses = _Losses(at="" if of_account else end.refused)
                     elif not (end.distrust or postponed):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
@@ -249,6 +255,13 @@ class Run:
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)
+
+    def _look_back(self, losses: _Losses) -> None:
+        """Remember, at the end of the time, that it was the server which took it, and would take that of each run."""
+        if losses.count and not self._feed.progress:
+            self.ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
+        elif losses.at:
+            self.ending.unresolved.add(losses.at)
 
     def _judge(self, end: End, without: frozenset[str]) -> None:
         """Learn from a round which extensions the server does not understand: mail that goes without is the proof."""
@@ -328,5 +341,5 @@ def _connections_are_lost(losses: _Losses) -> Trouble:
         what=f"{what}: {trouble.what}" if trouble is not None else what,
         remedy="run `ucrmmail test-connection`; nothing was lost, the next run tries again",
         reply=trouble.reply if trouble is not None else None,
-        exit_code=69,
+        exit_code=EX_UNAVAILABLE,
     )

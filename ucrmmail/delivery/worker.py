@@ -51,6 +51,7 @@ class Ended:
     trouble: Trouble | None = None
     refused: str = ""
     in_doubt: bool = False
+    unresolved: frozenset[str] = frozenset()
     lies: frozenset[str] = frozenset()
     doubted: str = ""
     refuted: frozenset[str] = frozenset()
@@ -108,6 +109,7 @@ def work(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
         in_doubt=own_run.ending.in_doubt,
+        unresolved=frozenset(own_run.ending.unresolved),
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,
         refuted=frozenset(own_run.ending.refuted),

@@ -54,7 +54,7 @@ class Ledger:
     """
 
     def __init__(
-        self, path: str, rules: Rules, now: float, boot_id: str, *, make_room: Callable[[], bool] = lambda: False
+        self, path: str, rules: Rules, now: float, boot_id: str, *, make_room: Callable[[], None] = lambda: None
     ) -> None:
         """Open the ledger at ``path`` and settle what a crash left open.
 

@@ -57,9 +57,15 @@ def reencoded(message: bytes) -> bytes:
 def seven_bit(message: bytes) -> bytes:
     """Return the message, with CRLF line ends, for a server without 8BITMIME: its 8-bit parts as quoted-printable.
 
-    Raises DataError where that cannot be: 8-bit text in a header, or in what is said to be encoded already.
+    Raises DataError where that cannot be: 8-bit text in a header, or in what is said to be encoded already; and for a
+    message that is signed, of which a signature holds as long as nobody changes it.
     """
     fields, body = Stretch.of(message).split()
+    if "dkim-signature" in by_name(fields) or _described(fields)[0] == "multipart/signed":
+        raise DataError(
+            "the message has 8-bit text, and is signed",
+            remedy="let the application encode it before it signs, or send it through a smarthost that offers 8BITMIME",
+        )
     mended = b"".join(_sendable(fields, body, _has_eight_bits))
     if not mended.isascii():
         raise DataError(

@@ -128,6 +128,12 @@ class Aftermath:
         self.give_back()
         return End(trouble, alive=False, refused=refused, blamed=blamed)
 
+    def ends_session(self, trouble: Trouble) -> bool:
+        """Return whether the server takes so many messages on a connection, and has taken them."""
+        if trouble.kind is not Kind.TRANSIENT or trouble.reply is None:
+            return False
+        return self._hand.relayed and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+
     def after_refusal(self, trouble: Trouble) -> End:
         """Settle what a trouble of the account leaves, which is the message's own if that is to blame.
 
@@ -135,7 +141,7 @@ class Aftermath:
         account's, one such message would stop all others for ever.
         """
         message, refused = self._hand.current, ""
-        if self._hand.relayed and self._hand.stage is Stage.MAIL and _ends_the_session(trouble):
+        if self.ends_session(trouble):
             self.give_back()
             return End(None, alive=False)
         if message is not None and trouble.kind is Kind.TRANSIENT and self._hand.stage in _ASKED:
@@ -151,8 +157,3 @@ class Aftermath:
                 return End(None, alive=False, blamed=True)
         self.give_back()
         return End(trouble, alive=False, refused=refused)
-
-
-def _ends_the_session(trouble: Trouble) -> bool:
-    """Return whether the server takes so many messages on a connection, and has taken them."""
-    return trouble.kind is Kind.TRANSIENT and trouble.reply is not None and is_of_the_connection(trouble.reply)

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 _LARGEST_BYTES = 10_000_000
 
 
-def in_seven_bit(transaction: Transaction) -> Transaction:
-    """Return the same message in 7-bit text; as it is when that cannot be, or it cannot be read."""
+def in_seven_bit(transaction: Transaction, most_bytes: int) -> Transaction:
+    """Return the same message in 7-bit text; as it is when that cannot be, or it cannot be read.
+
+    Nor when the server would find it too large: ``most_bytes``, 0 for no limit, is for what was accepted from its
+    sender, who has not made it larger.
+    """
     if transaction.size_bytes > _LARGEST_BYTES:
         return transaction
     from ucrmmail.message.reencode import seven_bit  # noqa: PLC0415 # the email package, which most runs do without
@@ -24,5 +28,7 @@ def in_seven_bit(transaction: Transaction) -> Transaction:
     try:
         content = seven_bit(b"".join(canonical(transaction.chunks())))
     except (DataError, OSError):
+        return transaction
+    if 0 < most_bytes < len(content):
         return transaction
     return replace(transaction, size_bytes=len(content), eight_bit=False, chunks=lambda: iter((content,)))

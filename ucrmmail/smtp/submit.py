@@ -134,7 +134,7 @@ class _Submitter:
         if transaction is None:
             return None
         if transaction.eight_bit and not self._offered.eight_bit:
-            transaction = in_seven_bit(transaction)
+            transaction = in_seven_bit(transaction, self._offered.size_bytes)
         message = Message(transaction, transaction.recipients, beyond=beyond_server(transaction, self._offered))
         beyond, waits = recipients_beyond_server(transaction, self._offered)
         if beyond and message.beyond is None:
@@ -277,7 +277,7 @@ class _Submitter:
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
             raise _LieError("PIPELINING", trouble)
         self._stages.failed(trouble)
-        if trouble.scope is Scope.ACCOUNT:
+        if trouble.scope is Scope.ACCOUNT or self._aftermath.ends_session(trouble):
             raise RefusedError(trouble)
         return trouble
 

@@ -93,9 +93,9 @@ class Spool:
             worker=worker,
         )
 
-    def make_room(self) -> bool:
-        """Give up the room that is held for a full disk; return whether there was any. Raises OSError."""
-        return self._reserve.give_up()
+    def make_room(self) -> None:
+        """Give up the room that is held for a full disk. Raises OSError."""
+        self._reserve.give_up()
 
     # --- before the run ---------------------------------------------------------------------------------------
 
@@ -311,7 +311,8 @@ class Spool:
             self._aside.tell(f"{claimed.path} cannot be {what}: the next run tries again")
         self._checkpoint()
         self._moves.remove_empty()
-        self._reserve.hold()
+        if not self._worker:
+            self._reserve.hold()
         if self._worker and not self._journal.offset:
             os.unlink(journal_path(self.directory, self._worker))
         self._journal.close()

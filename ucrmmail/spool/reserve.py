@@ -7,13 +7,15 @@ this file has held, and each message that is relayed and removed makes more.
 from __future__ import annotations
 
 import os
+import stat
 
 from ucrmmail.files import Naming
 
 RESERVE = "reserve"
-# The records of two messages to a thousand recipients each, whatever the server says to them, are smaller.
-_RESERVED_BYTES = 1 << 18
+# Room for the records of two messages with some seventy recipients each, whatever the server says to them.
+_RESERVED_BYTES = 1 << 20
 _BLOCK_BYTES = 512
+_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Reserve:
@@ -22,35 +24,41 @@ class Reserve:
     def __init__(self, directory: str) -> None:
         self._path = f"{directory}/{RESERVE}"
 
-    def give_up(self) -> bool:
-        """Free what is held; return whether it was anything. Raises OSError."""
+    def give_up(self) -> None:
+        """Free what is held. Raises OSError."""
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(self._path, _FLAGS)
         except FileNotFoundError:
-            return False
+            return
         try:
             with Naming(self._path):
-                held = os.fstat(fd).st_blocks > 0
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)
-        return held
 
     def hold(self) -> None:
         """Hold the room again, where the disk has it; a disk that has none has no more for us later either."""
         try:
-            if os.stat(self._path).st_blocks * _BLOCK_BYTES >= _RESERVED_BYTES:
+            found = os.lstat(self._path)
+            if not stat.S_ISREG(found.st_mode) or found.st_blocks * _BLOCK_BYTES >= _RESERVED_BYTES:
                 return
         except OSError:
             pass  # it is not there yet
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            fd = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
         except OSError:
             return
         try:
-            os.posix_fallocate(fd, 0, _RESERVED_BYTES)
+            _fill(fd)
         except OSError:
-            # A part of it would be in the way of whoever needs the last blocks.
-            os.ftruncate(fd, 0)
+            pass  # nothing is held, which the next run looks at again
         finally:
             os.close(fd)
+
+
+def _fill(fd: int) -> None:
+    try:
+        os.posix_fallocate(fd, 0, _RESERVED_BYTES)
+    except OSError:
+        # A part of it would be in the way of whoever needs the last blocks.
+        os.ftruncate(fd, 0)

@@ -40,9 +40,18 @@ def test_it_is_told_once_until_no_message_is_as_old(ages_h: list[float], at: lis
     for number, age_h in enumerate(ages_h):
         now = NOW + number * HOUR
         waiting = Waiting(2, now - age_h * HOUR) if age_h else Waiting(0, 0.0)
-        told, tells = after_look(told, waiting, warn_after_s=4 * HOUR, now=now)
+        told, tells = after_look(told, waiting, None, warn_after_s=4 * HOUR, now=now)
         found += [number] * tells
     assert found == at
+
+
+def test_a_trouble_of_the_account_is_told_though_old_mail_waits_for_other_reasons() -> None:
+    told, found = Told(), []
+    for number, trouble in enumerate([None, None, REFUSED, REFUSED, None, REFUSED]):
+        now = NOW + number * HOUR
+        told, tells = after_look(told, Waiting(1, NOW - 5 * HOUR), trouble, warn_after_s=4 * HOUR, now=now)
+        found += [number] * tells
+    assert found == [0, 2, 5]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,11 @@ def test_what_was_told_is_kept_from_run_to_run(tmp_path: Path) -> None:
     assert [desk.after_a_run(REFUSED, now=NOW + at) for at in (0, 60, 700, 2 * HOUR)] == [1, 0, 0, 0]
 
 
+def test_where_nothing_can_be_kept_nothing_is_told(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "gone")
+    assert [desk.after_a_run(), desk.after_a_run()] == [0, 0]
+
+
 def test_what_finds_no_room_is_told_by_the_next_run(tmp_path: Path) -> None:
     desk = Desk(tmp_path, full=True)
     assert desk.after_a_run() == 0
@@ -115,7 +129,18 @@ def test_what_finds_no_room_is_told_by_the_next_run(tmp_path: Path) -> None:
     assert desk.after_a_run() == 1
 
 
-@pytest.mark.parametrize("kept", [b"", b"{", b"[]", b'{"looked_at": {}}', b'{"looked_at": "x"}', b"x" * 5000])
+@pytest.mark.parametrize(
+    "kept",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"overdue_at": 1' + b"0" * 400 + b"}",
+        b'{"looked_at": {}}',
+        b'{"looked_at": "x"}',
+        b"x" * 5000,
+    ],
+)
 def test_a_damaged_record_repeats_a_notice_at_the_most(tmp_path: Path, kept: bytes) -> None:
     (tmp_path / "notices.json").write_bytes(kept)
     desk = Desk(tmp_path)

@@ -255,6 +255,12 @@ def test_eight_bit_parts_are_encoded_and_read_the_same(message: bytes) -> None:
     assert leaves(encoded) == leaves(message)
 
 
+@pytest.mark.parametrize("field", [b"DKIM-Signature: v=1; b=x", b"Content-Type: multipart/signed; boundary=b"])
+def test_what_is_signed_is_not_changed(field: bytes) -> None:
+    with pytest.raises(DataError, match="is signed"):
+        seven_bit(HEAD + b"MIME-Version: 1.0\r\n" + field + b"\r\n\r\n" + UTF8)
+
+
 def test_a_message_of_seven_bits_stays_as_it_is() -> None:
     message = HEAD + b"MIME-Version: 1.0\r\n" + TEXT + b"\r\nplain\r\n"
     assert seven_bit(message) == message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -17,14 +18,13 @@ def held_bytes(directory: Path) -> int:
 
 def test_what_is_held_is_given_up_once_and_held_again(tmp_path: Path) -> None:
     reserve = Reserve(str(tmp_path))
-    assert not reserve.give_up(), "nothing is held so far"
-    reserve.hold()
-    assert held_bytes(tmp_path) >= 1 << 18
-    assert reserve.give_up()
-    assert held_bytes(tmp_path) == 0
-    assert not reserve.give_up()
-    reserve.hold()
-    assert held_bytes(tmp_path) >= 1 << 18
+    reserve.give_up()
+    assert not (tmp_path / "reserve").exists()
+    for _ in range(2):
+        reserve.hold()
+        assert held_bytes(tmp_path) >= 1 << 20
+        reserve.give_up()
+        assert held_bytes(tmp_path) == 0
 
 
 @pytest.mark.requirement("R26")
@@ -48,3 +48,12 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"):
         reserve.give_up()
     assert foreign.read_bytes() == b"x" * 10
+
+
+@pytest.mark.requirement("S15")
+def test_no_fifo_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "reserve")
+    reserve = Reserve(str(tmp_path))
+    reserve.hold()
+    with pytest.raises(OSError, match="No such device"):
+        reserve.give_up()
