@@ -638,3 +638,11 @@ def test_a_connection_that_is_lost_at_the_reset_behind_another_message_is_held_a
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
     assert feed.summary == {"1": "failed", "2": "returned"}
     assert (end.alive, end.refused, end.relayed) == (False, "", False)
+
+
+@both
+def test_a_connection_that_takes_no_more_is_over_without_a_trouble_of_anybody(pipelining: bool) -> None:
+    with SmtpServer(faults={"mail": [None, "421 4.7.0 too many messages in this connection"]}) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert (end.trouble, end.alive, end.relayed) == (None, False, True)
+    assert feed.summary == {"1": "relayed", "2": "returned"}

@@ -12,7 +12,7 @@ from tests.unit.spool.test_queue import hostile
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
-from ucrmmail.spool.listing import Counts, QueuedMessage, counts, message, messages, queue_ids
+from ucrmmail.spool.listing import Counts, QueuedMessage, counts, is_doubtful, message, messages, queue_ids
 from ucrmmail.spool.queue import Spool
 
 
@@ -209,3 +209,8 @@ def test_hostile_files_are_left_out_of_the_list(directory: str, tmp_path: Path, 
 def test_a_message_without_an_id_of_its_own_has_none(directory: str) -> None:
     put(directory, message=b"Subject: x\r\n\r\nMessage-ID: <in the body>\r\n")
     assert only(directory).message_id == ""
+
+
+@pytest.mark.parametrize("kept", [None, 5, "", "no id", "1-20261123T110559.123456-k3x9qa"])
+def test_what_is_no_message_of_the_queue_is_in_no_doubt(directory: str, kept: object) -> None:
+    assert not is_doubtful(directory, kept)

@@ -972,3 +972,14 @@ def test_a_message_that_a_person_takes_away_while_it_comes_back_does_not_stop_th
     spool.finish()
     order = Order(Overtaken(spool.directory), lambda *_: None, lambda: 0.0)
     assert order.bring_back(NOW + 600, MAX_DELAY_S) == 1
+
+
+@pytest.mark.requirement("R21")
+def test_when_the_clock_was_set_back_all_that_is_deferred_is_due(spool: Spool) -> None:
+    ids = [put(spool.directory, now=NOW + number) for number in range(3)]
+    for number, queue_id in enumerate(ids):
+        settle(spool, queue_id, "deferred", in_s=300 * (number + 1))
+    spool.sync()
+    assert spool.promote_due(NOW, MAX_DELAY_S) == 0
+    spool.promote_due(NOW, MAX_DELAY_S, everything=True)
+    assert sorted(spool.due()) == sorted(ids)
