@@ -191,10 +191,13 @@ def test_the_list_through_a_pipe_is_lines_of_fields(queue: Program) -> None:
 
 def test_a_message_is_shown_without_harm(queue: Program) -> None:
     queue_id = enqueue(
-        queue, message=b"From: a@b.example\nTo: joe@example.com\nSubject: x\x1b]0;evil\x07\n\nbody \x1b[31m\xff\n"
+        queue,
+        message=b"From: a@b.example\nTo: joe@example.com\nSubject: x\x9b31m\nComments: \xe2\x80\xaeevil\n\nbody \x1b[31m\xff\n",
     )
     run = queue.run("queue", "show", queue_id)
-    assert "\x1b" not in run.stdout
+    assert not set(run.stdout) & set("\x1b\x9b\u202e\udc9b")
+    assert "x\\x9b31m" in run.stdout
+    assert "evil" in run.stdout
     assert "body \\x1b[31m\\xff" in run.stdout
     assert "not tried yet" in run.stdout
     document = queue.run("queue", "show", queue_id, "--json").json

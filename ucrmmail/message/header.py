@@ -33,9 +33,12 @@ CRLF = b"\r\n"
 LONGEST_LINE = 998
 LONGEST_NAME = LONGEST_LINE
 SEPARATORS = (b"From ", b">From ")
+# All of C0 but the tab and what ends a line, and DEL.
+_CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
 NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
+_CONTROL_CHARACTERS = _CONTROLS.decode("ascii")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -123,6 +126,25 @@ def format_date(now: float) -> str:
         f"{_DAYS[local.tm_wday]}, {local.tm_mday:02d} {_MONTHS[local.tm_mon - 1]} {local.tm_year:04d} "
         f"{local.tm_hour:02d}:{local.tm_min:02d}:{local.tm_sec:02d} {sign}{hours:02d}{minutes:02d}"
     )
+
+
+def refuse_controls(fields: Fields) -> None:
+    """Raise DataError for a field with a control character: the terminal of who reads it, or a log, would obey it.
+
+    The bytes of C1 count in UTF-8 alone: in Windows-1252, which old programs write as it is, they are quotation marks.
+    """
+    header = joined(fields)
+    if header.isascii() and len(header.translate(None, _CONTROLS)) == len(header):
+        return
+    for name, field in fields:
+        utf8 = holds_utf8(field)
+        for character in value_of(field):
+            if character in _CONTROL_CHARACTERS or (utf8 and "\x80" <= character <= "\x9f"):
+                raise DataError(
+                    f"the {name.title()} header holds the control character U+{ord(character):04X}",
+                    why="terminals and mail programs would obey it",
+                    remedy="let the application leave it out, or encode the text (RFC 2047)",
+                )
 
 
 def unsendable(data: bytes) -> bool:

@@ -11,6 +11,7 @@ what has to change is changed, so that the application's DKIM signature holds:
   also replaces one that names only local users, as cron's ``From: root (Cron Daemon)`` does.
 - Lines over 998 bytes and NUL cannot be sent (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1): ``reencode`` makes
   them sendable, and is loaded for such a message only.
+- Another control character in the header is refused: nothing tells what was meant, and who reads it pays.
 
 A message over 1 MiB stays in a file, and only its header is in memory: see ``arrival``, loaded for such a message only.
 
@@ -32,6 +33,7 @@ from ucrmmail.message.header import (
     holds_utf8,
     joined,
     new_field,
+    refuse_controls,
     split,
     unsendable,
     value_of,
@@ -134,6 +136,7 @@ def prepare(
     """
     _check_size(len(raw), max_size)
     fields, body = split(raw) if isinstance(raw, bytes) else (raw.fields, b"")
+    refuse_controls(fields)
     known = by_name(fields)
     names = [*recipients, *recipients_in(known)] if extract_recipients else recipients
     envelope_to = resolved(names, addresses)

@@ -208,6 +208,52 @@ def test_any_other_from_is_left_as_it_is(existing: str) -> None:
     assert values(submit(f"From: {existing}\n\n").message, "from") == [existing]
 
 
+# Control characters
+
+CONTROLS = [*(code for code in range(32) if chr(code) not in "\t\n\r"), *range(0x7F, 0xA0)]
+FIELD_NAMES = ["From", "To", "Cc", "Subject", "Reply-To", "X-Mailer", "DKIM-Signature"]
+
+
+@pytest.mark.requirement("S5")
+@pytest.mark.parametrize("code", CONTROLS, ids=hex)
+def test_a_control_character_in_a_header_is_refused_and_the_header_named(code: int) -> None:
+    for number, name in enumerate(FIELD_NAMES):
+        before = "".join(f"X-{n}: fine\r\n é\r\n" for n in range(number))
+        for value in (f"x{chr(code)}y", f"{chr(code)}", f"x\r\n\tsecond line {chr(code)}"):
+            with pytest.raises(DataError) as refused:
+                submit(f"{before}{name}: {value}\r\nComments: fine\r\n\r\nHello.\r\n")
+            assert refused.value.what == f"the {name.title()} header holds the control character U+{code:04X}"
+
+
+@pytest.mark.requirement("S5")
+def test_quotation_marks_of_windows_are_no_control_characters() -> None:
+    raw = COMPLETE.encode().replace(b"Invoice", b"\x93Invoice\x94 \x85\r\n\tfolded")
+    assert submit(raw).message == raw
+    # The same bytes where another field is in UTF-8: each is read by itself.
+    both = raw.replace(b"Joe <", "Jiří <".encode())
+    assert submit(both).message == both
+
+
+@pytest.mark.requirement("S5")
+@pytest.mark.parametrize("text", INJECTIONS, ids=ascii)
+def test_what_an_application_lets_into_a_subject_becomes_no_header(text: str) -> None:
+    """A line feed is the application's own, and what follows is what it wrote; no other character ends a line."""
+    value = text.replace("\n", " ").encode("utf-8", "surrogatepass")
+    raw = COMPLETE.encode().replace(b"\r\n", b"\n").replace(b"Invoice", value)
+    if set(text) & {chr(code) for code in CONTROLS}:
+        with pytest.raises(DataError, match="the Subject header holds the control character"):
+            submit(raw)
+    else:
+        sent = submit(raw).message
+        assert [name for name, _ in split(sent)[0]] == ["from", "to", "subject", "date", "message-id"]
+        assert sent.endswith(b"\r\n\r\nHello.\r\n")
+
+
+def test_a_control_character_in_the_body_is_none_of_ours() -> None:
+    raw = COMPLETE.replace("Hello.", "Hello \x1b[1m\x07\x7f\x0c.")
+    assert submit(raw).message == raw.encode()
+
+
 # Bcc
 
 

@@ -55,12 +55,13 @@ def hold_the_promises(raw: bytes) -> bool:
     else:
         refused = ""
     if refused:
-        assert "longer than 998 bytes, or a NUL" in refused
+        assert "longer than 998 bytes, or a NUL" in refused or "header holds the control character U+" in refused
         return False
     sent = prepared.message
     header = sent.partition(b"\r\n\r\n")[0]
     assert sent.endswith(b"\r\n")
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)|\0", sent)
+    assert not re.search(rb"[\0-\x08\x0b\x0c\x0e-\x1f\x7f]", header)
     assert max(map(len, sent.split(b"\r\n"))) <= 998
     assert not re.search(rb"(?im)^(resent-)?bcc[ \t]*:", header)
     for name in (b"From", b"Date", b"Message-ID", b"Sender"):
