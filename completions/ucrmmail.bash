@@ -95,19 +95,19 @@ _ucrmmail_command() {
             arguments=(queue-id)
             ;;
         /queue/hold)
-            options='--all --state --yes --json -h --help'
+            options='--all --state --sender --recipient --yes --json -h --help'
             arguments=(queue-id...)
             ;;
         /queue/release)
-            options='--all --state --yes --json -h --help'
+            options='--all --state --sender --recipient --yes --json -h --help'
             arguments=(queue-id...)
             ;;
         /queue/retry)
-            options='--all --state --yes --json -h --help'
+            options='--all --state --sender --recipient --yes --json -h --help'
             arguments=(queue-id...)
             ;;
         /queue/remove)
-            options='--all --state --yes --json -h --help'
+            options='--all --state --sender --recipient --yes --json -h --help'
             arguments=(queue-id...)
             ;;
     esac
@@ -117,7 +117,7 @@ _ucrmmail_command() {
 _ucrmmail_option() {
     kind=''
     case "$1 $2" in
-        '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient')
+        '/setup --address' | '/test-connection --recipient' | '/test-send --from' | '/check-dns --mail-from' | '/check-dns --from' | '/enqueue --from' | '/enqueue --to' | '/queue/list --sender' | '/queue/list --recipient' | '/queue/hold --sender' | '/queue/hold --recipient' | '/queue/release --sender' | '/queue/release --recipient' | '/queue/retry --sender' | '/queue/retry --recipient' | '/queue/remove --sender' | '/queue/remove --recipient')
             kind=address
             ;;
         '/setup --host' | '/setup --port' | '/setup --encryption' | '/setup --username' | '/login --flow' | '/test-send --subject' | '/test-send --size' | '/test-send --count' | '/test-send --verify-imap' | '/test-send --wait' | '/check-dns --nameserver' | '/check-dns --selector' | '/check-dns --ip' | '/check-dns --helo' | '/check-dns --spf-pass' | '/check-dns --dkim-pass' | '/check-dns --only' | '/check-dns --ignore' | '/check-dns --panel' | '/check-dns --blocklist' | '/check-dns --expect' | '/check-dns --watch-time' | '/check-dns --explain' | '/doctor --timeout' | '/flush --time-limit' | '/flush --message-limit')

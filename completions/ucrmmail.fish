@@ -83,9 +83,17 @@ set -g __ucrmmail_options_with_value \
     '/queue/list --sender' \
     '/queue/list --recipient' \
     '/queue/hold --state' \
+    '/queue/hold --sender' \
+    '/queue/hold --recipient' \
     '/queue/release --state' \
+    '/queue/release --sender' \
+    '/queue/release --recipient' \
     '/queue/retry --state' \
-    '/queue/remove --state'
+    '/queue/retry --sender' \
+    '/queue/retry --recipient' \
+    '/queue/remove --state' \
+    '/queue/remove --sender' \
+    '/queue/remove --recipient'
 
 # Print the command before the cursor, as /config/set, and which of its arguments the cursor is at.
 function __ucrmmail_place
@@ -305,24 +313,32 @@ complete -c ucrmmail -n '__ucrmmail_at /queue/show' -s h -l help -d 'Show what i
 complete -c ucrmmail -n '__ucrmmail_at /queue/show 1 1' -a '(__ucrmmail_values queue-id)'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l all -d 'All messages for which it makes sense'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l sender -x -a '(__ucrmmail_values address)' -d 'Only with this reverse-path, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l recipient -x -a '(__ucrmmail_values address)' -d 'Only to this recipient, or @domain'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l yes -d 'Do not ask'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /queue/hold 1' -a '(__ucrmmail_values queue-id)'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l all -d 'All messages for which it makes sense'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l sender -x -a '(__ucrmmail_values address)' -d 'Only with this reverse-path, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l recipient -x -a '(__ucrmmail_values address)' -d 'Only to this recipient, or @domain'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l yes -d 'Do not ask'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /queue/release 1' -a '(__ucrmmail_values queue-id)'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l all -d 'All messages for which it makes sense'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l sender -x -a '(__ucrmmail_values address)' -d 'Only with this reverse-path, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l recipient -x -a '(__ucrmmail_values address)' -d 'Only to this recipient, or @domain'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l yes -d 'Do not ask'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /queue/retry 1' -a '(__ucrmmail_values queue-id)'
 complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l all -d 'All messages for which it makes sense'
 complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l state -x -a '(__ucrmmail_values state)' -d 'Only messages in this state: waiting, deferred, held or failed'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l sender -x -a '(__ucrmmail_values address)' -d 'Only with this reverse-path, or @domain'
+complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l recipient -x -a '(__ucrmmail_values address)' -d 'Only to this recipient, or @domain'
 complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l yes -d 'Do not ask'
 complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -l json -d 'Print one JSON document instead of text'
 complete -c ucrmmail -n '__ucrmmail_at /queue/remove' -s h -l help -d 'Show what it does, its options and examples'

@@ -254,6 +254,35 @@ def test_removing_many_wants_a_yes(queue: Program) -> None:
     assert queue.queue() == []
 
 
+@pytest.mark.requirement("R8")
+def test_messages_are_chosen_by_sender_and_recipient(queue: Program) -> None:
+    shop = enqueue(queue, "--from", "orders@shop.example", "--to", "ann@example.com", "--to", "bob@example.org")
+    other = enqueue(queue, "--from", "office@isp.example", "--to", "ann@example.com")
+    bounce = enqueue(queue, "--from", "<>", "--to", "bob@example.org")
+
+    def held() -> set[str]:
+        return {message["queue_id"] for message in queue.queue("--state", "held")}
+
+    queue.run("queue", "hold", "--sender", "@SHOP.example")
+    assert held() == {shop}
+    queue.run("queue", "hold", "--recipient", "<Ann@example.com>")
+    assert held() == {shop, other}
+    queue.run("queue", "hold", "--sender", "<>", "--recipient", "bob@example.org")
+    assert held() == {shop, other, bounce}
+    # Filters hold together, and with the state.
+    assert queue.run("queue", "release", "--sender", "<>", "--recipient", "ann@example.com").lines == [
+        "0 messages changed"
+    ]
+    assert queue.run("queue", "release", "--all", "--sender", "@shop.example").lines == ["1 message changed"]
+    assert held() == {other, bounce}
+    assert queue.run("queue", "remove", "--state", "waiting", "--sender", "<>", "--yes").lines == ["0 messages changed"]
+    assert queue.run("queue", "retry", "--recipient", "@example.com").lines == ["0 messages changed"]
+    assert "this removes 2 messages" in queue.run("queue", "remove", "--recipient", "@example.com", code=2).stderr
+    assert queue.run("queue", "remove", "--recipient", "@example.com", "--yes").lines == ["2 messages changed"]
+    assert [message["queue_id"] for message in queue.queue()] == [bounce]
+    assert "leave out one" in queue.run("queue", "remove", bounce, "--sender", "@x.example", code=2).stderr
+
+
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 130, 1), (b"y\n", 0, 0)])
 def test_on_a_terminal_removing_many_asks(queue: Program, answer: bytes, code: int, left: int) -> None:
     enqueue(queue)

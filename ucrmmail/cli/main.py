@@ -44,13 +44,13 @@ def command_tree(arguments: Sequence[str] = ()) -> typer.Typer:
         epilog=_EXAMPLES,
     )
     app.callback(invoke_without_command=True)(_top)
-    named = _ADD.get(_first_word(arguments))
+    named = _ADD.get(first_word(arguments))
     for add in _ADD.values() if named is None else (named,):
         add(app)
     return app
 
 
-def _first_word(arguments: Sequence[str]) -> str:
+def first_word(arguments: Sequence[str]) -> str:
     """Return the first argument that is neither an option nor the value of ``--config``; "" behind ``--help``."""
     rest = iter(arguments)
     for argument in rest:

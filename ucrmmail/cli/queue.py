@@ -9,20 +9,27 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.queue_choice import (
+    AllOption,
+    Filters,
+    IdsArgument,
+    RecipientOption,
+    SenderOption,
+    StateOption,
+    chosen,
+    found,
+)
 from ucrmmail.errors import CheckFailedError, NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from ucrmmail.spool.listing import QueuedMessage
     from ucrmmail.spool.manage import Change
 
 app = typer.Typer(
@@ -41,19 +48,6 @@ queue id is not in the queue, with 75 when a message is being sent at this momen
 )
 
 
-IdsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[QUEUE_ID]...", show_default=False, help="Messages."),
-]
-AllOption = Annotated[bool, typer.Option("--all", help="All messages for which it makes sense.")]
-StateOption = Annotated[
-    str | None,
-    typer.Option(
-        "--state",
-        metavar="STATE",
-        help="Only messages in this state: waiting, deferred, held or failed.",
-    ),
-]
 _INSTEAD = {
     "failed": "`ucrmmail queue retry` tries it again, `ucrmmail queue remove` removes it",
     "held": "`ucrmmail queue release` lets it be sent",
@@ -71,14 +65,6 @@ def _spool_directory(context: typer.Context) -> str:
     return read_submission_settings(location.path, os.environ, os.geteuid()).spool_directory
 
 
-def _checked(state: str | None) -> str | None:
-    from ucrmmail.spool.listing import STATES
-
-    if state is not None and state not in STATES:
-        raise not_allowed(f"--state {state}: there is no such state", state, STATES)
-    return state
-
-
 @app.command(
     "list", epilog="\b\nExamples:\n  ucrmmail queue list --recipient @example.com\n  ucrmmail queue list --json"
 )
@@ -87,12 +73,8 @@ def list_messages(
     queue_ids: IdsArgument = None,
     *,
     state: StateOption = None,
-    sender: Annotated[
-        str | None, typer.Option("--sender", metavar="ADDRESS", help="Only with this reverse-path, or @domain.")
-    ] = None,
-    recipient: Annotated[
-        str | None, typer.Option("--recipient", metavar="ADDRESS", help="Only to this recipient, or @domain.")
-    ] = None,
+    sender: SenderOption = None,
+    recipient: RecipientOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the messages. Waiting ones come first, in sending order, then deferred, held and failed ones."""
@@ -100,40 +82,10 @@ def list_messages(
     from ucrmmail.spool.listing import STATES, messages
 
     directory = _spool_directory(context)
-    wanted = _checked(state)
-    states = tuple(STATES) if wanted is None else (wanted,)
-    found = messages(directory, states=states)
-    if queue_ids:
-        found = iter([_found(directory, queue_id) for queue_id in queue_ids])
-    show_list(
-        (
-            message
-            for message in found
-            if message.state in states
-            and (sender is None or _matches(message.reverse_path, sender))
-            and (recipient is None or any(_matches(each, recipient) for each in message.recipients))
-        ),
-        as_json=as_json,
-    )
-
-
-def _matches(address: str, wanted: str) -> bool:
-    """Return whether an address is the one asked for, or in the domain asked for (``@example.com``)."""
-    address, wanted = address.lower(), wanted.lower().removeprefix("<").removesuffix(">")
-    return address.endswith(wanted) if wanted.startswith("@") else address == wanted
-
-
-def _found(directory: str, queue_id: str) -> QueuedMessage:
-    from ucrmmail.spool.listing import message
-
-    found = message(directory, queue_id)
-    if found is None:
-        raise NoInputError(
-            f"{queue_id} is not in the queue",
-            why="it was sent or removed, or never was there",
-            remedy="see `ucrmmail queue list`",
-        )
-    return found
+    filters = Filters(state, sender, recipient)
+    states = filters.states(STATES)
+    listed = iter([found(directory, each) for each in queue_ids]) if queue_ids else messages(directory, states=states)
+    show_list((each for each in listed if each.state in states and filters.let_through(each)), as_json=as_json)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue show 1-20261123T110559.123456-k3x9qa")
@@ -145,7 +97,7 @@ def show(
     """Show a message, and what became of each recipient. Its header and its first lines are shown too."""
     from ucrmmail.output.queue import show_message, whole_document
 
-    message = _found(_spool_directory(context), queue_id)
+    message = found(_spool_directory(context), queue_id)
     if as_json:
         from ucrmmail.output.machine import print_document
 
@@ -154,13 +106,15 @@ def show(
         show_message(message)
 
 
-@app.command(epilog="\b\nExample:\n  ucrmmail queue hold --all")
+@app.command(epilog="\b\nExample:\n  ucrmmail queue hold --sender @shop.example")
 def hold(
     context: typer.Context,
     queue_ids: IdsArgument = None,
     *,
     every: AllOption = False,
     state: StateOption = None,
+    sender: SenderOption = None,
+    recipient: RecipientOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -169,8 +123,9 @@ def hold(
 
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["hold"])
-    changes = _unless(manage.hold(directory, chosen), "failed", "held")
+    filters = Filters(state, sender, recipient)
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["hold"])
+    changes = _unless(manage.hold(directory, ids), "failed", "held")
     _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -181,6 +136,8 @@ def release(
     *,
     every: AllOption = False,
     state: StateOption = None,
+    sender: SenderOption = None,
+    recipient: RecipientOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -189,8 +146,9 @@ def release(
 
     del yes
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["release"])
-    changes = _unless(manage.release(directory, chosen), "failed", "released")
+    filters = Filters(state, sender, recipient)
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["release"])
+    changes = _unless(manage.release(directory, ids), "failed", "released")
     _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
 
 
@@ -201,6 +159,8 @@ def retry(
     *,
     every: AllOption = False,
     state: StateOption = None,
+    sender: SenderOption = None,
+    recipient: RecipientOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -213,33 +173,36 @@ def retry(
 
     del yes
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["retry"])
-    changes = list(_unless(manage.retry(directory, chosen), "held", "tried"))
+    filters = Filters(state, sender, recipient)
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["retry"])
+    changes = list(_unless(manage.retry(directory, ids), "held", "tried"))
     lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
     if lifted and not as_json:
         human.say("the pause of the account is over: the next flush connects")
     _change(iter(changes), one_by_one=bool(queue_ids), as_json=as_json, more={"pause_lifted": lifted})
 
 
-@app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --yes")
+@app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --recipient @example.com --yes")
 def remove(
     context: typer.Context,
     queue_ids: IdsArgument = None,
     *,
     every: AllOption = False,
     state: StateOption = None,
+    sender: SenderOption = None,
+    recipient: RecipientOption = None,
     yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove messages for good. Nobody is told; with --all or --state only after a question, or with --yes."""
+    """Remove messages for good. Nobody is told; by a filter or --all only after a question, or with --yes."""
     from ucrmmail.spool import manage
 
     directory = _spool_directory(context)
-    chosen = _chosen(directory, queue_ids, state, every=every, of=manage.STATES_FOR["remove"])
+    filters = Filters(state, sender, recipient)
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["remove"])
     if not queue_ids and not yes:
-        chosen = list(chosen)
-        _ask(len(chosen))
-    _change(manage.remove(directory, chosen), one_by_one=bool(queue_ids), as_json=as_json)
+        _ask(len(ids))
+    _change(manage.remove(directory, ids), one_by_one=bool(queue_ids), as_json=as_json)
 
 
 def _ask(count: int) -> None:
@@ -248,23 +211,6 @@ def _ask(count: int) -> None:
         raise UsageError(f"this removes {count} messages for good", remedy="add --yes if that is what you want")
     if count:
         typer.confirm(f"Remove {count} messages for good?", abort=True, err=True)
-
-
-def _chosen(
-    directory: str, queue_ids: Sequence[str] | None, state: str | None, *, every: bool, of: Sequence[str]
-) -> Iterable[str]:
-    """Return the ids that are meant: those named, or all in the state asked for, or in the states ``of``."""
-    from ucrmmail.spool.listing import queue_ids as ids_in
-
-    wanted = _checked(state)
-    if queue_ids:
-        if every or wanted:
-            raise UsageError("queue ids and --all or --state were given", remedy="leave out one of the two")
-        return queue_ids
-    if not every and wanted is None:
-        raise UsageError("no messages were named", remedy="give queue ids, --state STATE or --all")
-    # Taken before anything is changed: what is moved must not be found a second time.
-    return list(chain.from_iterable(ids_in(directory, each) for each in of if wanted in (None, each)))
 
 
 def _unless(changes: Iterator[Change], state: str, done: str) -> Iterator[Change]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 from typer import exceptions
 
-from ucrmmail.cli.main import command_tree
+from ucrmmail.cli.main import command_tree, first_word
 from ucrmmail.errors import UsageError
 from ucrmmail.output.human import note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What the parser says in its own terms, in those of who typed it.
+_PLAINLY = (
+    (r" is not a valid int(?:eger|(?: range)?)\.", " is not a whole number"),
+    (r"^Option '(.*)' requires an argument\.$", r"\1 needs a value"),
+    (r"^Got unexpected extra argument\(s\) \((.*)\)$", r"too many arguments: \1"),
+)
 
 
 def run_typed(arguments: list[str]) -> int:
@@ -17,24 +29,25 @@ def run_typed(arguments: list[str]) -> int:
     try:
         code = command_tree(arguments)(arguments, prog_name="ucrmmail", standalone_mode=False)
     except exceptions.TyperException as error:
-        return _tell_usage(error)
+        return _tell_usage(error, arguments)
     except typer.Abort:
         note("ucrmmail: stopped; nothing was changed")
         return 130
     return code if isinstance(code, int) else 0
 
 
-def _tell_usage(error: exceptions.TyperException) -> int:
+def _tell_usage(error: exceptions.TyperException, arguments: Sequence[str]) -> int:
     context = getattr(error, "ctx", None)
+    # An option without its value has none.
+    command = context.command_path if context else f"ucrmmail {first_word(arguments)}".rstrip()
     message = _said(error)
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(message + "\n")
         return UsageError.exit_code
     note(f"ucrmmail: {message}")
-    if context is not None:
-        near = getattr(error, "possibilities", None)
-        meant = f"did you mean {' or '.join(near)}? else " if near else ""
-        note(f"  remedy: {meant}see `{context.command_path} --help`")
+    near = getattr(error, "possibilities", None)
+    meant = f"did you mean {' or '.join(near)}? else " if near else ""
+    note(f"  remedy: {meant}see `{command} --help`")
     return int(getattr(error, "exit_code", UsageError.exit_code))
 
 
@@ -42,6 +55,8 @@ def _said(error: exceptions.TyperException) -> str:
     """Return what is wrong, with the name of the argument or option as it is typed."""
     param = getattr(error, "param", None)
     message = getattr(error, "message", "")
+    for theirs, ours in _PLAINLY:
+        message = re.sub(theirs, ours, message)
     if param is None:
         return message or str(error)
     if not message:

@@ -1,0 +1,109 @@
+"""Which queued messages a command of ``queue`` is for: those that are named, or those that the filters let through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucrmmail.cli.choice import not_allowed
+from ucrmmail.errors import NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ucrmmail.spool.listing import QueuedMessage
+
+IdsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[QUEUE_ID]...", show_default=False, help="Messages."),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All messages for which it makes sense.")]
+StateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--state",
+        metavar="STATE",
+        help="Only messages in this state: waiting, deferred, held or failed.",
+    ),
+]
+SenderOption = Annotated[
+    str | None, typer.Option("--sender", metavar="ADDRESS", help="Only with this reverse-path, or @domain.")
+]
+RecipientOption = Annotated[
+    str | None, typer.Option("--recipient", metavar="ADDRESS", help="Only to this recipient, or @domain.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the options ask for; None where one was not given. ``sender`` and ``recipient``: an address, or @domain."""
+
+    state: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+
+    @property
+    def given(self) -> bool:
+        """Whether there is one."""
+        return (self.state, self.sender, self.recipient) != (None, None, None)
+
+    def states(self, of: Iterable[str]) -> list[str]:
+        """Return which of these states are asked for. Raises UsageError when there is no such state at all."""
+        from ucrmmail.spool.listing import STATES
+
+        if self.state is not None and self.state not in STATES:
+            raise not_allowed(f"--state {self.state}: there is no such state", self.state, STATES)
+        return [state for state in of if self.state in (None, state)]
+
+    def let_through(self, message: QueuedMessage) -> bool:
+        """Return whether it is from whom, and to whom, it is asked for."""
+        return (self.sender is None or _matches(message.reverse_path, self.sender)) and (
+            self.recipient is None or any(_matches(each, self.recipient) for each in message.recipients)
+        )
+
+
+def chosen(
+    directory: str, queue_ids: Sequence[str] | None, filters: Filters, *, every: bool, of: Sequence[str]
+) -> list[str]:
+    """Return the ids that are meant: those named, or those in the states ``of`` that the filters let through.
+
+    All are found before anything is changed: what is moved must not be found a second time. Raises UsageError when
+    nothing was named, or something twice.
+    """
+    from ucrmmail.spool.listing import messages
+    from ucrmmail.spool.listing import queue_ids as ids_in
+
+    states = filters.states(of)
+    if queue_ids:
+        if every or filters.given:
+            raise UsageError("queue ids and --all or a filter were given", remedy="leave out one of the two")
+        return list(queue_ids)
+    if not every and not filters.given:
+        raise UsageError("no messages were named", remedy="give queue ids, --state, --sender or --recipient, or --all")
+    if filters.sender is None and filters.recipient is None:
+        # Names tell the state: nothing need be read.
+        return list(chain.from_iterable(ids_in(directory, state) for state in states))
+    return [message.queue_id for message in messages(directory, states=states) if filters.let_through(message)]
+
+
+def found(directory: str, queue_id: str) -> QueuedMessage:
+    """Return the message with this id. Raises NoInputError when there is none."""
+    from ucrmmail.spool.listing import message
+
+    it = message(directory, queue_id)
+    if it is None:
+        raise NoInputError(
+            f"{queue_id} is not in the queue",
+            why="it was sent or removed, or never was there",
+            remedy="see `ucrmmail queue list`",
+        )
+    return it
+
+
+def _matches(address: str, wanted: str) -> bool:
+    """Return whether an address is the one asked for, or in the domain asked for (``@example.com``)."""
+    address, wanted = address.lower(), wanted.lower().removeprefix("<").removesuffix(">")
+    return address.endswith(wanted) if wanted.startswith("@") else address == wanted
