@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 # A login costs more than an idle connection, but servers close those that idle for minutes (RFC 5321: five).
 LONGEST_IDLE_S = 90.0
-# A connection that was idle for longer than this is asked whether it still lives before a message is risked on it.
-DOUBTFUL_IDLE_S = 5.0
 # So many connections in a row that were lost without a message relayed are a trouble of the account.
 LOST_CONNECTIONS = 2
 EX_UNAVAILABLE = 69
@@ -206,12 +204,12 @@ class Run:
         losses, without = _Losses(), frozenset[str]()
         try:
             while self.ending.trouble is None and self._failure is None:
-                waited_s = self._wait_until_open(session)
-                if waited_s < 0:
+                if not self._wait_until_open(session):
                     if self.ending.reason == "time limit":
                         self._look_back(losses)
                     return
-                if session is not None and waited_s > DOUBTFUL_IDLE_S and not session.is_alive():
+                if session is not None and not session.is_alive():
+                    # Servers say good-bye to a connection that idles, some within seconds: no message is to meet that.
                     session.close()
                     session = None
                 if session is None:
@@ -296,31 +294,30 @@ class Run:
             return session
         return None
 
-    def _wait_until_open(self, session: Session | None) -> float:
-        """Return how long was waited until a message may leave; -1.0 when none will in this run."""
-        waited_s = 0.0
+    def _wait_until_open(self, session: Session | None) -> bool:
+        """Wait until a message may leave; return False when none will in this run."""
         while True:
             if self._stop.requested:
                 self.ending.reason = "stopped"
-                return -1.0
+                return False
             if not self._feed.has_work():
-                return -1.0
+                return False
             if self._feed.message_limit_reached:
                 self.ending.reason = "message limit"
-                return -1.0
+                return False
             monotonic = self._clock.monotonic()
             if monotonic >= self._window.sends_until:
                 self.ending.reason = "time limit"
-                return -1.0
+                return False
             now = self._clock.now()
             opens_at = self._feed.limits_open_at(now)
             pause_s = opens_at - now
             if pause_s <= 0:
-                return waited_s
+                return True
             if monotonic + pause_s > self._window.waits_until:
                 self.ending.reason, self.ending.next_at = self._feed.limit_in_the_way(), opens_at
                 self._feed.put_back()
-                return -1.0
+                return False
             self._window.extend_to(monotonic + pause_s + 1.0)
             # Mail that is more urgent may arrive during the pause and goes first.
             self._feed.put_back()
@@ -328,7 +325,6 @@ class Run:
                 session.quit()
             self._on_wait(opens_at)
             self._stop.sleep(min(pause_s, 1.0))
-            waited_s += self._clock.monotonic() - monotonic
 
 
 def _connections_are_lost(losses: _Losses) -> Trouble:

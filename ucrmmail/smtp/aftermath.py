@@ -17,7 +17,7 @@ from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
-    from ucrmmail.smtp.stages import Stages
+    from ucrmmail.smtp.session import Session
     from ucrmmail.smtp.transaction import Feed
 
 # Where a connection that is lost costs the message on it an attempt.
@@ -36,24 +36,23 @@ class InHand:
     """What a connection has in hand, and how far it is.
 
     ``current`` is the message that it is at, ``ahead`` the one whose envelope went out behind it. ``answered`` counts
-    the replies to the envelope on the wire. ``relayed``: the server has taken a message on this connection.
+    the replies to the envelope on the wire.
     """
 
     stage: Stage = Stage.MAIL
     current: Message | None = None
     ahead: Message | None = None
     answered: int = 0
-    relayed: bool = False
 
 
 class Aftermath:
     """Settles or gives back what is in hand, and says how the round ended."""
 
-    def __init__(self, feed: Feed, stages: Stages, hand: InHand, *, pipelining: bool) -> None:
+    def __init__(self, feed: Feed, session: Session, hand: InHand) -> None:
         self._feed = feed
-        self._stages = stages
+        self._session = session
+        self._stages = session.stages
         self._hand = hand
-        self._pipelining = pipelining
 
     def settle(self, message: Message) -> None:
         """Hand the outcomes of the current message over to the feed. Raises what the feed raises."""
@@ -95,12 +94,12 @@ class Aftermath:
         reasons: that is a guess for this run alone, and none where a group has worked before.
         """
         message = self._hand.current
-        if not self._pipelining or message is None or message.may_have_left or self._hand.answered > 1:
+        if not self._session.pipelining or message is None or message.may_have_left or self._hand.answered > 1:
             return False
         if isinstance(error, NoAnswerError):
             return self._hand.answered == 1
         hung_up = isinstance(error, ConnectionLostError)
-        return hung_up and not self._hand.relayed and self._hand.stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
+        return hung_up and not self._session.relayed and self._hand.stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
 
     def without(self, extension: str, trouble: Trouble) -> End:
         """Give back what was under way, to be sent without this extension: the message is not to blame so far."""
@@ -132,7 +131,7 @@ class Aftermath:
         """Return whether the server takes so many messages on a connection, and has taken them."""
         if trouble.kind is not Kind.TRANSIENT or trouble.reply is None:
             return False
-        return self._hand.relayed and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+        return self._session.relayed and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
 
     def after_refusal(self, trouble: Trouble) -> End:
         """Settle what a trouble of the account leaves, which is the message's own if that is to blame.

@@ -47,7 +47,11 @@ class SessionError(Exception):
 
 
 class Session:
-    """An open session, logged in. ``transactions_left`` is how many more the server allows on it."""
+    """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
+
+    ``relayed``: the server has taken a message on it. ``reset_due``: it still has an envelope that nothing came of, which
+    RSET must end before the next one, however long that is (RFC 5321 section 4.1.4: no MAIL within a transaction).
+    """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
         self.wire = wire
@@ -57,6 +61,8 @@ class Session:
         self.pipelining = capabilities.pipelining and smarthost.pipelining
         self.chunking = capabilities.chunking and smarthost.chunking
         self.transactions_left: float = capabilities.most_transactions or math.inf
+        self.relayed = False
+        self.reset_due = False
 
     def do_without(self, extensions: Collection[str]) -> None:
         """Use none of these extensions, whatever the server offers: PIPELINING, CHUNKING."""

@@ -39,6 +39,7 @@ _MOST_RECIPIENTS = 1000
 _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
 _LEAST_BYTES_A_SECOND = 4096
+_BAD_SEQUENCE = 503
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -75,13 +76,12 @@ class _Submitter:
         self._offered = session.capabilities
         self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
         self._hand = InHand()
-        self._aftermath = Aftermath(feed, session.stages, self._hand, pipelining=session.pipelining)
+        self._aftermath = Aftermath(feed, session, self._hand)
+        self._relayed = False
         # Of the time for the current message, what its envelopes so far have left.
         self._left_s = math.inf
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
-        # The server still has an envelope that nothing came of.
-        self._reset_due = False
         # The server opened DATA for a message that it had refused, where a dot would deliver an empty one; or it is
         # about to close the connection.
         self._broken = False
@@ -92,7 +92,7 @@ class _Submitter:
         if self._feed_error is not None:
             # The connection ended first; but nothing more may be sent, over another one either.
             raise self._feed_error
-        return replace(end, relayed=self._hand.relayed)
+        return replace(end, relayed=self._relayed)
 
     def _send_all(self) -> End:
         try:
@@ -173,12 +173,12 @@ class _Submitter:
         """Fill the next envelope, and send it if commands may go in groups."""
         self._hand.stage = Stage.MAIL
         self._expect_silence()
-        if self._reset_due and not self._pipelining:
+        if self._session.reset_due and not self._pipelining:
             self._forget_last()
         group = self._fill_envelope(message)
         if self._pipelining:
-            self._wire.send(b"RSET\r\n" + group if self._reset_due else group, self._patience_s[Stage.MAIL])
-            if self._reset_due:
+            self._wire.send(b"RSET\r\n" + group if self._session.reset_due else group, self._patience_s[Stage.MAIL])
+            if self._session.reset_due:
                 self._forget_last()
 
     def _fill_envelope(self, message: Message) -> bytes:
@@ -191,7 +191,7 @@ class _Submitter:
 
     def _forget_last(self) -> None:
         reply = self._ask(Stage.RSET, b"RSET\r\n")
-        self._reset_due = False
+        self._session.reset_due = False
         if not _is_done(reply):
             raise ConnectionLostError(f"the smarthost refused RSET: {reply}")
 
@@ -226,7 +226,7 @@ class _Submitter:
                 return True
         if trouble is not None:
             message.refuse(trouble)
-        self._leave(data, mail_accepted=_is_done(mail), somebody_accepted=bool(accepted))
+        self._leave(mail, data, somebody_accepted=bool(accepted))
         return False
 
     def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
@@ -270,7 +270,7 @@ class _Submitter:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
         # A refusal of the message itself has another status, and what has worked before is understood.
-        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._hand.relayed
+        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._session.relayed
         if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown:
             raise _LieError("CHUNKING", trouble)
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
@@ -281,10 +281,11 @@ class _Submitter:
             raise RefusedError(trouble)
         return trouble
 
-    def _leave(self, data: Reply | None, *, mail_accepted: bool, somebody_accepted: bool) -> None:
+    def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
         """Leave a transaction that nothing will come of."""
         if data is None or not 300 <= data.code < 400:
-            self._reset_due = mail_accepted
+            # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.
+            self._session.reset_due = _is_done(mail) or mail.code == _BAD_SEQUENCE
         elif somebody_accepted:
             self._broken = True
         else:
@@ -324,7 +325,7 @@ class _Submitter:
         if trouble is None:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
-            self._hand.relayed = True
+            self._relayed = self._session.relayed = True
         else:
             message.refuse(trouble)
 
@@ -338,7 +339,7 @@ class _Submitter:
                 trouble = self._answer_to_chunk() if self._chunking else None
                 if trouble is not None:
                     message.refuse(trouble)
-                    self._reset_due = True
+                    self._session.reset_due = True
                     return None
             last = block
         return last
