@@ -80,7 +80,8 @@ def test_a_server_with_an_old_transaction_in_its_mind_is_told_to_forget_it(
         session.quit()
         server.wait_until_idle()
     assert server.commands.count(b"RSET") == 1
-    assert feed.summary == {"1": "failed", "2": "relayed"} or feed.summary == {"1": "deferred", "2": "relayed"}
+    assert feed.summary["1"] != "relayed"
+    assert feed.summary["2"] == "relayed"
 
 
 @ways

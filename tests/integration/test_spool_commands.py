@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.program import PLAIN, Program
+from tests.support.sink import Sink
 from tests.support.spools import MAX_DELAY_S, after, claim, place_of, reported, settle
 from ucrmmail.spool.layout import is_queue_id
 from ucrmmail.spool.queue import Spool
@@ -353,6 +354,21 @@ def test_no_other_queue_is_shown_or_changed_because_the_configuration_was_misnam
         run = program.run("--config", f"{program.config}.typo", *command, code=78)
         assert "config.toml.typo: there is no such configuration file" in run.stderr
         assert run.stdout == ""
+
+
+def test_no_other_queue_is_sent_because_the_configuration_has_gone(program: Program, sink: Sink) -> None:
+    """Cron must hear of it: the mail of the right queue would wait in silence, and dropped files be rejected."""
+    program.configure(sink.port)
+    program.run("flush")
+    program.sendmail("-t")
+    program.env["UCRMMAIL_CONFIG"] = str(program.config)
+    program.config.rename(f"{program.config}.away")
+    for arguments in ((), ("--time-limit", "50s"), ("-v",), ("--dry-run",)):
+        run = program.run("flush", *arguments, code=78)
+        assert "config.toml: there is no such configuration file" in run.stderr
+        assert run.stdout == ""
+    assert program.run("flush", "--json", code=78).json["error"]["what"].endswith("no such configuration file")
+    assert sink.messages == []
 
 
 def test_what_keeps_a_command_from_its_document_is_a_document(program: Program) -> None:

@@ -10,6 +10,7 @@ import typer
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.flush_request import FlushRequest, read_time_limit
 from ucrmmail.cli.flush_run import run_flush
+from ucrmmail.config.submission import refuse_missing
 
 if TYPE_CHECKING:
     from ucrmmail.config.load import Config
@@ -50,6 +51,7 @@ def flush(
         as_json=as_json,
     )
     if dry_run:
+        refuse_missing(called.location())
         _dry_run(called.config(), message_limit, as_json=as_json)
         return
     exit_code = run_flush(request)

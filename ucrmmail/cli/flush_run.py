@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
 from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock, was_set_back
+from ucrmmail.config.submission import refuse_missing
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.files import Locked
 from ucrmmail.output import human
@@ -29,6 +30,7 @@ def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
     Raises UcrmmailError, OSError.
     """
     called = Invocation(request.config_option)
+    refuse_missing(called.location())
     report = RunReport(reason=BUSY) if busy else _flush(request, called, called.config())
     _show(report, verbose=request.verbose, as_json=request.as_json)
     return report.exit_code

@@ -12,7 +12,7 @@ import os
 import time
 
 from ucrmmail.config.location import locate
-from ucrmmail.config.submission import read_submission_settings
+from ucrmmail.config.submission import read_submission_settings, refuse_missing
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, try_lock
 
@@ -64,6 +64,7 @@ def look(request: FlushRequest, *, watched: bool) -> str:
     """
     location = locate(request.config_option, os.environ, os.geteuid())
     try:
+        refuse_missing(location)
         settings = read_submission_settings(location.path, os.environ, os.geteuid())
         spool = settings.spool_directory
         if not _was_checked(spool, config_stamp(location.path)):

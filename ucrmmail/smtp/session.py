@@ -49,8 +49,8 @@ class SessionError(Exception):
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``relayed``: the server has taken a message on it. ``reset_due``: it still has an envelope that nothing came of, which
-    RSET must end before the next one, however long that is (RFC 5321 section 4.1.4: no MAIL within a transaction).
+    ``relayed``: the server has taken a message on it. ``reset_due``: it still has an envelope that nothing came of,
+    which RSET must end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction).
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
