@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.never import NEVER_S
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, SmtpServer, Wait
+from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
 
 pytestmark = pytest.mark.watched
 
@@ -44,6 +45,23 @@ def test_a_slow_message_does_not_hold_up_those_on_other_connections(program: Pro
         others = [message.at for message in server.accepted if message is not slow]
         assert max(others) < slow.at, "the others were through when the slow one ended"
     assert program.queue() == []
+
+
+@pytest.mark.requirement("R18")
+def test_connections_that_get_no_greeting_keep_no_message_from_the_one_that_did(
+    program: Program, tmp_path: Path
+) -> None:
+    """Nor does the run wait for them when everything is sent, or take the smarthost for one that was not reached."""
+    with SmtpServer(faults={"greeting": [None, HANG, HANG, HANG], "final-dot": [Wait(0.05)] * 99}) as server:
+        program.configure(server.port, smtp=f'connections = 4\ntimeout = "{NEVER_S:.0f}s"')
+        enqueue(program, tmp_path, 20)
+        run = program.run("flush")
+        server.wait_until_idle()
+        assert [int(message.content.split(b"Subject: ")[1].split()[0]) for message in server.accepted] == [*range(20)]
+        assert len(server.connections) == 4
+    assert (run.stdout, run.stderr) == ("", "")
+    assert program.queue() == []
+    assert program.run("status", "--json").json["last_flush"]["relayed"] == 20
 
 
 @pytest.mark.requirement("R19")
@@ -99,6 +117,30 @@ def test_a_trouble_of_the_account_on_one_connection_ends_all_and_loses_nothing(
     assert len(relayed) + len(waiting) == 20
     assert len(set(relayed)) == len(relayed) == 7
     assert {message["attempts"] for message in waiting} == {0}
+
+
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize("limit", ["", "message_limit = 1000"], ids=["processes", "threads"])
+def test_too_many_on_one_connection_ends_all_before_they_begin_another_message(
+    program: Program, tmp_path: Path, limit: str
+) -> None:
+    refused_at: list[float] = []
+
+    def one_too_many(_line: bytes) -> str | None:
+        if len(server.accepted) < 9 or refused_at:
+            return None
+        refused_at.append(time.monotonic())
+        return "450 4.7.0 too many messages from this account"
+
+    with SmtpServer(faults={"mail": one_too_many, "final-dot": [Wait(0.1)] * 200}) as server:
+        program.configure(server.port, smtp="connections = 3", throttler=limit)
+        enqueue(program, tmp_path, 100)
+        program.run("flush", code=75)
+        server.wait_until_idle()
+        after = [message for message in server.accepted if message.at > refused_at[0]]
+    # What each had on the wire, and the one behind whose envelope was out.
+    assert len(after) <= 2 * 3
+    assert {message["attempts"] for message in program.queue()} == {0}
 
 
 def test_a_lost_connection_defers_only_its_own_message(program: Program, tmp_path: Path) -> None:

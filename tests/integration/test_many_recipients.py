@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import EXTENSIONS, Fault, SmtpServer, Wait
 from tests.support.spools import put
+from ucrmmail.delivery.flush import Options
+from ucrmmail.limits.rules import Rules, Throttle
 
 
 def taken_by(server: SmtpServer) -> list[str]:
@@ -48,3 +51,108 @@ def test_of_many_recipients_the_refused_one_alone_is_tried_again_or_fails(
     assert [message.state for message in machine.queue() if message.queue_id == queue_id] == (
         [] if state == "deferred" else ["failed"]
     )
+
+
+QUOTAS: dict[str, tuple[dict[str, Fault], int]] = {
+    "at MAIL": ({"mail": [None, "450 4.7.0 too many messages, slow down"]}, 75),
+    "at the dot": ({"final-dot": [None, "451 4.7.1 too many messages from this account"]}, 75),
+    "421": ({"mail": [None, "421 4.7.0 try again later, too busy"]}, 75),
+    "of the connection": ({"mail": [None, "452 4.5.3 too many messages in this session"]}, 0),
+}
+
+
+@pytest.mark.requirement("R7", "R22")
+@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize(("faults", "code"), QUOTAS.values(), ids=QUOTAS)
+def test_a_trouble_of_the_account_between_two_transactions_costs_nobody_who_waits_an_attempt(
+    tmp_path: Path, faults: dict[str, Fault], code: int, connections: int
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    recipients = [f"user{number}@example.com" for number in range(10)]
+    put(machine.directory, *recipients, now=clock.now())
+    options = Options(wait=False, connections=connections, keep_messages=True)
+    with SmtpServer(faults=faults, most_recipients=3) as server:
+        report = machine.flush(machine.to(server), options=options)
+        assert report.exit_code == code
+        assert taken_by(server) == (recipients if code == 0 else recipients[:3])
+    if code:
+        (left,) = machine.queue()
+        assert (left.state, left.attempts, left.next_attempt_at) == ("waiting", 0, 0.0)
+        assert (report.held_back, report.deferred) == (1, 0)
+        clock.offset += DAY_S
+        with SmtpServer(most_recipients=3) as server:
+            machine.flush(machine.to(server), options=options)
+            assert taken_by(server) == recipients[3:]
+    assert machine.queue() == []
+
+
+@pytest.mark.requirement("R2", "R7")
+def test_a_run_that_is_asked_to_stop_between_two_transactions_costs_nobody_who_waits_an_attempt(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(10)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+
+    def stop(line: bytes) -> str | None:
+        machine.stop.request(signal.SIGTERM)
+        return None
+
+    with SmtpServer(faults={"final-dot": stop}, most_recipients=3) as server:
+        machine.flush(machine.to(server))
+        assert taken_by(server) == recipients[:3]
+    (left,) = machine.queue()
+    assert (left.state, left.attempts) == ("waiting", 0)
+
+
+@pytest.mark.requirement("R7", "R19")
+def test_who_is_put_off_under_a_limit_of_recipients_puts_off_nobody_else(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, rules=Rules(throttles=(Throttle(3, 0.3, unit="recipients"),)))
+    recipients = [f"user{number}@example.com" for number in range(12)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    greylisting = {"rcpt": lambda line: "450 4.2.0 greylisted" if b"user0@" in line or b"user7@" in line else None}
+    with SmtpServer(faults=greylisting) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=True))
+        assert sorted(taken_by(server)) == sorted({*recipients} - {recipients[0], recipients[7]})
+        # Each of them was asked once.
+        assert len([line for line in server.commands if line.startswith(b"RCPT")]) == 12
+    (left,) = machine.queue()
+    assert (left.state, left.attempts, report.deferred) == ("deferred", 1, 1)
+    assert left.delivery.pending == (recipients[0], recipients[7])
+
+
+@pytest.mark.requirement("R7", "R17")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("8BITMIME",), (*EXTENSIONS, "CHUNKING")], ids=["pipelined", "one by one", "chunks"])  # fmt: skip
+def test_a_server_that_is_slow_with_each_recipient_gets_the_message_in_parts(
+    tmp_path: Path, extensions: tuple[str, ...]
+) -> None:
+    """No run has the time for all of them, and none is lost or put off for that."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(40)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    runs = 0
+    with SmtpServer(extensions=extensions, faults={"rcpt": lambda _line: Wait(0.05)}) as server:
+        while machine.queue() and runs < 20:
+            runs += 1
+            report = machine.flush(
+                machine.to(server, timeout_s=1.0), options=Options(wait=False, time_limit_s=0.5, keep_messages=True)
+            )
+            assert (report.exit_code, report.deferred, report.failed) == (0, 0, 0)
+            assert all((left.state, left.attempts) == ("waiting", 0) for left in machine.queue())
+        server.wait_until_idle()
+        assert taken_by(server) == recipients
+        assert len([line for line in server.commands if line.startswith(b"RCPT")]) == 40
+    assert 1 < runs < 10
+
+
+def test_many_recipients_are_asked_for_in_groups_that_grow(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    put(machine.directory, *[f"user{number}@example.com" for number in range(1000)], now=machine.clock.now())
+    with SmtpServer() as server:
+        machine.flush(machine.to(server))
+        groups = [read.count(b"RCPT") for read in server.connections[0].reads if b"RCPT" in read]
+        assert len(server.accepted) == 1
+    # As many bytes as the kernel hands over at a time make more than the five that were sent of them.
+    assert groups[0] == 20
+    assert len(groups) <= 12

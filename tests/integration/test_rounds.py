@@ -9,7 +9,7 @@ import pytest
 
 from tests.campaign.machine import Machine
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, connect, transaction
-from tests.support.smtp_server import DROP, EXTENSIONS, Action, Dialogue, SmtpServer
+from tests.support.smtp_server import DROP, EXTENSIONS, Action, Dialogue, Fault, Raw, SmtpServer
 from tests.support.spools import put
 from ucrmmail.delivery.flush import Options
 from ucrmmail.limits.rules import Flood, Rules, Throttle
@@ -53,7 +53,7 @@ def test_a_refusal_before_a_pause_is_none_of_the_message_behind_it(
 
 @pytest.mark.requirement("S6")
 def test_a_lone_dot_for_nobody_never_ends_an_older_transaction() -> None:
-    faults = {
+    faults: dict[str, Fault] = {
         "data": ["451 4.3.0 later", "354 go ahead, for nobody"],
         "rcpt": lambda line: "550 5.1.1 no such user" if BOB.encode() in line else None,
     }
@@ -147,3 +147,23 @@ def test_a_connection_that_is_closed_in_a_pause_costs_no_message_anything(tmp_pa
         assert len(server.connections) == 3
     assert (report.relayed, report.exit_code) == (3, 0)
     assert machine.queue() == []
+
+
+@pytest.mark.requirement("S19", "S1")
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("extra", ["550 5.7.1 one reply too many", "450 4.7.1 one reply too many"])
+@pytest.mark.parametrize("chunking", [False, True])
+def test_a_reply_too_many_fails_no_message_when_the_next_ones_show_it(extra: str, count: int, chunking: bool) -> None:
+    """The envelope went out behind the last message, so that the reply looks like the one to its MAIL."""
+    extensions = (*EXTENSIONS, "CHUNKING") if chunking else EXTENSIONS
+    names = [f"user{number}@example.com" for number in range(count)]
+    doubled = Raw(f"250 2.0.0 queued\r\n{extra}\r\n".encode())
+    with SmtpServer(extensions=extensions, faults={"final-dot": [doubled]}) as server:
+        session = connect(server)
+        feed = ListFeed([transaction("1", ANN), transaction("2", *names)])
+        end = submit(session, feed)
+        session.close()
+    assert feed.results("1") == {ANN: "relayed"}
+    assert "failed" not in feed.results("2").values() if "2" in feed.settled else feed.returned == ["2"]
+    assert not end.alive
+    assert len(server.messages) == 1

@@ -246,7 +246,8 @@ def test_a_quota_in_the_middle_of_many_recipients_keeps_what_was_sent(pipelining
         end, feed = deliver(server, transaction("1", *recipients), transaction("2"), pipelining=pipelining)
     assert end.trouble is not None
     assert end.trouble.quota
-    assert list(feed.results("1").values()) == ["relayed", "relayed", "deferred", "deferred"]
+    # The others have not had their turn.
+    assert feed.results("1") == dict.fromkeys(recipients[:2], "relayed")
     assert len(server.accepted) == 1
 
 
@@ -594,10 +595,11 @@ def test_the_end_of_a_run_bounds_the_message_that_is_under_way() -> None:
         session = connect(server, timeout_s=0.1, pipelining=False)
         end = submit(session, feed)
         session.close()
-    # Two tenths of a second, and not the ten that a message may take otherwise.
-    assert sum(command.startswith(b"RCPT") for command in server.commands) <= 4
-    assert set(feed.results("1").values()) == {"deferred"}
-    assert not end.alive
+    # Two tenths of a second, and not the ten that a message may take otherwise; who was asked in time has it.
+    asked = sum(command.startswith(b"RCPT") for command in server.commands)
+    assert 1 <= asked <= 4
+    assert list(feed.results("1").values()) == ["relayed"] * asked
+    assert end.alive
 
 
 def test_the_stages_of_a_message_are_told_to_a_watcher() -> None:

@@ -46,13 +46,13 @@ def test_connection(
 
     Exits 0 when all holds, 1 when the sender or the recipient was refused; 69, 75, 77 or 78 when there was no session.
     """
+    from ucrmmail.cli.address_option import mailbox_in
     from ucrmmail.errors import UsageError
-    from ucrmmail.message.address import parse_mailbox
     from ucrmmail.output.connection import show_connection
 
     if probe and (recipient or strict or transcript or verbose):
         raise UsageError("--probe goes only with --json", remedy="run the command twice, first with --probe alone")
-    recipient = parse_mailbox(recipient) if recipient else ""
+    recipient = mailbox_in("--recipient", recipient) if recipient else ""
     test = _Test()
     configured = test.configured(invocation(context))
     if probe and configured is not None:

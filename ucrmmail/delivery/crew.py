@@ -47,6 +47,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class _Worker:
     process: ForkProcess
     notes: Connection
+    heard: bool = False
     ended: bool = False
 
 
@@ -167,6 +168,8 @@ class Crew:
                 if not self._workers:
                     return
                 self._wait(deal)
+                if deal.closed and not self._dealt:
+                    self._dismiss_silent()
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + _LOOK_AGAIN_S
                     dealer.look_again()
@@ -197,6 +200,7 @@ class Crew:
             self._workers.remove(worker)
             self._see_off(worker)
             return
+        worker.heard = True
         match note:
             case Settled():
                 for message in note.messages:
@@ -248,6 +252,13 @@ class Crew:
             self._concerns.add(
                 f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
             )
+
+    def _dismiss_silent(self) -> None:
+        """End those that still wait for a connection when all is sent: some servers let them wait for minutes."""
+        for worker in self._workers:
+            if not worker.heard:
+                worker.heard = True
+                worker.process.terminate()
 
     def _tell_all_to_stop(self) -> int:
         """Ask every worker to end as a signal would; return how many those were."""

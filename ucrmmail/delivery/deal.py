@@ -66,6 +66,10 @@ class Deal:
         self._hand.close()
         self._table.close()
 
+    def waits(self) -> bool:
+        """Wait until an id is on the line, and leave it there; False when no more will come. For a worker."""
+        return bool(self._table.recv(_LONGEST_ID, socket.MSG_PEEK))
+
     def ids(self) -> Iterator[str]:
         """Yield ids until the run has no more, or is gone. For a worker, which has closed the other end."""
         while queue_id := self._table.recv(_LONGEST_ID):

@@ -111,6 +111,8 @@ class QueueFeed:
         self._synced_at = clock.monotonic()
         self._unsynced = False
         self._started = 0
+        # Nothing more leaves on any connection: the account is in trouble.
+        self.closed = False
         self.progress = 0
         self.suspects: set[str] = set()
         # How much was relayed when other messages were let go first.
@@ -156,6 +158,11 @@ class QueueFeed:
         feed.progress, feed._postponed = self.progress, dict(self._postponed)
         return feed
 
+    @property
+    def holds_work(self) -> bool:
+        """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
+        return self._next is not None or bool(self._aside)
+
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
         with self._lock:
@@ -196,7 +203,7 @@ class QueueFeed:
     def ready(self) -> Transaction | None:
         """Return the next message, reserved and ready to leave, or None when none may leave right now."""
         with self._lock:
-            if self.message_limit_reached or self.left_s() <= 0 or not self.has_work():
+            if self.closed or self.message_limit_reached or self.left_s() <= 0 or not self.has_work():
                 return None
             claimed = self._next
             if claimed is None:
@@ -214,7 +221,7 @@ class QueueFeed:
             return Transaction(
                 queue_id=claimed.queue_id,
                 reverse_path=claimed.reverse_path,
-                recipients=claimed.state.untried_first[:amount] if self._ledger.counts_recipients else claimed.pending,
+                recipients=claimed.state.turn[:amount] if self._ledger.counts_recipients else claimed.state.turn,
                 size_bytes=claimed.size_bytes,
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
@@ -311,8 +318,9 @@ class QueueFeed:
             self.tell()
             outcomes = told(outcomes, state)
             if state.pending and not state.next_attempt_at:
-                # A limit lets it go in parts: it is counted with the last one.
+                # It goes in parts: it is counted with the last one.
                 self._log_all(claimed, outcomes, now)
+                self._on_unused(claimed.queue_id)
                 parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
                 parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
@@ -388,7 +396,7 @@ class QueueFeed:
         """Return the recipients of the next transaction, never more at once than a limit holds; 1 when none count."""
         if claimed is None or not self._ledger.counts_recipients:
             return 1
-        return min(len(claimed.pending), self._ledger.largest_amount)
+        return min(len(claimed.state.turn), self._ledger.largest_amount)
 
     @property
     def _sync_is_due(self) -> bool:

@@ -161,6 +161,7 @@ class Run:
                 others.append(thread)
                 thread.start()
 
+        self._feed.closed = False
         try:
             self.drive_one(start_others)
         finally:
@@ -195,15 +196,23 @@ class Run:
         run.doubt(self.distrusted, self.ending.doubted)
         return run
 
-    def drive_one(self, connected: Callable[[], None] | None) -> None:
+    def drive_one(self, connected: Callable[[], None] | None, *, work_waits: Callable[[], bool] | None = None) -> None:
         """Send over one connection; ``connected`` is for the first one alone, and is called when its login worked.
 
-        Raises as ``drive``.
+        ``work_waits()`` is for one that takes its messages from a line: it waits for work without taking it, so that
+        none is kept from the others for as long as the connection takes; False when no more comes. Raises as ``drive``.
         """
         session: Session | None = None
         losses, without = _Losses(), frozenset[str]()
         try:
             while self.ending.trouble is None and self._failure is None:
+                if session is None and work_waits is not None and not self._must_end:
+                    if not work_waits():
+                        return
+                    without = frozenset(self.distrusted)
+                    session = self._begin(without, connected)
+                    if session is None:
+                        return
                 if not self._wait_until_open(session):
                     if self.ending.reason == "time limit":
                         self._look_back(losses)
@@ -215,11 +224,9 @@ class Run:
                 if session is None:
                     # What another connection doubts from here on, this one has not gone without.
                     without = frozenset(self.distrusted)
-                    session = self._open(without, first=connected is not None)
+                    session = self._begin(without, connected)
                     if session is None:
                         return
-                    if connected is not None:
-                        connected()
                 try:
                     end = submit(session, self._feed)
                 finally:
@@ -230,7 +237,7 @@ class Run:
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspects
-                        self.ending.because_of(end.trouble, end.refused, in_doubt=in_doubt)
+                        self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
                 if not end.alive:
                     session.close()
                     session = None
@@ -243,13 +250,22 @@ class Run:
             if session is not None:
                 session.quit()
 
+    @property
+    def _must_end(self) -> bool:
+        return self._stop.requested or self._clock.monotonic() >= self._window.sends_until
+
+    def _end_all(self, trouble: Trouble, refused: str, *, in_doubt: bool) -> None:
+        """Let the run end for the account's trouble: every connection ends what it has in hand, and begins no more."""
+        self.ending.because_of(trouble, refused, in_doubt=in_doubt)
+        self._feed.closed = True
+
     def _count(self, losses: _Losses, end: End) -> None:
         """Count a connection that was lost; behind the first, another message shows whether it was this one."""
         losses.count += 1
         again, losses.at, losses.trouble = end.refused == losses.at, end.refused, end.trouble
         if losses.count >= LOST_CONNECTIONS:
             in_doubt = bool(end.refused) and again
-            self.ending.because_of(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
+            self._end_all(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
         elif end.refused:
             self._feed.suspects.add(end.refused)
             self._feed.postpone(end.refused)
@@ -281,16 +297,19 @@ class Run:
                 self.distrusted.discard(doubted)
                 ending.doubted = ""
 
-    def _open(self, without: frozenset[str], *, first: bool) -> Session | None:
+    def _begin(self, without: frozenset[str], connected: Callable[[], None] | None) -> Session | None:
+        """Connect, and log in; None when the run is over for this connection."""
         try:
             session = self._connect(self._feed.left_s())
         except SessionError as error:
-            if first:
+            if connected is not None:
                 self.ending.because_of(error.trouble)
         except StoppedError:
             self.ending.reason = "stopped"
         else:
             session.do_without(without)
+            if connected is not None:
+                connected()
             return session
         return None
 

@@ -2,6 +2,10 @@
 
 Outcomes are for each recipient: one who was relayed is never tried again, one who was refused is reported, and only
 those deferred decide when the message comes back.
+
+An attempt is over when everybody who is pending has had a turn. Until then it goes on, in this run or the next one: a
+limit lets a message go in parts, a run ends in the middle of one with many recipients. Nobody is put off, and no
+attempt is lost, because others were refused for now or could not be tried.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ def after_attempt(
     now: float,
     retry: Retry,
 ) -> MessageState:
-    """Return the state after one more attempt at ``now``.
+    """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
@@ -42,10 +46,11 @@ def after_attempt(
     first_at = state.first_attempt_at or now
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
-    deferred = [recipient for recipient in recipients if recipient.result == Result.DEFERRED]
-    # A limit that lets a message go in parts only makes it one attempt all the same.
-    goes_on = not deferred and any(not recipient.result for recipient in recipients)
-    attempts = state.attempts + (not goes_on)
+    if any(recipient.is_pending and not recipient.tried for recipient in recipients):
+        return replace(state, recipients=recipients, first_attempt_at=first_at, next_attempt_at=0.0)
+    recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
+    deferred = [recipient for recipient in recipients if recipient.is_pending]
+    attempts = state.attempts + 1
     next_at = 0.0
     if deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
@@ -68,6 +73,7 @@ def _recipient_after(outcome: Outcome, now: float) -> RecipientState:
         at=now,
         uncertain=outcome.uncertain,
         reported=False,
+        tried=True,
     )
 
 

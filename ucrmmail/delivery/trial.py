@@ -85,6 +85,9 @@ class Trial:
         else:
             self.ledger.refund(reservation)
         self.outcomes[transaction.queue_id] = self.outcomes.get(transaction.queue_id, ()) + outcomes
+        had_turn = {outcome.recipient for outcome in outcomes}
+        if rest := tuple(recipient for recipient in transaction.recipients if recipient not in had_turn):
+            self.left.appendleft(replace(transaction, recipients=rest))
 
     def unused(self, transaction: Transaction) -> None:
         """Take back a message that never left, for reasons not its own."""
@@ -93,7 +96,7 @@ class Trial:
 
     def _taken(self, transaction: Transaction) -> Reservation:
         """Return the place of a transaction that is under way; it is not any more."""
-        place = next(number for number, (one, _) in enumerate(self._open) if one is transaction)
+        place = next(number for number, (one, _) in enumerate(self._open) if one.queue_id == transaction.queue_id)
         return self._open.pop(place)[1]
 
     def left_s(self) -> float:

@@ -99,12 +99,15 @@ def work(
     )
     own_run = run.beside(own_feed)
     try:
-        own_run.drive_one((lambda: notes.send(Connected())) if number == 1 else None)
+        own_run.drive_one(
+            (lambda: notes.send(Connected())) if number == 1 else None,
+            work_waits=lambda: bool(given_back) or own_feed.holds_work or deal.waits(),
+        )
     finally:
         own_feed.put_back()
     own_spool.finish()
-    tell()
     own_feed.conclude()
+    tell()
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,

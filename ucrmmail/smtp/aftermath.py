@@ -55,10 +55,10 @@ class Aftermath:
         self._hand = hand
 
     def settle(self, message: Message) -> None:
-        """Hand the outcomes of the current message over to the feed. Raises what the feed raises."""
+        """Hand the outcomes that the current message has over to the feed. Raises what the feed raises."""
         self._hand.current = None
-        transaction = message.transaction
-        self._feed.settle(transaction, tuple(message.outcomes[recipient] for recipient in transaction.recipients))
+        transaction, outcomes = message.transaction, message.outcomes
+        self._feed.settle(transaction, tuple(outcomes[each] for each in transaction.recipients if each in outcomes))
 
     def give_back(self) -> None:
         """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
@@ -66,10 +66,7 @@ class Aftermath:
             if message is None:
                 continue
             if message.may_have_left:
-                reason = "the run ended before this recipient was tried"
-                message.decide(
-                    message.transaction.recipients, Outcome("", Result.DEFERRED, self._hand.stage, reason, "4.0.0")
-                )
+                # Who has not had a turn is none the worse for it.
                 self.settle(message)
             else:
                 self._feed.unused(message.transaction)

@@ -38,6 +38,11 @@ _MOST_RECIPIENTS = 1000
 # just in time could hold a run for days. When the run has a time limit, one command's time beyond that is enough.
 _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
+# RCPT takes no more than its share of this time: the message is to have the rest, who was not asked another one.
+_SHARE_OF_RCPT = 0.5
+# So many recipients go with MAIL in one group; the answers to them tell how many more there is time for.
+_FIRST_RECIPIENTS = 20
+_LEAST_PACE_S = 1e-6
 _LEAST_BYTES_A_SECOND = 4096
 _BAD_SEQUENCE = 503
 
@@ -78,8 +83,9 @@ class _Submitter:
         self._hand = InHand()
         self._aftermath = Aftermath(feed, session, self._hand)
         self._relayed = False
-        # Of the time for the current message, what its envelopes so far have left.
+        # Of the time for the current message, what its envelopes so far have left, and what is not for RCPT.
         self._left_s = math.inf
+        self._kept_s = 0.0
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
         # The server opened DATA for a message that it had refused, where a dot would deliver an empty one; or it is
@@ -157,6 +163,7 @@ class _Submitter:
         commands_s = max(_MESSAGE_TIMES * step_s, _ENVELOPE_TIMES * self._patience_s[Stage.MAIL])
         commands_s = min(commands_s, max(self._feed.left_s(), 0.0) + step_s)
         self._left_s = commands_s + size_s
+        self._kept_s = commands_s * (1 - _SHARE_OF_RCPT) + size_s
         self._wire.allow(self._left_s)
         if not self._envelope_sent:
             self._open_envelope(message)
@@ -166,7 +173,11 @@ class _Submitter:
             if not message.waiting or self._broken:
                 return
             # Too many recipients at once: the others go in a transaction of their own, at no cost.
-            self._wire.allow(min(self._left_s, self._wire.left_s))
+            left_s = min(self._left_s, self._wire.left_s)
+            if left_s < self._kept_s and message.outcomes:
+                # The server is slow. They have their turn in a round of its own, or in the next run.
+                return
+            self._wire.allow(left_s)
             self._open_envelope(message)
 
     def _open_envelope(self, message: Message) -> None:
@@ -187,18 +198,21 @@ class _Submitter:
         self._session.transactions_left -= 1
         message.mail = mail_command(message.transaction, self._offered)
         message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
-        return message.mail + b"".join(message.rcpts) + (b"" if self._chunking else b"DATA\r\n")
+        message.asked = min(len(message.rcpts), _FIRST_RECIPIENTS) if self._pipelining else 0
+        message.data_asked = not self._chunking and message.asked == len(message.rcpts)
+        group = message.mail + b"".join(message.rcpts[: message.asked])
+        return group + b"DATA\r\n" if message.data_asked else group
 
     def _forget_last(self) -> None:
-        reply = self._ask(Stage.RSET, b"RSET\r\n")
+        reply = self._ask(Stage.RSET, b"RSET\r\n", asked=self._pipelining)
         self._session.reset_due = False
         if not _is_done(reply):
             raise ConnectionLostError(f"the smarthost refused RSET: {reply}")
 
-    def _ask(self, stage: Stage, command: bytes) -> Reply:
-        """Send a command, unless it went with its group already, and return its reply."""
+    def _ask(self, stage: Stage, command: bytes, *, asked: bool) -> Reply:
+        """Send a command, unless it was ``asked`` with its group already, and return its reply."""
         self._hand.stage = stage
-        if not self._pipelining:
+        if not asked:
             self._expect_silence()
             self._wire.send(command, self._patience_s[stage])
         reply = self._wire.read_reply(self._patience_s[stage])
@@ -213,12 +227,17 @@ class _Submitter:
     def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         self._hand.answered = 0
-        mail = self._ask(Stage.MAIL, message.mail)
+        mail = self._ask(Stage.MAIL, message.mail, asked=self._pipelining)
         trouble = self._trouble(Stage.MAIL, mail)
-        accepted = self._rcpts(message, mail_accepted=trouble is None)
+        accepted, refused = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
-        if not self._chunking and (self._pipelining or accepted):
-            data = self._ask(Stage.DATA, b"DATA\r\n")
+        if not self._chunking and (message.data_asked or accepted):
+            data = self._ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
+            if _is_done(data):
+                # One too many came before it: what was taken for refusals may be about another message.
+                raise ProtocolError(f"the server answered {data.code} where it makes no sense")
+        for recipient, outcome in refused:
+            message.decide((recipient,), outcome)
         if trouble is None and accepted:
             trouble = self._trouble(Stage.DATA, data) if data is not None else None
             if trouble is None:
@@ -229,14 +248,28 @@ class _Submitter:
         self._leave(mail, data, somebody_accepted=bool(accepted))
         return False
 
-    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
-        """Go through the replies to RCPT; return who was accepted. Who was one too many goes back to ``waiting``."""
-        if not (mail_accepted or self._pipelining):
-            return ()
+    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[tuple[str, ...], list[tuple[str, Outcome]]]:
+        """Ask for the recipients; return who was accepted, and who was refused with what.
+
+        Who is one too many, or too late, is ``waiting`` again.
+        """
         accepted: list[str] = []
+        refused: list[tuple[str, Outcome]] = []
         postponed: list[str] = []
-        for recipient, rcpt in zip(message.envelope, message.rcpts, strict=True):
-            reply = self._ask(Stage.RCPT, rcpt)
+        at_first_s = self._wire.left_s
+        for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
+            if number == message.asked:
+                more = self._more_recipients(message, at_first_s) if mail_accepted and not postponed else ()
+                if not more:
+                    break
+                message.asked += len(more)
+                if self._pipelining:
+                    self._expect_silence()
+                    self._wire.send(b"".join(more), self._patience_s[Stage.RCPT])
+            reply = self._ask(Stage.RCPT, rcpt, asked=self._pipelining)
+            if _is_done(reply) and not (mail_accepted or message.data_asked):
+                # As with DATA, whose reply would tell.
+                raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
             if _is_done(reply):
                 accepted.append(recipient)
                 if self._stages.watched:
@@ -247,9 +280,21 @@ class _Submitter:
             elif accepted and is_too_many_recipients(reply):
                 postponed.append(recipient)
             else:
-                message.decide((recipient,), outcome_of(self._refusal(Stage.RCPT, reply)))
-        message.waiting = (*postponed, *message.waiting)
-        return tuple(accepted)
+                refused.append((recipient, outcome_of(self._refusal(Stage.RCPT, reply))))
+        message.waiting = (*postponed, *message.envelope[message.asked :], *message.waiting)
+        return tuple(accepted), refused
+
+    def _more_recipients(self, message: Message, at_first_s: float) -> tuple[bytes, ...]:
+        """Return the RCPT commands that are next; none when the time that is left is for the message.
+
+        ``at_first_s`` was left before the first one.
+        """
+        asked = message.asked
+        if not self._pipelining:
+            return message.rcpts[asked : asked + 1] if not asked or self._wire.left_s > self._kept_s else ()
+        pace_s = (at_first_s - self._wire.left_s) / asked
+        in_time = (self._wire.left_s - self._kept_s) / max(pace_s, _LEAST_PACE_S)
+        return message.rcpts[asked : asked + max(0, int(min(2 * asked, in_time)))]
 
     def _trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
         """Return the trouble that a reply means, None when it is the one that was due. Raises as ``_refusal``."""
@@ -270,8 +315,8 @@ class _Submitter:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
         # A refusal of the message itself has another status, and what has worked before is understood.
-        unknown = reply.code in {500, 502, 504} and reply.enhanced[:4] in {"", "5.5."} and not self._session.relayed
-        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown:
+        unknown = reply.code in {500, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
+        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not self._session.relayed:
             raise _LieError("CHUNKING", trouble)
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.

@@ -34,8 +34,8 @@ class Transaction:
 class Feed(Protocol):
     """Where transactions come from, and where their outcomes go.
 
-    Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient, or to
-    ``unused`` when its body never left for reasons not its own.
+    Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient who had
+    a turn, or to ``unused`` when its body never left for reasons not its own.
     """
 
     def ready(self) -> Transaction | None:
@@ -86,7 +86,8 @@ class End:
 class Message:
     """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
 
-    ``mail`` and ``rcpts`` are the commands of the envelope.
+    ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
+    DATA behind them if it was ``data_asked``.
     """
 
     transaction: Transaction
@@ -94,6 +95,8 @@ class Message:
     envelope: tuple[str, ...] = ()
     mail: bytes = b""
     rcpts: tuple[bytes, ...] = ()
+    asked: int = 0
+    data_asked: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
 

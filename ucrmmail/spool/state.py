@@ -30,6 +30,7 @@ class RecipientState:
     """One recipient: ``result`` is "" while nothing was tried, else a ``message.outcome.Result``.
 
     ``at`` is when, in seconds since the epoch. ``reported`` tells whether a person has been told of a failure.
+    ``tried``: it has had its turn in an attempt that is not over, since others have not.
     """
 
     recipient: str
@@ -40,6 +41,7 @@ class RecipientState:
     at: float = 0.0
     uncertain: bool = False
     reported: bool = False
+    tried: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -67,10 +69,10 @@ class MessageState:
         return tuple([recipient.recipient for recipient in self.recipients if recipient.is_pending])
 
     @property
-    def untried_first(self) -> tuple[str, ...]:
-        """Those pending, and before those that were deferred who has not had a turn."""
-        pending = [recipient for recipient in self.recipients if recipient.is_pending]
-        return tuple([recipient.recipient for recipient in sorted(pending, key=lambda one: bool(one.result))])
+    def turn(self) -> tuple[str, ...]:
+        """The recipients whose turn it is in the attempt that is under way, or that begins: pending, and not tried."""
+        waiting = [recipient.recipient for recipient in self.recipients if recipient.is_pending and not recipient.tried]
+        return tuple(waiting) or self.pending
 
     @property
     def failed(self) -> bool:

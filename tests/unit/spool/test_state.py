@@ -130,12 +130,15 @@ def test_what_a_state_means() -> None:
     )
 
 
-def test_who_has_not_had_a_turn_comes_before_those_that_were_deferred() -> None:
+def test_whose_turn_it_is() -> None:
     state = MessageState((
-        RecipientState("a@example.com", "deferred"),
-        RecipientState("b@example.com", "relayed"),
+        RecipientState("a@example.com", "deferred", tried=True),
+        RecipientState("b@example.com", "relayed", tried=True),
         RecipientState("c@example.com"),
-        RecipientState("d@example.com"),
+        RecipientState("d@example.com", "deferred"),
     ))  # fmt: skip
-    assert state.untried_first == ("c@example.com", "d@example.com", "a@example.com")
+    assert state.turn == ("c@example.com", "d@example.com")
     assert state.pending == ("a@example.com", "c@example.com", "d@example.com")
+    # A state that says nothing of the kind, or that somebody has written by hand, stops nobody.
+    assert MessageState((RecipientState("a@example.com", "deferred", tried=True),)).turn == ("a@example.com",)
+    assert decode_state(encode_state(state)) == state
