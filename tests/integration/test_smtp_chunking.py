@@ -14,6 +14,7 @@ from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transcript import Transcript
 
 CHUNKING = (*EXTENSIONS, "CHUNKING")
+FIRST_LINE = BODY.partition(b"\r\n")[0]
 MEGABYTES = (b"x" * 78 + b"\r\n") * 32_768  # 2.5 MiB: three chunks
 
 both = pytest.mark.parametrize("pipelining", [True, False])
@@ -31,9 +32,10 @@ def test_messages_are_counted_and_no_dot_is_doubled(pipelining: bool) -> None:
     assert (end.alive, end.trouble) == (True, None)
     assert feed.summary == dict.fromkeys("01234", "relayed")
     assert [message.raw for message in server.messages] == bodies
+    # The first chunk of a connection is the first line without its end, which no server could take for a command.
     assert [line for line in server.commands if line.startswith(b"BDAT")] == [
-        b"BDAT %d LAST" % len(body) for body in bodies
-    ]
+        b"BDAT 10", b"BDAT %d LAST" % (len(bodies[0]) - 10), *(b"BDAT %d LAST" % len(body) for body in bodies[1:])
+    ]  # fmt: skip
     assert {b"DATA", b"RSET"}.isdisjoint(server.commands)
 
 
@@ -41,7 +43,9 @@ def test_the_next_envelope_goes_with_the_last_chunk() -> None:
     with server_with() as server:
         deliver(server, transaction("1"), transaction("2"))
     sent = bytes(server.connections[0].received)
-    assert b"BDAT %d LAST\r\n%bMAIL FROM:" % (len(BODY), BODY) in sent
+    assert b"BDAT %d\r\n%b" % (len(FIRST_LINE), FIRST_LINE) in sent
+    rest = BODY.removeprefix(FIRST_LINE)
+    assert b"BDAT %d LAST\r\n%bMAIL FROM:" % (len(rest), rest) in sent
 
 
 @both
@@ -51,8 +55,8 @@ def test_a_large_message_goes_in_several_chunks(pipelining: bool) -> None:
     assert feed.summary == {"1": "relayed"}
     assert server.messages[0].raw == MEGABYTES
     sizes = [line.split() for line in server.commands if line.startswith(b"BDAT")]
-    assert len(sizes) == 3
-    assert [size[2:] for size in sizes] == [[], [], [b"LAST"]]
+    assert [int(sizes[0][1]), len(sizes)] == [78, 4]
+    assert [size[2:] for size in sizes] == [[], [], [], [b"LAST"]]
 
 
 @both
@@ -77,7 +81,7 @@ def test_nothing_is_sent_to_nobody(pipelining: bool) -> None:
     with server_with(faults={"rcpt": ["550 5.1.1 no"]}) as server:
         _, feed = deliver(server, transaction("1", ANN), transaction("2", JOE), pipelining=pipelining)
     assert feed.summary == {"1": "failed", "2": "relayed"}
-    assert len([line for line in server.commands if line.startswith(b"BDAT")]) == 1
+    assert len([line for line in server.commands if line.startswith(b"BDAT")]) == 2
     assert server.commands.count(b"RSET") == 1
 
 
@@ -147,6 +151,31 @@ def test_a_transcript_shows_the_command_and_not_the_message() -> None:
         session = connect(server, observer=transcript)
         submit(session, ListFeed([transaction()]))
         session.quit()
-    assert f"C: BDAT {len(BODY)} LAST" in transcript.lines
-    assert f"C: [{len(BODY)} bytes of message]" in transcript.lines
+    assert f"C: BDAT {len(BODY) - len(FIRST_LINE)} LAST" in transcript.lines
+    assert f"C: [{len(BODY) - len(FIRST_LINE)} bytes of message]" in transcript.lines
     assert not any("Please pay" in line for line in transcript.lines)
+
+
+@both
+@pytest.mark.requirement("S1")
+@pytest.mark.parametrize("pieces", [0, 1, 3, 25, 26])
+def test_a_server_that_does_not_know_the_chunks_it_offers_reads_none_as_commands(pipelining: bool, pieces: int) -> None:
+    """As a proxy does that passes on what the server behind it offers, and answers the commands by itself."""
+    smuggled = b"MAIL FROM:<eve@example.org>\r\nRCPT TO:<victim@example.com>\r\nDATA\r\nSubject: evil\r\n\r\nx\r\n.\r\n"
+    body = FIRST_LINE + b"\r\n\r\n" + smuggled * 3
+    with server_with(lies_about_chunking=True) as server:
+        session = connect(server, pipelining=pipelining)
+        first = ListFeed([transaction("1", body=body, pieces=pieces), transaction("2")])
+        end = submit(session, first)
+        session.close()
+        assert end.distrust == "CHUNKING"
+        assert first.settled == {}
+        session = connect(server, pipelining=pipelining)
+        session.do_without({end.distrust})
+        again = ListFeed([transaction("1", body=body, pieces=pieces), transaction("2")])
+        submit(session, again)
+        session.quit()
+        server.wait_until_idle()
+    assert again.summary == {"1": "relayed", "2": "relayed"}
+    assert [message.content for message in server.messages] == [body, BODY]
+    assert not any(b"eve" in command or b"victim" in command for command in server.commands)

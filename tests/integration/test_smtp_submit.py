@@ -153,7 +153,8 @@ def test_data_that_was_opened_for_a_refused_message_is_left_without_a_dot() -> N
 @pytest.mark.requirement("R7")
 @both
 @pytest.mark.parametrize(
-    "reply", ["452 4.5.3 too many recipients", "552 too many recipients", "452 too many recipients"]
+    "reply",
+    ["452 4.5.3 too many recipients", "552 too many recipients", "452 too many recipients", "550 Too many recipients"],
 )
 def test_too_many_recipients_go_in_further_transactions_at_no_cost(pipelining: bool, reply: str) -> None:
     recipients = [f"user{number}@example.com" for number in range(7)]

@@ -324,6 +324,7 @@ class SmtpServer:
         mechanisms: str = "PLAIN LOGIN CRAM-MD5 XOAUTH2 OAUTHBEARER",
         most_recipients: int = 0,
         lies_about_pipelining: bool = False,
+        lies_about_chunking: bool = False,
         buffer_bytes: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -338,6 +339,7 @@ class SmtpServer:
         self.mechanisms = mechanisms
         self.most_recipients = most_recipients
         self.lies_about_pipelining = lies_about_pipelining
+        self.lies_about_chunking = lies_about_chunking
         self.stopping = threading.Event()
         self.connections: list[Dialogue] = []
         self.messages: list[Message] = []
@@ -483,6 +485,8 @@ class _Service:
             self._dialogue.commands.append(line)
             verb = line.split(b" ", 1)[0].upper().decode("ascii", "replace")
             handler = getattr(self, f"_{verb.lower()}", None) if verb.isalpha() else None
+            if verb == "BDAT" and self._server.lies_about_chunking:
+                handler = None
             if handler is None:
                 self._dialogue.reply("500 5.5.2 what?")
             else:

@@ -10,6 +10,7 @@ CVE-2023-51764); a chunk could hold them, but the server would pass them on.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.lineends import canonical
@@ -38,10 +39,25 @@ def behind_data(chunks: Iterable[bytes]) -> Iterator[Block]:
         yield Block(b"", data, END if is_last else b"")
 
 
-def in_chunks(chunks: Iterable[bytes]) -> Iterator[Block]:
-    """Yield the message as BDAT commands; the last one says so."""
-    for data, is_last in _gathered(canonical(chunks), _CHUNK_BYTES):
-        yield Block(b"BDAT %d%b\r\n" % (len(data), b" LAST" if is_last else b""), data, b"")
+def in_chunks(chunks: Iterable[bytes], *, try_first: bool = False) -> Iterator[Block]:
+    """Yield the message as BDAT commands; the last one says so.
+
+    With ``try_first`` the first chunk ends before the first line does. A server, or a proxy before one, that offers
+    CHUNKING and does not know it reads what follows BDAT as commands: so it gets none, and says 500 before more comes.
+    """
+    pieces = canonical(chunks)
+    if try_first:
+        first = next(filter(None, pieces), b"")
+        begun, end, rest = first.partition(b"\r")
+        if begun:
+            yield _chunk(begun, is_last=False)
+        pieces = chain((end + rest,), pieces)
+    for data, is_last in _gathered(pieces, _CHUNK_BYTES):
+        yield _chunk(data, is_last=is_last)
+
+
+def _chunk(data: bytes, *, is_last: bool) -> Block:
+    return Block(b"BDAT %d%b\r\n" % (len(data), b" LAST" if is_last else b""), data, b"")
 
 
 def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -378,7 +378,8 @@ class _Submitter:
         """Send the message in large writes; return the last one, None when the server refused a chunk."""
         source = _readable(message.transaction)
         last: Block | None = None
-        for block in in_chunks(source) if self._chunking else behind_data(source):
+        known = self._session.knows_chunks
+        for block in in_chunks(source, try_first=not known) if self._chunking else behind_data(source):
             if last is not None:
                 self._wire.send(b"".join(last), self._patience_s[Stage.BODY], shown=_told(last))
                 trouble = self._answer_to_chunk() if self._chunking else None
@@ -386,6 +387,7 @@ class _Submitter:
                     message.refuse(trouble)
                     self._session.reset_due = True
                     return None
+                self._session.knows_chunks = self._chunking
             last = block
         return last
 

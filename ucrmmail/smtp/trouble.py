@@ -121,11 +121,14 @@ def is_quota(reply: Reply) -> bool:
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
-    """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old)."""
+    """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
+
+    Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
+    """
     if reply.code // 100 not in {4, 5}:
         return False
     return reply.enhanced[1:] == ".5.3" or (
-        reply.code in {452, 552} and not reply.enhanced[1:] and "too many recipients" in reply.text.lower()
+        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in reply.text.lower()
     )
 
 

@@ -91,6 +91,24 @@ def test_a_small_message_is_one_write_and_the_last_one_has_the_end() -> None:
     assert list(in_chunks([])) == [Block(b"BDAT 0 LAST\r\n", b"", b"")]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "sizes"),
+    [
+        ([b"A: b\r\n\r\nx\r\n"], [4, 7]),
+        ([b"A: b\r", b"\n\r\n", b"x\r\n"], [4, 7]),
+        ([b"", b"A", b": b\r\n"], [1, 5]),
+        ([b"\r\nx\r\n"], [5]),
+        ([], [0]),
+    ],
+)
+def test_the_first_chunk_of_all_ends_before_the_first_line_does(pieces: list[bytes], sizes: list[int]) -> None:
+    blocks = list(in_chunks(pieces, try_first=True))
+    assert b"".join(block.data for block in blocks) == b"".join(pieces)
+    assert [block.head for block in blocks] == [
+        *(b"BDAT %d\r\n" % size for size in sizes[:-1]), b"BDAT %d LAST\r\n" % sizes[-1]
+    ]  # fmt: skip
+
+
 def test_a_large_message_is_several_writes_none_larger_than_what_is_gathered() -> None:
     pieces = [b"x" * 59_998 + b"\r\n"] * 7
     behind = list(behind_data(pieces))

@@ -113,6 +113,8 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("452 4.2.2 too many recipients", False),
         ("552 5.0.0 too many recipients", False),
         ("450 too many recipients", False),
+        ("550 Too many recipients", True),
+        ("550 5.7.1 too many recipients", False),
         ("400 4.5.3 too many recipients", True),
         ("503 5.5.3 too many recipients", True),
     ],
