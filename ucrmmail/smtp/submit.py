@@ -300,7 +300,8 @@ class _Submitter:
         """Return the trouble that a reply means, None when it is the one that was due. Raises as ``_refusal``."""
         due = 300 <= reply.code < 400 if stage is Stage.DATA else _is_done(reply)
         if due:
-            if self._stages.watched:
+            # What became of a chunk, the last one tells.
+            if self._stages.watched and stage is not Stage.BODY:
                 self._stages.over(stage, reply.text, reply=reply)
             return None
         return self._refusal(stage, reply)
