@@ -42,3 +42,17 @@ def broken() -> Iterator[bytes]:
 )
 def test_what_cannot_be_encoded_stays_as_it_is(left: object, most_bytes: int) -> None:
     assert in_seven_bit(left, most_bytes) is left  # type: ignore[arg-type] # a transaction
+
+
+def test_the_bounds_are_the_last_sizes_that_go() -> None:
+    content = b"".join(in_seven_bit(EIGHT_BIT, 0).chunks())
+    assert not in_seven_bit(EIGHT_BIT, len(content)).eight_bit
+    assert in_seven_bit(EIGHT_BIT, len(content) - 1) is EIGHT_BIT
+    assert in_seven_bit(EIGHT_BIT, 1) is EIGHT_BIT
+    assert not in_seven_bit(replace(EIGHT_BIT, size_bytes=10_000_000), 0).eight_bit
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 13])
+def test_a_message_that_is_read_in_pieces_is_the_same(pieces: int) -> None:
+    whole = transaction(body="Subject: x\r\n\r\nGrüße\r\n".encode(), eight_bit=True, pieces=pieces)
+    assert b"".join(in_seven_bit(whole, 0).chunks()) == b"".join(in_seven_bit(EIGHT_BIT, 0).chunks())

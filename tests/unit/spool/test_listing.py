@@ -214,3 +214,33 @@ def test_a_message_without_an_id_of_its_own_has_none(directory: str) -> None:
 @pytest.mark.parametrize("kept", [None, 5, "", "no id", "1-20261123T110559.123456-k3x9qa"])
 def test_what_is_no_message_of_the_queue_is_in_no_doubt(directory: str, kept: object) -> None:
     assert not is_doubtful(directory, kept)
+
+
+@pytest.mark.parametrize("order", [(0, 60, 120), (120, 60, 0), (60, 0, 120)])
+def test_all_buckets_and_minutes_are_counted_and_the_oldest_is_of_any(
+    directory: str, order: tuple[int, int, int]
+) -> None:
+    spool = Spool(directory, clock=StillClock())
+    for priority, seconds in zip(("bulk", "normal", "urgent"), order, strict=True):
+        for number in range(2):
+            put(directory, now=NOW + seconds + number, priority=priority)
+    for seconds in (300, 900, 1800):
+        settle(spool, put(directory, now=NOW + 500), "deferred", in_s=seconds)
+    spool.sync()
+    found = counts(directory)
+    assert (found.waiting, found.deferred, found.oldest_accepted_at) == (6, 3, NOW)
+
+
+def test_an_older_message_of_the_same_minute_in_another_bucket_is_the_oldest(directory: str) -> None:
+    put(directory, now=NOW + 1, priority="urgent")
+    put(directory, now=NOW, priority="bulk")
+    assert counts(directory).oldest_accepted_at == NOW
+
+
+def test_a_name_that_is_no_id_hides_none_and_is_counted_for_none(directory: str) -> None:
+    for place in ("held", "failed"):
+        (Path(directory) / place / "0-stray").write_text("")
+    one_of_each(directory)
+    assert {state for _, state in seen(directory)} == {"waiting", "deferred", "held", "failed"}
+    assert len(seen(directory)) == 4
+    assert counts(directory).oldest_accepted_at == NOW

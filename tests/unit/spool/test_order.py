@@ -291,3 +291,41 @@ def test_a_bucket_that_is_no_directory_is_set_aside(spool: Spool, tmp_path: Path
     assert tmp_path.is_dir()
     assert place_of(spool.directory, good) == "queue"
     assert [path for path in everything_in(spool.directory) if path.startswith("queue/0")] == []
+
+
+def test_messages_are_counted_over_all_buckets_whatever_else_is_there(spool: Spool) -> None:
+    for minute in range(3):
+        for second in range(minute + 1):
+            put(spool.directory, now=NOW + 60 * minute + second)
+    for name in ("0-stray", "9-stray"):
+        (Path(spool.directory) / "queue" / name).write_bytes(b"")
+    assert spool.count_waiting() == 6
+
+
+def test_a_message_that_vanishes_or_does_not_belong_hides_none_behind_it(spool: Spool) -> None:
+    ids = [deferred(spool, 10 + number / 10) for number in range(4)]
+    minute = next((Path(spool.directory) / "deferred").iterdir())
+    (minute / "0-stray").write_bytes(b"")
+    assert spool.promote_due(NOW + 3600, MAX_DELAY_S) == 4
+    assert list(spool.due()) == sorted(ids)
+    assert spool.corrupt
+
+
+def test_what_is_beyond_any_delay_counts_as_now_and_what_is_just_within_does_not(spool: Spool) -> None:
+    """A quarter longer, and two minutes."""
+    within = deferred(spool, MAX_DELAY_S * 1.25 + 60)
+    assert spool.promote_due(NOW, MAX_DELAY_S) == 0
+    beyond = deferred(spool, MAX_DELAY_S * 1.25 + 240)
+    assert spool.promote_due(NOW, MAX_DELAY_S) == 1
+    assert list(spool.due()) == [beyond]
+    assert within != beyond
+
+
+def test_no_more_than_some_thousands_come_back_at_a_time(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "_BACK_AT_ONCE", 3)
+    ids = sorted(deferred(spool, 10 + 60 * (number % 2) + number / 100) for number in range(8))
+    came: list[int] = []
+    while back := spool.promote_due(NOW + 3600, MAX_DELAY_S):
+        came.append(back)
+    assert came == [3, 3, 2]
+    assert list(spool.due()) == ids

@@ -154,8 +154,9 @@ def test_an_error_at_any_call_leaves_nothing_and_says_so(tmp_path: Path, work: C
         if refusal is None:
             assert (name, step) == ("close", len(called)), "only the scratch file is needed no more"
             continue
-        assert "Input/output error" in refusal.what
-        assert "not accepted" in refusal.why
+        assert refusal.what.endswith(": Input/output error")
+        assert refusal.why == "the message was not accepted"
+        assert refusal.remedy == "mend this, then submit the message again"
         assert everything_in(directory) == []
 
 
@@ -177,8 +178,33 @@ def test_a_scratch_file_that_lost_its_end_is_not_accepted(directory: str) -> Non
     with Scratch(directory, min_free_bytes=0) as scratch:
         file = scratch.new_file()
         file.write(b"half a mess")
-        with pytest.raises(TemporaryError, match="Input/output error"):
+        with pytest.raises(TemporaryError, match=f"^{directory}: Input/output error"):
             file.read(12, 0)
+
+
+@pytest.mark.requirement("S15", "S16")
+@pytest.mark.parametrize(("handed_over", "place"), [(False, "tmp"), (True, "drop")])
+def test_a_scratch_file_is_begun_in_its_room_for_its_owner_alone(
+    directory: str, handed_over: bool, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int]] = []
+    unlink = os.unlink
+
+    def seen(path: str) -> None:
+        made.append((path, os.stat(path).st_mode & 0o777))
+        unlink(path)
+
+    before = os.umask(0)
+    monkeypatch.setattr(os, "unlink", seen)
+    try:
+        with Scratch(f"{directory}/", min_free_bytes=0, handed_over=handed_over) as scratch:
+            scratch.new_file()
+    finally:
+        os.umask(before)
+    ((path, mode),) = made
+    assert (os.path.dirname(path), mode) == (f"{directory}/{place}", 0o600)
+    # The dot keeps it from being taken from drop/ as it is.
+    assert os.path.basename(path).startswith(".") is handed_over
 
 
 @pytest.mark.requirement("R26")
