@@ -86,7 +86,7 @@ def granted(reply: Mapping[str, object], *, now: float, settings: str) -> Token:
 
 
 def _seconds(value: object) -> float:
-    """Return a positive number of seconds, which some servers write as text; 0.0 when it is none."""
+    """Return a number of seconds, one at the least, which some servers write as text; 0.0 when it is none."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return 0.0
     try:
@@ -94,7 +94,7 @@ def _seconds(value: object) -> float:
     except (ValueError, OverflowError):
         return 0.0
     # A year is longer than any token lives: it keeps a silly number out of dates.
-    return min(seconds, 366 * 86400.0) if seconds > 0 else 0.0
+    return min(seconds, 366 * 86400.0) if seconds >= 1 else 0.0
 
 
 def to_json(token: Token) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ucrmmail.oauth.token import Token, from_json, granted, to_json
@@ -38,6 +38,7 @@ def test_what_cannot_go_into_a_login_is_no_token(access: object) -> None:
         granted({**REPLY, "access_token": access}, now=NOW, settings="")
 
 
+@example({**REPLY, "expires_in": 1e-200})
 @given(st.dictionaries(st.sampled_from([*REPLY, "refresh_token_expires_in", "scope"]), values))
 def test_any_reply_is_a_token_or_a_value_error(reply: dict[str, Any]) -> None:
     try:
