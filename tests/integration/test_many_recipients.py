@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
-from tests.support.smtp_server import EXTENSIONS, Fault, SmtpServer, Wait
+from tests.support.smtp_server import EXTENSIONS, HANG, Action, Fault, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.flush import Options
 from ucrmmail.limits.rules import Rules, Throttle
@@ -156,3 +158,79 @@ def test_many_recipients_are_asked_for_in_groups_that_grow(tmp_path: Path) -> No
     # As many bytes as the kernel hands over at a time make more than the five that were sent of them.
     assert groups[0] == 20
     assert len(groups) <= 12
+
+
+@pytest.mark.requirement("R1", "R7")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_killed_run_repeats_one_transaction_of_a_message_that_needs_several(tmp_path: Path, connections: int) -> None:
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(30)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    dots = [0]
+    leader: list[int] = []
+
+    def kill_at_the_fifth(_line: bytes) -> Action | None:
+        dots[0] += 1
+        if dots[0] != 5:
+            return None
+        os.killpg(leader[0], signal.SIGKILL)
+        return HANG
+
+    options = Options(wait=False, connections=connections)
+    with SmtpServer(faults={"final-dot": kill_at_the_fifth}, most_recipients=5) as server:
+        run = ForkProcess(target=lambda: (os.setpgid(0, 0), machine.flush(machine.to(server), options=options)))
+        run.start()
+        assert run.pid is not None
+        leader.append(run.pid)
+        run.join()
+        assert run.exitcode == -signal.SIGKILL
+        server.wait_until_idle()
+        assert taken_by(server) == recipients[:20]
+        machine.flush(machine.to(server), options=options)
+        assert taken_by(server) == recipients
+    assert machine.queue() == []
+
+
+@pytest.mark.requirement("S19")
+def test_a_message_that_is_late_does_not_keep_others_waiting_run_after_run(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    now = machine.clock.now()
+    recipients = [f"user{number}@example.com" for number in range(60)]
+    put(machine.directory, *recipients, now=now - 60)
+    slow = {"rcpt": lambda line: Wait(0.05) if b"user" in line else None}
+    sent: list[list[str]] = []
+    with SmtpServer(extensions=("8BITMIME",), faults=slow) as server:
+        for number in range(3):
+            put(machine.directory, f"other{number}@example.com", now=now + number)
+            # Less urgent, it waits until the message that is late is through.
+            put(machine.directory, f"bulk{number}@example.com", now=now - 90 + number, priority="bulk")
+            before = len(server.accepted)
+            machine.flush(
+                machine.to(server, timeout_s=1.0), options=Options(wait=False, time_limit_s=0.5, keep_messages=True)
+            )
+            server.wait_until_idle()
+            sent.append([message.recipients[0] for message in server.accepted[before:]])
+    assert sent[0] == ["user0@example.com"]
+    # The first run had no time for it; from then on, others of its priority go before it, and less urgent ones never do.
+    assert sent[1][:3] == ["other0@example.com", "other1@example.com", sent[1][2]]
+    assert sent[1][2].startswith("user")
+    assert sent[2][0] == "other2@example.com"
+    assert not any(name.startswith("bulk") for names in sent for name in names)
+
+
+def test_who_is_given_up_with_the_last_part_is_reported_and_logged_as_failed(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    recipients = [f"user{number}@example.com" for number in range(4)]
+    put(machine.directory, *recipients, now=clock.now())
+    with SmtpServer(faults={"rcpt": lambda line: "450 4.2.1 later" if b"user" in line else None}) as server:
+        machine.flush(machine.to(server))
+        clock.offset += 6 * DAY_S
+        machine.rules = Rules(throttles=(Throttle(2, 0.2, unit="recipients"),))
+        report = machine.flush(machine.to(server), options=Options(wait=True, keep_messages=True))
+    (message,) = [each for each in report.messages if "user0@example.com" in [one.recipient for one in each.outcomes]]
+    assert {outcome.recipient: outcome.result.value for outcome in message.outcomes} == dict.fromkeys(
+        recipients, "failed"
+    )
+    log = (Path(machine.directory) / "delivery.log").read_text()
+    assert all(f"to=<{each}> failed" in log for each in recipients)

@@ -167,3 +167,48 @@ def test_a_reply_too_many_fails_no_message_when_the_next_ones_show_it(extra: str
     assert "failed" not in feed.results("2").values() if "2" in feed.settled else feed.returned == ["2"]
     assert not end.alive
     assert len(server.messages) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class OneEach(Action):
+    """Take one message on each connection, and say so at the next MAIL."""
+
+    def act(self, dialogue: Dialogue) -> None:
+        if len([line for line in dialogue.commands if line.startswith(b"MAIL")]) > 1:
+            dialogue.reply("421 4.7.0 too many messages in this connection")
+            DROP.act(dialogue)
+
+
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize("pause_s", [0.0, 0.2])
+def test_a_server_that_takes_one_message_a_connection_gets_one_connection_a_message(
+    tmp_path: Path, pause_s: float
+) -> None:
+    machine = Machine(tmp_path, rules=Rules(flood=Flood(1, pause_s) if pause_s else None))
+    machine.put(5)
+    with SmtpServer(faults={"mail": OneEach()}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=True))
+        server.wait_until_idle()
+        assert len(server.connections) == 5
+    assert (report.relayed, report.exit_code, report.trouble) == (5, 0, None)
+
+
+def test_a_connection_takes_no_more_transactions_than_it_says_though_a_message_needs_more() -> None:
+    with SmtpServer(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=2 MAILMAX=2")) as server:
+        session = connect(server)
+        feed = ListFeed([transaction("1", *[f"user{number}@example.com" for number in range(5)])])
+        end = submit(session, feed)
+        server.wait_until_idle()
+        assert len([line for line in server.commands if line.startswith(b"MAIL")]) == 2
+    assert (end.alive, end.used_up, end.trouble) == (False, True, None)
+    assert [each.recipients for each in feed.transactions] == [("user4@example.com",)]
+
+
+def test_a_server_that_has_taken_a_chunk_knows_chunks_whatever_it_says_of_the_message() -> None:
+    faults: dict[str, Fault] = {"final-dot": ["500 message rejected: virus found"]}
+    with SmtpServer(extensions=(*EXTENSIONS, "CHUNKING"), faults=faults) as server:
+        session = connect(server)
+        feed = ListFeed([transaction("1"), transaction("2")])
+        end = submit(session, feed)
+        session.quit()
+    assert (end.distrust, feed.summary) == ("", {"1": "failed", "2": "relayed"})

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -278,10 +279,33 @@ def test_messages_are_chosen_by_sender_and_recipient(queue: Program) -> None:
     assert held() == {other, bounce}
     assert queue.run("queue", "remove", "--state", "waiting", "--sender", "<>", "--yes").lines == ["0 messages changed"]
     assert queue.run("queue", "retry", "--recipient", "@example.com").lines == ["0 messages changed"]
-    assert "this removes 2 messages" in queue.run("queue", "remove", "--recipient", "@example.com", code=2).stderr
-    assert queue.run("queue", "remove", "--recipient", "@example.com", "--yes").lines == ["2 messages changed"]
-    assert [message["queue_id"] for message in queue.queue()] == [bounce]
+    # What somebody else waits for is not taken from him.
+    run = queue.run("queue", "remove", "--recipient", "@example.com", code=2)
+    assert "this removes 1 messages" in run.stderr
+    assert "left where they are: 1, which others wait for" in run.stderr
+    assert queue.run("queue", "remove", "--recipient", "@example.com", "--yes").lines == ["1 message changed"]
+    assert {message["queue_id"] for message in queue.queue()} == {shop, bounce}
     assert "leave out one" in queue.run("queue", "remove", bounce, "--sender", "@x.example", code=2).stderr
+
+
+@pytest.mark.requirement("R7", "R8")
+def test_a_recipient_who_has_the_message_is_none_that_it_goes_to(queue: Program) -> None:
+    queue_id = enqueue(queue, "--to", "ann@example.com", "--to", "bob@example.org")
+    spool = Spool(str(queue.spool))
+    claimed = claim(spool, queue_id)
+    ann, bob = claimed.state.recipients
+    later = replace(bob, result="deferred", reply="450 later")
+    spool.settle(
+        claimed, replace(claimed.state, recipients=(replace(ann, result="relayed"), later), next_attempt_at=9e9)
+    )
+    spool.finish()
+    for command in (("hold",), ("retry",), ("remove", "--yes")):
+        run = queue.run("queue", *command, "--recipient", "ann@example.com")
+        assert (run.lines, run.stderr) == (["0 messages changed"], "")
+    # A list shows whom it was for.
+    assert [each["queue_id"] for each in queue.queue("--recipient", "ann@example.com")] == [queue_id]
+    assert queue.run("queue", "remove", "--recipient", "bob@example.org", "--yes").lines == ["1 message changed"]
+    assert queue.queue() == []
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 130, 1), (b"y\n", 0, 0)])

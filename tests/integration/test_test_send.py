@@ -16,7 +16,7 @@ import pytest
 from tests.support.certificates import TestAuthority
 from tests.support.program import Program
 from tests.support.sink import Sink, SinkController
-from tests.support.smtp_server import DROP, GARBAGE, SmtpServer
+from tests.support.smtp_server import DROP, GARBAGE, Action, SmtpServer
 from ucrmmail.files import Locked
 
 pytestmark = pytest.mark.watched
@@ -347,6 +347,27 @@ def test_a_test_to_more_recipients_than_the_limit_holds_goes_in_parts(program: P
     document = program.run("test-send", "a@example.com", "b@example.com", "c@example.com", "--json", code=75).json
     outcomes = {name: each["outcome"] for name, each in document["messages"][0]["recipients"].items()}
     assert outcomes == {"a@example.com": "relayed", "b@example.com": "relayed", "c@example.com": "not sent"}
+
+
+@pytest.mark.parametrize(
+    ("second", "code"),
+    [(["421 4.7.0 too many messages in this connection"], 0), ([DROP] * 9, 69)],
+    ids=["of the connection", "each time"],
+)
+def test_who_has_the_test_is_reported_when_the_connection_ends_before_the_others(
+    program: Program, second: list[str | Action], code: int
+) -> None:
+    names = [f"{name}@example.com" for name in "abc"]
+    with SmtpServer(faults={"mail": [None, *second]}, most_recipients=2) as server:
+        program.configure(server.port)
+        run = program.run("test-send", "--json", *names, code=code)
+        server.wait_until_idle()
+        assert [message.recipients for message in server.accepted][:1] == [names[:2]]
+        assert len(server.accepted) == (2 if code == 0 else 1)
+    (message,) = run.json["messages"]
+    assert [name for name, one in message["recipients"].items() if one["outcome"] == "relayed"] == (
+        names if code == 0 else names[:2]
+    )
 
 
 def test_a_test_goes_past_no_flush_that_counts_too(program: Program, sink: Sink) -> None:

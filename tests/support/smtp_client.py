@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -50,6 +50,7 @@ class ListFeed:
     returned: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
     suspects: tuple[str, ...] = ()
+    parts: dict[str, list[Outcome]] = field(default_factory=dict)
 
     def ready(self) -> Transaction | None:
         if not self.transactions:
@@ -58,13 +59,18 @@ class ListFeed:
         self.events.append(f"ready {found.queue_id}")
         return found
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
-        self._once(transaction)
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
         told = [outcome.recipient for outcome in outcomes]
         assert told
         assert told == [recipient for recipient in transaction.recipients if recipient in told]
-        self.events.append(f"settle {transaction.queue_id}")
-        self.settled[transaction.queue_id] = outcomes
+        self.events.append(f"settle {transaction.queue_id}" + (" late" if late else ""))
+        self.parts.setdefault(transaction.queue_id, []).extend(outcomes)
+        if rest := tuple(recipient for recipient in transaction.recipients if recipient not in told):
+            # As the queue does: it goes on with the others.
+            self.transactions.insert(0, replace(transaction, recipients=rest))
+            return
+        self._once(transaction)
+        self.settled[transaction.queue_id] = tuple(self.parts[transaction.queue_id])
 
     def unused(self, transaction: Transaction) -> None:
         self._once(transaction)
@@ -93,7 +99,7 @@ class ListFeed:
         """What became of each recipient: relayed, deferred, failed, or uncertain."""
         return {
             outcome.recipient: "uncertain" if outcome.uncertain else outcome.result.value
-            for outcome in self.settled[queue_id]
+            for outcome in self.parts[queue_id]
         }
 
     @property

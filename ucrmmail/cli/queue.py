@@ -199,7 +199,7 @@ def remove(
 
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
-    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["remove"])
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["remove"], for_all=True)
     if not queue_ids and not yes:
         _ask(len(ids))
     _change(manage.remove(directory, ids), one_by_one=bool(queue_ids), as_json=as_json)

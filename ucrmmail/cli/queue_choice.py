@@ -10,9 +10,10 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.errors import NoInputError, UsageError
+from ucrmmail.output import human
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ucrmmail.spool.listing import QueuedMessage
 
@@ -60,18 +61,38 @@ class Filters:
 
     def let_through(self, message: QueuedMessage) -> bool:
         """Return whether it is from whom, and to whom, it is asked for."""
-        return (self.sender is None or _matches(message.reverse_path, self.sender)) and (
-            self.recipient is None or any(_matches(each, self.recipient) for each in message.recipients)
-        )
+        return self._is_from(message) and (self.recipient is None or any(self._wanted(message.recipients)))
+
+    def meant_by(self, message: QueuedMessage, *, for_all: bool) -> bool:
+        """Return whether a change is for it: somebody who is asked for does not have it yet, or with ``for_all`` all."""
+        if not self._is_from(message):
+            return False
+        if self.recipient is None:
+            return True
+        without = [one.recipient for one in message.delivery.recipients if one.result != "relayed"]
+        return (all if for_all else any)(self._wanted(without or message.recipients))
+
+    def _is_from(self, message: QueuedMessage) -> bool:
+        return self.sender is None or _matches(message.reverse_path, self.sender)
+
+    def _wanted(self, recipients: Iterable[str]) -> Iterator[bool]:
+        return (self.recipient is not None and _matches(each, self.recipient) for each in recipients)
 
 
 def chosen(
-    directory: str, queue_ids: Sequence[str] | None, filters: Filters, *, every: bool, of: Sequence[str]
+    directory: str,
+    queue_ids: Sequence[str] | None,
+    filters: Filters,
+    *,
+    every: bool,
+    of: Sequence[str],
+    for_all: bool = False,
 ) -> list[str]:
-    """Return the ids that are meant: those named, or those in the states ``of`` that the filters let through.
+    """Return the ids that are meant: those named, or those in the states ``of`` that the filters mean.
 
-    All are found before anything is changed: what is moved must not be found a second time. Raises UsageError when
-    nothing was named, or something twice.
+    With ``for_all`` one that goes to others than ``filters.recipient`` as well is left, and told. All are found before
+    anything is changed: what is moved must not be found a second time. Raises UsageError when nothing was named, or
+    something twice.
     """
     from ucrmmail.spool.listing import messages
     from ucrmmail.spool.listing import queue_ids as ids_in
@@ -86,7 +107,11 @@ def chosen(
     if filters.sender is None and filters.recipient is None:
         # Names tell the state: nothing need be read.
         return list(chain.from_iterable(ids_in(directory, state) for state in states))
-    return [message.queue_id for message in messages(directory, states=states) if filters.let_through(message)]
+    found = [message for message in messages(directory, states=states) if filters.meant_by(message, for_all=False)]
+    meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]
+    if left := len(found) - len(meant):
+        human.note(f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant")
+    return meant
 
 
 def found(directory: str, queue_id: str) -> QueuedMessage:

@@ -304,7 +304,7 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
     smarthost, login = smarthost_of(config), login_of(config)
     try:
         while True:
-            before = len(trial.left)
+            before = trial.recipients_left
             session = open_session(
                 smarthost,
                 secret=login.secret,
@@ -318,7 +318,9 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
                 session.quit()
             if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
                 break
-            if len(trial.left) == before:
+            if trial.recipients_left == before:
+                if trial.outcomes:
+                    return _lost()
                 raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
             # The server takes only so many messages in one session (RFC 9422).
     except SessionError as error:
@@ -326,6 +328,18 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
     if end.trouble is None and not end.alive and not trial.outcomes:
         raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
     return end.trouble
+
+
+def _lost() -> Trouble:
+    """Return the trouble of a connection that was lost again when some had the message: who, the report says."""
+    from ucrmmail.message.outcome import Stage
+    from ucrmmail.smtp.trouble import account_trouble
+
+    return account_trouble(
+        Stage.MAIL,
+        "the smarthost closes the connection before all have the message",
+        remedy="run the command again for the others alone; if it stays so, add --transcript",
+    )
 
 
 def _limit_trouble(trial: Trial) -> Trouble:

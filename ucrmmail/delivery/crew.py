@@ -16,13 +16,13 @@ from __future__ import annotations
 import select
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
 from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.deal import Deal, Dealer
-from ucrmmail.delivery.report import MessageReport
+from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 from ucrmmail.message.outcome import Result
@@ -87,6 +87,7 @@ class Crew:
         self._connected = False
         self._dealt: dict[str, None] = {}
         self._settled = 0
+        self._parts: dict[str, MessageReport] = {}
         self._died = False
         self._failure: BaseException | None = None
         self.ending = Ending()
@@ -121,6 +122,8 @@ class Crew:
             if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
+        for message in self._parts.values():
+            self._on_settled(message)
         if self._failure is not None:
             raise self._failure
         if self._stop.requested:
@@ -218,7 +221,15 @@ class Crew:
         self._dealt.pop(message.queue_id, None)
         self._settled += 1
         self._feed.progress += message.result == Result.RELAYED.value
-        self._on_settled(message)
+        before = self._parts.pop(message.queue_id, None)
+        if before is not None:
+            # Another connection went on with it.
+            outcomes = {outcome.recipient: outcome for outcome in (*before.outcomes, *message.outcomes)}
+            message = replace(message, reverse_path=before.reverse_path, outcomes=tuple(outcomes.values()))
+        if message.result == HELD_BACK:
+            self._parts[message.queue_id] = message
+        else:
+            self._on_settled(message)
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Outcome
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
+    from ucrmmail.spool.state import MessageState
 
 # Outcomes are brought to the disk together, at the most this often (reliability: "what is synced when").
 SYNC_INTERVAL_S = 0.05
@@ -119,6 +120,8 @@ class QueueFeed:
         self._postponed: dict[str, int] = {}
         # Suspects whose turn it was while proof was awaited.
         self._aside: dict[str, None] = {}
+        # Messages in parts of which another one would keep all others waiting.
+        self._late: dict[str, None] = {}
 
     @property
     def unlimited(self) -> bool:
@@ -161,7 +164,7 @@ class QueueFeed:
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        return self._next is not None or bool(self._aside)
+        return self._next is not None or bool(self._aside or self._late)
 
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
@@ -287,8 +290,11 @@ class QueueFeed:
             self._due = iter(())
             self._on_unused(transaction.queue_id)
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
-        """Record what became of a message. Raises OSError when it cannot be recorded: then the run must end."""
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+        """Record what became of a message, or of a part of it. Raises OSError when it cannot be: the run must end then.
+
+        ``late`` is as in ``transaction.Feed``.
+        """
         with self._lock:
             work = self._open.pop(transaction.queue_id)
             now = self._clock.now()
@@ -299,7 +305,9 @@ class QueueFeed:
                 queue_id=claimed.queue_id,
                 now=now,
                 retry=self._retry,
+                late=late,
             )
+            is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
             original = beginning_of(claimed) if unreported(state) else b""
             self._spool.settle(claimed, state)
@@ -308,7 +316,8 @@ class QueueFeed:
             if counted:
                 doubt = all(outcome.uncertain for outcome in counted)
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
-                self.progress += not doubt
+                # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
+                self.progress += not (doubt or is_part)
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:
@@ -316,14 +325,14 @@ class QueueFeed:
                 self._to_tell.append(_Relayed(claimed, outcomes, now))
                 return
             self.tell()
-            outcomes = told(outcomes, state)
-            if state.pending and not state.next_attempt_at:
-                # It goes in parts: it is counted with the last one.
+            if is_part:
+                # It is counted with the last one.
                 self._log_all(claimed, outcomes, now)
                 self._on_unused(claimed.queue_id)
                 parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
                 parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
+                outcomes = told((*outcomes, *self._given_up_with(claimed.queue_id, state)), state)
                 self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if unreported(state):
                 report_failures(
@@ -347,6 +356,14 @@ class QueueFeed:
         if parts is not None:
             outcomes = tuple((parts.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
         self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
+
+    def _given_up_with(self, queue_id: str, state: MessageState) -> Iterator[Outcome]:
+        """Yield those of its earlier parts who were put off, and are given up with the last one."""
+        failed = {one.recipient for one in state.recipients if one.result == Result.FAILED}
+        if queue_id in self._parts:
+            for outcome in self._parts[queue_id].outcomes.values():
+                if outcome.result is Result.DEFERRED and outcome.recipient in failed:
+                    yield outcome
 
     def _log_all(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float) -> None:
         for outcome in outcomes:
@@ -375,16 +392,41 @@ class QueueFeed:
         return claimed
 
     def _claim_from_queue(self) -> Claimed | None:
-        """Claim what is due; asks the queue anew once, for what came meanwhile."""
+        """Claim what is due; asks the queue anew once, for what came meanwhile.
+
+        A message that is late comes behind all others of its priority: it would keep them waiting run after run.
+        """
         for _ in range(2):
-            for queue_id in self._due:
+            while (queue_id := next(self._due, None)) is not None:
                 if queue_id in self.suspects and self._awaits_proof:
                     self._aside[queue_id] = None
                     continue
-                claimed = self._spool.claim(queue_id)
+                if queue_id in self._late:
+                    continue
+                claimed = self._claim_late(before=queue_id)
                 if claimed is not None:
+                    self._due = chain((queue_id,), self._due)
                     return claimed
+                claimed = self._spool.claim(queue_id)
+                if claimed is not None and not claimed.state.late:
+                    return claimed
+                if claimed is not None:
+                    self._late[queue_id] = None
+                    self._spool.release(claimed)
             self._due = self._source()
+        return self._claim_late()
+
+    def _claim_late(self, *, before: str = "") -> Claimed | None:
+        """Claim the first message that is late; ``before`` this one only when it is more urgent."""
+        while self._late:
+            queue_id = next(iter(self._late))
+            # An id begins with its priority.
+            if before and queue_id[:1] >= before[:1]:
+                return None
+            del self._late[queue_id]
+            claimed = self._spool.claim(queue_id)
+            if claimed is not None:
+                return claimed
         return None
 
     @property

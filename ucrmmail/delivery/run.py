@@ -238,12 +238,12 @@ class Run:
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
+                if end.relayed or end.blamed:
+                    losses = _Losses(at="" if of_account or end.alive else end.refused)
                 if not end.alive:
                     session.close()
                     session = None
-                    if end.relayed or end.blamed:
-                        losses = _Losses(at="" if of_account else end.refused)
-                    elif not (end.distrust or postponed):
+                    if not (end.relayed or end.blamed or end.used_up or end.distrust or postponed):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
         finally:

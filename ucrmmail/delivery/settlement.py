@@ -35,8 +35,11 @@ def after_attempt(
     queue_id: str,
     now: float,
     retry: Retry,
+    late: bool = False,
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
+
+    ``late`` as in ``Feed.settle``.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
@@ -47,7 +50,7 @@ def after_attempt(
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
-        return replace(state, recipients=recipients, first_attempt_at=first_at, next_attempt_at=0.0)
+        return replace(state, recipients=recipients, first_attempt_at=first_at, next_attempt_at=0.0, late=late)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
     deferred = [recipient for recipient in recipients if recipient.is_pending]
     attempts = state.attempts + 1

@@ -43,6 +43,11 @@ class Trial:
         """Return a trial of these messages."""
         return cls(ledger, clock, deque(transactions))
 
+    @property
+    def recipients_left(self) -> int:
+        """How many recipients have not had their turn."""
+        return sum(len(transaction.recipients) for transaction in self.left)
+
     def may_begin(self) -> bool:
         """Return whether the first message may leave now; nothing is reserved yet."""
         return bool(self.left) and self._limits_let(self._amount(self.left[0]), self.clock.now())
@@ -75,8 +80,9 @@ class Trial:
             self.limit, self.opens_at = self.ledger.in_the_way(now, amount), opens_at
         return opens_at <= now
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
         """Count what the server took, or may have taken."""
+        del late  # there is nothing else to send
         reservation = self._taken(transaction)
         counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
         if counted:

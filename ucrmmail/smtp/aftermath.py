@@ -58,7 +58,8 @@ class Aftermath:
         """Hand the outcomes that the current message has over to the feed. Raises what the feed raises."""
         self._hand.current = None
         transaction, outcomes = message.transaction, message.outcomes
-        self._feed.settle(transaction, tuple(outcomes[each] for each in transaction.recipients if each in outcomes))
+        told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
+        self._feed.settle(transaction, told, late=message.late)
 
     def give_back(self) -> None:
         """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
@@ -139,7 +140,7 @@ class Aftermath:
         message, refused = self._hand.current, ""
         if self.ends_session(trouble):
             self.give_back()
-            return End(None, alive=False)
+            return End(None, alive=False, used_up=True)
         if message is not None and trouble.kind is Kind.TRANSIENT and self._hand.stage in _ASKED:
             refused = message.transaction.queue_id
             # A quota that is used up meets whatever comes first, run after run.

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
-# The time for a whole message, whatever its envelopes, without the waits for the replies to its final dots: this many
-# times a command's time, and more for its bytes. Without it a server that answers each command, and reads each block,
+# The time for a transaction, without the wait for the reply to its final dot: this many times a command's time, and more
+# for its bytes. Without it a server that answers each command, and reads each block,
 # just in time could hold a run for days. When the run has a time limit, one command's time beyond that is enough.
 _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
@@ -83,8 +83,7 @@ class _Submitter:
         self._hand = InHand()
         self._aftermath = Aftermath(feed, session, self._hand)
         self._relayed = False
-        # Of the time for the current message, what its envelopes so far have left, and what is not for RCPT.
-        self._left_s = math.inf
+        # Of the time for the current message, what is not for RCPT.
         self._kept_s = 0.0
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
@@ -152,7 +151,7 @@ class _Submitter:
     def _end_of_feed(self) -> End:
         if self._session.transactions_left < 1:
             self._session.quit()
-            return End(None, alive=False)
+            return End(None, alive=False, used_up=True)
         return End(None, alive=True)
 
     # --- one message -------------------------------------------------------------------------------------------
@@ -162,23 +161,14 @@ class _Submitter:
         step_s = self._session.smarthost.timeout_s
         commands_s = max(_MESSAGE_TIMES * step_s, _ENVELOPE_TIMES * self._patience_s[Stage.MAIL])
         commands_s = min(commands_s, max(self._feed.left_s(), 0.0) + step_s)
-        self._left_s = commands_s + size_s
         self._kept_s = commands_s * (1 - _SHARE_OF_RCPT) + size_s
-        self._wire.allow(self._left_s)
+        self._wire.allow(commands_s + size_s)
         if not self._envelope_sent:
             self._open_envelope(message)
-        while True:
-            if self._is_accepted(message):
-                self._send_body(message)
-            if not message.waiting or self._broken:
-                return
-            # Too many recipients at once: the others go in a transaction of their own, at no cost.
-            left_s = min(self._left_s, self._wire.left_s)
-            if left_s < self._kept_s and message.outcomes:
-                # The server is slow. They have their turn in a round of its own, or in the next run.
-                return
-            self._wire.allow(left_s)
-            self._open_envelope(message)
+        # Who waits then for a transaction of his own has it when the outcomes of this one are settled: a killed process
+        # repeats one transaction, not all of a message.
+        if self._is_accepted(message):
+            self._send_body(message)
 
     def _open_envelope(self, message: Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
@@ -259,8 +249,11 @@ class _Submitter:
         at_first_s = self._wire.left_s
         for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
             if number == message.asked:
-                more = self._more_recipients(message, at_first_s) if mail_accepted and not postponed else ()
+                if not mail_accepted or postponed:
+                    break
+                more = self._more_recipients(message, at_first_s)
                 if not more:
+                    message.late = True
                     break
                 message.asked += len(more)
                 if self._pipelining:
@@ -316,8 +309,9 @@ class _Submitter:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
         # A refusal of the message itself has another status, and what has worked before is understood.
+        understood = self._session.relayed or self._session.knows_chunks
         unknown = reply.code in {500, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
-        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not self._session.relayed:
+        if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not understood:
             raise _LieError("CHUNKING", trouble)
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
@@ -356,7 +350,6 @@ class _Submitter:
         try:
             shown = _told(last) + ahead if self._wire.observed else None
             self._wire.send(b"".join((*last, ahead)), self._patience_s[Stage.BODY], shown=shown, patient=True)
-            self._left_s = self._wire.left_s
             self._wire.allow(math.inf)
             self._use_the_time()
             reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)

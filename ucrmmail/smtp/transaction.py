@@ -41,8 +41,11 @@ class Feed(Protocol):
     def ready(self) -> Transaction | None:
         """Return the next transaction that may leave now; None when none may."""
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...]) -> None:
-        """Record what became of it; when this returns, the next body may leave."""
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+        """Record what became of it; when this returns, the next body may leave.
+
+        ``late``: the server was so slow that not everybody could be asked; other messages go before those do.
+        """
 
     def left_s(self) -> float:
         """Return for how many seconds more a message may be begun; ``inf`` when that does not end."""
@@ -71,6 +74,7 @@ class End:
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
     a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
+    ``used_up``: it takes only so many on a connection, so that this one was not lost.
     """
 
     trouble: Trouble | None
@@ -80,6 +84,7 @@ class End:
     distrust: str = ""
     passing: bool = False
     relayed: bool = False
+    used_up: bool = False
 
 
 @dataclass(slots=True)
@@ -87,7 +92,7 @@ class Message:
     """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
 
     ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
-    DATA behind them if it was ``data_asked``.
+    DATA behind them if it was ``data_asked``. ``late``: for the others there was no time.
     """
 
     transaction: Transaction
@@ -97,6 +102,7 @@ class Message:
     rcpts: tuple[bytes, ...] = ()
     asked: int = 0
     data_asked: bool = False
+    late: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
 

@@ -53,6 +53,7 @@ class RecipientState:
 class MessageState:
     """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
 
+    ``late``: its attempt goes on, and others go before it, since the server is slow with its recipients.
     ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
     """
 
@@ -62,6 +63,7 @@ class MessageState:
     next_attempt_at: float = 0.0
     reason: str = ""
     revision: int = 0
+    late: bool = False
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -113,6 +115,7 @@ def fitted(state: MessageState | None, recipients: tuple[str, ...]) -> MessageSt
         state.next_attempt_at,
         state.reason,
         state.revision,
+        state.late,
     )
 
 
