@@ -64,7 +64,7 @@ class Filters:
         return self._is_from(message) and (self.recipient is None or any(self._wanted(message.recipients)))
 
     def meant_by(self, message: QueuedMessage, *, for_all: bool) -> bool:
-        """Return whether a change is for it: somebody who is asked for does not have it yet, or with ``for_all`` all."""
+        """Return whether a change is for it: of those who do not have it yet one is asked for, with ``for_all`` all."""
         if not self._is_from(message):
             return False
         if self.recipient is None:
@@ -110,7 +110,9 @@ def chosen(
     found = [message for message in messages(directory, states=states) if filters.meant_by(message, for_all=False)]
     meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]
     if left := len(found) - len(meant):
-        human.note(f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant")
+        human.note(
+            f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant"
+        )
     return meant
 
 

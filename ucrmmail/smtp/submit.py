@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 # RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
 _MOST_RECIPIENTS = 1000
-# The time for a transaction, without the wait for the reply to its final dot: this many times a command's time, and more
-# for its bytes. Without it a server that answers each command, and reads each block,
-# just in time could hold a run for days. When the run has a time limit, one command's time beyond that is enough.
+# The time for a transaction, without the wait for the reply to its final dot: this many times a command's time, and
+# more for its bytes. Without it a server that answers each command, and reads each block, just in time could hold a run
+# for days. When the run has a time limit, one command's time beyond that is enough.
 _MESSAGE_TIMES = 10
 _ENVELOPE_TIMES = 3
 # RCPT takes no more than its share of this time: the message is to have the rest, who was not asked another one.
