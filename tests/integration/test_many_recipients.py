@@ -176,9 +176,14 @@ def test_a_killed_run_repeats_one_transaction_of_a_message_that_needs_several(tm
         os.killpg(leader[0], signal.SIGKILL)
         return HANG
 
+    def flush() -> None:
+        # So that the kill meets its processes as well.
+        os.setpgid(0, 0)
+        machine.flush(machine.to(server), options=options)
+
     options = Options(wait=False, connections=connections)
     with SmtpServer(faults={"final-dot": kill_at_the_fifth}, most_recipients=5) as server:
-        run = ForkProcess(target=lambda: (os.setpgid(0, 0), machine.flush(machine.to(server), options=options)))
+        run = ForkProcess(target=flush)
         run.start()
         assert run.pid is not None
         leader.append(run.pid)
