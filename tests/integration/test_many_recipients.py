@@ -239,3 +239,50 @@ def test_who_is_given_up_with_the_last_part_is_reported_and_logged_as_failed(tmp
     )
     log = (Path(machine.directory) / "delivery.log").read_text()
     assert all(f"to=<{each}> failed" in log for each in recipients)
+
+
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_message_in_several_transactions_keeps_its_place_before_what_is_less_urgent(
+    tmp_path: Path, connections: int
+) -> None:
+    machine = Machine(tmp_path)
+    now = machine.clock.now()
+    put(machine.directory, *[f"user{number}@example.com" for number in range(10)], now=now, priority="urgent")
+    for number in range(30):
+        put(machine.directory, f"other{number}@example.com", now=now - 60 + number)
+    with SmtpServer(most_recipients=2) as server:
+        machine.flush(machine.to(server), options=Options(wait=False, connections=connections))
+        server.wait_until_idle()
+        first = [message.recipients[0] for message in server.accepted]
+    urgent = [at for at, name in enumerate(first) if name.startswith("user")]
+    assert len(urgent) == 5
+    # With several connections the others send meanwhile.
+    assert urgent == [0, 1, 2, 3, 4] if connections == 1 else urgent[-1] < 25
+    assert len(first) == 35
+
+
+@pytest.mark.requirement("R7")
+def test_urgent_mail_that_comes_between_two_parts_goes_between_them(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    now = machine.clock.now()
+    put(machine.directory, *[f"user{number}@example.com" for number in range(10)], now=now, priority="bulk")
+    for number in range(5):
+        put(machine.directory, f"bulk{number}@example.com", now=now + 1 + number, priority="bulk")
+
+    def urgent_comes(_line: bytes) -> Action | None:
+        if len(server.messages) != 2:
+            return None
+        put(machine.directory, "urgent@example.com", now=now, priority="urgent")
+        # For as long as the queue is not looked at again.
+        return Wait(1.1)
+
+    with SmtpServer(faults={"final-dot": urgent_comes}, most_recipients=2) as server:
+        machine.flush(machine.to(server))
+        server.wait_until_idle()
+        first = [message.recipients[0] for message in server.accepted]
+    assert "urgent@example.com" in first[2:4]
+    assert [name for name in first if name[0] != "u" or name == "urgent@example.com"][1:] == [
+        f"bulk{number}@example.com" for number in range(5)
+    ]
+    assert len(first) == 5 + 5 + 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ class QueueFeed:
         self._on_unused = on_unused
         self._concerns = concerns
         self._source = due or spool.due
+        self._is_dealt = due is not None
         self._lock = threading.RLock()
         self._due: Iterator[str] = iter(())
         self._next: Claimed | None = None
@@ -120,6 +122,8 @@ class QueueFeed:
         self._postponed: dict[str, int] = {}
         # Suspects whose turn it was while proof was awaited.
         self._aside: dict[str, None] = {}
+        # A heap of what has its turn in its place before what is due then: a message in parts.
+        self._again: list[str] = []
         # Messages in parts of which another one would keep all others waiting.
         self._late: dict[str, None] = {}
 
@@ -164,7 +168,7 @@ class QueueFeed:
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        return self._next is not None or bool(self._aside or self._late)
+        return self._next is not None or bool(self._again or self._aside or self._late)
 
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
@@ -328,7 +332,7 @@ class QueueFeed:
             if is_part:
                 # It is counted with the last one.
                 self._log_all(claimed, outcomes, now)
-                self._on_unused(claimed.queue_id)
+                self._go_on_with(claimed.queue_id)
                 parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
                 parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
@@ -356,6 +360,14 @@ class QueueFeed:
         if parts is not None:
             outcomes = tuple((parts.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
         self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
+
+    def _go_on_with(self, queue_id: str) -> None:
+        """Let a message in parts keep its place, before one that was claimed ahead."""
+        if self._next is not None:
+            heappush(self._again, self._next.queue_id)
+            self._spool.release(self._next)
+            self._next = None
+        heappush(self._again, queue_id)
 
     def _given_up_with(self, queue_id: str, state: MessageState) -> Iterator[Outcome]:
         """Yield those of its earlier parts who were put off, and are given up with the last one."""
@@ -397,7 +409,7 @@ class QueueFeed:
         A message that is late comes behind all others of its priority: it would keep them waiting run after run.
         """
         for _ in range(2):
-            while (queue_id := next(self._due, None)) is not None:
+            while (queue_id := self._next_id()) is not None:
                 if queue_id in self.suspects and self._awaits_proof:
                     self._aside[queue_id] = None
                     continue
@@ -405,7 +417,7 @@ class QueueFeed:
                     continue
                 claimed = self._claim_late(before=queue_id)
                 if claimed is not None:
-                    self._due = chain((queue_id,), self._due)
+                    heappush(self._again, queue_id)
                     return claimed
                 claimed = self._spool.claim(queue_id)
                 if claimed is not None and not claimed.state.late:
@@ -415,6 +427,15 @@ class QueueFeed:
                     self._spool.release(claimed)
             self._due = self._source()
         return self._claim_late()
+
+    def _next_id(self) -> str | None:
+        """Return what is next: a queue id is its place in the order. None when nothing is."""
+        if not self._again:
+            return next(self._due, None)
+        if not self._is_dealt and (other := next(self._due, None)) is not None:
+            # More urgent mail may have come since. What is dealt is taken from others by asking.
+            heappush(self._again, other)
+        return heappop(self._again)
 
     def _claim_late(self, *, before: str = "") -> Claimed | None:
         """Claim the first message that is late; ``before`` this one only when it is more urgent."""
