@@ -309,7 +309,8 @@ class _Submitter:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         trouble = classify(stage, reply)
         # A refusal of the message itself has another status, and what has worked before is understood.
-        understood = self._session.relayed or self._session.knows_chunks
+        # Nor is it 500 from one that has just taken a chunk; 502 and 504 never speak of the message.
+        understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 503})
         unknown = reply.code in {500, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
         if self._chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not understood:
             raise _LieError("CHUNKING", trouble)
