@@ -13,6 +13,7 @@ from tests.support.smtp_server import DROP, EXTENSIONS, Action, Dialogue, Fault,
 from tests.support.spools import put
 from ucrmmail.delivery.flush import Options
 from ucrmmail.limits.rules import Flood, Rules, Throttle
+from ucrmmail.message.outcome import Scope
 from ucrmmail.smtp.submit import submit
 
 WAYS = {
@@ -212,3 +213,15 @@ def test_a_server_that_has_taken_a_chunk_knows_chunks_whatever_it_says_of_the_me
         end = submit(session, feed)
         session.quit()
     assert (end.distrust, feed.summary) == ("", {"1": "failed", "2": "relayed"})
+
+
+@pytest.mark.parametrize("reply", ["530 5.7.0 Authentication required", "550 5.4.5 Daily user sending limit exceeded"])
+def test_a_trouble_of_the_account_for_good_is_no_messages_whoever_meets_it(reply: str) -> None:
+    with SmtpServer(faults={"mail": [None, reply]}) as server:
+        session = connect(server)
+        feed = ListFeed([transaction("1"), transaction("2"), transaction("3")])
+        end = submit(session, feed)
+        session.close()
+    assert end.trouble is not None
+    assert end.trouble.scope is Scope.ACCOUNT
+    assert (feed.summary, end.alive) == ({"1": "relayed", "2": "returned"}, False)

@@ -62,14 +62,9 @@ class Aftermath:
         self._feed.settle(transaction, told, late=message.late)
 
     def give_back(self) -> None:
-        """Give back what the account's trouble, or the request to stop, has left; who has the message keeps it."""
+        """Give back what the account's trouble, or the request to stop, has left: nobody has it, or may have it."""
         for message in (self._hand.current, self._hand.ahead):
-            if message is None:
-                continue
-            if message.may_have_left:
-                # Who has not had a turn is none the worse for it.
-                self.settle(message)
-            else:
+            if message is not None:
                 self._feed.unused(message.transaction)
         self._hand.current = self._hand.ahead = None
 
