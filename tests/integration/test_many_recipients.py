@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from multiprocessing.context import ForkProcess
 from pathlib import Path
@@ -286,3 +287,66 @@ def test_urgent_mail_that_comes_between_two_parts_goes_between_them(tmp_path: Pa
         f"bulk{number}@example.com" for number in range(5)
     ]
     assert len(first) == 5 + 5 + 1
+
+
+def reports(server: SmtpServer) -> list[bytes]:
+    return [message.content for message in server.accepted if b"report-type=delivery-status" in message.content]
+
+
+@pytest.mark.requirement("R8")
+def test_who_is_refused_in_several_parts_is_told_in_one_report(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    put(machine.directory, *[f"user{number}@example.com" for number in range(20)], now=machine.clock.now())
+    refusing = {"rcpt": lambda line: "550 5.1.1 no such user" if re.search(rb"user\d*[13579]@", line) else None}
+    with SmtpServer(faults=refusing, most_recipients=3) as server:
+        machine.flush(machine.to(server))
+        server.wait_until_idle()
+        (report,) = reports(server)
+    assert len(re.findall(rb"(?i)final-recipient:[^\r\n]*user\d*[13579]@", report)) == 10
+
+
+@pytest.mark.requirement("R8")
+def test_a_failure_in_a_part_is_reported_once_though_the_run_ends_behind_it(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    recipients = [f"user{number}@example.com" for number in range(6)]
+    put(machine.directory, *recipients, now=clock.now())
+    faults: dict[str, Fault] = {
+        "rcpt": lambda line: (
+            "550 5.1.1 no such user" if b"user0@" in line else "450 4.2.1 later" if b"user1@" in line else None
+        )
+    }
+    told: list[bytes] = []
+    with SmtpServer(faults=faults, most_recipients=2) as server:
+        for _ in range(6):
+            report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1, keep_messages=True))
+            server.wait_until_idle()
+        told += reports(server)
+        assert len(told) == 1
+        assert b"user0@example.com" in told[0]
+        clock.offset += 6 * DAY_S
+        report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1, keep_messages=True))
+        machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert len(reports(server)) == 2
+    (message,) = [each for each in report.messages if each.result == "failed"]
+    assert {outcome.recipient: outcome.result.value for outcome in message.outcomes} == {recipients[1]: "failed"}
+    assert taken_by(server) == recipients[2:]
+
+
+def test_who_was_put_off_in_a_part_of_another_run_is_reported_when_given_up(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    recipients = [f"user{number}@example.com" for number in range(4)]
+    put(machine.directory, *recipients, now=clock.now())
+    later: dict[str, Fault] = {"rcpt": lambda line: "450 4.2.1 later" if b"user0@" in line else None}
+    with SmtpServer(faults=later, most_recipients=1) as server:
+        machine.flush(machine.to(server), options=Options(wait=False, message_limit=1))
+        clock.offset += 6 * DAY_S
+        report = machine.flush(machine.to(server), options=Options(wait=False, keep_messages=True))
+    (message,) = [each for each in report.messages if each.result == "failed"]
+    results = {outcome.recipient: outcome.result.value for outcome in message.outcomes}
+    # The second one had it from the first run.
+    assert results == {recipients[0]: "failed", **dict.fromkeys(recipients[2:], "relayed")}
+    log = (Path(machine.directory) / "delivery.log").read_text()
+    assert f"to=<{recipients[0]}> failed" in log

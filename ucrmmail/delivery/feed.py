@@ -21,7 +21,7 @@ from ucrmmail.delivery.opening import beginning_of, report_failures
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
 from ucrmmail.errors import InputOutputError
-from ucrmmail.message.outcome import Result
+from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.limits.ledger import Ledger, Reservation
-    from ucrmmail.message.outcome import Outcome
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
     from ucrmmail.spool.state import MessageState
@@ -122,7 +121,7 @@ class QueueFeed:
         self._postponed: dict[str, int] = {}
         # Suspects whose turn it was while proof was awaited.
         self._aside: dict[str, None] = {}
-        # A heap of what has its turn in its place before what is due then: a message in parts.
+        # A heap of what was dealt to us and is not done: a message in parts, and what was claimed behind it.
         self._again: list[str] = []
         # Messages in parts of which another one would keep all others waiting.
         self._late: dict[str, None] = {}
@@ -313,7 +312,9 @@ class QueueFeed:
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
-            original = beginning_of(claimed) if unreported(state) else b""
+            # Who failed in a part is reported with the others, when the attempt is over; or by the next run.
+            to_report = not is_part and bool(unreported(state))
+            original = beginning_of(claimed) if to_report else b""
             self._spool.settle(claimed, state)
             self._unsynced = True
             counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
@@ -336,9 +337,9 @@ class QueueFeed:
                 parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
                 parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
-                outcomes = told((*outcomes, *self._given_up_with(claimed.queue_id, state)), state)
+                outcomes = (*told(outcomes, state), *_given_up_besides(outcomes, claimed.state, state))
                 self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
-            if unreported(state):
+            if to_report:
                 report_failures(
                     self._spool, claimed, state, self._reporter, original=original, now=now, concerns=self._concerns
                 )
@@ -362,20 +363,17 @@ class QueueFeed:
         self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
 
     def _go_on_with(self, queue_id: str) -> None:
-        """Let a message in parts keep its place, before one that was claimed ahead."""
-        if self._next is not None:
-            heappush(self._again, self._next.queue_id)
-            self._spool.release(self._next)
-            self._next = None
-        heappush(self._again, queue_id)
-
-    def _given_up_with(self, queue_id: str, state: MessageState) -> Iterator[Outcome]:
-        """Yield those of its earlier parts who were put off, and are given up with the last one."""
-        failed = {one.recipient for one in state.recipients if one.result == Result.FAILED}
-        if queue_id in self._parts:
-            for outcome in self._parts[queue_id].outcomes.values():
-                if outcome.result is Result.DEFERRED and outcome.recipient in failed:
-                    yield outcome
+        """Let a message in parts keep its place in the order, before one that was claimed ahead."""
+        ahead, self._next = self._next, None
+        if ahead is not None:
+            self._spool.release(ahead)
+        if self._is_dealt:
+            self._put_first(queue_id)
+            if ahead is not None:
+                self._put_first(ahead.queue_id)
+        else:
+            # It stands in the queue, which is asked anew: more urgent mail may have come before it.
+            self._due = iter(())
 
     def _log_all(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float) -> None:
         for outcome in outcomes:
@@ -417,7 +415,7 @@ class QueueFeed:
                     continue
                 claimed = self._claim_late(before=queue_id)
                 if claimed is not None:
-                    heappush(self._again, queue_id)
+                    self._put_first(queue_id)
                     return claimed
                 claimed = self._spool.claim(queue_id)
                 if claimed is not None and not claimed.state.late:
@@ -429,18 +427,19 @@ class QueueFeed:
         return self._claim_late()
 
     def _next_id(self) -> str | None:
-        """Return what is next: a queue id is its place in the order. None when nothing is."""
-        if not self._again:
-            return next(self._due, None)
-        if not self._is_dealt and (other := next(self._due, None)) is not None:
-            # More urgent mail may have come since. What is dealt is taken from others by asking.
-            heappush(self._again, other)
-        return heappop(self._again)
+        return heappop(self._again) if self._again else next(self._due, None)
+
+    def _put_first(self, queue_id: str) -> None:
+        """Let this one have its turn before the rest of what is due."""
+        if self._is_dealt:
+            heappush(self._again, queue_id)
+        else:
+            self._due = chain((queue_id,), self._due)
 
     def _claim_late(self, *, before: str = "") -> Claimed | None:
         """Claim the first message that is late; ``before`` this one only when it is more urgent."""
         while self._late:
-            queue_id = next(iter(self._late))
+            queue_id = min(self._late)
             # An id begins with its priority.
             if before and queue_id[:1] >= before[:1]:
                 return None
@@ -474,3 +473,11 @@ class QueueFeed:
             self._log.write()
         self._on_synced()
         self._synced_at = self._clock.monotonic()
+
+
+def _given_up_besides(outcomes: tuple[Outcome, ...], before: MessageState, state: MessageState) -> Iterator[Outcome]:
+    """Yield who was put off in an earlier part, whichever run or connection that was, and is given up with this one."""
+    told_of = {outcome.recipient for outcome in outcomes}
+    for was, one in zip(before.recipients, state.recipients, strict=False):
+        if was.is_pending and one.result == Result.FAILED and one.recipient not in told_of:
+            yield Outcome(one.recipient, Result.FAILED, Stage(one.stage), one.reply, one.enhanced)
