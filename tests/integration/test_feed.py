@@ -181,7 +181,7 @@ def test_a_failure_that_cannot_be_reported_now_is_logged_and_counted(world: Worl
 @pytest.mark.requirement("S19", "R22")
 def test_a_suspect_that_another_connection_takes_at_once_does_not_stand_for_the_account(world: World) -> None:
     feed = world.feed()
-    feed.suspects.add(world.ids[0])
+    feed.suspect(world.ids[:1])
     # Refused, given back, and taken by another connection, before the first one could say who refused it.
     for _ in range(2):
         refused = begin(feed)
@@ -205,7 +205,7 @@ def test_a_suspect_that_another_connection_takes_at_once_does_not_stand_for_the_
 @pytest.mark.requirement("S19")
 def test_a_suspect_comes_when_no_other_message_could_show_anything(world: World) -> None:
     feed = world.feed()
-    feed.suspects.update(world.ids[:2])
+    feed.suspect(world.ids[:2])
     feed.unused(begin(feed))
     assert feed.postpone(world.ids[0])
     other = begin(feed)

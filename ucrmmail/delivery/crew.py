@@ -220,7 +220,7 @@ class Crew:
     def _count(self, message: MessageReport) -> None:
         self._dealt.pop(message.queue_id, None)
         self._settled += 1
-        self._feed.progress += message.result == Result.RELAYED.value
+        self._feed.suspicion.progress += message.result == Result.RELAYED.value
         before = self._parts.pop(message.queue_id, None)
         if before is not None:
             # Another connection went on with it.

@@ -1,7 +1,7 @@
 """The queue as the SMTP client sees it: hand out the next message that may leave, take back what became of it.
 
-Here the spool, the limits and the client meet. The order of the calls is what keeps mail from being lost, sent twice,
-or sent beyond a limit:
+Here the spool, the limits and the client meet; whose turn it is, `turns` and `suspicion` know. The order of the calls
+is what keeps mail from being lost, sent twice, or sent beyond a limit:
 
     ready():   claim -> limits open? -> room for the record -> reserve (durable) -> the message may leave
     settle():  the spool records the outcome -> the limits count it -> failures are reported -> only then the next body
@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import chain
-from math import inf
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.opening import beginning_of, report_failures
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
+from ucrmmail.delivery.suspicion import Suspicion
+from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.transaction import Transaction
@@ -68,9 +67,8 @@ class QueueFeed:
     """Hands out transactions under the limits and settles them; shared by all connections of a run.
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
-    without a time limit. ``suspects`` may make the server refuse or hang up by themselves: the message at which the
-    last run ended, and those at whose MAIL a connection of this one was lost.
-    ``progress`` counts what was relayed in this run. ``on_unused`` is told of each message that is given back.
+    without a time limit. ``due()`` names what was dealt to a process beside others; without it the queue is asked.
+    ``on_unused`` is told of each message that is given back.
     """
 
     def __init__(
@@ -87,6 +85,7 @@ class QueueFeed:
         on_settled: Callable[[MessageReport], None],
         concerns: Concerns,
         due: Callable[[], Iterator[str]] | None = None,
+        suspicion: Suspicion | None = None,
         on_synced: Callable[[], None] = lambda: None,
         on_unused: Callable[[str], None] = lambda _queue_id: None,
     ) -> None:
@@ -102,11 +101,9 @@ class QueueFeed:
         self._on_synced = on_synced
         self._on_unused = on_unused
         self._concerns = concerns
-        self._source = due or spool.due
-        self._is_dealt = due is not None
+        self.suspicion = suspicion or Suspicion()
+        self._turns = Turns(spool, self.suspicion, due=due)
         self._lock = threading.RLock()
-        self._due: Iterator[str] = iter(())
-        self._next: Claimed | None = None
         self._open: dict[str, _Work] = {}
         self._to_tell: list[_Relayed] = []
         self._parts: dict[str, _Part] = {}
@@ -115,16 +112,6 @@ class QueueFeed:
         self._started = 0
         # Nothing more leaves on any connection: the account is in trouble.
         self.closed = False
-        self.progress = 0
-        self.suspects: set[str] = set()
-        # How much was relayed when other messages were let go first.
-        self._postponed: dict[str, int] = {}
-        # Suspects whose turn it was while proof was awaited.
-        self._aside: dict[str, None] = {}
-        # A heap of what was dealt to us and is not done: a message in parts, and what was claimed behind it.
-        self._again: list[str] = []
-        # Messages in parts of which another one would keep all others waiting.
-        self._late: dict[str, None] = {}
 
     @property
     def unlimited(self) -> bool:
@@ -145,7 +132,7 @@ class QueueFeed:
 
         ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
         """
-        feed = QueueFeed(
+        return QueueFeed(
             spool=spool,
             ledger=self._ledger,
             reporter=self._reporter,
@@ -157,24 +144,23 @@ class QueueFeed:
             on_settled=on_settled,
             concerns=concerns,
             due=due,
+            suspicion=self.suspicion.copy(),
             on_synced=on_synced,
             on_unused=on_unused,
         )
-        feed.suspects = set(self.suspects)
-        feed.progress, feed._postponed = self.progress, dict(self._postponed)
-        return feed
 
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        return self._next is not None or bool(self._again or self._aside or self._late)
+        return self._turns.holds_work
 
     def has_work(self) -> bool:
         """Return whether a message is due and could be claimed, whatever the limits say."""
         with self._lock:
-            if self._next is None:
-                self._next = self._claim_next()
-            return self._next is not None
+            return self._look() is not None
+
+    def _look(self) -> Claimed | None:
+        return self._turns.look(others_are_out=bool(self._open))
 
     def put_back(self) -> None:
         """Let go of a message that was claimed ahead, so that a more urgent one can come before it.
@@ -186,20 +172,17 @@ class QueueFeed:
             if self._unsynced:
                 self._sync()
             self._log.write()
-            if self._next is not None:
-                self._spool.release(self._next)
-                self._next = None
-                self._due = iter(())
+            self._turns.put_back()
 
     def limits_open_at(self, now: float) -> float:
         """Return when the message that is next may leave, ``now`` if at once; ``has_work()`` comes first."""
         with self._lock:
-            return self._ledger.earliest(now, self._amount(self._next))
+            return self._ledger.earliest(now, self._amount(self._turns.next))
 
     def limit_in_the_way(self) -> str:
         """Return which limit the next message waits for: "throttler" or "antiflood"."""
         with self._lock:
-            return self._ledger.in_the_way(self._clock.now(), self._amount(self._next)) or "throttler"
+            return self._ledger.in_the_way(self._clock.now(), self._amount(self._turns.next)) or "throttler"
 
     @property
     def message_limit_reached(self) -> bool:
@@ -209,9 +192,9 @@ class QueueFeed:
     def ready(self) -> Transaction | None:
         """Return the next message, reserved and ready to leave, or None when none may leave right now."""
         with self._lock:
-            if self.closed or self.message_limit_reached or self.left_s() <= 0 or not self.has_work():
+            if self.closed or self.message_limit_reached or self.left_s() <= 0:
                 return None
-            claimed = self._next
+            claimed = self._look()
             if claimed is None:
                 return None
             now = self._clock.now()
@@ -221,7 +204,7 @@ class QueueFeed:
             # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
             self._spool.ensure_room(claimed)
             reservation = self._ledger.reserve(now, amount)
-            self._next = None
+            self._turns.take()
             self._started += 1
             self._open[claimed.queue_id] = _Work(claimed, reservation)
             return Transaction(
@@ -240,41 +223,27 @@ class QueueFeed:
 
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether this message may be to blame for what the server does at it."""
-        return transaction.queue_id in self.suspects
+        return transaction.queue_id in self.suspicion.suspects
 
     def is_to_blame(self, transaction: Transaction) -> bool:
         """Return whether others were relayed since this message was postponed, or it was convicted."""
-        return self.progress > self._postponed.get(transaction.queue_id, inf)
-
-    def convict(self, queue_id: str) -> None:
-        """Let the next trouble that this message meets be its own."""
-        self._postponed[queue_id] = -1
+        return self.suspicion.is_to_blame(transaction.queue_id)
 
     def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
         """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
         with self._lock:
-            self.suspects.update(queue_ids)
+            self.suspicion.suspects.update(queue_ids)
             if others_first and queue_ids:
-                self._postponed.update(dict.fromkeys(queue_ids, self.progress))
-                self._set_next_aside()
+                self.suspicion.postpone(queue_ids)
+                self._turns.set_suspect_aside()
 
     def postpone(self, queue_id: str) -> bool:
         """Let other messages go before a suspect, which shows who is to blame; False when there are none."""
         with self._lock:
-            if queue_id not in self.suspects:
+            if queue_id not in self.suspicion.suspects:
                 return False
-            self._postponed.setdefault(queue_id, self.progress)
-            self._set_next_aside()
-            if self._next is None:
-                self._next = self._claim_from_queue()
-            return self._next is not None or bool(self._open)
-
-    def _set_next_aside(self) -> None:
-        """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
-        if self._next is not None and self._next.queue_id in self.suspects:
-            self._aside[self._next.queue_id] = None
-            self._spool.release(self._next)
-            self._next = None
+            self.suspicion.postpone((queue_id,))
+            return self._turns.let_others_first() or bool(self._open)
 
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
@@ -290,7 +259,7 @@ class QueueFeed:
             self._ledger.refund(work.reservation)
             self._spool.release(work.claimed)
             self._started -= 1
-            self._due = iter(())
+            self._turns.ask_anew()
             self._on_unused(transaction.queue_id)
 
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
@@ -322,7 +291,7 @@ class QueueFeed:
                 doubt = all(outcome.uncertain for outcome in counted)
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
                 # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
-                self.progress += not (doubt or is_part)
+                self.suspicion.progress += not (doubt or is_part)
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:
@@ -333,7 +302,7 @@ class QueueFeed:
             if is_part:
                 # It is counted with the last one.
                 self._log_all(claimed, outcomes, now)
-                self._go_on_with(claimed.queue_id)
+                self._turns.go_on_with(claimed.queue_id)
                 parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
                 parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
@@ -362,19 +331,6 @@ class QueueFeed:
             outcomes = tuple((parts.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
         self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
 
-    def _go_on_with(self, queue_id: str) -> None:
-        """Let a message in parts keep its place in the order, before one that was claimed ahead."""
-        ahead, self._next = self._next, None
-        if ahead is not None:
-            self._spool.release(ahead)
-        if self._is_dealt:
-            self._put_first(queue_id)
-            if ahead is not None:
-                self._put_first(ahead.queue_id)
-        else:
-            # It stands in the queue, which is asked anew: more urgent mail may have come before it.
-            self._due = iter(())
-
     def _log_all(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float) -> None:
         for outcome in outcomes:
             self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
@@ -386,73 +342,6 @@ class QueueFeed:
         self._parts.clear()
         if self._log.complaint:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
-
-    def _claim_next(self) -> Claimed | None:
-        """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
-        if self._aside and not self._awaits_proof:
-            # Behind the rest: a server that is silent at one may take all the time there is.
-            self._due, self._aside = chain(self._due, self._aside), {}
-        claimed = self._claim_from_queue()
-        if claimed is None and not self._open:
-            # Nothing else can show whether it is to blame.
-            while claimed is None and self._aside:
-                first = next(iter(self._aside))
-                del self._aside[first]
-                claimed = self._spool.claim(first)
-        return claimed
-
-    def _claim_from_queue(self) -> Claimed | None:
-        """Claim what is due; asks the queue anew once, for what came meanwhile.
-
-        A message that is late comes behind all others of its priority: it would keep them waiting run after run.
-        """
-        for _ in range(2):
-            while (queue_id := self._next_id()) is not None:
-                if queue_id in self.suspects and self._awaits_proof:
-                    self._aside[queue_id] = None
-                    continue
-                if queue_id in self._late:
-                    continue
-                claimed = self._claim_late(before=queue_id)
-                if claimed is not None:
-                    self._put_first(queue_id)
-                    return claimed
-                claimed = self._spool.claim(queue_id)
-                if claimed is not None and not claimed.state.late:
-                    return claimed
-                if claimed is not None:
-                    self._late[queue_id] = None
-                    self._spool.release(claimed)
-            self._due = self._source()
-        return self._claim_late()
-
-    def _next_id(self) -> str | None:
-        return heappop(self._again) if self._again else next(self._due, None)
-
-    def _put_first(self, queue_id: str) -> None:
-        """Let this one have its turn before the rest of what is due."""
-        if self._is_dealt:
-            heappush(self._again, queue_id)
-        else:
-            self._due = chain((queue_id,), self._due)
-
-    def _claim_late(self, *, before: str = "") -> Claimed | None:
-        """Claim the first message that is late; ``before`` this one only when it is more urgent."""
-        while self._late:
-            queue_id = min(self._late)
-            # An id begins with its priority.
-            if before and queue_id[:1] >= before[:1]:
-                return None
-            del self._late[queue_id]
-            claimed = self._spool.claim(queue_id)
-            if claimed is not None:
-                return claimed
-        return None
-
-    @property
-    def _awaits_proof(self) -> bool:
-        """Whether a message was postponed and nothing was relayed since: another suspect would show nothing."""
-        return self.progress in self._postponed.values()
 
     def _amount(self, claimed: Claimed | None) -> int:
         """Return the recipients of the next transaction, never more at once than a limit holds; 1 when none count."""

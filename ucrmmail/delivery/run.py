@@ -79,12 +79,12 @@ class Ending:
 
         Returns whether it was so; never twice for the same message.
         """
-        if not (self.in_doubt and feed.progress) or self.refused in self._excused:
+        if not (self.in_doubt and feed.suspicion.progress) or self.refused in self._excused:
             return False
         self._excused.add(self.refused)
         if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
             self.unresolved.add(self.refused)
-        feed.convict(self.refused)
+        feed.suspicion.convict(self.refused)
         self.trouble, self.refused, self.in_doubt = None, "", False
         return True
 
@@ -236,7 +236,7 @@ class Run:
                 if end.trouble is not None and of_account:
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
-                        in_doubt = end.refused in self._feed.suspects
+                        in_doubt = end.refused in self._feed.suspicion.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
                 if end.relayed or end.blamed:
                     losses = _Losses(at="" if of_account or end.alive else end.refused)
@@ -267,12 +267,12 @@ class Run:
             in_doubt = bool(end.refused) and again
             self._end_all(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
         elif end.refused:
-            self._feed.suspects.add(end.refused)
+            self._feed.suspect((end.refused,))
             self._feed.postpone(end.refused)
 
     def _look_back(self, losses: _Losses) -> None:
         """Remember, at the end of the time, that it was the server which took it, and would take that of each run."""
-        if losses.count and not self._feed.progress:
+        if losses.count and not self._feed.suspicion.progress:
             self.ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
         elif losses.at:
             self.ending.unresolved.add(losses.at)

@@ -1,0 +1,157 @@
+"""Whose turn it is: the message that is next, claimed ahead of its time, and those that come behind others.
+
+Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
+nothing. A message that is late, because the server is slow with each of its recipients, comes behind all others of its
+priority: it would keep them waiting run after run.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ucrmmail.delivery.suspicion import Suspicion
+    from ucrmmail.spool.claimed import Claimed
+    from ucrmmail.spool.queue import Spool
+
+
+class Turns:
+    """The order in which a feed claims messages; ``next`` is claimed and has not left.
+
+    ``due()`` names what was dealt to this process, each message once; without it the queue is asked, and names a
+    message again as long as it stands there.
+    """
+
+    def __init__(self, spool: Spool, suspicion: Suspicion, *, due: Callable[[], Iterator[str]] | None = None) -> None:
+        self._spool = spool
+        self._suspicion = suspicion
+        self._source = due or spool.due
+        self._is_dealt = due is not None
+        self._due: Iterator[str] = iter(())
+        self.next: Claimed | None = None
+        # Suspects whose turn it was while proof was awaited.
+        self._aside: dict[str, None] = {}
+        # A heap of what was dealt to us and is not done: a message in parts, and what was claimed behind it.
+        self._again: list[str] = []
+        # Messages in parts of which another one would keep all others waiting.
+        self._late: dict[str, None] = {}
+
+    @property
+    def holds_work(self) -> bool:
+        """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
+        return self.next is not None or bool(self._again or self._aside or self._late)
+
+    def look(self, *, others_are_out: bool) -> Claimed | None:
+        """Return ``next``, claimed now unless it is already; None when nothing is due that could be claimed.
+
+        ``others_are_out``: what becomes of them may show who is to blame, so that suspects wait for that.
+        """
+        if self.next is None:
+            self.next = self._claim_next(others_are_out=others_are_out)
+        return self.next
+
+    def take(self) -> Claimed | None:
+        """Return ``next``, which leaves now."""
+        taken, self.next = self.next, None
+        return taken
+
+    def put_back(self) -> None:
+        """Let go of a message that was claimed ahead, so that a more urgent one can come before it."""
+        if self.next is not None:
+            self._spool.release(self.next)
+            self.next = None
+            self.ask_anew()
+
+    def ask_anew(self) -> None:
+        """Ask the queue at the next look: something stands in it again, before others."""
+        self._due = iter(())
+
+    def go_on_with(self, queue_id: str) -> None:
+        """Let a message in parts keep its place in the order, before one that was claimed ahead."""
+        ahead = self.take()
+        if ahead is not None:
+            self._spool.release(ahead)
+        if self._is_dealt:
+            self._put_first(queue_id)
+            if ahead is not None:
+                self._put_first(ahead.queue_id)
+        else:
+            # It stands in the queue, which is asked anew: more urgent mail may have come before it.
+            self.ask_anew()
+
+    def let_others_first(self) -> bool:
+        """Let go of a suspect that was claimed ahead, and claim another message; False when there is none."""
+        self.set_suspect_aside()
+        if self.next is None:
+            self.next = self._claim_from_queue()
+        return self.next is not None
+
+    def set_suspect_aside(self) -> None:
+        """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
+        if self.next is not None and self.next.queue_id in self._suspicion.suspects:
+            self._aside[self.next.queue_id] = None
+            self._spool.release(self.next)
+            self.next = None
+
+    def _claim_next(self, *, others_are_out: bool) -> Claimed | None:
+        """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
+        if self._aside and not self._suspicion.awaits_proof:
+            # Behind the rest: a server that is silent at one may take all the time there is.
+            self._due, self._aside = chain(self._due, self._aside), {}
+        claimed = self._claim_from_queue()
+        if claimed is None and not others_are_out:
+            # Nothing else can show whether it is to blame.
+            while claimed is None and self._aside:
+                first = next(iter(self._aside))
+                del self._aside[first]
+                claimed = self._spool.claim(first)
+        return claimed
+
+    def _claim_from_queue(self) -> Claimed | None:
+        """Claim what is due; asks the queue anew once, for what came meanwhile."""
+        for _ in range(2):
+            while (queue_id := self._next_id()) is not None:
+                if queue_id in self._suspicion.suspects and self._suspicion.awaits_proof:
+                    self._aside[queue_id] = None
+                    continue
+                if queue_id in self._late:
+                    continue
+                claimed = self._claim_late(before=queue_id)
+                if claimed is not None:
+                    self._put_first(queue_id)
+                    return claimed
+                claimed = self._spool.claim(queue_id)
+                if claimed is not None and not claimed.state.late:
+                    return claimed
+                if claimed is not None:
+                    self._late[queue_id] = None
+                    self._spool.release(claimed)
+            self._due = self._source()
+        return self._claim_late()
+
+    def _next_id(self) -> str | None:
+        return heappop(self._again) if self._again else next(self._due, None)
+
+    def _put_first(self, queue_id: str) -> None:
+        """Let this one have its turn before the rest of what is due."""
+        if self._is_dealt:
+            heappush(self._again, queue_id)
+        else:
+            self._due = chain((queue_id,), self._due)
+
+    def _claim_late(self, *, before: str = "") -> Claimed | None:
+        """Claim the first message that is late; ``before`` this one only when it is more urgent."""
+        while self._late:
+            queue_id = min(self._late)
+            # An id begins with its priority.
+            if before and queue_id[:1] >= before[:1]:
+                return None
+            del self._late[queue_id]
+            claimed = self._spool.claim(queue_id)
+            if claimed is not None:
+                return claimed
+        return None
