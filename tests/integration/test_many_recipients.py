@@ -336,17 +336,42 @@ def test_a_failure_in_a_part_is_reported_once_though_the_run_ends_behind_it(tmp_
 
 def test_who_was_put_off_in_a_part_of_another_run_is_reported_when_given_up(tmp_path: Path) -> None:
     clock = MovedClock()
-    machine = Machine(tmp_path, clock=clock)
+    machine = Machine(tmp_path, clock=clock, rules=Rules(throttles=(Throttle(1, 60.0, unit="recipients"),)))
     recipients = [f"user{number}@example.com" for number in range(4)]
     put(machine.directory, *recipients, now=clock.now())
-    later: dict[str, Fault] = {"rcpt": lambda line: "450 4.2.1 later" if b"user0@" in line else None}
-    with SmtpServer(faults=later, most_recipients=1) as server:
-        machine.flush(machine.to(server), options=Options(wait=False, message_limit=1))
-        clock.offset += 6 * DAY_S
+    later: dict[str, Fault] = {"rcpt": lambda line: "450 4.2.1 later" if b"user2@" not in line else None}
+    with SmtpServer(faults=later) as server:
+        for wait_s in (61.0, 6 * DAY_S):
+            machine.flush(machine.to(server), options=Options(wait=False))
+            clock.offset += wait_s
+        for _ in range(2):
+            report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1))
+            assert (report.deferred, report.failed, report.held_back) == (0, 0, 1)
         report = machine.flush(machine.to(server), options=Options(wait=False, keep_messages=True))
     (message,) = [each for each in report.messages if each.result == "failed"]
     results = {outcome.recipient: outcome.result.value for outcome in message.outcomes}
-    # The second one had it from the first run.
-    assert results == {recipients[0]: "failed", **dict.fromkeys(recipients[2:], "relayed")}
+    # Two of them were asked in runs before this one.
+    assert results == dict.fromkeys([recipients[0], recipients[1], recipients[3]], "failed")
     log = (Path(machine.directory) / "delivery.log").read_text()
-    assert f"to=<{recipients[0]}> failed" in log
+    for recipient in results:
+        assert f"to=<{recipient}> failed" in log
+
+
+@pytest.mark.requirement("R7", "R22")
+def test_nobody_is_given_up_after_one_attempt_because_a_limit_let_the_others_wait_for_days(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=Rules(throttles=(Throttle(2, DAY_S, unit="recipients"),)))
+    recipients = [f"user{number}@example.com" for number in range(14)]
+    put(machine.directory, *recipients, now=clock.now())
+    later: dict[str, Fault] = {"rcpt": lambda line: "450 4.2.1 greylisted" if b"user0@" in line else None}
+    with SmtpServer(faults=later) as server:
+        for _ in range(7):
+            report = machine.flush(machine.to(server))
+            assert report.failed == 0
+            clock.offset += DAY_S + 1
+        assert sorted(taken_by(server)) == sorted(recipients[1:])
+        (left,) = machine.queue()
+        assert (left.state, left.attempts) == ("deferred", 1)
+        server.faults.clear()
+        machine.flush(machine.to(server))
+    assert machine.queue() == []

@@ -79,7 +79,9 @@ def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record(
     reads: list[bytes] = []
 
     class Slow(ListFeed):
-        def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+        def settle(
+            self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+        ) -> None:
             # Whatever left before this returned is in the server's hands now.
             time.sleep(0.05)
             reads.append(bytes(server.connections[0].received))

@@ -59,7 +59,9 @@ class ListFeed:
         self.events.append(f"ready {found.queue_id}")
         return found
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+    def settle(
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+    ) -> None:
         told = [outcome.recipient for outcome in outcomes]
         assert told
         assert told == [recipient for recipient in transaction.recipients if recipient in told]

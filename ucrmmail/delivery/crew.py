@@ -115,6 +115,7 @@ class Crew:
             self._feed.put_back()
             before = self._settled, len(self._run.distrusted)
             self.ending.refuted.clear()
+            self.ending.unconnected = None
             self._play(connections)
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self._run.distrusted))
@@ -122,6 +123,7 @@ class Crew:
             if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
+        self.ending.resolve_unconnected(work_is_left=self._feed.has_work())
         for message in self._parts.values():
             self._on_settled(message)
         if self._failure is not None:
@@ -235,6 +237,7 @@ class Crew:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused, in_doubt=note.in_doubt)
+        self.ending.unconnected = note.unconnected or self.ending.unconnected
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt

@@ -177,12 +177,13 @@ class QueueFeed:
     def limits_open_at(self, now: float) -> float:
         """Return when the message that is next may leave, ``now`` if at once; ``has_work()`` comes first."""
         with self._lock:
-            return self._ledger.earliest(now, self._amount(self._turns.next))
+            return self._ledger.earliest(now, self._amount(self._turns.next, now))
 
     def limit_in_the_way(self) -> str:
         """Return which limit the next message waits for: "throttler" or "antiflood"."""
         with self._lock:
-            return self._ledger.in_the_way(self._clock.now(), self._amount(self._turns.next)) or "throttler"
+            now = self._clock.now()
+            return self._ledger.in_the_way(now, self._amount(self._turns.next, now)) or "throttler"
 
     @property
     def message_limit_reached(self) -> bool:
@@ -198,7 +199,7 @@ class QueueFeed:
             if claimed is None:
                 return None
             now = self._clock.now()
-            amount = self._amount(claimed)
+            amount = self._amount(claimed, now)
             if self._ledger.earliest(now, amount) > now:
                 return None
             # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
@@ -226,8 +227,11 @@ class QueueFeed:
         return transaction.queue_id in self.suspicion.suspects
 
     def is_to_blame(self, transaction: Transaction) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted."""
-        return self.suspicion.is_to_blame(transaction.queue_id)
+        """Return whether others were relayed since this message was postponed, or it was convicted, in any run."""
+        if self.suspicion.is_to_blame(transaction.queue_id):
+            return True
+        work = self._open.get(transaction.queue_id)
+        return work is not None and work.claimed.state.blamed
 
     def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
         """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
@@ -262,10 +266,12 @@ class QueueFeed:
             self._turns.ask_anew()
             self._on_unused(transaction.queue_id)
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+    def settle(
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+    ) -> None:
         """Record what became of a message, or of a part of it. Raises OSError when it cannot be: the run must end then.
 
-        ``late`` is as in ``transaction.Feed``.
+        ``late`` and ``blamed`` are as in ``transaction.Feed``.
         """
         with self._lock:
             work = self._open.pop(transaction.queue_id)
@@ -278,6 +284,7 @@ class QueueFeed:
                 now=now,
                 retry=self._retry,
                 late=late,
+                blamed=blamed,
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
@@ -343,11 +350,15 @@ class QueueFeed:
         if self._log.complaint:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 
-    def _amount(self, claimed: Claimed | None) -> int:
-        """Return the recipients of the next transaction, never more at once than a limit holds; 1 when none count."""
+    def _amount(self, claimed: Claimed | None, now: float) -> int:
+        """Return to how many recipients the next transaction goes, 1 when no limit counts them.
+
+        A message goes to as many as there is room for now: one that waited for room for all of them would keep all
+        behind it waiting, or, while more urgent mail takes what room there is, never leave.
+        """
         if claimed is None or not self._ledger.counts_recipients:
             return 1
-        return min(len(claimed.state.turn), self._ledger.largest_amount)
+        return max(1, min(len(claimed.state.turn), self._ledger.room(now) or 0))
 
     @property
     def _sync_is_due(self) -> bool:

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 LONGEST_IDLE_S = 90.0
 # So many connections in a row that were lost without a message relayed are a trouble of the account.
 LOST_CONNECTIONS = 2
+# A server that takes so many messages on a connection may count it for a moment after its end.
+CLOSED_COUNTS_S = 1.0
+# So many in a row may end because of what is on them, a recipient who does not exist or a message to blame.
+BLAMED_CONNECTIONS = 20
 EX_UNAVAILABLE = 69
 
 
@@ -50,6 +54,9 @@ class Ending:
     ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may be the
     message's own, since it came there in an earlier run too, or each time that the server hung up.
 
+    ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
+    with the account while others go on.
+
     ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
 
     ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
@@ -61,6 +68,7 @@ class Ending:
     next_at: float = 0.0
     refused: str = ""
     in_doubt: bool = False
+    unconnected: Trouble | None = None
     unresolved: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
@@ -73,6 +81,11 @@ class Ending:
         with self.lock:
             if self.trouble is None or (self.in_doubt and not in_doubt):
                 self.trouble, self.refused, self.in_doubt = trouble, refused, in_doubt
+
+    def resolve_unconnected(self, *, work_is_left: bool) -> None:
+        """Take it for a trouble of the account that the last connection could not be made anew."""
+        if self.unconnected is not None and self.trouble is None and not self.reason and work_is_left:
+            self.because_of(self.unconnected)
 
     def excused(self, feed: QueueFeed) -> bool:
         """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
@@ -93,10 +106,11 @@ class Ending:
 class _Losses:
     """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
 
-    ``trouble`` is how the last one was lost.
+    ``trouble`` is how the last one was lost. ``blamed`` counts those that ended for a reason of the message's own.
     """
 
     count: int = 0
+    blamed: int = 0
     at: str = ""
     trouble: Trouble | None = None
 
@@ -141,9 +155,9 @@ class Run:
         those of ``ending.unresolved``, and ``ending.refused`` of a lost connection: they come last.
         ``distrusted`` and ``doubted`` are the last one's ``ending.lies`` and ``ending.doubted``.
 
-        The first connection shows that the login works before the others try; one that is refused later only means
-        that the server wants fewer. Raises OSError when an outcome could not be recorded, UcrmmailError from the
-        secret.
+        The first connection shows that the login works before the others try; one that is refused later, anew or for
+        the first time, only means that the server wants fewer, unless none is left. Raises OSError when an outcome
+        could not be recorded, UcrmmailError from the secret.
         """
         self._feed.suspect(suspects)
         self._feed.suspect(lost, others_first=True)
@@ -162,6 +176,7 @@ class Run:
                 thread.start()
 
         self._feed.closed = False
+        self.ending.unconnected = None
         try:
             self.drive_one(start_others)
         finally:
@@ -169,6 +184,7 @@ class Run:
                 thread.join()
         if self._failure is not None:
             raise self._failure
+        self.ending.resolve_unconnected(work_is_left=self._feed.has_work())
 
     _failure: BaseException | None = None
 
@@ -197,22 +213,23 @@ class Run:
         return run
 
     def drive_one(self, connected: Callable[[], None] | None, *, work_waits: Callable[[], bool] | None = None) -> None:
-        """Send over one connection; ``connected`` is for the first one alone, and is called when its login worked.
+        """Send over one connection; ``connected`` is for the first one alone, and is called when its login has worked.
 
         ``work_waits()`` is for one that takes its messages from a line: it waits for work without taking it, so that
         none is kept from the others for as long as the connection takes; False when no more comes. Raises as ``drive``.
         """
         session: Session | None = None
-        losses, without = _Losses(), frozenset[str]()
+        losses, without, used_up = _Losses(), frozenset[str](), False
         try:
             while self.ending.trouble is None and self._failure is None:
                 if session is None and work_waits is not None and not self._must_end:
                     if not work_waits():
                         return
                     without = frozenset(self.distrusted)
-                    session = self._begin(without, connected)
+                    session = self._begin(without, connected, patient=used_up)
                     if session is None:
                         return
+                    connected = None
                 if not self._wait_until_open(session):
                     if self.ending.reason == "time limit":
                         self._look_back(losses)
@@ -224,26 +241,33 @@ class Run:
                 if session is None:
                     # What another connection doubts from here on, this one has not gone without.
                     without = frozenset(self.distrusted)
-                    session = self._begin(without, connected)
+                    session = self._begin(without, connected, patient=used_up)
                     if session is None:
                         return
+                    connected = None
                 try:
                     end = submit(session, self._feed)
                 finally:
                     self._feed.tell()
+                used_up = end.used_up
                 self._judge(end, without)
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
                 if end.trouble is not None and of_account:
+                    if end.trouble.kind is Kind.PERMANENT and not self._feed.suspicion.awaits_proof:
+                        # Met at a recipient: another message shows at once whether it is the account's.
+                        self._feed.suspect(end.refused.split())
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspicion.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
-                if end.relayed or end.blamed:
-                    losses = _Losses(at="" if of_account or end.alive else end.refused)
+                is_excused = end.blamed and losses.blamed < BLAMED_CONNECTIONS
+                if end.relayed or is_excused:
+                    at = "" if of_account or end.alive else end.refused
+                    losses = _Losses(at=at, blamed=0 if end.relayed else losses.blamed + 1)
                 if not end.alive:
                     session.close()
                     session = None
-                    if not (end.relayed or end.blamed or end.used_up or end.distrust or postponed):
+                    if not (end.relayed or is_excused or end.used_up or end.distrust or postponed):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
         finally:
@@ -297,13 +321,20 @@ class Run:
                 self.distrusted.discard(doubted)
                 ending.doubted = ""
 
-    def _begin(self, without: frozenset[str], connected: Callable[[], None] | None) -> Session | None:
-        """Connect, and log in; None when the run is over for this connection."""
+    def _begin(
+        self, without: frozenset[str], connected: Callable[[], None] | None, *, patient: bool
+    ) -> Session | None:
+        """Connect, and log in; None when the run is over for this connection. ``patient``: it is asked twice."""
         try:
             session = self._connect(self._feed.left_s())
         except SessionError as error:
+            if patient and error.trouble.stage is Stage.GREETING and not self._must_end:
+                self._stop.sleep(CLOSED_COUNTS_S)
+                return self._begin(without, connected, patient=False)
             if connected is not None:
                 self.ending.because_of(error.trouble)
+            else:
+                self.ending.unconnected = error.trouble
         except StoppedError:
             self.ending.reason = "stopped"
         else:

@@ -36,24 +36,26 @@ def after_attempt(
     now: float,
     retry: Retry,
     late: bool = False,
+    blamed: bool = False,
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
-    ``late`` as in ``Feed.settle``.
+    ``late`` and ``blamed`` are as in ``Feed.settle``; who is to blame once stays so. The time until it is given up
+    begins when the first attempt is over: under a limit one may last for days.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
-    first_at = state.first_attempt_at or now
     changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
     recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
-        return replace(state, recipients=recipients, first_attempt_at=first_at, next_attempt_at=0.0, late=late)
+        return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed or state.blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
     deferred = [recipient for recipient in recipients if recipient.is_pending]
     attempts = state.attempts + 1
+    first_at = state.first_attempt_at or now
     next_at = 0.0
     if deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
@@ -63,7 +65,7 @@ def after_attempt(
             next_at = again
     last = deferred[-1].recipient if deferred else ""
     reason = next((recipient.reply for recipient in recipients if recipient.recipient == last), "")
-    return MessageState(recipients, attempts, first_at, next_at, reason, state.revision)
+    return MessageState(recipients, attempts, first_at, next_at, reason, state.revision, blamed=blamed or state.blamed)
 
 
 def _recipient_after(outcome: Outcome, now: float) -> RecipientState:

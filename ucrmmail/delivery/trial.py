@@ -50,28 +50,30 @@ class Trial:
 
     def may_begin(self) -> bool:
         """Return whether the first message may leave now; nothing is reserved yet."""
-        return bool(self.left) and self._limits_let(self._amount(self.left[0]), self.clock.now())
+        now = self.clock.now()
+        return bool(self.left) and self._limits_let(self._amount(self.left[0], now), now)
 
     def ready(self) -> Transaction | None:
         """Return the next message, its place under the limits taken; None when there is none, or a limit is closed."""
         if not self.left:
             return None
         transaction = self.left[0]
-        amount, now = self._amount(transaction), self.clock.now()
+        now = self.clock.now()
+        amount = self._amount(transaction, now)
         if not self._limits_let(amount, now):
             return None
         reservation = self.ledger.reserve(now, amount)
         self.left.popleft()
         if amount < len(transaction.recipients):
-            # To more recipients at once than a limit holds, it goes in parts.
+            # To more recipients than there is room for, it goes in parts.
             self.left.appendleft(replace(transaction, recipients=transaction.recipients[amount:]))
             transaction = replace(transaction, recipients=transaction.recipients[:amount])
         self._open.append((transaction, reservation))
         return transaction
 
-    def _amount(self, transaction: Transaction) -> int:
-        amount = len(transaction.recipients)
-        return min(amount, self.ledger.largest_amount) if self.ledger.counts_recipients else amount
+    def _amount(self, transaction: Transaction, now: float) -> int:
+        amount, room = len(transaction.recipients), self.ledger.room(now)
+        return amount if room is None else max(1, min(amount, room))
 
     def _limits_let(self, amount: int, now: float) -> bool:
         opens_at = self.ledger.earliest(now, amount)
@@ -80,9 +82,11 @@ class Trial:
             self.limit, self.opens_at = self.ledger.in_the_way(now, amount), opens_at
         return opens_at <= now
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+    def settle(
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+    ) -> None:
         """Count what the server took, or may have taken."""
-        del late  # there is nothing else to send
+        del late, blamed  # there is nothing else to send
         reservation = self._taken(transaction)
         counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
         if counted:

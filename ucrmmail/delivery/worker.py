@@ -51,6 +51,7 @@ class Ended:
     trouble: Trouble | None = None
     refused: str = ""
     in_doubt: bool = False
+    unconnected: Trouble | None = None
     unresolved: frozenset[str] = frozenset()
     lies: frozenset[str] = frozenset()
     doubted: str = ""
@@ -112,6 +113,7 @@ def work(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
         in_doubt=own_run.ending.in_doubt,
+        unconnected=own_run.ending.unconnected,
         unresolved=frozenset(own_run.ending.unresolved),
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,

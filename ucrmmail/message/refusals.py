@@ -69,6 +69,8 @@ _LATER = "nothing: a later run tries again"
 _WAIT_FOR_WINDOW = "nothing now: a later run tries again. To stay below the limit, set throttler.message_limit to "
 _SECURE = "change the account's password, look for whoever used it, then ask the provider to unblock it"
 _OTHER_MEANS = "reach the person by other means"
+# What a refusal means, its beginning says.
+_TELLING_CHARACTERS = 4096
 
 REFUSALS = {
     # --- The login ---------------------------------------------------------------------------------------------
@@ -454,7 +456,7 @@ def known_refusal(reply: Reply) -> Refusal | None:
     """Return what is known of a refusal by its text or its status code; None when nothing is."""
     if reply.code < 400:
         return None
-    text = reply.text.lower()
+    text = reply.text[:_TELLING_CHARACTERS].lower()
     for refusal in REFUSALS.values():
         if _fits(refusal, reply.enhanced, text):
             return refusal
@@ -465,6 +467,11 @@ def _fits(refusal: Refusal, enhanced: str, text: str) -> bool:
     if refusal.status and enhanced not in refusal.status and enhanced[1:] not in refusal.status:
         return False
     return all(any(word in text for word in words.split("|")) for words in refusal.words)
+
+
+def denies_relay(reply: Reply) -> bool:
+    """Return whether a server says that it does not take mail to this recipient from us."""
+    return known_refusal(reply) is REFUSALS["relay"]
 
 
 def concerns_account(reply: Reply) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.smtp.transaction import End, Message
+from ucrmmail.message.outcome import Kind, Outcome, Result, Stage, Trouble
+from ucrmmail.smtp.transaction import End, Message, own_outcome_of
 from ucrmmail.smtp.trouble import classify, is_of_the_connection, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
@@ -59,7 +59,13 @@ class Aftermath:
         self._hand.current = None
         transaction, outcomes = message.transaction, message.outcomes
         told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
-        self._feed.settle(transaction, told, late=message.late)
+        self._feed.settle(transaction, told, late=message.late, blamed=message.blamed)
+
+    def _part_from(self, message: Message) -> None:
+        """Settle those of the current message who had their turn; give it back when nobody had."""
+        if message.outcomes:
+            self.settle(message)
+        self.give_back()
 
     def give_back(self) -> None:
         """Give back what the account's trouble, or the request to stop, has left: nobody has it, or may have it."""
@@ -78,7 +84,7 @@ class Aftermath:
         if self._may_be_the_group(error):
             end = self.without("PIPELINING", lost_connection(self._hand.stage, what))
             return replace(end, passing=not isinstance(error, NoAnswerError))
-        return self.after_loss(what)
+        return self.after_loss(what, error)
 
     def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
         """Return whether the server may not have understood that commands came in a group.
@@ -101,8 +107,8 @@ class Aftermath:
         self.give_back()
         return End(trouble, alive=False, distrust=extension)
 
-    def after_loss(self, what: str) -> End:
-        """Settle the message that was under way, and give back the one behind it.
+    def after_loss(self, what: str, error: ConnectionLostError | ProtocolError | None) -> End:
+        """Settle the message that was under way, and give back the one behind it; ``error`` is how it was lost.
 
         It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
         MAIL was not even answered is not to blame, unless it was so before and others are relayed.
@@ -110,15 +116,33 @@ class Aftermath:
         trouble = lost_connection(self._hand.stage, what)
         self._stages.failed(trouble)
         message, at_mail = self._hand.current, self._hand.stage is Stage.MAIL
-        blamed = message is not None and at_mail and self._feed.is_to_blame(message.transaction)
-        refused = message.transaction.queue_id if message is not None and at_mail and not blamed else ""
-        if message is not None and (blamed or self._hand.stage in _TRIED):
-            message.decide(
-                message.transaction.recipients, Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2")
-            )
-            self.settle(message)
-        self.give_back()
-        return End(trouble, alive=False, refused=refused, blamed=blamed)
+        if message is None:
+            self.give_back()
+            return End(trouble, alive=False)
+        blamed = at_mail and self._feed.is_to_blame(message.transaction)
+        if blamed or self._hand.stage in _TRIED:
+            hit = self._hit_by_loss(message, error)
+            if isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError):
+                message.decide_refused()
+            message.decide(hit, Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2"))
+        message.blamed = blamed
+        self._part_from(message)
+        refused = message.transaction.queue_id if at_mail and not blamed else ""
+        return End(trouble, alive=False, refused=refused, blamed=blamed or message.is_refused_for_good)
+
+    def _hit_by_loss(self, message: Message, error: ConnectionLostError | ProtocolError | None) -> tuple[str, ...]:
+        """Return whom the loss of the connection costs an attempt: all, unless it is known at whom it came.
+
+        Some servers refuse a recipient and hang up (Exim's ``drop``), or are silent at one that they cannot look up.
+        Who comes behind such a one has had no turn.
+        """
+        everybody = message.transaction.recipients
+        if not isinstance(error, ConnectionLostError) or message.turned_away is not None:
+            return everybody
+        hung_up = not isinstance(error, NoAnswerError) and self._hand.stage is not Stage.FINAL_DOT
+        if hung_up and message.last_refused and (message.refused or message.outcomes):
+            return ()
+        return (message.asking,) if message.asking else everybody
 
     def ends_session(self, trouble: Trouble) -> bool:
         """Return whether the server takes so many messages on a connection, and has taken them."""
@@ -136,16 +160,43 @@ class Aftermath:
         if self.ends_session(trouble):
             self.give_back()
             return End(None, alive=False, used_up=True)
-        if message is not None and trouble.kind is Kind.TRANSIENT and self._hand.stage in _ASKED:
+        if message is None:
+            self.give_back()
+            return End(trouble, alive=False)
+        message.decide_refused()
+        if message.is_refused_for_good and self._closes(trouble):
+            # Postfix's "too many errors": it counts what it refused on a connection, and a new one starts anew.
+            self._part_from(message)
+            return End(None, alive=False, blamed=True)
+        if self._may_be_its_own(trouble):
             refused = message.transaction.queue_id
             # A quota that is used up meets whatever comes first, run after run.
             again = (
                 self._hand.stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
             )
             if again or self._feed.is_to_blame(message.transaction):
-                message.refuse(replace(trouble, scope=Scope.MESSAGE))
-                self.settle(message)
-                self.give_back()
+                whom = (message.asking,) if message.asking else message.transaction.recipients
+                message.decide(whom, own_outcome_of(trouble))
+                message.blamed = True
+                self._part_from(message)
                 return End(None, alive=False, blamed=True)
-        self.give_back()
+        self._part_from(message)
         return End(trouble, alive=False, refused=refused)
+
+    def after_limit(self, message: Message, trouble: Trouble) -> End:
+        """End with what the server said to some recipients of a message that went to the others, and is settled."""
+        self.give_back()
+        return End(trouble, alive=False, refused=message.transaction.queue_id)
+
+    def _may_be_its_own(self, trouble: Trouble) -> bool:
+        """Return whether a trouble of the account may be that of the message at which it was said.
+
+        What lasts concerns all, but at a recipient: some relays want a login for other domains than their own.
+        """
+        if trouble.kind is Kind.TRANSIENT:
+            return self._hand.stage in _ASKED
+        return self._hand.stage is Stage.RCPT
+
+    def _closes(self, trouble: Trouble) -> bool:
+        code = trouble.reply.code if trouble.reply is not None else 0
+        return code == 421 and not trouble.quota and self._hand.stage in {Stage.RCPT, Stage.DATA}

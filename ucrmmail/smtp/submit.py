@@ -19,7 +19,7 @@ from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.body import END, behind_data, in_chunks
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.sevenbit import in_seven_bit
-from ucrmmail.smtp.transaction import End, Message, outcome_of
+from ucrmmail.smtp.transaction import End, Message, outcome_of, own_outcome_of
 from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError
 
@@ -45,6 +45,8 @@ _FIRST_RECIPIENTS = 20
 _LEAST_PACE_S = 1e-6
 _LEAST_BYTES_A_SECOND = 4096
 _BAD_SEQUENCE = 503
+# RFC 5321 section 3.8: the server closes the connection behind it.
+_CLOSING = 421
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -107,9 +109,11 @@ class _Submitter:
                 else:
                     self._transact(message)
                 self._aftermath.settle(message)
+                if message.limit is not None:
+                    return self._aftermath.after_limit(message, message.limit)
                 if self._broken:
                     self._aftermath.give_back()
-                    return End(None, alive=False)
+                    return End(None, alive=False, blamed=message.is_refused_for_good)
             return self._end_of_feed()
         except RefusedError as error:
             return self._aftermath.after_refusal(error.trouble)
@@ -119,7 +123,7 @@ class _Submitter:
         except _LieError as error:
             return self._aftermath.without(error.extension, error.trouble)
         except _UnreadableError as error:
-            return self._aftermath.after_loss(str(error))
+            return self._aftermath.after_loss(str(error), None)
         except (ConnectionLostError, ProtocolError) as error:
             words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
             return self._aftermath.after_error(error, words)
@@ -218,36 +222,33 @@ class _Submitter:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         self._hand.answered = 0
         mail = self._ask(Stage.MAIL, message.mail, asked=self._pipelining)
-        trouble = self._trouble(Stage.MAIL, mail)
-        accepted, refused = self._rcpts(message, mail_accepted=trouble is None)
+        message.turned_away = trouble = self._trouble(Stage.MAIL, mail)
+        accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
         if not self._chunking and (message.data_asked or accepted):
             data = self._ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
             if _is_done(data):
                 # One too many came before it: what was taken for refusals may be about another message.
                 raise ProtocolError(f"the server answered {data.code} where it makes no sense")
-        for recipient, outcome in refused:
-            message.decide((recipient,), outcome)
+        message.decide_refused()
         if trouble is None and accepted:
             trouble = self._trouble(Stage.DATA, data) if data is not None else None
             if trouble is None:
                 message.envelope = accepted
                 return True
         if trouble is not None:
+            # DATA may be refused although recipients were accepted.
             message.refuse(trouble)
         self._leave(mail, data, somebody_accepted=bool(accepted))
         return False
 
-    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[tuple[str, ...], list[tuple[str, Outcome]]]:
-        """Ask for the recipients; return who was accepted, and who was refused with what.
-
-        Who is one too many, or too late, is ``waiting`` again.
-        """
+    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
+        """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""
         accepted: list[str] = []
-        refused: list[tuple[str, Outcome]] = []
         postponed: list[str] = []
         at_first_s = self._wire.left_s
         for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
+            message.asking = recipient
             if number == message.asked:
                 if not mail_accepted or postponed:
                     break
@@ -260,6 +261,7 @@ class _Submitter:
                     self._expect_silence()
                     self._wire.send(b"".join(more), self._patience_s[Stage.RCPT])
             reply = self._ask(Stage.RCPT, rcpt, asked=self._pipelining)
+            message.last_refused = not _is_done(reply)
             if _is_done(reply) and not (mail_accepted or message.data_asked):
                 # As with DATA, whose reply would tell.
                 raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
@@ -273,9 +275,18 @@ class _Submitter:
             elif accepted and is_too_many_recipients(reply):
                 postponed.append(recipient)
             else:
-                refused.append((recipient, outcome_of(self._refusal(Stage.RCPT, reply))))
+                trouble = self._refusal(Stage.RCPT, reply, somebody_accepted=bool(accepted))
+                if trouble.scope is Scope.ACCOUNT and self._feed.is_to_blame(message.transaction):
+                    message.blamed = True
+                    message.refused[recipient] = own_outcome_of(trouble)
+                elif trouble.scope is Scope.ACCOUNT:
+                    message.limit = message.limit or trouble
+                    postponed.append(recipient)
+                else:
+                    message.refused[recipient] = outcome_of(trouble)
+        message.asking = ""
         message.waiting = (*postponed, *message.envelope[message.asked :], *message.waiting)
-        return tuple(accepted), refused
+        return tuple(accepted)
 
     def _more_recipients(self, message: Message, at_first_s: float) -> tuple[bytes, ...]:
         """Return the RCPT commands that are next; none when the time that is left is for the message.
@@ -299,15 +310,16 @@ class _Submitter:
             return None
         return self._refusal(stage, reply)
 
-    def _refusal(self, stage: Stage, reply: Reply) -> Trouble:
+    def _refusal(self, stage: Stage, reply: Reply, *, somebody_accepted: bool = False) -> Trouble:
         """Return the trouble that a reply means which is not the one that was due.
 
-        Raises RefusedError when it concerns the account; ProtocolError when it fits no question of ours: replies that
-        are out of step would be taken for another message's.
+        Raises RefusedError when it concerns the account, unless the message can still go to ``somebody_accepted``;
+        ProtocolError when it fits no question of ours: replies that are out of step would be taken for another
+        message's.
         """
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
-        trouble = classify(stage, reply)
+        trouble = classify(stage, reply, logged_in=self._session.smarthost.logs_in)
         # A refusal of the message itself has another status, and what has worked before is understood.
         # Nor is it 500 from one that has just taken a chunk; 502 and 504 never speak of the message.
         understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 503})
@@ -318,13 +330,16 @@ class _Submitter:
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
             raise _LieError("PIPELINING", trouble)
         self._stages.failed(trouble)
-        if trouble.scope is Scope.ACCOUNT or self._aftermath.ends_session(trouble):
+        goes_on = somebody_accepted and reply.code != _CLOSING
+        if (trouble.scope is Scope.ACCOUNT and not goes_on) or self._aftermath.ends_session(trouble):
             raise RefusedError(trouble)
         return trouble
 
     def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
         """Leave a transaction that nothing will come of."""
-        if data is None or not 300 <= data.code < 400:
+        if data is not None and data.code == _CLOSING:
+            self._broken = True
+        elif data is None or not 300 <= data.code < 400:
             # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.
             self._session.reset_due = _is_done(mail) or mail.code == _BAD_SEQUENCE
         elif somebody_accepted:
@@ -343,7 +358,7 @@ class _Submitter:
         last = self._send_all_but_the_last(message)
         if last is None:
             return
-        ahead = self._look_ahead() if self._pipelining and not message.waiting else b""
+        ahead = self._look_ahead() if self._pipelining and not (message.waiting or message.limit) else b""
         if self._wire.has_spoken():
             raise ConnectionLostError("the server spoke, or hung up, before the message was over")
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".

@@ -6,13 +6,17 @@ several envelopes, and ends with one outcome for each recipient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
-from ucrmmail.message.outcome import Kind, Outcome, Result, Trouble
+from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+# Of a reply, which may have 64 KiB for each of a thousand recipients.
+_LONGEST_TOLD = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,13 @@ class Feed(Protocol):
     def ready(self) -> Transaction | None:
         """Return the next transaction that may leave now; None when none may."""
 
-    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False) -> None:
+    def settle(
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+    ) -> None:
         """Record what became of it; when this returns, the next body may leave.
 
         ``late``: the server was so slow that not everybody could be asked; other messages go before those do.
+        ``blamed``: it met what is a trouble of the account elsewhere, and was found to be to blame for it.
         """
 
     def left_s(self) -> float:
@@ -54,7 +61,10 @@ class Feed(Protocol):
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
     def is_to_blame(self, transaction: Transaction) -> bool:
-        """Return whether others were relayed since a suspect was refused: then its trouble is not the account's."""
+        """Return whether others were relayed since a suspect was refused: then its trouble is not the account's.
+
+        So it is when an earlier run has found that.
+        """
 
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""
@@ -68,9 +78,9 @@ class End:
     """How a round of transactions ended: ``trouble`` is None when the feed had no more; ``alive`` is the session.
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
-    ``refused`` is the message that may be to blame: at which the server said what is a transient trouble of the
-    account, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
-    lost an attempt, so that the connection is none that was lost.
+    ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
+    be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
+    lost an attempt, or a recipient was refused for good, so that the connection is none that was lost.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
     a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
@@ -92,7 +102,11 @@ class Message:
     """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
 
     ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
-    DATA behind them if it was ``data_asked``. ``late``: for the others there was no time.
+    DATA behind them if it was ``data_asked``. ``late``: for the others there was no time. ``asking`` is whose answer is
+    awaited; ``last_refused``: the one before was refused. ``refused`` are those of this envelope who were, and
+    ``turned_away`` is what MAIL was refused with: it counts only when the answers are known to be in step, or when no
+    more come. ``limit`` is what the server said to some behind those that it accepted, and that
+    concerns all: the message goes to the others first. ``blamed``: a trouble as of the account was found to be its own.
     """
 
     transaction: Transaction
@@ -103,6 +117,12 @@ class Message:
     asked: int = 0
     data_asked: bool = False
     late: bool = False
+    asking: str = ""
+    last_refused: bool = False
+    refused: dict[str, Outcome] = field(default_factory=dict)
+    turned_away: Trouble | None = None
+    limit: Trouble | None = None
+    blamed: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
 
@@ -112,15 +132,36 @@ class Message:
             if recipient not in self.outcomes:
                 self.outcomes[recipient] = outcome.of(recipient)
 
+    def decide_refused(self) -> None:
+        """Let the refusals of this envelope count."""
+        for recipient, outcome in self.refused.items():
+            self.decide((recipient,), outcome)
+        if self.turned_away is not None:
+            self.refuse(self.turned_away)
+        self.refused.clear()
+
     def refuse(self, trouble: Trouble) -> None:
         """Let a trouble of the whole message decide about everybody who has no outcome yet."""
         self.decide(self.transaction.recipients, outcome_of(trouble))
         self.waiting = ()
 
     @property
+    def is_refused_for_good(self) -> bool:
+        """Whether somebody was refused and will not be asked again: what the server does then, it does about that."""
+        return any(outcome.result is Result.FAILED for outcome in self.outcomes.values())
+
+    @property
     def may_have_left(self) -> bool:
         """Whether the server has it, or may have it, for somebody."""
         return any(outcome.uncertain or outcome.result is Result.RELAYED for outcome in self.outcomes.values())
+
+
+def own_outcome_of(trouble: Trouble) -> Outcome:
+    """Return the outcome when a trouble of the account was found to be a message's own.
+
+    What an administrator has to mend bounces nothing, even then.
+    """
+    return outcome_of(replace(trouble, scope=Scope.MESSAGE, kind=Kind.TRANSIENT))
 
 
 def outcome_of(trouble: Trouble) -> Outcome:
@@ -129,4 +170,4 @@ def outcome_of(trouble: Trouble) -> Outcome:
     enhanced = trouble.reply.enhanced if trouble.reply is not None else ""
     if not enhanced:
         enhanced = "5.0.0" if result is Result.FAILED else "4.0.0"
-    return Outcome("", result, trouble.stage, trouble.told, enhanced)
+    return Outcome("", result, trouble.stage, trouble.told[:_LONGEST_TOLD], enhanced)

@@ -8,14 +8,16 @@
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
+    RCPT: relaying is denied to who did not log in account    permanent  the same: most likely a login is missing
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
     RCPT: the same without any (552 is meant too) recipient  transient  that one later
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
     the connection lost before the final dot      message    transient  try this one later, on a new connection
     silence after the final dot                   message    uncertain  counts against the limits, is tried again
-    a transient trouble of the account, or the
-    connection lost at MAIL, at one message only  message    transient  try this one later (``delivery.run``)
+    a transient trouble of the account, any at
+    RCPT, or the connection lost at MAIL, at one
+    message only                                  message    transient  try this one later (``delivery.run``)
 
 An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than 503 to MAIL, RCPT,
 DATA or the final dot bounces anything; and its word, in EHLO, that a message is too large (``envelope``).
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.refusals import concerns_account
+from ucrmmail.message.refusals import concerns_account, denies_relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +105,7 @@ def is_quota(reply: Reply) -> bool:
     if reply.code < 400 or is_too_many_recipients(reply):
         return False
     # An address that is repeated says nothing of a quota, whatever its name is.
-    text = _ADDRESS.sub(" ", reply.text.lower())
+    text = _without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
@@ -118,6 +120,10 @@ def is_quota(reply: Reply) -> bool:
         return True
     # With 452 and 552 it is most often the mailbox that is full.
     return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
+
+
+def _without_addresses(text: str) -> str:
+    return " ".join([word for word in _BRACKETED.sub(" ", text).split() if "@" not in word])
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
@@ -156,6 +162,8 @@ _POLICY = (
     _Rule(_ALL, _5yz, Scope.MESSAGE, Kind.PERMANENT),
     _Rule(_ALL, _any, Scope.MESSAGE, Kind.TRANSIENT),
 )
+
+_WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.ACCOUNT, Kind.PERMANENT, 77), *_POLICY)
 
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
@@ -218,7 +226,9 @@ _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
 )
-_ADDRESS = re.compile(r"<[^>]*>|\S+@\S+")
+_BRACKETED = re.compile(r"<[^<>]*>")
+# What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
+_TELLING_CHARACTERS = 4096
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",
@@ -232,12 +242,14 @@ _NOT_THE_SENDERS = (
     "graylist",
     "message size",
     "too large",
+    "too many errors",  # Postfix 421 4.7.0, smtpd_hard_error_limit: of one connection
 )
 
 
-def classify(stage: Stage, reply: Reply) -> Trouble:
+def classify(stage: Stage, reply: Reply, *, logged_in: bool = True) -> Trouble:
     """Return what a refusal means: the reply is negative, or not the one that was due at this stage."""
-    rule = next(rule for rule in _POLICY if stage in rule.stages and rule.holds(reply))
+    policy = _POLICY if logged_in else _WITHOUT_LOGIN
+    rule = next(rule for rule in policy if stage in rule.stages and rule.holds(reply))
     quota = rule.holds is is_quota
     why, remedy = for_administrator(stage, reply, quota=quota)
     return Trouble(

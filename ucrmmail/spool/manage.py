@@ -86,7 +86,8 @@ def _hold(moves: Moves, queue_id: str, place: str, path: str) -> str:
 def _release(moves: Moves, queue_id: str, place: str, path: str) -> str:
     if place != HELD:
         return place
-    _renew(moves, queue_id, lambda state: replace(state, next_attempt_at=0.0))
+    # What was held could not be tried: it gets all of its time.
+    _renew(moves, queue_id, lambda state: replace(state, first_attempt_at=0.0, next_attempt_at=0.0))
     moves.to_queue(path, queue_id)
     return QUEUE
 

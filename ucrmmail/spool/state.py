@@ -54,6 +54,7 @@ class MessageState:
     """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
 
     ``late``: its attempt goes on, and others go before it, since the server is slow with its recipients.
+    ``blamed``: where the server spoke as of the account, or hung up, it was found to mean this message alone.
     ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
     """
 
@@ -64,6 +65,7 @@ class MessageState:
     reason: str = ""
     revision: int = 0
     late: bool = False
+    blamed: bool = False
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -116,6 +118,7 @@ def fitted(state: MessageState | None, recipients: tuple[str, ...]) -> MessageSt
         state.reason,
         state.revision,
         state.late,
+        state.blamed,
     )
 
 
@@ -126,18 +129,20 @@ def longest_encoding(recipients: Iterable[str]) -> int:
 
 def encode_state(state: MessageState) -> bytes:
     """Return the state as one line, without its line end; replies are cut to ``LONGEST_REPLY`` characters."""
-    document = {name: getattr(state, name) for name in _MESSAGE_FIELDS}
-    document["reason"] = state.reason[:LONGEST_REPLY]
-    document["recipients"] = [
-        # What has its default is left out: most of a record is names.
-        {name: value for name, default in _RECIPIENT_FIELDS.items() if (value := getattr(recipient, name)) != default}
-        for recipient in state.recipients
-    ]
+    # What has its default is left out: most of a record is names, and older versions know fewer of them.
+    document = _without_defaults(state, _MESSAGE_FIELDS)
+    if state.reason:
+        document["reason"] = state.reason[:LONGEST_REPLY]
+    document["recipients"] = [_without_defaults(recipient, _RECIPIENT_FIELDS) for recipient in state.recipients]
     for recipient in document["recipients"]:
         if "reply" in recipient:
             recipient["reply"] = recipient["reply"][:LONGEST_REPLY]
     text = json.dumps(document, separators=(",", ":")).encode()
     return b"%08x %b" % (zlib.crc32(text), text)
+
+
+def _without_defaults(state: MessageState | RecipientState, defaults: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, default in defaults.items() if (value := getattr(state, name)) != default}
 
 
 def decode_state(raw: bytes) -> MessageState | None:

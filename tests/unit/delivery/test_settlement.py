@@ -72,12 +72,12 @@ def test_a_person_who_retries_gives_all_of_the_time_again() -> None:
 @pytest.mark.parametrize("early", [Result.DEFERRED, Result.RELAYED, Result.FAILED])
 def test_an_attempt_is_over_when_everybody_has_had_a_turn(early: Result) -> None:
     state = attempt(FRESH, NOW, outcome(JOE, early, "said early"))
-    assert (state.attempts, state.next_attempt_at, state.first_attempt_at) == (0, 0.0, NOW)
+    assert (state.attempts, state.next_attempt_at, state.first_attempt_at) == (0, 0.0, 0.0)
     assert state.turn == (ANN,)
     assert result_of(state) is Result.DEFERRED
     over = attempt(state, NOW + 60, outcome(ANN, Result.DEFERRED, "450 later"))
     assert results(over) == {JOE: early.value, ANN: "deferred"}
-    assert (over.attempts, over.first_attempt_at, over.reason) == (1, NOW, "450 later")
+    assert (over.attempts, over.first_attempt_at, over.reason) == (1, NOW + 60, "450 later")
     assert over.next_attempt_at >= NOW + 60 + RETRY.first_delay_s
     assert over.turn == ((JOE, ANN) if early is Result.DEFERRED else (ANN,))
 
@@ -87,6 +87,7 @@ def test_who_was_put_off_in_an_attempt_that_goes_on_comes_back_when_it_is_over()
     over = attempt(state, NOW + 60, outcome(ANN, Result.RELAYED))
     assert (over.attempts, over.reason, over.pending) == (1, "450 greylisted", (JOE,))
     assert over.next_attempt_at > NOW + 60
-    # And nobody is given up before, however long it took.
+    # Nobody is given up after one attempt, however long it took under a limit.
     late = attempt(state, NOW + 30 * DAY, outcome(ANN, Result.RELAYED))
-    assert results(late) == {JOE: "failed", ANN: "relayed"}
+    assert results(late) == {JOE: "deferred", ANN: "relayed"}
+    assert late.first_attempt_at == NOW + 30 * DAY

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ucrmmail.message.outcome import Kind, Scope, Stage
+from ucrmmail.message.reply import Reply
 from ucrmmail.smtp.trouble import classify, is_quota, is_too_many_recipients
 from ucrmmail.smtp.wire import parse_reply
 
@@ -87,6 +88,19 @@ def test_a_quota_of_the_sender_defers_the_account_and_costs_no_attempt(text: str
 )
 def test_a_code_and_its_words_together_mean_a_quota(text: str, quota: bool) -> None:
     assert is_quota(parse_reply([text.encode()])) is quota
+
+
+@pytest.mark.requirement("S3")
+def test_what_a_long_reply_means_its_beginning_says() -> None:
+    """A server may send 64 KiB for each of a thousand recipients: to search all of it costs more than the message."""
+    assert is_quota(Reply(450, "", ("x" * 4000 + " too many messages",)))
+    assert not is_quota(Reply(450, "", ("x" * 4096 + " too many messages",)))
+    assert not is_quota(Reply(450, "", ("<" * 60_000, "@" * 60_000)))
+
+
+def test_an_address_says_nothing_of_a_quota() -> None:
+    assert not is_quota(Reply(550, "", ("no such user <too many messages@example.com>",)))
+    assert not is_quota(Reply(550, "", ("no such user rate-limit@example.com (and no <<throttl@x>)",)))
 
 
 @pytest.mark.parametrize("text", OTHERS)

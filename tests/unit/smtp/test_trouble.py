@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import (
     _REFUSED,
     RefusedError,
@@ -61,6 +62,23 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
 def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Scope, kind: Kind, code: int) -> None:
     trouble = classify(stage, parse_reply([reply]))
     assert (trouble.scope, trouble.kind, trouble.exit_code) == (scope, kind, code)
+
+
+@pytest.mark.parametrize("reply", [b"554 5.7.1 <joe@example.com>: Relay access denied", b"550 Relaying denied"])
+def test_relaying_that_is_denied_is_the_accounts_trouble_where_no_login_was_made(reply: bytes) -> None:
+    trouble = classify(Stage.RCPT, parse_reply([reply]), logged_in=False)
+    assert (trouble.scope, trouble.kind, trouble.exit_code) == (ACCOUNT, PERMANENT, 77)
+    assert "smtp.username" in trouble.remedy
+    assert classify(Stage.RCPT, parse_reply([reply])).scope is RECIPIENT
+    assert classify(Stage.FINAL_DOT, parse_reply([reply]), logged_in=False).scope is MESSAGE
+    nobody = classify(Stage.RCPT, parse_reply([b"550 5.1.1 no such user"]), logged_in=False)
+    assert (nobody.scope, nobody.kind) == (RECIPIENT, PERMANENT)
+
+
+@pytest.mark.requirement("R15")
+def test_an_outcome_keeps_the_beginning_of_a_long_reply() -> None:
+    trouble = classify(Stage.RCPT, parse_reply([b"550 " + b"x" * 60_000]))
+    assert len(outcome_of(trouble).reply) == 4096
 
 
 @pytest.mark.requirement("R22")
