@@ -18,13 +18,17 @@ ROOT = Path(__file__).parents[2]
 
 
 def installed(place: Path) -> Path:
-    """Install the program there as a user would, and return the directory of its start scripts."""
-    subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+    """Install the program there as pipx does, and return the directory of its start scripts.
+
+    That is without pip and setuptools, which run code of their own at each start.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(place)], check=True)
     # As hatchling would, into build/ of the checkout: so the checkout is copied.
     source = place / "source"
     ours = shutil.ignore_patterns(".venv*", ".git", "mutants", "dist", "__pycache__", ".*_cache", ".coverage*")
     shutil.copytree(ROOT, source, ignore=ours)
-    subprocess.run([str(place / "bin" / "pip"), "install", "--quiet", str(source)], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python")]
+    subprocess.run([*pip, "install", "--quiet", str(source)], check=True)
     return place / "bin"
 
 

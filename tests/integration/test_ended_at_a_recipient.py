@@ -89,7 +89,11 @@ def test_a_server_that_hangs_up_at_every_recipient_is_not_hammered(tmp_path: Pat
         report = run(machine, server)
         assert len(server.connections) <= BLAMED_CONNECTIONS + LOST_CONNECTIONS
     states = [message.state for message in machine.queue() if "bad" in message.recipients[0]]
-    assert (report.exit_code, report.failed, states.count("waiting")) == (69, len(server.connections), 60 - report.failed)
+    assert (report.exit_code, report.failed, states.count("waiting")) == (
+        69,
+        len(server.connections),
+        60 - report.failed,
+    )
 
 
 @pytest.mark.requirement("R7", "S19")

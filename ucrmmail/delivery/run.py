@@ -321,9 +321,7 @@ class Run:
                 self.distrusted.discard(doubted)
                 ending.doubted = ""
 
-    def _begin(
-        self, without: frozenset[str], connected: Callable[[], None] | None, *, patient: bool
-    ) -> Session | None:
+    def _begin(self, without: frozenset[str], connected: Callable[[], None] | None, *, patient: bool) -> Session | None:
         """Connect, and log in; None when the run is over for this connection. ``patient``: it is asked twice."""
         try:
             session = self._connect(self._feed.left_s())

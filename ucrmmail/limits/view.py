@@ -71,17 +71,18 @@ def read_tally(path: str, rules: Rules, now: float, boot_id: str) -> Tally:
 def schedule(tally: Tally, now: float, recipients: Iterable[int]) -> Iterator[float]:
     """Yield when each of these messages, in their order, could leave, if sending took no time.
 
-    ``recipients`` are those of each message. One with more than a limit lets through at once goes in parts; the time is
-    that of the first. The tally itself is not changed.
+    ``recipients`` are those of each message. One with more than there is room for goes in parts; the time is that of
+    the first. The tally itself is not changed.
     """
     tally = deepcopy(tally)
     now = max(now, tally.latest)
-    largest = tally.rules.largest_transaction
+    in_parts = tally.rules.counts_recipients
     for left in recipients:
         begins_at: float | None = None
         while begins_at is None or left > 0:
-            part = left if largest is None else min(left, largest)
-            now = tally.opens(now, part)
+            now = tally.opens(now, 1 if in_parts else left)
+            room = tally.room(now)
+            part = left if room is None else min(left, max(1, room))
             begins_at = now if begins_at is None else begins_at
             tally.settle(tally.reserve(now, part), now, part, certain=True)
             left -= part  # noqa: PLW2901 # what is left of this message

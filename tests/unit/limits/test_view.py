@@ -55,9 +55,9 @@ def test_a_schedule_changes_nothing() -> None:
     assert tally == before
 
 
-def test_a_message_to_more_recipients_than_a_limit_goes_in_parts() -> None:
+def test_a_message_to_more_recipients_than_there_is_room_for_goes_in_parts() -> None:
     tally = empty_tally(under(Throttle(3, 60.0, unit="recipients")))
-    assert list(schedule(tally, 0.0, [7, 1, 2, 1])) == [0.0, 120.0, 180.0, 180.0]
+    assert list(schedule(tally, 0.0, [7, 1, 2, 1])) == [0.0, 120.0, 120.0, 180.0]
 
 
 def test_without_limits_everything_leaves_at_once() -> None:
