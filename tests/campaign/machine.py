@@ -96,6 +96,7 @@ class Machine:
             raise AssertionError(f"nothing was dropped: {raw[:80]!r}")
 
         concerns = Concerns()
+        started = self.clock.monotonic()
         reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
         spool = Spool(self.directory, clock=self.clock)
         open_queue(
@@ -119,6 +120,7 @@ class Machine:
                 retry=self.retry,
                 clock=self.clock,
                 stop=self.stop,
+                started=started,
                 options=options or Options(wait=False, keep_messages=True),
                 watcher=Watcher(),
                 concerns=concerns,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -656,6 +657,32 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
         flush.communicate(timeout=10)
     program.run("flush")
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
+
+
+def test_a_run_that_is_terminated_while_it_takes_what_was_dropped_leaves_the_rest(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    for number in range(2000):
+        (program.spool / "drop" / f"{number:04d}.eml").write_bytes(numbered(number))
+    flush = program.start("flush", "--json")
+    while not os.listdir(program.spool / "queue"):
+        time.sleep(0.005)
+    flush.send_signal(signal.SIGTERM)
+    report = json.loads(flush.communicate(timeout=60)[0])
+    left = os.listdir(program.spool / "drop")
+    assert (report["reason"], len(left) > 0, len(sink.messages)) == ("stopped", True, 0)
+    assert program.run("status", "--json").json["waiting"] == report["held_back"] == 2000 - len(left)
+
+
+def test_the_time_limit_holds_for_what_was_dropped_too(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    for number in range(1500):
+        (program.spool / "drop" / f"{number:04d}.eml").write_bytes(numbered(number))
+    program.run("flush", "--time-limit", "300ms")
+    assert os.listdir(program.spool / "drop")
+    program.run("flush")
+    assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(1500))
 
 
 @pytest.mark.requirement("R4")

@@ -198,6 +198,8 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
 
     ``set_back``: the clock was, since the last run. Raises UcrmmailError or OSError.
     """
+    import math
+
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import flush
@@ -210,6 +212,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
 
     directory = config.text("spool.directory")
     clock = Clock()
+    started = clock.monotonic()
     stop = Stop()
     stop.on_signals()
     retry = retry_of(config)
@@ -235,6 +238,9 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         retry=retry,
         clock=clock,
         sleep=stop.sleep,
+        stopping=lambda: stop.requested,
+        # However much is dropped, each run sends too.
+        takes_until=started + options.time_limit_s / 2 if options.time_limit_s else math.inf,
         set_back=set_back,
         concerns=concerns,
     )
@@ -252,6 +258,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
                 retry=retry,
                 clock=clock,
                 stop=stop,
+                started=started,
                 options=options,
                 watcher=watcher,
                 concerns=concerns,

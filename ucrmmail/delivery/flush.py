@@ -120,17 +120,18 @@ def flush(
     retry: Retry,
     clock: Clock,
     stop: Stop,
+    started: float,
     options: Options,
     watcher: Watcher,
     concerns: Concerns,
 ) -> RunReport:
     """Send what is due and may leave; the caller holds the flush lock and has recovered the spool.
 
+    ``started``, on the monotonic clock, is when that began: the time limit counts from there.
     Returns the report; its exit code is that of ``ucrmmail flush``. Raises OSError when an outcome could not be
     recorded: the run ends before another message leaves.
     """
     counts = _Counts(options.keep_messages, watcher.settled)
-    started = clock.monotonic()
     window = _window(started, options)
     feed = QueueFeed(
         spool=spool,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.notices import MOST_OF_ORIGINAL_BYTES
@@ -38,11 +39,19 @@ def open_queue(
     retry: Retry,
     clock: Clock,
     sleep: Callable[[float], None],
+    stopping: Callable[[], bool] = lambda: False,
+    takes_until: float = math.inf,
     set_back: bool = False,
     concerns: Concerns,
 ) -> None:
-    """Make the queue ready for a run. When the clock was ``set_back``, all that is deferred is due. Raises OSError."""
-    for queue_id in spool.recover(clock.now()):
+    """Make the queue ready for a run. When the clock was ``set_back``, all that is deferred is due. Raises OSError.
+
+    What a run that is ``stopping()`` leaves here, and what is in drop/ when the monotonic clock shows ``takes_until``,
+    the next one finds where it was.
+    """
+    for queue_id in spool.recover(clock.now(), stopping):
+        if stopping():
+            break
         path = spool.find(queue_id)
         claimed = spool.claim_at(path, queue_id) if path is not None else None
         if claimed is None:
@@ -64,13 +73,17 @@ def open_queue(
             now=clock.now(),
             max_size_bytes=max_size_bytes,
             min_free_bytes=min_free_bytes,
+            may_go_on=may_go_on,
         )
+
+    def may_go_on() -> bool:
+        return not stopping() and clock.monotonic() < takes_until
 
     until = clock.now() + _LONGEST_QUIET_S
     for _ in range(_MOST_LOOKS):
         taken = take()
         _tell(taken, concerns)
-        if not taken.quiet_at or taken.quiet_at > until:
+        if not taken.quiet_at or taken.quiet_at > until or not may_go_on():
             break
         # Those that came one after the other become quiet one after the other: this is time for all of them.
         sleep(max(taken.quiet_at - clock.now(), QUIET_S))

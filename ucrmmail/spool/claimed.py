@@ -126,13 +126,18 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
     return claimed
 
 
-def lock_message(directory: str, queue_id: str, *, wait: bool) -> tuple[str, str, int] | None:
+def lock_message(
+    directory: str, queue_id: str, *, wait: bool, seen_at: tuple[str, str] | None = None
+) -> tuple[str, str, int] | None:
     """Return place, path and locked descriptor of a message wherever it is; None when it is nowhere.
+
+    ``seen_at``: where it was found already; it may have been moved since.
 
     Raises BusyError (unless ``wait``), DistrustError, OSError.
     """
-    while (found := find(directory, queue_id)) is not None:
+    while (found := seen_at or find(directory, queue_id)) is not None:
         place, path = found
+        seen_at = None
         try:
             fd, found_there = open_distrusted(path, owner=os.geteuid())
         except FileNotFoundError:

@@ -60,15 +60,16 @@ def take_drops(
     max_size_bytes: int,
     min_free_bytes: int,
     limit: int = 10_000,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
-    The caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
-    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. Raises OSError when the
-    directories themselves cannot be read.
+    Once ``may_go_on()`` says no, the others stay where they are. The caller holds the flush lock. ``prepare`` is called
+    with a message, and for one that was handed over with its reverse-path and recipients too; it raises DataError or
+    NoUserError for what cannot be sent. Raises OSError when the directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
-        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch)
+        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             taker.take_up_again()
@@ -89,13 +90,21 @@ class _Taker:
     """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
 
     def __init__(
-        self, directory: str, prepare: Callable[..., Prepared], max_size_bytes: int, min_free_bytes: int, batch: Batch
+        self,
+        directory: str,
+        prepare: Callable[..., Prepared],
+        max_size_bytes: int,
+        min_free_bytes: int,
+        batch: Batch,
+        *,
+        may_go_on: Callable[[], bool],
     ) -> None:
         self._directory = directory
         self._prepare = prepare
         self._max_size_bytes = max_size_bytes
         self._min_free_bytes = min_free_bytes
         self._batch = batch
+        self._may_go_on = may_go_on
         self._moves = Moves(directory)
         self.naming = Naming(f"{directory}/{DROP}")
         self._open: list[tuple[str, str, str]] = []
@@ -107,7 +116,9 @@ class _Taker:
         """Accept what an earlier run took from the drop directory and did not accept before it died."""
         for taken in sorted(os.listdir(f"{self._directory}/{TMP}")):
             queue_id = taken.removesuffix(TAKEN_SUFFIX)
-            if taken != queue_id and is_queue_id(queue_id) and not self._stopped:
+            if self._stopped or not self._may_go_on():
+                return
+            if taken != queue_id and is_queue_id(queue_id):
                 self._accept_taken(taken, queue_id)
 
     def take_new(self, drop: int, now: float, limit: int) -> None:
@@ -117,7 +128,7 @@ class _Taker:
             candidates, unseen = _candidates(drop)
         self.result.problems += [f"{self._directory}/{DROP}/{name}: {why}" for name, why in unseen]
         for name, found in candidates[:limit]:
-            if self._stopped:
+            if self._stopped or not self._may_go_on():
                 return
             reason = _distrusted(found)
             if reason:
@@ -168,12 +179,12 @@ class _Taker:
         self._accept_taken(taken, queue_id, name)
 
     def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:
-        """Prepare and accept a file that is ours by now."""
+        """Prepare and accept a file that is ours by now; without a ``name`` an earlier run has taken it."""
         path = f"{self._directory}/{TMP}/{taken}"
         with Scratch(self._directory, min_free_bytes=self._min_free_bytes) as scratch:
-            self._accept_in(scratch, path, queue_id, name or taken)
+            self._accept_in(scratch, path, queue_id, name or taken, again=not name)
 
-    def _accept_in(self, scratch: Scratch, path: str, queue_id: str, name: str) -> None:
+    def _accept_in(self, scratch: Scratch, path: str, queue_id: str, name: str, *, again: bool) -> None:
         try:
             prepared = self._prepared(path, scratch)
         except (DataError, NoUserError) as error:
@@ -192,7 +203,8 @@ class _Taker:
             self._reject(path, name, f"internal error: {type(error).__name__}: {error}")
             return
         queue_id = f"{PRIORITIES.index(prepared.priority)}{queue_id[1:]}"
-        if find(self._directory, queue_id) is None:
+        # An id that was made a moment ago need not be looked for: that takes a look into each minute of deferred/.
+        if not again or find(self._directory, queue_id) is None:
             try:
                 self._add(prepared, queue_id)
             except NoUserError as error:

@@ -27,8 +27,12 @@ from ucrmmail.spool.layout import (
 from ucrmmail.spool.state import decode_state, encode_state
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from ucrmmail.spool.state import MessageState
 
+# So few are asked for by name in each minute of deferred/, which may hold a million others; else its names are read.
+_FEW = 20
 _LARGEST_STATE_BYTES = 1 << 28
 _STATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _LONGEST_NAME_BYTES = 180
@@ -227,17 +231,50 @@ def read_state(directory: str, queue_id: str) -> MessageState | None:
 
 def find(directory: str, queue_id: str) -> tuple[str, str] | None:
     """Return the place (queue, held, failed, deferred) and path of a message; None when it is in none of them."""
-    waiting = path_in_queue(directory, queue_id)
+    return find_all(directory, (queue_id,)).get(queue_id)
+
+
+def find_all(directory: str, queue_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return what ``find`` says of each message, without those that are nowhere; deferred/ is gone through once."""
+    found = {}
+    missing = set()
+    for queue_id in queue_ids:
+        there = _find_named(directory, queue_id)
+        if there is not None:
+            found[queue_id] = there
+        else:
+            missing.add(queue_id)
+    if not missing:
+        return found
+    for due in os.listdir(f"{directory}/{DEFERRED}"):
+        minute = f"{directory}/{DEFERRED}/{due}"
+        found.update({queue_id: (DEFERRED, f"{minute}/{queue_id}") for queue_id in _names_in(minute, missing)})
+    # While we looked, it may have come back from where we had not looked yet to where we had.
+    for queue_id in missing.difference(found):
+        there = _find_named(directory, queue_id)
+        if there is not None:
+            found[queue_id] = there
+    return found
+
+
+def _find_named(directory: str, queue_id: str) -> tuple[str, str] | None:
+    """Return place and path of a message that is in a place which its name alone tells."""
     for place, path in (
-        (QUEUE, waiting),
+        (QUEUE, path_in_queue(directory, queue_id)),
         (HELD, f"{directory}/{HELD}/{queue_id}"),
         (FAILED, f"{directory}/{FAILED}/{queue_id}"),
     ):
         if os.path.lexists(path):
             return place, path
-    for due in os.listdir(f"{directory}/{DEFERRED}"):
-        path = f"{directory}/{DEFERRED}/{due}/{queue_id}"
-        if os.path.lexists(path):
-            return DEFERRED, path
-    # While we looked, it may have come back from where we had not looked yet to where we had.
-    return (QUEUE, waiting) if os.path.lexists(waiting) else None
+    return None
+
+
+def _names_in(path: str, wanted: Collection[str]) -> set[str]:
+    """Return which of the wanted names are in a directory."""
+    if len(wanted) <= _FEW:
+        return {name for name in wanted if os.path.lexists(f"{path}/{name}")}
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if entry.name in wanted}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()

@@ -24,7 +24,7 @@ from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
 from ucrmmail.spool.layout import check_root, path_in_queue
-from ucrmmail.spool.moves import Moves, find, read_state
+from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
@@ -33,7 +33,7 @@ from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ucrmmail.spool.state import MessageState
 
@@ -78,6 +78,7 @@ class Spool:
         self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
+        self._undone: dict[str, MessageState] = {}
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
@@ -99,16 +100,22 @@ class Spool:
 
     # --- before the run ---------------------------------------------------------------------------------------
 
-    def recover(self, now: float) -> list[str]:
+    def recover(self, now: float, stopping: Callable[[], bool] = lambda: False) -> list[str]:
         """Complete what an earlier run recorded and did not carry out, and remove leftovers.
 
-        Returns the ids of messages with failures that no person has been told of. Raises OSError.
+        When the run is ``stopping()``, what is left to do stays in the journal for the next one, and those messages
+        cannot be claimed. Returns the ids of messages with failures that no person has been told of. Raises OSError.
         """
         left = worker_journals(self.directory)
         records = [*self._journal.replayed, *(record for path in left for record in read_journal(path)[0])]
-        for queue_id, state in newest(records).items():
+        to_do = newest(records)
+        places = find_all(self.directory, to_do)
+        for queue_id, state in to_do.items():
+            if stopping():
+                self._undone[queue_id] = state if state is not None else ALL_RELAYED
+                continue
             try:
-                there = redo(self._moves, queue_id, state, now=now)
+                there = redo(self._moves, queue_id, state, places.get(queue_id), now=now)
             except DistrustError as error:
                 self._aside.set_aside(self.find(queue_id) or "", queue_id, str(error))
                 continue
@@ -180,6 +187,8 @@ class Spool:
         What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
         others. Raises OSError when no file can be opened at all.
         """
+        if queue_id in self._undone:
+            return None
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
             # The state was carried out and the move was not: there is nothing to send.
@@ -324,10 +333,12 @@ class Spool:
     def _checkpoint(self) -> bool:
         """Make all steps durable, then let the journal forget why they were made; False when it could not.
 
-        It keeps what was not done yet: moves that failed, and failures that no person was told of.
+        It keeps what was not done yet: moves that failed, records that a recovery was asked to leave, and failures that
+        no person was told of.
         """
         self._moves.make_durable()
-        kept = {queue_id: state for queue_id, (_, state) in self._settled.items()} | self._unreported
+        settled = {queue_id: state for queue_id, (_, state) in self._settled.items()}
+        kept = self._undone | settled | self._unreported
         if not kept:
             self._journal.clear()
             return True

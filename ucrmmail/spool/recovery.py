@@ -23,12 +23,14 @@ _OLD_S = 36 * 3600.0
 TAKEN_SUFFIX = ".eml"
 
 
-def redo(moves: Moves, queue_id: str, state: MessageState | None, *, now: float) -> bool:
+def redo(
+    moves: Moves, queue_id: str, state: MessageState | None, seen_at: tuple[str, str] | None, *, now: float
+) -> bool:
     """Carry out the newest record of a message (None: relayed to everyone); return whether the message is still there.
 
-    Raises DistrustError, OSError.
+    ``seen_at`` is what ``find_all`` says of it: one that is nowhere does not come back. Raises DistrustError, OSError.
     """
-    locked = lock_message(moves.directory, queue_id, wait=True)
+    locked = lock_message(moves.directory, queue_id, wait=True, seen_at=seen_at) if seen_at is not None else None
     if locked is None:
         if state is None:
             moves.forget_state(queue_id)

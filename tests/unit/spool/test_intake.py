@@ -61,14 +61,26 @@ class Drop:
         path.write_bytes(data)
         return path
 
-    def take(self, later_s: float = 1.0, prepare: Callable[[bytes], Prepared] = prepare, limit: int = 100) -> Intake:
+    def take(
+        self,
+        later_s: float = 1.0,
+        prepare: Callable[[bytes], Prepared] = prepare,
+        limit: int = 100,
+        may_go_on: Callable[[], bool] = lambda: True,
+    ) -> Intake:
         times = [
             os.lstat(os.path.join(self.path, name)).st_ctime
             for name in os.listdir(os.fsencode(self.path).decode("utf-8", "surrogateescape"))
         ]
         now = max(times, default=1.8e9) + later_s
         return take_drops(
-            self.directory, prepare=prepare, now=now, max_size_bytes=LARGEST, min_free_bytes=0, limit=limit
+            self.directory,
+            prepare=prepare,
+            now=now,
+            max_size_bytes=LARGEST,
+            min_free_bytes=0,
+            limit=limit,
+            may_go_on=may_go_on,
         )
 
     def queued(self) -> list[bytes]:
@@ -123,6 +135,23 @@ def test_odd_names_are_only_names(drop: Drop, name: str) -> None:
     assert [each for each, _ in result.accepted] == [name]
     assert len(result.rejected) == 1
     assert drop.queued() == [b"mail"]
+
+
+def test_what_an_intake_that_must_end_leaves_is_taken_by_the_next(drop: Drop) -> None:
+    for number in range(5):
+        os.utime(drop.add(f"{number}.eml", b"%d" % number), (1e9 + number, 1e9 + number))
+    asked = iter([True, True, False])
+    result = drop.take(may_go_on=lambda: next(asked))
+    assert [name for name, _ in result.accepted] == ["0.eml", "1.eml"]
+    assert sorted(os.listdir(drop.path)) == ["2.eml", "3.eml", "4.eml"]
+    assert [name for name, _ in drop.take(later_s=2.0).accepted] == ["2.eml", "3.eml", "4.eml"]
+    assert drop.queued() == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_what_was_taken_by_a_run_that_died_waits_for_one_that_may_go_on(drop: Drop) -> None:
+    os.rename(drop.add("1.eml"), f"{drop.directory}/tmp/1-20261123T110559.123456-k3x9qa.eml")
+    assert drop.take(may_go_on=lambda: False) == Intake()
+    assert len(drop.take().accepted) == 1
 
 
 def test_a_file_that_changed_a_moment_ago_is_looked_at_again(drop: Drop) -> None:

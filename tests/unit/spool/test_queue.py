@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import fails_at, vanishes_when_listed
+from tests.support.faults import at_each_call, fails_at, vanishes_when_listed
 from tests.support.spools import (
     ANN,
     JOE,
@@ -33,6 +33,7 @@ from tests.support.spools import (
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import try_lock
 from ucrmmail.journal import read_journal
+from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.order import Order
@@ -912,6 +913,67 @@ def test_a_record_that_cannot_be_carried_out_does_not_stop_those_behind_it(direc
     assert [place_of(directory, each) for each in (unmoved, moved)] == ["queue", "failed"]
     again.finish()
     assert place_of(directory, unmoved) == "failed"
+
+
+def test_recovering_many_records_goes_through_what_is_deferred_once(directory: str) -> None:
+    spool = Spool(directory, clock=StillClock())
+    spool.sync()
+    for minute in range(100):
+        os.mkdir(f"{directory}/deferred/20261123T{10 + minute // 60}{minute % 60:02d}")
+    ids = [put(directory, now=NOW + number) for number in range(100)]
+    deferred = Spool(directory, clock=StillClock())
+    for queue_id in ids[:50]:
+        settle(deferred, queue_id, "deferred", in_s=3600)
+    deferred.sync()
+    relayed = Spool(directory, clock=StillClock())
+    for queue_id in ids[50:]:
+        settle(relayed, queue_id, "relayed")
+    relayed.sync()
+    looked: list[str] = []
+    with at_each_call(lambda _number, name: looked.append(name), names=("lstat", "listdir", "scandir")):
+        Spool(directory).recover(NOW)
+    assert len(looked) < 100 * 12, "not each record in each minute"
+    assert [place_of(directory, queue_id) for queue_id in ids] == ["deferred"] * 50 + [""] * 50
+
+
+@pytest.mark.parametrize("records", [1, 30])
+def test_a_message_that_a_person_moves_during_a_recovery_is_found_where_it_is(directory: str, records: int) -> None:
+    spool = Spool(directory, clock=StillClock())
+    ids = [put(directory, now=NOW + number) for number in range(records)]
+    for queue_id in ids:
+        settle(spool, queue_id, "deferred", in_s=3600)
+    spool.sync()
+
+    def hold_all() -> bool:
+        list(manage.hold(directory, ids))
+        return False
+
+    again = Spool(directory)
+    again.recover(NOW, hold_all)
+    assert {place_of(directory, queue_id) for queue_id in ids} == {"held"}
+    assert {len(everything_in(f"{directory}/{place}")) for place in ("held", "state")} == {records}
+
+
+def test_a_recovery_that_is_asked_to_stop_leaves_the_rest_to_the_next_run(directory: str) -> None:
+    spool = Spool(directory, clock=StillClock())
+    relayed, failed, deferred, waiting = (put(directory, now=NOW + number) for number in range(4))
+    settle(spool, relayed, "relayed")
+    settle(spool, failed, "failed")
+    worker = spool.beside(1)
+    settle(worker, deferred, "deferred", in_s=3600)
+    killed(spool)
+    killed(worker)
+    asked = iter([False, True, True])
+    stopped = Spool(directory, clock=StillClock())
+    assert stopped.recover(NOW, lambda: next(asked)) == []
+    assert [place_of(directory, each) for each in (relayed, failed, deferred)] == ["", "queue", "queue"]
+    assert [stopped.claim(each) for each in (failed, deferred)] == [None, None], "what it records is not done again"
+    stopped.release(claim(stopped, waiting))
+    stopped.finish()
+    again = Spool(directory, clock=StillClock())
+    assert again.recover(NOW) == [failed]
+    assert [place_of(directory, each) for each in (relayed, failed, deferred)] == ["", "failed", "deferred"]
+    assert list(again.due()) == [waiting]
 
 
 # --- the journals of workers ------------------------------------------------------------------------------------------
