@@ -591,6 +591,31 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     assert subjects(sink) == ["number 1"]
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_the_setting_that_the_remedy_names_ends_the_pause_of_the_account(program: Program) -> None:
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        program.env["UCRMMAIL_SMTP_PASSWORD"] = "right"
+        program.configure(controller.sink.port, smtp='username = "user"\nallow_insecure_login = false')
+        program.sendmail("-t", message=numbered(1))
+        error = program.run("flush", "--json", code=None).json["error"]
+        assert "smtp.allow_insecure_login" in error["remedy"]
+        program.run("config", "set", "smtp.allow_insecure_login", "true")
+        program.run("flush")
+        assert subjects(controller.sink) == ["number 1"]
+
+
+def test_a_pause_that_an_older_release_has_left_is_over(program: Program, sink: Sink) -> None:
+    sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
+    program.configure(sink.port)
+    program.sendmail("-t", message=numbered(1))
+    program.run("flush", code=75)
+    kept = program.spool / "account.json"
+    kept.write_text(json.dumps(json.loads(kept.read_text()) | {"settings_mark": "0123456789abcdef"}))
+    sink.on_mail = lambda _address: None
+    program.run("flush")
+    assert subjects(sink) == ["number 1"]
+
+
 def test_one_message_shows_that_the_account_works_again(program: Program, sink: Sink) -> None:
     sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
     program.configure(sink.port)

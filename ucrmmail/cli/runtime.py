@@ -336,12 +336,10 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
 
 
 def settings_mark_of(config: Config) -> str:
-    """Return what changes when the settings that decide a login change."""
+    """Return what changes when a setting changes that may have mended a session: whatever a remedy names."""
     from ucrmmail.delivery.account import settings_mark
 
-    keys = ("smtp.host", "smtp.username", "smtp.encryption", "smtp.authentication", "oauth.client_id", "oauth.tenant")
-    settings = [config.text(key) for key in keys]
-    return settings_mark(settings, config.integer("smtp.port"), config.text("smtp.ca_file"))
+    return settings_mark(config.values_in("smtp", "oauth"))
 
 
 def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes], str]:

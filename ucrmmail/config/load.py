@@ -79,6 +79,10 @@ class Config:
         """Return a list, or a command with its arguments; empty when there is none."""
         return self._typed(key, tuple)
 
+    def values_in(self, *tables: str) -> list[tuple[str, Value]]:
+        """Return each key of these tables with its value, secrets apart."""
+        return [(key.path, self._value(key.path)) for key in KEYS.values() if key.table in tables and not key.secret]
+
     def _typed(self, key: str, kind: type[T]) -> T:
         value = self._value(key)
         if not isinstance(value, kind):
