@@ -18,6 +18,7 @@ import pytest
 from tests.support.program import PLAIN, Program, Run
 from tests.support.sink import Received, Sink, SinkController
 from tests.support.smtp_server import DROP, SmtpServer
+from tests.support.spools import everything_in
 from ucrmmail.files import Locked
 
 
@@ -275,6 +276,57 @@ def test_message_limit_and_dry_run(program: Program, sink: Sink) -> None:
     assert all(queue_id in plan.stdout for queue_id in ids)
     report = program.run("flush", "--message-limit", "2", "--json").json
     assert (report["relayed"], report["held_back"], report["reason"]) == (2, 1, "message limit")
+
+
+def planned(program: Program) -> list[tuple[str, list[str]]]:
+    messages = program.run("flush", "--dry-run", "--json").json["messages"]
+    return [(message["queue_id"], message["recipients"]) for message in messages]
+
+
+def test_a_dry_run_shows_what_the_run_does(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "450 4.2.0 Later" if address == "ann@example.com" else None
+    program.configure(sink.port, retry='first_delay = "1s"\nmax_delay = "1s"')
+    program.sendmail("joe@example.com", "ann@example.com", message=numbered(1))
+    deferred = program.queue()[0]["queue_id"]
+    assert planned(program) == [(deferred, ["joe@example.com", "ann@example.com"])]
+    program.run("flush")
+    while not planned(program):
+        time.sleep(0.1)
+    program.sendmail("-t", message=numbered(2))
+    waiting = next(message["queue_id"] for message in program.queue() if message["queue_id"] != deferred)
+    # Joe has it already.
+    expected = [(deferred, ["ann@example.com"]), (waiting, ["joe@example.com"])]
+    before = everything_in(str(program.spool))
+    assert planned(program) == expected
+    assert everything_in(str(program.spool)) == before
+    report = program.run("flush", "--json").json
+    assert [(message["queue_id"], list(message["recipients"])) for message in report["messages"]] == expected
+
+
+def test_a_dry_run_tells_of_what_was_dropped_and_leaves_it_there(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    for name in ("1.eml", "2.eml", ".hidden.eml", "readme"):
+        (program.spool / "drop" / name).write_bytes(numbered(1))
+    assert program.run("flush", "--dry-run", "--json").json["dropped"] == 2
+    assert "2 files wait in drop/, which a run takes first" in program.run("flush", "--dry-run").stderr
+    assert len(os.listdir(program.spool / "drop")) == 4
+
+
+def test_a_dry_run_begins_when_the_pause_of_the_account_ends(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 1\nduration = "1h"')
+    program.sendmail("-t", message=numbered(1))
+    assert program.run("flush", "--dry-run", "--json").json["deferred_until"] is None
+    sink.on_mail = lambda _address: "421 4.7.0 too many messages, slow down"
+    program.run("flush", code=75)
+    program.sendmail("-t", message=numbered(2))
+    opens_at = program.run("status", "--json").json["account"]["not_before"]
+    plan = program.run("flush", "--dry-run", "--json").json
+    assert plan["deferred_until"] == plan["messages"][0]["at"] == opens_at
+    assert plan["messages"][1]["at"] > opens_at
+    assert "the account is deferred until" in program.run("flush", "--dry-run").stderr
+    program.run("queue", "retry", "--all")
+    assert program.run("flush", "--dry-run", "--json").json["messages"][0]["at"] < opens_at
 
 
 # --- refusals: outcomes are for each recipient ---------------------------------------------------------------------

@@ -61,18 +61,25 @@ def flush(
 
 def _dry_run(config: Config, message_limit: int, *, as_json: bool) -> None:
     """Show what would go, in which order and when, if each message took no time."""
-    from ucrmmail.cli.runtime import rules_of
+    from ucrmmail.cli.quick import was_set_back
+    from ucrmmail.cli.runtime import account_opens_at, rules_of
     from ucrmmail.delivery.forecast import forecast
     from ucrmmail.limits.ledger import read_boot_id
     from ucrmmail.output.forecast import show_forecast
+    from ucrmmail.spool.intake import count_drops
 
+    directory = config.text("spool.directory")
+    now = time.time()
+    opens_at = account_opens_at(config, now)
+    found = forecast(
+        directory,
+        rules_of(config),
+        now=now,
+        opens_at=opens_at,
+        boot_id=read_boot_id(),
+        max_delay_s=0.0 if was_set_back(directory, now) else config.seconds("retry.max_delay"),
+        message_limit=message_limit,
+    )
     show_forecast(
-        forecast(
-            config.text("spool.directory"),
-            rules_of(config),
-            now=time.time(),
-            boot_id=read_boot_id(),
-            message_limit=message_limit,
-        ),
-        as_json=as_json,
+        found, deferred_until=opens_at if opens_at > now else 0.0, dropped=count_drops(directory), as_json=as_json
     )

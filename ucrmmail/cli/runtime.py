@@ -342,6 +342,26 @@ def settings_mark_of(config: Config) -> str:
     return settings_mark(config.values_in("smtp", "oauth"))
 
 
+def account_opens_at(config: Config, now: float) -> float:
+    """Return when the next run may connect: ``now``, or the end of a pause. The secret is asked for only in a pause.
+
+    Raises OSError.
+    """
+    from ucrmmail.delivery.account import load_account, may_connect_at, secret_mark
+    from ucrmmail.errors import UcrmmailError
+
+    state = load_account(f"{config.text('spool.directory')}/account.json", owner=os.geteuid())
+    mark = settings_mark_of(config)
+    opens_at = may_connect_at(state, now=now, max_delay_s=config.seconds("retry.max_delay"), settings_mark=mark)
+    if opens_at > now and state.secret_mark:
+        try:
+            if secret_mark(mark, login_of(config).mark()) != state.secret_mark:
+                return now
+        except UcrmmailError:
+            pass  # the run says what is wrong with the secret
+    return max(now, opens_at)
+
+
 def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes], str]:
     """Return the function that puts our own reports into the queue."""
     from ucrmmail.spool.accept import accept

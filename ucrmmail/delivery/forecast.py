@@ -1,4 +1,8 @@
-"""``flush --dry-run``: what would go, in which order and when, if each message took no time. Nothing is written."""
+"""``flush --dry-run``: what would go, in which order and when, if each message took no time. Nothing is written.
+
+A message goes to those whose turn it is: who has it, or has had his turn in this attempt, is not counted again. What is
+in drop/ was not prepared yet, so that its recipients and priority are not known: the forecast is without it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.limits.view import read_tally, schedule
-from ucrmmail.spool.listing import messages
+from ucrmmail.spool.listing import due
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """One message that would go: ``at`` is when, in seconds since the epoch."""
+    """One message that would go, to these recipients: ``at`` is when, in seconds since the epoch."""
 
     queue_id: str
     reverse_path: str
@@ -26,9 +30,24 @@ class Forecast:
     at: float
 
 
-def forecast(directory: str, rules: Rules, *, now: float, boot_id: str, message_limit: int) -> Iterator[Forecast]:
-    """Yield the messages that are due, in sending order, at most ``message_limit`` (0: all). Raises OSError."""
-    due = list(islice(messages(directory, states=("waiting",)), message_limit or None))
-    tally = read_tally(f"{directory}/ledger", rules, now, boot_id)
-    for message, at in zip(due, schedule(tally, now, (len(message.recipients) for message in due)), strict=True):
-        yield Forecast(message.queue_id, message.reverse_path, tuple(message.recipients), message.size_bytes, at)
+def forecast(
+    directory: str,
+    rules: Rules,
+    *,
+    now: float,
+    opens_at: float,
+    boot_id: str,
+    max_delay_s: float,
+    message_limit: int,
+) -> Iterator[Forecast]:
+    """Yield what a run would send, in order, at most ``message_limit`` messages (0: all). Raises OSError.
+
+    ``opens_at`` is when the account may be used, ``now`` or later: what is due by then goes then, at the earliest.
+    ``max_delay_s`` is the longest delay there is, 0.0 after the clock was set back.
+    """
+    pending = (message for message in due(directory, opens_at, max_delay_s) if message.delivery.pending)
+    first = list(islice(pending, message_limit or None))
+    turns = [message.delivery.turn for message in first]
+    times = schedule(read_tally(f"{directory}/ledger", rules, now, boot_id), opens_at, map(len, turns))
+    for message, turn, at in zip(first, turns, times, strict=True):
+        yield Forecast(message.queue_id, message.reverse_path, turn, message.size_bytes, at)

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.forecast import Forecast
 
 
-def show_forecast(forecasts: Iterable[Forecast], *, as_json: bool) -> None:
-    """Print what would go, in order."""
+def show_forecast(forecasts: Iterable[Forecast], *, deferred_until: float, dropped: int, as_json: bool) -> None:
+    """Print what would go, in order.
+
+    ``deferred_until`` is when the account's pause ends, 0.0 when there is none; ``dropped`` files in drop/ come too.
+    """
     found = list(forecasts)
     if as_json:
         machine.print_document(
@@ -28,12 +31,19 @@ def show_forecast(forecasts: Iterable[Forecast], *, as_json: bool) -> None:
                         "at": rfc3339(one.at),
                     }
                     for one in found
-                ]
+                ],
+                "deferred_until": rfc3339(deferred_until) if deferred_until else None,
+                "dropped": dropped,
             }
         )
         return
+    if deferred_until:
+        human.note(f"the account is deferred until {rfc3339(deferred_until)[:19]}Z: nothing goes before, see `status`")
+    if dropped:
+        files = "1 file waits" if dropped == 1 else f"{dropped} files wait"
+        human.note(f"{files} in drop/, which a run takes first; what follows is without")
     if not found:
-        human.note("nothing is due")
+        human.note("nothing else is due" if dropped else "nothing is due")
         return
     # To the second, so that the line fits a terminal.
     times = [f"{rfc3339(one.at)[:19]}Z" for one in found]

@@ -86,6 +86,16 @@ def take_drops(
     return taker.result
 
 
+def count_drops(directory: str) -> int:
+    """Return how many files a run would look at: in drop/, and taken from there by one that died. Raises OSError."""
+    try:
+        dropped = [name for name in os.listdir(f"{directory}/{DROP}") if _is_candidate(name)]
+        taken = [name for name in os.listdir(f"{directory}/{TMP}") if name.endswith(TAKEN_SUFFIX)]
+    except FileNotFoundError:
+        return 0
+    return len(dropped) + len(taken)
+
+
 class _Taker:
     """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
 
@@ -287,7 +297,7 @@ def _candidates(drop: int) -> tuple[list[tuple[str, os.stat_result]], list[tuple
     unseen = []
     with os.scandir(drop) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or not entry.name.endswith(".eml"):
+            if not _is_candidate(entry.name):
                 continue
             try:
                 found.append((entry.name, entry.stat(follow_symlinks=False)))
@@ -297,6 +307,10 @@ def _candidates(drop: int) -> tuple[list[tuple[str, os.stat_result]], list[tuple
                 unseen.append((entry.name, error.strerror or ""))
     found.sort(key=lambda each: (each[1].st_mtime_ns, each[0]))
     return found, unseen
+
+
+def _is_candidate(name: str) -> bool:
+    return name.endswith(".eml") and not name.startswith(".")
 
 
 def _distrusted(found: os.stat_result) -> str:

@@ -6,6 +6,7 @@ as waiting. Counts need the names only; a million of them are counted in less th
 
 from __future__ import annotations
 
+import heapq
 import os
 from dataclasses import dataclass
 from operator import itemgetter
@@ -25,16 +26,18 @@ from ucrmmail.spool.layout import (
     is_bucket,
     is_minute,
     is_queue_id,
+    minute_of,
     path_in_queue,
     priority_of,
 )
 from ucrmmail.spool.moves import find, read_state
+from ucrmmail.spool.order import Return
 from ucrmmail.spool.queuefile import CHUNK_BYTES, DamagedError, read_unchecked
 from ucrmmail.spool.records import recorded
 from ucrmmail.spool.state import MessageState, fitted, untried
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
 WAITING = "waiting"
 STATES = {WAITING: QUEUE, "deferred": DEFERRED, "held": HELD, "failed": FAILED}
@@ -147,6 +150,32 @@ def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iter
                 yield message
 
 
+def due(directory: str, now: float, max_delay_s: float) -> Iterator[QueuedMessage]:
+    """Yield what a run that begins at ``now`` would try, in sending order: what waits, and what comes back until then.
+
+    ``max_delay_s`` is as in ``order.Return``. Raises PermissionDeniedError, OSError.
+    """
+    if not _is_there(directory):
+        return
+    settled = recorded(directory)
+    returns = Return(now, max_delay_s)
+    back = sorted(
+        (queue_id, path)
+        for queue_id, path in _names(directory, DEFERRED, returns.of_minute)
+        if returns.of_message(_parent_name(path), _time_of(path))
+    )
+    for queue_id, path in heapq.merge(_names(directory, QUEUE), back):
+        message = _read(directory, queue_id, path, WAITING, settled)
+        if message is not None and (message.state == WAITING or _is_back(message, returns)):
+            yield message
+
+
+def _is_back(message: QueuedMessage, returns: Return) -> bool:
+    """Return whether a message comes back that is deferred and was not moved yet."""
+    at = message.next_attempt_at
+    return message.state == "deferred" and returns.of_minute(minute_of(at)) and returns.of_message(minute_of(at), at)
+
+
 def message(directory: str, queue_id: str) -> QueuedMessage | None:
     """Return one message, or None when it is not in the queue. Raises PermissionDeniedError, OSError."""
     if not _is_there(directory) or not is_queue_id(queue_id):
@@ -248,14 +277,28 @@ def _without_reasons(path: str) -> int:
     return sum(not name.endswith(_REASON) for name in _listed(path))
 
 
-def _names(directory: str, place: str) -> Iterator[tuple[str, str]]:
-    """Yield id and path of each message in a place, in order."""
+def _time_of(path: str) -> float:
+    """Return until when a message is deferred; 0.0 when it has just gone."""
+    try:
+        return os.lstat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _parent_name(path: str) -> str:
+    return os.path.basename(os.path.dirname(path))
+
+
+def _names(
+    directory: str, place: str, is_wanted: Callable[[str], bool] = lambda _parent: True
+) -> Iterator[tuple[str, str]]:
+    """Yield id and path of each message in a place, in order; of buckets and minutes those that are wanted."""
     top = f"{directory}/{place}"
     if place in (HELD, FAILED):
         parents = [top]
     else:
         is_name = is_bucket if place == QUEUE else is_minute
-        parents = [f"{top}/{name}" for name in sorted(filter(is_name, _listed(top)))]
+        parents = [f"{top}/{name}" for name in sorted(filter(is_name, _listed(top))) if is_wanted(name)]
     for parent in parents:
         for name in sorted(filter(is_queue_id, _listed(parent))):
             yield name, f"{parent}/{name}"

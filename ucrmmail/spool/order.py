@@ -28,6 +28,26 @@ _SLACK = 1.25
 _SLACK_S = 120.0
 
 
+class Return:
+    """Which deferred messages a run brings back that looks at ``now`` (s since the epoch).
+
+    A time further ahead than any delay shows that the clock was set back: it counts as now.
+    """
+
+    def __init__(self, now: float, max_delay_s: float) -> None:
+        self._now = now
+        self._minute = minute_of(now)
+        self._beyond = minute_of(now + max_delay_s * _SLACK + _SLACK_S)
+
+    def of_minute(self, due: str) -> bool:
+        """Return whether some of the messages of a minute in deferred/ come back."""
+        return due <= self._minute or due > self._beyond
+
+    def of_message(self, due: str, at: float) -> bool:
+        """Return whether a message comes back that stands in such a minute with this time: of the present one some."""
+        return due != self._minute or at <= self._now
+
+
 class Order:
     """Yields queue ids in sending order; ``misplaced(parent, name)`` takes away what is not a message's name."""
 
@@ -138,27 +158,25 @@ class Order:
     def bring_back(self, now: float, max_delay_s: float) -> int:
         """Bring back into the queue what was deferred until ``now``, oldest first; return how many those were.
 
-        At the most some thousands at a time. A time further ahead than any delay shows that the clock was set back:
-        it counts as now. Raises OSError.
+        At the most some thousands at a time. ``max_delay_s`` is as in ``Return``. Raises OSError.
         """
-        minute = minute_of(now)
-        beyond = minute_of(now + max_delay_s * _SLACK + _SLACK_S)
+        returns = Return(now, max_delay_s)
         back = 0
         for due in sorted(os.listdir(self._deferred)):
             if not is_minute(due):
                 self._misplaced(self._deferred, due)
-            elif (due <= minute or due > beyond) and back < _BACK_AT_ONCE and self._change_of(self._deferred, due):
-                back += self._bring_back_minute(due, now if due == minute else None, _BACK_AT_ONCE - back)
+            elif returns.of_minute(due) and back < _BACK_AT_ONCE and self._change_of(self._deferred, due):
+                back += self._bring_back_minute(due, returns, _BACK_AT_ONCE - back)
         return back
 
-    def _bring_back_minute(self, due: str, now: float | None, most: int) -> int:
-        """Bring back a whole minute, or, of the present one, what is due by ``now``."""
+    def _bring_back_minute(self, due: str, returns: Return, most: int) -> int:
+        """Bring back what is due of a minute."""
         path = f"{self._deferred}/{due}"
         back = 0
         for name, at in self._times_in(path):
             if back >= most:
                 break
-            if now is not None and at > now:
+            if not returns.of_message(due, at):
                 continue
             if is_queue_id(name):
                 try:

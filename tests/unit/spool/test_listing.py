@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.support.spools import ANN, JOE, MAX_DELAY_S, MESSAGE, NOW, StillClock, new_spool, put, reported, settle
+from tests.support.spools import (
+    ANN,
+    JOE,
+    MAX_DELAY_S,
+    MESSAGE,
+    NOW,
+    StillClock,
+    everything_in,
+    new_spool,
+    put,
+    reported,
+    settle,
+)
 from tests.unit.spool.test_queue import hostile
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
-from ucrmmail.spool.listing import Counts, QueuedMessage, counts, is_doubtful, message, messages, queue_ids
+from ucrmmail.spool.listing import Counts, QueuedMessage, counts, due, is_doubtful, message, messages, queue_ids
 from ucrmmail.spool.queue import Spool
 
 
@@ -138,6 +151,41 @@ def test_a_file_in_the_place_of_a_bucket_hides_no_message(directory: str) -> Non
     queue_id = put(directory)
     assert seen(directory) == [(queue_id, "waiting")]
     assert counts(directory).waiting == 1
+
+
+def test_what_a_run_would_try_is_in_its_order_with_what_has_come_back(directory: str, tmp_path: Path) -> None:
+    ids = [put(directory, now=NOW + number) for number in range(4)]
+    spool = Spool(directory, clock=StillClock())
+    settle(spool, ids[0], "deferred", in_s=30)
+    settle(spool, ids[1], "deferred", in_s=31)
+    settle(spool, ids[2], "deferred", in_s=MAX_DELAY_S * 2)
+    spool.sync()
+    urgent = put(directory, priority="urgent", now=NOW + 9)
+    before = everything_in(directory)
+
+    def tried(now: float, max_delay_s: float = MAX_DELAY_S) -> list[str]:
+        return [message.queue_id for message in due(directory, now, max_delay_s)]
+
+    # What is further ahead than any delay shows a clock that was set back.
+    assert tried(NOW + 29) == [urgent, ids[2], ids[3]]
+    assert tried(NOW + 30) == [urgent, ids[0], ids[2], ids[3]]
+    assert tried(NOW + 31) == [urgent, *ids]
+    assert tried(NOW - 300, max_delay_s=0.0) == [urgent, *ids]
+    assert everything_in(directory) == before
+    for number, now in enumerate((NOW + 29, NOW + 30, NOW + 31)):
+        run = Spool(shutil.copytree(directory, f"{tmp_path}/{number}"), clock=StillClock(now))
+        run.promote_due(now, MAX_DELAY_S)
+        assert list(run.due()) == tried(now)
+
+
+def test_what_is_settled_and_not_moved_yet_is_tried_when_its_time_has_come(directory: str) -> None:
+    deferred, relayed, failed = (put(directory, now=NOW + number) for number in range(3))
+    spool = Spool(directory, clock=StillClock())
+    settle(spool, deferred, "deferred", in_s=30)
+    settle(spool, relayed, "relayed")
+    settle(spool, failed, "failed")
+    assert [message.queue_id for message in due(directory, NOW + 29, MAX_DELAY_S)] == []
+    assert [message.queue_id for message in due(directory, NOW + 30, MAX_DELAY_S)] == [deferred]
 
 
 def test_counts_are_of_names(directory: str) -> None:
