@@ -173,6 +173,12 @@ def replace_file(path: str, data: bytes, *, mode: int = 0o600, durable: bool = T
         fsync_directory(os.path.dirname(target))
 
 
+def is_replacement(name: str) -> bool:
+    """Return whether a name is one that ``replace_file`` writes to: who is killed there leaves it."""
+    parts = name.rsplit(".", 3)
+    return len(parts) == 4 and parts[1].isdigit() and len(parts[2]) == 8 and parts[3] == "tmp"
+
+
 def _keep_owner(fd: int, before: os.stat_result) -> None:
     """Give the new file the old one's owner, where the system lets us: only root can keep a foreign one."""
     try:

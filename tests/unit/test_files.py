@@ -1,4 +1,4 @@
-"""An error names the file that it is about, also where the call that failed knew its number alone."""
+"""An error names its file, also where the call that failed knew its number alone; a killed writer leaves a known name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ucrmmail.files import DistrustError, Locked, Naming, fsync_directory
+from tests.support.faults import dies_at
+from ucrmmail.files import DistrustError, Locked, Naming, fsync_directory, is_replacement, replace_file
 
 
 def test_the_error_of_a_call_on_a_descriptor_gets_the_path_of_its_file() -> None:
@@ -59,3 +60,15 @@ def test_a_lock_that_is_on_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Bad file descriptor") as caught:
         lock.__exit__()
     assert caught.value.filename == str(tmp_path / "lock")
+
+
+@pytest.mark.parametrize("name", ["journal", "journal.12", "last-flush.json", "host"])
+def test_what_a_killed_writer_leaves_is_known_by_its_name_and_nothing_else_is(tmp_path: Path, name: str) -> None:
+    def write(_say: object) -> None:
+        replace_file(str(tmp_path / name), b"new")
+
+    for step in range(1, 9):
+        dies_at(step, write)
+    left = set(os.listdir(tmp_path))
+    assert name in left
+    assert {each for each in left if is_replacement(each)} == left - {name} != set()

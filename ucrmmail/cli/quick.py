@@ -115,12 +115,16 @@ def was_set_back(spool: str, now: float) -> bool:
         return False
 
 
+def _is_journal(name: str) -> bool:
+    return name == "journal" or (name.startswith("journal.") and name[8:].isdigit())
+
+
 def _nothing_due(spool: str, now: float) -> bool:
     """Look at the names in the spool only. Raises OSError."""
     if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
         return False
     # What a worker that was killed has left counts too: see spool/records.
-    if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if name.startswith("journal")):
+    if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if _is_journal(name)):
         return False
     if was_set_back(spool, now):
         return False

@@ -28,7 +28,7 @@ from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
-from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_tmp
+from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_tmp
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 
@@ -134,6 +134,7 @@ class Spool:
             os.unlink(path)
         self._reserve.hold()
         sweep_tmp(self.directory, now, self._aside.put_in_order)
+        sweep_replacements(self.directory, now)
         sweep_drop(self.directory, now)
         purge_sent(self.directory, now - self._keep_sent_s)
         return list(self._unreported)

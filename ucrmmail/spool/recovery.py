@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import DistrustError, open_untrusted, try_lock
+from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
 from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, SENT, TMP, epoch_of, is_hour, is_queue_id
 from ucrmmail.spool.moves import read_state, remove_if_empty
@@ -76,6 +77,22 @@ def sweep_tmp(directory: str, now: float, misplaced: Callable[[str, str], None])
                 os.unlink(entry.path)
         finally:
             os.close(fd)
+
+
+def sweep_replacements(directory: str, now: float) -> None:
+    """Remove what was left in the spool itself by those who died while they replaced a file there. Raises OSError.
+
+    A living one takes less between making its file and renaming it. ``queue retry`` does so beside a flush.
+    """
+    for entry in os.scandir(directory):
+        if not is_replacement(entry.name):
+            continue
+        try:
+            found = entry.stat(follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode) and not -_OLD_S < now - found.st_mtime < _YOUNG_S:
+                os.unlink(entry.path)
+        except FileNotFoundError:
+            continue
 
 
 def sweep_drop(directory: str, now: float) -> None:

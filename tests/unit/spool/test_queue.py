@@ -703,6 +703,27 @@ def test_leftovers_of_submissions_that_died_are_removed(directory: str) -> None:
     assert os.listdir(tmp) == []
 
 
+@pytest.mark.requirement("R1")
+def test_leftovers_of_replaced_files_are_removed(directory: str) -> None:
+    root = Path(directory)
+    for name in ("journal", "ledger", "account.json", "last-flush.json", "checked-config", "notices.json", "host"):
+        (root / f"{name}.4242.0badcafe.tmp").write_bytes(b"half")
+    (root / "delivery.log.1.tmp").write_bytes(b"somebody's own")
+    (root / "d.4242.0badcafe.tmp").mkdir()
+    now = (root / "host.4242.0badcafe.tmp").stat().st_mtime
+    Spool(directory).recover(now + 50)
+    assert len(list(root.glob("*.tmp"))) == 9
+    Spool(directory).recover(now + 61)
+    assert sorted(path.name for path in root.glob("*.tmp")) == ["d.4242.0badcafe.tmp", "delivery.log.1.tmp"]
+
+
+def test_a_file_that_is_replaced_while_leftovers_are_looked_for_is_none(directory: str) -> None:
+    name = "account.json.4242.0badcafe.tmp"
+    (Path(directory) / name).write_bytes(b"{}")
+    with vanishes_when_listed(name):
+        Spool(directory).recover(4e9)
+
+
 def test_a_submission_that_ends_while_leftovers_are_looked_for_is_none(directory: str) -> None:
     name = "1-20261123T110640.250000-aaaaaa"
     (Path(directory) / "tmp" / name).write_bytes(b"a message")
