@@ -83,7 +83,8 @@ def _flush(request: FlushRequest) -> int:
     import signal  # noqa: PLC0415
 
     # Until the run can stop in good order, Ctrl-C ends it at once: a module that is being imported may swallow it else.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ucrmmail.cli.boundary import within_boundary  # noqa: PLC0415
 
     sys.stdout = output = StandardOutput(sys.stdout)

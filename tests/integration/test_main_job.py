@@ -736,6 +736,24 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_was_ignored_when_the_run_began_does_not_end_it(
+    program: Program, sink: Sink, number: signal.Signals
+) -> None:
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(0.02)
+    for each in range(30):
+        program.sendmail("-t", message=numbered(each))
+    ignoring = ["/bin/sh", "-c", f'trap "" {number.name[3:]}; exec "$@"', "sh"]
+    flush = subprocess.Popen([*ignoring, *program.command("flush", "--json")], env=program.env, stdout=subprocess.PIPE)
+    while not sink.messages:
+        time.sleep(0.005)
+    assert len(sink.messages) < 20
+    flush.send_signal(number)
+    report = json.loads(flush.communicate(timeout=60)[0])
+    assert (flush.returncode, report["relayed"], report["reason"]) == (0, 30, "")
+
+
 def test_a_run_that_is_terminated_while_it_takes_what_was_dropped_leaves_the_rest(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     program.run("flush")

@@ -45,9 +45,14 @@ class Stop:
             os.write(self._write_fd, b"\0")
 
     def on_signals(self) -> None:
-        """Let SIGTERM, SIGINT and SIGHUP end the run in good order."""
+        """Let SIGTERM, SIGINT and SIGHUP end the run in good order.
+
+        One that is ignored stays so: nohup(1) has a run outlive its terminal, and a shell keeps Ctrl-C from a job in
+        the background.
+        """
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self.request)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self.request)
 
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until the run is asked to end."""
