@@ -3,8 +3,11 @@
     crc32 SP payload LF        8 hex digits over the payload; a payload has no LF and no NUL
 
 The file is extended with zeros ahead of use, so that a record needs no new block of a disk that filled up
-meanwhile: ``ensure_room`` fails before the message leaves, not after. Reading stops at the first record that
-is torn or damaged: what follows it was never confirmed to anyone.
+meanwhile: ``ensure_room`` fails before the message leaves, not after.
+
+A crash leaves a torn record at the end. One with whole records behind it was damaged since, by a disk that loses what
+it had, or the power went before it was synced. Where each record adds to those before it, reading stops there; where
+each speaks for itself, those behind the damage are read too (``past_damage``), and a person is told.
 
 A record is in the kernel when ``append`` returns (a killed process loses nothing) and on the disk when
 ``sync`` returns (a power cut loses nothing). A sync that failed is never repeated as if it could heal: the kernel
@@ -29,34 +32,49 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def read_journal(path: str) -> tuple[list[bytes], int]:
-    """Return the payloads of all whole records, in order, and the offset behind the last one.
+    """Return the payloads of the whole records in front of any damage, in order, and the offset behind the last one.
 
     A missing file is an empty journal. Raises DistrustError or OSError.
     """
+    return _read(path, past_damage=False)[:2]
+
+
+def read_past_damage(path: str) -> tuple[list[bytes], int]:
+    """Return the payloads of all whole records, in order, and in how many places between them there is something else.
+
+    A missing file is an empty journal. Raises DistrustError or OSError.
+    """
+    payloads, _, damaged = _read(path, past_damage=True)
+    return payloads, damaged
+
+
+def _read(path: str, *, past_damage: bool) -> tuple[list[bytes], int, int]:
     try:
         fd = open_untrusted(path, owner=os.geteuid())
     except FileNotFoundError:
-        return [], 0
+        return [], 0, 0
     with Naming(path):
         try:
             data = read_all(fd, _LIMIT_BYTES)
         finally:
             os.close(fd)
-    return _whole_records(data)
+    return _whole_records(data, past_damage=past_damage)
 
 
-def _whole_records(data: bytes) -> tuple[list[bytes], int]:
+def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int, int]:
+    """Return payloads, the offset behind the last one, and the number of damaged places in front of that."""
     payloads: list[bytes] = []
-    offset = 0
-    while True:
-        end = data.find(b"\n", offset)
-        if end < offset + 9 or data[offset + 8 : offset + 9] != b" ":
-            return payloads, offset
+    offset = behind = damaged = 0
+    while (end := data.find(b"\n", offset)) >= 0:
         payload = data[offset + 9 : end]
-        if data[offset : offset + 8] != b"%08x" % zlib.crc32(payload):
-            return payloads, offset
-        payloads.append(payload)
+        if end >= offset + 9 and data[offset : offset + 9] == b"%08x " % zlib.crc32(payload):
+            payloads.append(payload)
+            damaged += offset > behind
+            behind = end + 1
+        elif not past_damage:
+            break
         offset = end + 1
+    return payloads, behind, damaged
 
 
 def _record(payload: bytes) -> bytes:
@@ -66,16 +84,17 @@ def _record(payload: bytes) -> bytes:
 class Journal:
     """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
 
-    def __init__(self, path: str, *, make_room: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: str, *, make_room: Callable[[], None] = lambda: None, past_damage: bool = False) -> None:
         """Open, or make, the journal at ``path``; ``replayed`` holds what was in it.
 
+        With ``past_damage`` that is all that is whole, and ``damaged`` in how many places there was something else.
         ``make_room()`` gives up room on a disk that is full. Raises DistrustError when the file is a link, hard-linked
         or somebody else's; OSError.
         """
         self._path = path
         self._make_room = make_room
         self._naming = Naming(path)
-        self.replayed, self._offset = read_journal(path)
+        self.replayed, self._offset, self.damaged = _read(path, past_damage=past_damage)
         self._fd = self._open()
         # What stands behind the last whole record is torn: a shorter record written over it must not
         # leave a tail that could be read as one.

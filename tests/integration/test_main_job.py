@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -229,6 +230,23 @@ def test_a_ledger_that_cannot_be_read_is_told_and_counts_as_full(program: Progra
     assert "the record of what was sent (ledger) could not be read" in run.stderr
     assert len(sink.messages) == 1
     assert program.run("flush").stderr == "", "told once"
+
+
+def test_a_damaged_journal_is_told_once_and_only_what_it_said_there_is_sent_again(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    for number in range(3):
+        program.sendmail("-t", message=numbered(number))
+    ids = [message["queue_id"] for message in program.queue()]
+    program.run("flush", "--message-limit", "1")
+    journal = program.spool / "journal"
+    records = [b"relayed " + queue_id.encode() for queue_id in ids]
+    lines = [b"%08x %b\n" % (zlib.crc32(record), record) for record in records]
+    journal.write_bytes(lines[0] + b"x" + lines[1] + lines[2])
+    run = program.run("flush")
+    assert run.stderr.startswith(f"ucrmmail: {journal} was damaged in one place: ")
+    assert len(run.stderr.splitlines()) == 1
+    assert subjects(sink) == ["number 0", "number 1"]
+    assert program.run("flush").stderr == ""
 
 
 @pytest.mark.requirement("R20")

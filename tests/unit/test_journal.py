@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.faults import at_each_call, fails_at
 from ucrmmail.files import DistrustError
-from ucrmmail.journal import Journal, read_journal
+from ucrmmail.journal import Journal, read_journal, read_past_damage
 
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
 
@@ -72,6 +72,71 @@ def test_a_flipped_bit_ends_the_journal_there(tmp_path: Path) -> None:
             damaged[position] ^= 1 << bit
             path.write_bytes(damaged)
             assert read_journal(str(path))[0] in ([], [b"one"])
+
+
+def four_records(path: Path) -> bytes:
+    journal = Journal(str(path))
+    for payload in (b"one", b"two", b"three", b"four"):
+        journal.append(payload)
+    journal.close()
+    return path.read_bytes()
+
+
+def test_a_flipped_bit_takes_nothing_from_what_is_behind_the_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    whole = four_records(path)
+    second, fourth = whole.index(b"\n") + 1, whole.rindex(b"\n", 0, -1) + 1
+    # Without its line end a record takes the next one with it.
+    expected = ([b"one", b"three", b"four"], [b"one", b"two", b"four"], [b"one", b"four"])
+    for position in range(second, fourth - 1):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            payloads, places = read_past_damage(str(path))
+            assert payloads in expected
+            assert places == 1
+            assert read_journal(str(path))[0] in ([b"one"], [b"one", b"two"])
+
+
+def test_what_is_torn_at_the_end_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    whole = four_records(path)
+    for length in range(len(whole) + 1):
+        for zeros in (0, 1, 5000):
+            path.write_bytes(whole[:length] + bytes(zeros))
+            assert read_past_damage(str(path))[1] == 0
+    path.write_bytes(whole[:-1] + b"!\n" + bytes(4096))
+    assert read_past_damage(str(path)) == ([b"one", b"two", b"three"], 0)
+
+
+def test_pages_that_a_power_cut_has_lost_are_one_damage_each(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    for number in range(2000):
+        journal.append(b"%d" % number)
+    journal.close()
+    damaged = bytearray(path.read_bytes())
+    damaged[4096:8192] = bytes(4096)
+    damaged[12288:16384] = bytes(4096)
+    path.write_bytes(damaged)
+    payloads, places = read_past_damage(str(path))
+    assert places == 2
+    assert payloads[0] == b"0"
+    assert payloads[-1] == b"1999"
+    assert 1200 < len(payloads) < 1500
+
+
+def test_a_journal_with_damage_goes_on_behind_its_last_record(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(four_records(path).replace(b"two", b"twe") + b"torn")
+    journal = Journal(str(path), past_damage=True)
+    assert (journal.replayed, journal.damaged) == ([b"one", b"three", b"four"], 1)
+    journal.append(b"five")
+    assert read_past_damage(str(path)) == ([b"one", b"three", b"four", b"five"], 1)
+    journal.keep_only([b"four"])
+    assert read_past_damage(str(path)) == ([b"four"], 0)
+    journal.close()
 
 
 def test_a_shorter_record_over_a_torn_one_leaves_no_tail(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
 from ucrmmail.files import DistrustError
-from ucrmmail.journal import Journal, read_journal
+from ucrmmail.journal import Journal, read_past_damage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
@@ -27,7 +27,7 @@ from ucrmmail.spool.layout import check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
-from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record, worker_journals
+from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_record, state_record, worker_journals
 from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_tmp
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
@@ -75,7 +75,7 @@ class Spool:
         self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
         self._worker = worker
         self._reserve = Reserve(self.directory)
-        self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room)
+        self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room, past_damage=True)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
@@ -107,7 +107,14 @@ class Spool:
         cannot be claimed. Returns the ids of messages with failures that no person has been told of. Raises OSError.
         """
         left = worker_journals(self.directory)
-        records = [*self._journal.replayed, *(record for path in left for record in read_journal(path)[0])]
+        records = list(self._journal.replayed)
+        damaged = {journal_path(self.directory, 0): self._journal.damaged}
+        for path in left:
+            found, damaged[path] = read_past_damage(path)
+            records += found
+        for path, count in damaged.items():
+            if count:
+                self._aside.tell(damage_in(path, count))
         to_do = newest(records)
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():

@@ -5,7 +5,8 @@ A run has one journal, and so has each of its workers: those are there only whil
     relayed ID              the server accepted it for every recipient: nothing is left to do but to remove it
     state ID CRC JSON       what became of each recipient; the message belongs where this state says
 
-A redo log: carrying out a record twice is the same as once.
+A redo log: carrying out a record twice is the same as once. Each is the whole truth about one message, so that a
+damaged one takes nothing from those behind it: its message may be sent again to who has it, and a person is told.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.journal import read_journal
+from ucrmmail.journal import read_past_damage
 from ucrmmail.spool.layout import is_queue_id
 from ucrmmail.spool.state import decode_state, encode_state
 
@@ -68,7 +69,16 @@ def worker_journals(directory: str) -> list[str]:
     return [f"{directory}/{name}" for name in sorted(names) if name.startswith(f"{JOURNAL}.") and name[8:].isdigit()]
 
 
+def damage_in(path: str, places: int) -> str:
+    """Return what a person is told of a journal that was damaged in so many places."""
+    count = "one place" if places == 1 else f"{places} places"
+    return (
+        f"{path} was damaged in {count}: what it said there is lost, so that messages which were relayed may be sent "
+        "again; all else in it was carried out. Has the power failed, or does the disk?"
+    )
+
+
 def recorded(directory: str) -> dict[str, MessageState | None]:
     """Return what all journals say, as ``newest`` does. Raises DistrustError, OSError."""
     paths = [journal_path(directory, 0), *worker_journals(directory)]
-    return newest(payload for path in paths for payload in read_journal(path)[0])
+    return newest(payload for path in paths for payload in read_past_damage(path)[0])

@@ -35,6 +35,7 @@ from ucrmmail.files import try_lock
 from ucrmmail.journal import read_journal
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.listing import messages
 from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import Spool
@@ -683,6 +684,42 @@ def test_nonsense_in_the_journal_is_passed_over(spool: Spool) -> None:
     again = Spool(spool.directory)
     assert again.recover(NOW) == []
     assert list(again.due()) == [queue_id]
+
+
+@pytest.mark.parametrize("worker", [0, 2])
+def test_a_damaged_record_takes_nothing_from_those_behind_it_and_a_person_is_told(directory: str, worker: int) -> None:
+    ids = [put(directory, now=NOW + number) for number in range(5)]
+    spool = Spool(directory, clock=StillClock())
+    by = spool.beside(worker) if worker else spool
+    for queue_id, result in zip(ids, ["relayed", "relayed", "relayed", "failed"], strict=False):
+        settle(by, queue_id, result)
+    killed(by)
+    path = Path(f"{directory}/journal.{worker}" if worker else f"{directory}/journal")
+    path.write_bytes(path.read_bytes().replace(ids[1].encode(), ids[1].encode()[:-1] + b"!"))
+    assert [each.queue_id for each in messages(directory, states=("waiting",))] == [ids[1], ids[4]]
+    again = Spool(directory, clock=StillClock())
+    assert again.recover(NOW) == [ids[3]]
+    assert list(again.due()) == [ids[1], ids[4]]
+    assert [place_of(directory, queue_id) for queue_id in ids] == ["", "queue", "", "failed", "queue"]
+    (told,) = again.problems
+    assert told.startswith(f"{path} was damaged in one place: ")
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert once_more.problems == [], "told once"
+
+
+def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None:
+    queue_id, other = put(directory), put(directory, now=NOW + 1)
+    spool = Spool(directory, clock=StillClock())
+    settle(spool, queue_id, "relayed")
+    settle(spool, other, "relayed")
+    killed(spool)
+    os.truncate(f"{directory}/journal", len(read_journal(f"{directory}/journal")[0][0]) + 20)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert list(again.due()) == [other]
+    assert again.problems == []
 
 
 @pytest.mark.requirement("R1")
