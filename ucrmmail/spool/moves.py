@@ -244,13 +244,15 @@ def find_all(directory: str, queue_ids: Iterable[str]) -> dict[str, tuple[str, s
             found[queue_id] = there
         else:
             missing.add(queue_id)
-    if not missing:
-        return found
-    for due in os.listdir(f"{directory}/{DEFERRED}"):
+    for due in os.listdir(f"{directory}/{DEFERRED}") if missing else ():
         minute = f"{directory}/{DEFERRED}/{due}"
-        found.update({queue_id: (DEFERRED, f"{minute}/{queue_id}") for queue_id in _names_in(minute, missing)})
+        here = _names_in(minute, missing)
+        found.update({queue_id: (DEFERRED, f"{minute}/{queue_id}") for queue_id in here})
+        missing -= here
+        if not missing:
+            break
     # While we looked, it may have come back from where we had not looked yet to where we had.
-    for queue_id in missing.difference(found):
+    for queue_id in missing:
         there = _find_named(directory, queue_id)
         if there is not None:
             found[queue_id] = there
