@@ -347,6 +347,22 @@ def test_a_dry_run_begins_when_the_pause_of_the_account_ends(program: Program, s
     assert program.run("flush", "--dry-run", "--json").json["messages"][0]["at"] < opens_at
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_dry_run_knows_that_a_new_password_ends_the_pause_of_the_account(program: Program) -> None:
+    def deferred_until(password: str) -> object:
+        env = {"UCRMMAIL_SMTP_PASSWORD": password} if password else None
+        return program.run("flush", "--dry-run", "--json", env=env).json["deferred_until"]
+
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        program.configure(controller.sink.port, smtp='username = "user"')
+        program.sendmail("-t", message=numbered(1))
+        program.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "wrong"}, code=77)
+        opens_at = program.run("status", "--json").json["account"]["not_before"]
+        assert [deferred_until("wrong"), deferred_until("")] == [opens_at, opens_at]
+        assert deferred_until("right") is None
+        assert controller.sink.login_attempts == 1
+
+
 # --- refusals: outcomes are for each recipient ---------------------------------------------------------------------
 
 
