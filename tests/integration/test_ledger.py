@@ -397,6 +397,44 @@ def test_of_a_damaged_ledger_the_whole_records_count(path: str) -> None:
         assert not world.send()
 
 
+@pytest.mark.requirement("R19", "R30")
+def test_a_record_that_was_damaged_in_front_of_others_never_lets_more_leave_than_a_limit_allows(path: str) -> None:
+    rules = Rules((Throttle(4, 3600.0),))
+    ledger = open_ledger(path, rules)
+    for _ in range(4):
+        send(ledger, START)
+    ledger.close(START)
+    content = Path(path).read_bytes()
+    lines = content.rstrip(b"\0").splitlines(keepends=True)
+    assert len(lines) > 8
+    for number in range(len(lines) - 1):
+        Path(path).write_bytes(b"".join([*lines[:number], b"X" + lines[number][1:], *lines[number + 1 :]]))
+        for boot_id in (BOOT, "boot-2", ""):
+            assert used(path, rules, boot_id=boot_id) == 4, lines[number]
+        ledger = open_ledger(path, rules)
+        assert ledger.damaged
+        assert ledger.earliest(START + 1.0) > START + 1.0
+        ledger.close(START + 1.0)
+        ledger = open_ledger(path, rules)
+        assert not ledger.damaged, "what was found is kept, so that it is told once"
+        ledger.close(START + 1.0)
+
+
+@pytest.mark.requirement("R19")
+def test_a_power_cut_that_keeps_later_pages_of_a_block_costs_no_more_than_the_block(path: str) -> None:
+    rules = Rules((Throttle(100, 60.0),))
+    ledger = open_ledger(path, rules)
+    for _ in range(4):
+        send(ledger, START)
+    lines = Path(path).read_bytes().rstrip(b"\0").splitlines(keepends=True)
+    ledger.close(START)
+    (block,) = [number for number, line in enumerate(lines) if b" block " in line]
+    lost = b"\0" * (len(lines[block + 1]) - 1) + b"\n"
+    Path(path).write_bytes(b"".join([*lines[: block + 1], lost, *lines[block + 2 :]]))
+    assert used(path, rules, boot_id="boot-2") == 10
+    assert used(path, rules) == 100, "in the same boot nothing explains it"
+
+
 def test_every_truncation_of_a_ledger_is_read_without_an_error(path: str) -> None:
     ledger = open_ledger(path)
     for _ in range(3):

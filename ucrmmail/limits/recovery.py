@@ -8,9 +8,12 @@
     a time in the future                     the clock was set back: it counts as now
     other rules                              see ``adapt``
     a torn last record                       it was never relied upon
-    a file whose first record is unreadable  every limit counts as used up, from now on
+    a torn record in a block, another boot   power cut, which may keep later pages: as above, from there on
+    an unreadable record in front of others  every limit counts as used up, from now on: what was counted there, or
+                                             behind it, is not known
+    a file whose first record is unreadable  the same
 
-The last one can hold mail back for one window, once. The other choice could have the provider block the account;
+The last two can hold mail back for one window, once. The other choice could have the provider block the account;
 and who knows better removes the file.
 """
 
@@ -21,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import Naming, open_untrusted
-from ucrmmail.journal import read_journal
+from ucrmmail.journal import read_journal, read_past_damage
 from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.records import replay, state_record
 from ucrmmail.limits.tally import empty_tally, full_tally
@@ -51,7 +54,11 @@ def recover(path: str, rules: Rules, now: float, boot_id: str) -> Recovered:
 
     ``boot_id`` tells this boot of the machine from others; "" when that is not known. Raises DistrustError or OSError.
     """
-    found = replay(read_journal(path)[0])
+    records = read_journal(path)[0]
+    found = replay(records)
+    behind, places = read_past_damage(path)
+    if places and found is not None and not _is_power_cut(found[1], behind[len(records) :], boot_id):
+        found = None
     if found is None:
         damaged = _has_content(path)
         tally = full_tally(rules, now) if damaged else empty_tally(rules)
@@ -75,6 +82,15 @@ def recover(path: str, rules: Rules, now: float, boot_id: str) -> Recovered:
         tally = adapted(tally, rules)
         changes = [state_record(tally)]
     return Recovered(tally, tuple(changes))
+
+
+def _is_power_cut(block: Block, behind: list[bytes], boot_id: str) -> bool:
+    """Return whether a power cut explains that records stand ``behind`` one that is not whole.
+
+    Until the next block is announced nothing is synced: the disk may have the pages of a block in any order.
+    """
+    announced = any(record.startswith((b"block ", b"state ")) for record in behind)
+    return block.messages > 0 and block.boot_id != boot_id and not announced
 
 
 def _lose_block(tally: Tally, block: Block, now: float) -> bytes:
