@@ -77,6 +77,11 @@ def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int,
     return payloads, behind, damaged
 
 
+def journal_of(payloads: Iterable[bytes]) -> bytes:
+    """Return what a file holds in which these records stand."""
+    return b"".join([_record(payload) for payload in payloads])
+
+
 def _record(payload: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
 
@@ -190,7 +195,7 @@ class Journal:
 
     def keep_only(self, payloads: Iterable[bytes]) -> None:
         """Replace all records by these, in one step: a crash, or an OSError, leaves the old journal or the new one."""
-        content = b"".join([_record(payload) for payload in payloads])
+        content = journal_of(payloads)
         if not content:
             self.clear()
             return

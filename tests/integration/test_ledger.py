@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -418,6 +419,21 @@ def test_a_record_that_was_damaged_in_front_of_others_never_lets_more_leave_than
         ledger = open_ledger(path, rules)
         assert not ledger.damaged, "what was found is kept, so that it is told once"
         ledger.close(START + 1.0)
+
+
+@pytest.mark.requirement("R19", "R26")
+def test_damage_is_not_forgotten_when_the_disk_is_full_or_the_process_dies_as_it_is_found(path: str) -> None:
+    rules = Rules((Throttle(10, 3600.0),))
+    ledger = open_ledger(path, rules)
+    for _ in range(8):
+        send(ledger, START)
+    content = bytearray(Path(path).read_bytes())
+    content[content.find(b"reserve 3 ")] ^= 0x40
+    for step in range(1, 20):
+        Path(path).write_bytes(content)
+        with fails_at(step, errno.ENOSPC), suppress(OSError):
+            open_ledger(path, rules)
+        assert used(path, rules) == 10
 
 
 @pytest.mark.requirement("R19")

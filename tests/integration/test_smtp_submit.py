@@ -80,7 +80,7 @@ def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record(
 
     class Slow(ListFeed):
         def settle(
-            self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+            self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
         ) -> None:
             # Whatever left before this returned is in the server's hands now.
             time.sleep(0.05)

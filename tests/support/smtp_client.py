@@ -60,7 +60,7 @@ class ListFeed:
         return found
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
     ) -> None:
         told = [outcome.recipient for outcome in outcomes]
         assert told
@@ -82,7 +82,7 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
-    def is_to_blame(self, transaction: Transaction) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
 

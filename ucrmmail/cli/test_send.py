@@ -298,6 +298,7 @@ def _ledger(config: Config, now: float) -> Iterator[Ledger]:
 def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcript) -> Trouble | None:
     """Send what may leave, and return what went wrong with the account or the connection."""
     from ucrmmail.cli.runtime import login_of, smarthost_of
+    from ucrmmail.message.outcome import Scope
     from ucrmmail.smtp.session import SessionError, open_session
     from ucrmmail.smtp.submit import submit
 
@@ -316,13 +317,16 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
             end = submit(session, trial)
             if end.alive:
                 session.quit()
-            if end.trouble is not None or end.alive or trial.opens_at or not trial.left:
+            of_account = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
+            if of_account or end.alive or trial.opens_at or not trial.left:
                 break
             if trial.recipients_left == before:
+                if end.trouble is not None:
+                    break
                 if trial.outcomes:
                     return _lost()
                 raise SmarthostUnavailableError("the connection was lost", remedy=_LOST)
-            # The server takes only so many messages in one session (RFC 9422).
+            # The server takes only so many messages in one session (RFC 9422), or hangs up behind who it refuses.
     except SessionError as error:
         return error.trouble
     if end.trouble is None and not end.alive and not trial.outcomes:

@@ -123,15 +123,16 @@ class Crew:
             if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
-        self.ending.resolve_unconnected(work_is_left=self._feed.has_work())
         for message in self._parts.values():
             self._on_settled(message)
         if self._failure is not None:
             raise self._failure
+        work_is_left = self._feed.has_work()
         if self._stop.requested:
             self.ending.reason = "stopped"
-        elif self._out_of_time and self._feed.has_work():
+        elif self._out_of_time and work_is_left:
             self.ending.reason = "time limit"
+        self.ending.resolve_unconnected(work_is_left=work_is_left)
 
     @property
     def _ends(self) -> bool:
@@ -238,6 +239,7 @@ class Crew:
         if note.trouble is not None:
             self.ending.because_of(note.trouble, note.refused, in_doubt=note.in_doubt)
         self.ending.unconnected = note.unconnected or self.ending.unconnected
+        self.ending.relayed |= note.relayed
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
@@ -305,6 +307,8 @@ class Crew:
             other.close()
         deal.close()
         self._stop.renew()
+        # The run ends its workers so, whatever was ignored when it began.
+        signal.signal(signal.SIGTERM, self._stop.request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         try:
             last = work(self._run, self._feed, self._spool, deal, notes, number=number, watched=self._watched)

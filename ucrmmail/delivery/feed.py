@@ -226,12 +226,15 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspicion.suspects
 
-    def is_to_blame(self, transaction: Transaction) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted, in any run."""
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
+        """Return whether others were relayed since this message was postponed, or it was convicted.
+
+        In an earlier run that was for something that the server ``said``: it holds for the same alone.
+        """
         if self.suspicion.is_to_blame(transaction.queue_id):
             return True
         work = self._open.get(transaction.queue_id)
-        return work is not None and work.claimed.state.blamed
+        return work is not None and work.claimed.state.blamed == said
 
     def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
         """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
@@ -267,7 +270,7 @@ class QueueFeed:
             self._on_unused(transaction.queue_id)
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
     ) -> None:
         """Record what became of a message, or of a part of it. Raises OSError when it cannot be: the run must end then.
 
@@ -351,14 +354,10 @@ class QueueFeed:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _amount(self, claimed: Claimed | None, now: float) -> int:
-        """Return to how many recipients the next transaction goes, 1 when no limit counts them.
-
-        A message goes to as many as there is room for now: one that waited for room for all of them would keep all
-        behind it waiting, or, while more urgent mail takes what room there is, never leave.
-        """
+        """Return to how many recipients the next transaction goes, 1 when no limit counts them."""
         if claimed is None or not self._ledger.counts_recipients:
             return 1
-        return max(1, min(len(claimed.state.turn), self._ledger.room(now) or 0))
+        return self._ledger.part(now, len(claimed.state.turn))
 
     @property
     def _sync_is_due(self) -> bool:

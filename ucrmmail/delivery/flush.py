@@ -240,7 +240,7 @@ def _send(
     if ending.lies or doubted != state.doubted:
         state = without(state, ending.lies, doubted, now=clock.now(), settings_mark=account.settings_mark)
     if trouble is None:
-        if state.deferred and counts.relayed:
+        if state.deferred and ending.relayed:
             state = works(state)
         lost = _joined(ending.unresolved) if counts.relayed else state.lost
         if lost != state.lost:
@@ -248,7 +248,7 @@ def _send(
         if state is not known:
             save_account(account.state_path, state)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
-    before = works(state) if counts.relayed else state
+    before = works(state) if ending.relayed else state
     at_lost = trouble.exit_code == EX_UNAVAILABLE
     told = was_told(before, said_of(trouble), trouble.exit_code, now=clock.now())
     state = after_trouble(

@@ -30,8 +30,10 @@ LONGEST_IDLE_S = 90.0
 LOST_CONNECTIONS = 2
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
-# So many in a row may end because of what is on them, a recipient who does not exist or a message to blame.
-BLAMED_CONNECTIONS = 20
+# So many in a row may end behind a recipient who does not exist.
+DECIDED_CONNECTIONS = 20
+# So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried.
+MOST_IN_DOUBT = 5
 EX_UNAVAILABLE = 69
 
 
@@ -55,7 +57,7 @@ class Ending:
     message's own, since it came there in an earlier run too, or each time that the server hung up.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
-    with the account while others go on.
+    with the account while others go on. ``relayed``: the server took a message, or a part of one.
 
     ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
 
@@ -69,6 +71,7 @@ class Ending:
     refused: str = ""
     in_doubt: bool = False
     unconnected: Trouble | None = None
+    relayed: bool = False
     unresolved: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
@@ -106,11 +109,11 @@ class Ending:
 class _Losses:
     """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
 
-    ``trouble`` is how the last one was lost. ``blamed`` counts those that ended for a reason of the message's own.
+    ``trouble`` is how the last one was lost. ``decided`` counts those that ended behind a recipient's refusal.
     """
 
     count: int = 0
-    blamed: int = 0
+    decided: int = 0
     at: str = ""
     trouble: Trouble | None = None
 
@@ -138,6 +141,7 @@ class Run:
         self._stop = stop
         self._window = window
         self._on_wait = on_wait
+        self._in_doubt = 0
         self.ending = Ending()
 
     def drive(
@@ -253,17 +257,19 @@ class Run:
                 self._judge(end, without)
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
                 if end.trouble is not None and of_account:
-                    if end.trouble.kind is Kind.PERMANENT and not self._feed.suspicion.awaits_proof:
+                    if end.trouble.kind is Kind.PERMANENT and end.refused and self._in_doubt < MOST_IN_DOUBT:
                         # Met at a recipient: another message shows at once whether it is the account's.
-                        self._feed.suspect(end.refused.split())
+                        self._in_doubt += 1
+                        self._feed.suspect((end.refused,))
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspicion.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
-                is_excused = end.blamed and losses.blamed < BLAMED_CONNECTIONS
+                self.ending.relayed |= end.relayed
+                is_excused = end.blamed or (end.decided and losses.decided < DECIDED_CONNECTIONS)
                 if end.relayed or is_excused:
                     at = "" if of_account or end.alive else end.refused
-                    losses = _Losses(at=at, blamed=0 if end.relayed else losses.blamed + 1)
+                    losses = _Losses(at=at, decided=0 if end.relayed else losses.decided + end.decided)
                 if not end.alive:
                     session.close()
                     session = None

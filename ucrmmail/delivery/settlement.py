@@ -36,20 +36,23 @@ def after_attempt(
     now: float,
     retry: Retry,
     late: bool = False,
-    blamed: bool = False,
+    blamed: str = "",
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
-    ``late`` and ``blamed`` are as in ``Feed.settle``; who is to blame once stays so. The time until it is given up
-    begins when the first attempt is over: under a limit one may last for days.
+    ``late`` and ``blamed`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on. The time
+    until it is given up begins when the first attempt is over: under a limit one may last for days.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
-    changed = {outcome.recipient: _recipient_after(outcome, now) for outcome in outcomes}
-    recipients = tuple(changed.get(recipient.recipient, recipient) for recipient in state.recipients)
+    told_of = {outcome.recipient: outcome for outcome in outcomes}
+    recipients = tuple(
+        _recipient_after(recipient, told_of[recipient.recipient], now) if recipient.recipient in told_of else recipient
+        for recipient in state.recipients
+    )
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
         return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed or state.blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
@@ -68,7 +71,7 @@ def after_attempt(
     return MessageState(recipients, attempts, first_at, next_at, reason, state.revision, blamed=blamed or state.blamed)
 
 
-def _recipient_after(outcome: Outcome, now: float) -> RecipientState:
+def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> RecipientState:
     return RecipientState(
         recipient=outcome.recipient,
         result=outcome.result.value,
@@ -79,6 +82,7 @@ def _recipient_after(outcome: Outcome, now: float) -> RecipientState:
         uncertain=outcome.uncertain,
         reported=False,
         tried=True,
+        alone=outcome.alone or before.alone,
     )
 
 

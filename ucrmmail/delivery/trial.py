@@ -72,8 +72,7 @@ class Trial:
         return transaction
 
     def _amount(self, transaction: Transaction, now: float) -> int:
-        amount, room = len(transaction.recipients), self.ledger.room(now)
-        return amount if room is None else max(1, min(amount, room))
+        return self.ledger.part(now, len(transaction.recipients))
 
     def _limits_let(self, amount: int, now: float) -> bool:
         opens_at = self.ledger.earliest(now, amount)
@@ -83,7 +82,7 @@ class Trial:
         return opens_at <= now
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
     ) -> None:
         """Count what the server took, or may have taken."""
         del late, blamed  # there is nothing else to send
@@ -117,7 +116,7 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
-    def is_to_blame(self, _transaction: Transaction) -> bool:
+    def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         """Return False: whatever is said, a person reads it."""
         return False
 

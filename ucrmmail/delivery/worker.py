@@ -52,6 +52,7 @@ class Ended:
     refused: str = ""
     in_doubt: bool = False
     unconnected: Trouble | None = None
+    relayed: bool = False
     unresolved: frozenset[str] = frozenset()
     lies: frozenset[str] = frozenset()
     doubted: str = ""
@@ -114,6 +115,7 @@ def work(
         refused=own_run.ending.refused,
         in_doubt=own_run.ending.in_doubt,
         unconnected=own_run.ending.unconnected,
+        relayed=own_run.ending.relayed,
         unresolved=frozenset(own_run.ending.unresolved),
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,

@@ -17,7 +17,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ucrmmail.journal import Journal
+from ucrmmail.files import replace_file
+from ucrmmail.journal import Journal, journal_of
 from ucrmmail.limits.records import Block, state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S, OVERTAKEN_S, recover
 
@@ -76,8 +77,11 @@ class Ledger:
         recovered = recover(path, rules, now, boot_id)
         self._tally = recovered.tally
         self.damaged = recovered.damaged
+        if recovered.damaged:
+            # In one step: a file that was cut off where it is damaged would pass for a whole one.
+            replace_file(path, journal_of(recovered.changes))
         self._journal = Journal(path, make_room=make_room)
-        for record in recovered.changes:
+        for record in recovered.changes if not recovered.damaged else ():
             self._journal.append(record)
         self._journal.sync()
         self._short_bytes = self._journal.offset
@@ -102,6 +106,13 @@ class Ledger:
             return None
         with self._lock:
             return self._tally.room(self._steady(self._journal, now))
+
+    def part(self, now: float, recipients: int) -> int:
+        """Return to how many of these recipients the next transaction goes, whenever that is: see ``Tally.part``."""
+        if self._journal is None:
+            return recipients
+        with self._lock:
+            return self._tally.part(self._steady(self._journal, now), recipients)
 
     def in_the_way(self, now: float, recipients: int = 1) -> str:
         """Return which limit a message has to wait for: "throttler", "antiflood", or "" when it may leave."""

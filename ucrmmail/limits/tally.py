@@ -76,6 +76,18 @@ class Tally:
             default=None,
         )
 
+    def part(self, now: float, recipients: int) -> int:
+        """Return to how many of these recipients a transaction goes next, when ``opens`` says that it may.
+
+        As many as there is room for: a message that waited for room for all would keep what is behind it waiting, or
+        never leave while others take what room there is. But not fewer than a tenth of the limit, since in a window
+        that slides there is room for one after the other, and each part costs the whole message.
+        """
+        room, largest = self.room(now), self.rules.largest_transaction
+        if room is None or largest is None:
+            return recipients
+        return min(recipients, max(room, largest // 10, 1))
+
     def reserve(self, at: float, recipients: int) -> int:
         """Count a message that is about to leave; returns the number of its reservation."""
         reservation_id = self.next_id

@@ -76,13 +76,12 @@ def schedule(tally: Tally, now: float, recipients: Iterable[int]) -> Iterator[fl
     """
     tally = deepcopy(tally)
     now = max(now, tally.latest)
-    in_parts = tally.rules.counts_recipients
     for left in recipients:
         begins_at: float | None = None
         while begins_at is None or left > 0:
-            now = tally.opens(now, 1 if in_parts else left)
-            room = tally.room(now)
-            part = left if room is None else min(left, max(1, room))
+            now = tally.opens(now, tally.part(now, left))
+            # Now that there is room for that, there may be room for more.
+            part = tally.part(now, left)
             begins_at = now if begins_at is None else begins_at
             tally.settle(tally.reserve(now, part), now, part, certain=True)
             left -= part  # noqa: PLW2901 # what is left of this message

@@ -86,7 +86,8 @@ class Outcome:
 
     ``reply`` is the server's text, or our own words when it said nothing. ``enhanced`` is a status code of RFC 3463
     ("2.0.0" style) for the DSN. ``uncertain`` means that the message may have been accepted all the same: it counts
-    against the limits and is tried again.
+    against the limits and is tried again. ``alone``: the connection ended when the recipient was asked for, who is to
+    go in a transaction of its own from now on.
     """
 
     recipient: str
@@ -95,7 +96,8 @@ class Outcome:
     reply: str
     enhanced: str = ""
     uncertain: bool = False
+    alone: bool = False
 
     def of(self, recipient: str) -> Outcome:
         """Return the same outcome for another recipient."""
-        return Outcome(recipient, self.result, self.stage, self.reply, self.enhanced, self.uncertain)
+        return Outcome(recipient, self.result, self.stage, self.reply, self.enhanced, self.uncertain, self.alone)

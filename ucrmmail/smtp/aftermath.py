@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.outcome import Kind, Outcome, Result, Stage, Trouble
-from ucrmmail.smtp.transaction import End, Message, own_outcome_of
-from ucrmmail.smtp.trouble import classify, is_of_the_connection, lost_connection
+from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.smtp.transaction import LOST, End, Message, as_own, outcome_of
+from ucrmmail.smtp.trouble import CLOSING, classify, is_of_errors, is_of_the_connection, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
 # Where what the server says may be meant for the message that it is asked to take.
 _ASKED = _TRIED | {Stage.MAIL}
+_ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 
 _WITHOUT = {
     "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
@@ -112,6 +113,9 @@ class Aftermath:
 
         It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
         MAIL was not even answered is not to blame, unless it was so before and others are relayed.
+
+        Some servers refuse a recipient and hang up (Exim's ``drop``): who was refused for good before is not asked
+        again, and who comes behind has had no turn.
         """
         trouble = lost_connection(self._hand.stage, what)
         self._stages.failed(trouble)
@@ -119,36 +123,66 @@ class Aftermath:
         if message is None:
             self.give_back()
             return End(trouble, alive=False)
-        blamed = at_mail and self._feed.is_to_blame(message.transaction)
-        if blamed or self._hand.stage in _TRIED:
-            hit = self._hit_by_loss(message, error)
-            if isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError):
-                message.decide_refused()
-            message.decide(hit, Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2"))
-        message.blamed = blamed
-        self._part_from(message)
+        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, LOST)
         refused = message.transaction.queue_id if at_mail and not blamed else ""
-        return End(trouble, alive=False, refused=refused, blamed=blamed or message.is_refused_for_good)
+        hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
+        if hung_up and message.behind and (message.refused or message.turned_away is not None):
+            # It may have meant the message before: asked again on a connection of its own, this one shows it.
+            self.give_back()
+            return End(trouble, alive=False, refused=refused)
+        if blamed or self._hand.stage in _TRIED:
+            culprit = self._culprit(message, hung_up=hung_up)
+            is_decided = hung_up and self._decide(message, culprit)
+            if not is_decided:
+                lost = Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2")
+                is_one_of_many = bool(culprit) and len(message.transaction.recipients) > 1
+                if is_one_of_many:
+                    message.decide((culprit,), replace(lost, alone=True))
+                message.decide(message.transaction.recipients, lost)
+                # Several such recipients, one after the other, do not stand for the account.
+                message.blamed = LOST if blamed or is_one_of_many else ""
+            # Who is still to be asked by himself lets others go first.
+            message.late = True
+        self._part_from(message)
+        return End(trouble, alive=False, refused=refused, blamed=blamed, decided=message.is_refused_for_good)
 
-    def _hit_by_loss(self, message: Message, error: ConnectionLostError | ProtocolError | None) -> tuple[str, ...]:
-        """Return whom the loss of the connection costs an attempt: all, unless it is known at whom it came.
+    def _culprit(self, message: Message, *, hung_up: bool) -> str:
+        """Return the recipient at whom the connection ended, "" when it did not end at one.
 
-        Some servers refuse a recipient and hang up (Exim's ``drop``), or are silent at one that they cannot look up.
-        Who comes behind such a one has had no turn.
+        It is asked by itself from then on, so that it keeps the message from the others no second time.
         """
-        everybody = message.transaction.recipients
-        if not isinstance(error, ConnectionLostError) or message.turned_away is not None:
-            return everybody
-        hung_up = not isinstance(error, NoAnswerError) and self._hand.stage is not Stage.FINAL_DOT
-        if hung_up and message.last_refused and (message.refused or message.outcomes):
-            return ()
-        return (message.asking,) if message.asking else everybody
+        if self._hand.stage is Stage.FINAL_DOT:
+            return ""
+        return message.turned_down if hung_up and message.turned_down else message.asking
+
+    def _decide(self, message: Message, culprit: str) -> bool:
+        """Let the refusals count; return whether the last word was one for good, so that the others had no turn."""
+        message.decide_refused()
+        last = message.outcomes.get(culprit)
+        if last is not None and last.result is Result.DEFERRED:
+            message.outcomes[culprit] = replace(last, alone=True)
+        return last is not None and last.result is Result.FAILED
 
     def ends_session(self, trouble: Trouble) -> bool:
-        """Return whether the server takes so many messages on a connection, and has taken them."""
+        """Return whether the server takes so many messages, or errors, on a connection, and has had them."""
         if trouble.kind is not Kind.TRANSIENT or trouble.reply is None:
             return False
+        if is_of_errors(trouble.reply):
+            # Without a refusal on this one, a new connection would not be another one.
+            return self._session.refused and self._hand.stage in _ENVELOPE
         return self._session.relayed and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+
+    def found_to_be_its_own(self, trouble: Trouble) -> Trouble:
+        """Return a trouble of the account as the current message's own where that is known: the connection goes on."""
+        message = self._hand.current
+        if message is None or trouble.reply is None or trouble.scope is not Scope.ACCOUNT:
+            return trouble
+        said = str(trouble.reply.code)
+        closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
+        if closes or not self._may_be_its_own(trouble) or not self._feed.is_to_blame(message.transaction, said):
+            return trouble
+        message.blamed = said
+        return as_own(trouble)
 
     def after_refusal(self, trouble: Trouble) -> End:
         """Settle what a trouble of the account leaves, which is the message's own if that is to blame.
@@ -157,27 +191,32 @@ class Aftermath:
         account's, one such message would stop all others for ever.
         """
         message, refused = self._hand.current, ""
-        if self.ends_session(trouble):
-            self.give_back()
-            return End(None, alive=False, used_up=True)
         if message is None:
             self.give_back()
             return End(trouble, alive=False)
-        message.decide_refused()
+        if not message.behind:
+            message.decide_refused()
         if message.is_refused_for_good and self._closes(trouble):
             # Postfix's "too many errors": it counts what it refused on a connection, and a new one starts anew.
+            message.late = True
             self._part_from(message)
-            return End(None, alive=False, blamed=True)
+            return End(None, alive=False, decided=True)
+        if self.ends_session(trouble):
+            self.give_back()
+            return End(None, alive=False, used_up=True)
         if self._may_be_its_own(trouble):
             refused = message.transaction.queue_id
+            said = str(trouble.reply.code) if trouble.reply is not None else LOST
             # A quota that is used up meets whatever comes first, run after run.
             again = (
                 self._hand.stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
             )
-            if again or self._feed.is_to_blame(message.transaction):
-                whom = (message.asking,) if message.asking else message.transaction.recipients
-                message.decide(whom, own_outcome_of(trouble))
-                message.blamed = True
+            if again or self._feed.is_to_blame(message.transaction, said):
+                message.blamed = said
+                own = as_own(trouble)
+                if message.asking and len(message.transaction.recipients) > 1:
+                    message.decide((message.asking,), replace(outcome_of(own), alone=True))
+                message.refuse(own)
                 self._part_from(message)
                 return End(None, alive=False, blamed=True)
         self._part_from(message)
@@ -199,4 +238,4 @@ class Aftermath:
 
     def _closes(self, trouble: Trouble) -> bool:
         code = trouble.reply.code if trouble.reply is not None else 0
-        return code == 421 and not trouble.quota and self._hand.stage in {Stage.RCPT, Stage.DATA}
+        return code == CLOSING and not trouble.quota and self._hand.stage in {Stage.RCPT, Stage.DATA}

@@ -49,9 +49,9 @@ class SessionError(Exception):
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``relayed``: the server has taken a message on it; ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``:
-    it still has an envelope that nothing came of, which RSET must end before the next one, however much later (RFC 5321
-    section 4.1.4: no MAIL in a transaction).
+    ``relayed``: the server has taken a message on it; ``refused``: it has refused one, or a recipient;
+    ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``: it still has an envelope that nothing came of,
+    which RSET must end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction).
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
@@ -63,6 +63,7 @@ class Session:
         self.chunking = capabilities.chunking and smarthost.chunking
         self.transactions_left: float = capabilities.most_transactions or math.inf
         self.relayed = False
+        self.refused = False
         self.knows_chunks = False
         self.reset_due = False
 

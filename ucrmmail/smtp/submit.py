@@ -19,8 +19,8 @@ from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.body import END, behind_data, in_chunks
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.sevenbit import in_seven_bit
-from ucrmmail.smtp.transaction import End, Message, outcome_of, own_outcome_of
-from ucrmmail.smtp.trouble import RefusedError, classify, is_too_many_recipients
+from ucrmmail.smtp.transaction import End, Message, outcome_of
+from ucrmmail.smtp.trouble import CLOSING, RefusedError, classify, is_too_many_recipients
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, StoppedError
 
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ _FIRST_RECIPIENTS = 20
 _LEAST_PACE_S = 1e-6
 _LEAST_BYTES_A_SECOND = 4096
 _BAD_SEQUENCE = 503
-# RFC 5321 section 3.8: the server closes the connection behind it.
-_CLOSING = 421
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -113,7 +111,7 @@ class _Submitter:
                     return self._aftermath.after_limit(message, message.limit)
                 if self._broken:
                     self._aftermath.give_back()
-                    return End(None, alive=False, blamed=message.is_refused_for_good)
+                    return End(None, alive=False, decided=message.is_refused_for_good)
             return self._end_of_feed()
         except RefusedError as error:
             return self._aftermath.after_refusal(error.trouble)
@@ -161,6 +159,7 @@ class _Submitter:
     # --- one message -------------------------------------------------------------------------------------------
 
     def _transact(self, message: Message) -> None:
+        message.behind = self._envelope_sent
         size_s = message.transaction.size_bytes / _LEAST_BYTES_A_SECOND
         step_s = self._session.smarthost.timeout_s
         commands_s = max(_MESSAGE_TIMES * step_s, _ENVELOPE_TIMES * self._patience_s[Stage.MAIL])
@@ -261,7 +260,7 @@ class _Submitter:
                     self._expect_silence()
                     self._wire.send(b"".join(more), self._patience_s[Stage.RCPT])
             reply = self._ask(Stage.RCPT, rcpt, asked=self._pipelining)
-            message.last_refused = not _is_done(reply)
+            message.turned_down = "" if _is_done(reply) else recipient
             if _is_done(reply) and not (mail_accepted or message.data_asked):
                 # As with DATA, whose reply would tell.
                 raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
@@ -276,10 +275,7 @@ class _Submitter:
                 postponed.append(recipient)
             else:
                 trouble = self._refusal(Stage.RCPT, reply, somebody_accepted=bool(accepted))
-                if trouble.scope is Scope.ACCOUNT and self._feed.is_to_blame(message.transaction):
-                    message.blamed = True
-                    message.refused[recipient] = own_outcome_of(trouble)
-                elif trouble.scope is Scope.ACCOUNT:
+                if trouble.scope is Scope.ACCOUNT:
                     message.limit = message.limit or trouble
                     postponed.append(recipient)
                 else:
@@ -319,7 +315,9 @@ class _Submitter:
         """
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
-        trouble = classify(stage, reply, logged_in=self._session.smarthost.logs_in)
+        # Who relays for us does not want a login, but does not relay to this recipient.
+        is_known = self._session.smarthost.logs_in or self._session.relayed or somebody_accepted
+        trouble = classify(stage, reply, logged_in=is_known)
         # A refusal of the message itself has another status, and what has worked before is understood.
         # Nor is it 500 from one that has just taken a chunk; 502 and 504 never speak of the message.
         understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 503})
@@ -329,15 +327,17 @@ class _Submitter:
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
             raise _LieError("PIPELINING", trouble)
+        trouble = self._aftermath.found_to_be_its_own(trouble)
         self._stages.failed(trouble)
-        goes_on = somebody_accepted and reply.code != _CLOSING
+        goes_on = somebody_accepted and reply.code != CLOSING
         if (trouble.scope is Scope.ACCOUNT and not goes_on) or self._aftermath.ends_session(trouble):
             raise RefusedError(trouble)
+        self._session.refused = True
         return trouble
 
     def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
         """Leave a transaction that nothing will come of."""
-        if data is not None and data.code == _CLOSING:
+        if data is not None and data.code == CLOSING:
             self._broken = True
         elif data is None or not 300 <= data.code < 400:
             # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.

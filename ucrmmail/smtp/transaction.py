@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# What a server "said" that hung up instead.
+LOST = "lost"
 # Of a reply, which may have 64 KiB for each of a thousand recipients.
 _LONGEST_TOLD = 4096
 
@@ -46,12 +48,12 @@ class Feed(Protocol):
         """Return the next transaction that may leave now; None when none may."""
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: bool = False
+        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
     ) -> None:
         """Record what became of it; when this returns, the next body may leave.
 
         ``late``: the server was so slow that not everybody could be asked; other messages go before those do.
-        ``blamed``: it met what is a trouble of the account elsewhere, and was found to be to blame for it.
+        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own.
         """
 
     def left_s(self) -> float:
@@ -60,10 +62,10 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def is_to_blame(self, transaction: Transaction) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since a suspect was refused: then its trouble is not the account's.
 
-        So it is when an earlier run has found that.
+        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST``.
         """
 
     def idle(self) -> None:
@@ -80,7 +82,8 @@ class End:
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
     be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
-    lost an attempt, or a recipient was refused for good, so that the connection is none that was lost.
+    lost an attempt, so that the connection is none that was lost. ``decided``: nor is it when a recipient was refused
+    for good before it ended, at least not for a while.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
     a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
@@ -91,6 +94,7 @@ class End:
     alive: bool
     refused: str = ""
     blamed: bool = False
+    decided: bool = False
     distrust: str = ""
     passing: bool = False
     relayed: bool = False
@@ -102,11 +106,12 @@ class Message:
     """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
 
     ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
-    DATA behind them if it was ``data_asked``. ``late``: for the others there was no time. ``asking`` is whose answer is
-    awaited; ``last_refused``: the one before was refused. ``refused`` are those of this envelope who were, and
-    ``turned_away`` is what MAIL was refused with: it counts only when the answers are known to be in step, or when no
-    more come. ``limit`` is what the server said to some behind those that it accepted, and that
-    concerns all: the message goes to the others first. ``blamed``: a trouble as of the account was found to be its own.
+    DATA behind them if it was ``data_asked``. ``late``: others go before the rest of it. ``behind``: its envelope went
+    behind the final dot of another message. ``asking`` is whose answer is awaited; ``turned_down`` who got the last
+    one, if that was no. ``refused`` are those of this envelope who were refused, and ``turned_away`` is what MAIL was
+    refused with: it counts only when the answers are known to be in step, or when no more come. ``limit`` is what the
+    server said to some behind those that it accepted, and that concerns all: the message goes to the others first.
+    ``blamed``: what was said as of the account, or done, and was found to be its own.
     """
 
     transaction: Transaction
@@ -117,12 +122,13 @@ class Message:
     asked: int = 0
     data_asked: bool = False
     late: bool = False
+    behind: bool = False
     asking: str = ""
-    last_refused: bool = False
+    turned_down: str = ""
     refused: dict[str, Outcome] = field(default_factory=dict)
     turned_away: Trouble | None = None
     limit: Trouble | None = None
-    blamed: bool = False
+    blamed: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
 
@@ -156,12 +162,12 @@ class Message:
         return any(outcome.uncertain or outcome.result is Result.RELAYED for outcome in self.outcomes.values())
 
 
-def own_outcome_of(trouble: Trouble) -> Outcome:
-    """Return the outcome when a trouble of the account was found to be a message's own.
+def as_own(trouble: Trouble) -> Trouble:
+    """Return a trouble of the account that was found to be a message's own.
 
     What an administrator has to mend bounces nothing, even then.
     """
-    return outcome_of(replace(trouble, scope=Scope.MESSAGE, kind=Kind.TRANSIENT))
+    return replace(trouble, scope=Scope.MESSAGE, kind=Kind.TRANSIENT)
 
 
 def outcome_of(trouble: Trouble) -> Outcome:

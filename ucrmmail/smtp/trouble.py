@@ -8,10 +8,10 @@
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
-    RCPT: relaying is denied to who did not log in account    permanent  the same: most likely a login is missing
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
     RCPT: the same without any (552 is meant too) recipient  transient  that one later
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
+    RCPT: relaying is denied, and there is no login  recipient  transient  the same: a setting may be what is missing
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
     the connection lost before the final dot      message    transient  try this one later, on a new connection
     silence after the final dot                   message    uncertain  counts against the limits, is tried again
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.message.reply import Reply
+
+
+# RFC 5321 section 3.8: the server closes the connection behind it.
+CLOSING = 421
 
 
 class RefusedError(Exception):
@@ -63,7 +67,7 @@ def _5yz(reply: Reply) -> bool:
 
 
 def _421(reply: Reply) -> bool:
-    return reply.code == 421
+    return reply.code == CLOSING
 
 
 def _wants_login(reply: Reply) -> bool:
@@ -143,6 +147,11 @@ def is_of_the_connection(reply: Reply) -> bool:
     return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
 
 
+def is_of_errors(reply: Reply) -> bool:
+    """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
+    return reply.code == CLOSING and _TOO_MANY_ERRORS in reply.text.lower()
+
+
 # The first that holds decides.
 _POLICY = (
     _Rule(_ALL, is_quota, Scope.ACCOUNT, Kind.TRANSIENT),
@@ -163,7 +172,8 @@ _POLICY = (
     _Rule(_ALL, _any, Scope.MESSAGE, Kind.TRANSIENT),
 )
 
-_WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.ACCOUNT, Kind.PERMANENT, 77), *_POLICY)
+# It may be a login that is missing: the person who is told that mail waits has days to set it.
+_WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.RECIPIENT, Kind.TRANSIENT), *_POLICY)
 
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
@@ -226,6 +236,7 @@ _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
 )
+_TOO_MANY_ERRORS = "too many errors"
 _BRACKETED = re.compile(r"<[^<>]*>")
 # What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
 _TELLING_CHARACTERS = 4096
@@ -242,7 +253,7 @@ _NOT_THE_SENDERS = (
     "graylist",
     "message size",
     "too large",
-    "too many errors",  # Postfix 421 4.7.0, smtpd_hard_error_limit: of one connection
+    _TOO_MANY_ERRORS,
 )
 
 

@@ -87,7 +87,7 @@ def _release(moves: Moves, queue_id: str, place: str, path: str) -> str:
     if place != HELD:
         return place
     # What was held could not be tried: it gets all of its time.
-    _renew(moves, queue_id, lambda state: replace(state, first_attempt_at=0.0, next_attempt_at=0.0))
+    _renew(moves, queue_id, lambda state: replace(state, first_attempt_at=0.0, next_attempt_at=0.0, blamed=""))
     moves.to_queue(path, queue_id)
     return QUEUE
 
@@ -115,7 +115,9 @@ def _begun_anew(state: MessageState) -> MessageState:
         RecipientState(recipient.recipient) if recipient.result == "failed" else recipient
         for recipient in state.recipients
     )
-    return replace(state, recipients=recipients, attempts=0, first_attempt_at=0.0, next_attempt_at=0.0, reason="")
+    return replace(
+        state, recipients=recipients, attempts=0, first_attempt_at=0.0, next_attempt_at=0.0, reason="", blamed=""
+    )
 
 
 def _renew(moves: Moves, queue_id: str, change: Callable[[MessageState], MessageState]) -> None:

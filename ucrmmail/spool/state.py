@@ -30,7 +30,8 @@ class RecipientState:
     """One recipient: ``result`` is "" while nothing was tried, else a ``message.outcome.Result``.
 
     ``at`` is when, in seconds since the epoch. ``reported`` tells whether a person has been told of a failure.
-    ``tried``: it has had its turn in an attempt that is not over, since others have not.
+    ``tried``: it has had its turn in an attempt that is not over, since others have not. ``alone``: it is asked by
+    itself, behind the others, since a connection ended when it was asked.
     """
 
     recipient: str
@@ -42,6 +43,7 @@ class RecipientState:
     uncertain: bool = False
     reported: bool = False
     tried: bool = False
+    alone: bool = False
 
     @property
     def is_pending(self) -> bool:
@@ -53,9 +55,9 @@ class RecipientState:
 class MessageState:
     """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
 
-    ``late``: its attempt goes on, and others go before it, since the server is slow with its recipients.
-    ``blamed``: where the server spoke as of the account, or hung up, it was found to mean this message alone.
-    ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
+    ``late``: its attempt goes on, and others go before it, since the server is slow with its recipients. ``blamed``:
+    what the server said as of the account (its code), or did ("lost": it hung up), and was found to mean this message
+    alone. ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
     """
 
     recipients: tuple[RecipientState, ...]
@@ -65,7 +67,7 @@ class MessageState:
     reason: str = ""
     revision: int = 0
     late: bool = False
-    blamed: bool = False
+    blamed: str = ""
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -75,8 +77,10 @@ class MessageState:
     @property
     def turn(self) -> tuple[str, ...]:
         """The recipients whose turn it is in the attempt that is under way, or that begins: pending, and not tried."""
-        waiting = [recipient.recipient for recipient in self.recipients if recipient.is_pending and not recipient.tried]
-        return tuple(waiting) or self.pending
+        pending = [recipient for recipient in self.recipients if recipient.is_pending]
+        waiting = [recipient for recipient in pending if not recipient.tried] or pending
+        together = [recipient.recipient for recipient in waiting if not recipient.alone]
+        return tuple(together) or tuple([recipient.recipient for recipient in waiting[:1]])
 
     @property
     def failed(self) -> bool:

@@ -65,11 +65,11 @@ def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Sc
 
 
 @pytest.mark.parametrize("reply", [b"554 5.7.1 <joe@example.com>: Relay access denied", b"550 Relaying denied"])
-def test_relaying_that_is_denied_is_the_accounts_trouble_where_no_login_was_made(reply: bytes) -> None:
+def test_relaying_that_is_denied_waits_for_a_person_where_no_login_was_made(reply: bytes) -> None:
     trouble = classify(Stage.RCPT, parse_reply([reply]), logged_in=False)
-    assert (trouble.scope, trouble.kind, trouble.exit_code) == (ACCOUNT, PERMANENT, 77)
+    assert (trouble.scope, trouble.kind) == (RECIPIENT, TRANSIENT)
     assert "smtp.username" in trouble.remedy
-    assert classify(Stage.RCPT, parse_reply([reply])).scope is RECIPIENT
+    assert classify(Stage.RCPT, parse_reply([reply])).kind is PERMANENT
     assert classify(Stage.FINAL_DOT, parse_reply([reply]), logged_in=False).scope is MESSAGE
     nobody = classify(Stage.RCPT, parse_reply([b"550 5.1.1 no such user"]), logged_in=False)
     assert (nobody.scope, nobody.kind) == (RECIPIENT, PERMANENT)

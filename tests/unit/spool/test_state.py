@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -142,3 +143,14 @@ def test_whose_turn_it_is() -> None:
     # A state that says nothing of the kind, or that somebody has written by hand, stops nobody.
     assert MessageState((RecipientState("a@example.com", "deferred", tried=True),)).turn == ("a@example.com",)
     assert decode_state(encode_state(state)) == state
+
+
+def test_who_goes_alone_comes_behind_the_others_one_by_one() -> None:
+    first = RecipientState("a@example.com", "deferred", alone=True)
+    second = RecipientState("b@example.com", "deferred", alone=True)
+    others = (RecipientState("c@example.com"), RecipientState("d@example.com", "deferred"))
+    assert MessageState((first, second, *others)).turn == ("c@example.com", "d@example.com")
+    done = tuple(replace(each, tried=True) for each in others)
+    assert MessageState((first, second, *done)).turn == ("a@example.com",)
+    assert MessageState((replace(first, tried=True), second, *done)).turn == ("b@example.com",)
+    assert MessageState((first, second)).turn == ("a@example.com",)
