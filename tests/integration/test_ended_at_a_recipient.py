@@ -22,10 +22,12 @@ from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
-from ucrmmail.delivery.run import DECIDED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
+from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.spool.listing import QueuedMessage
 from ucrmmail.spool.manage import hold, release
+from ucrmmail.spool.moves import Moves
+from ucrmmail.spool.state import MessageState, RecipientState
 
 ONE_BY_ONE = tuple(each for each in EXTENSIONS if each != "PIPELINING")
 CHUNKS = (*EXTENSIONS, "CHUNKING")
@@ -93,7 +95,7 @@ def test_a_server_that_hangs_up_at_every_recipient_is_not_hammered(tmp_path: Pat
         mail(machine, f"bad{number}@example.com")
     with SmtpServer(faults={"rcpt": at_the_bad(Cut(reply))}) as server:
         report = run(machine, server)
-        assert len(server.connections) <= DECIDED_CONNECTIONS + LOST_CONNECTIONS
+        assert len(server.connections) <= EXCUSED_CONNECTIONS + LOST_CONNECTIONS
     states = [message.state for message in machine.queue() if "bad" in message.recipients[0]]
     assert (report.exit_code, report.failed, states.count("waiting")) == (
         69,
@@ -520,3 +522,29 @@ def test_test_send_tells_of_everybody_when_the_server_hangs_up_at_one(
         assert sorted(taken(server)) == sorted(one for one, result in results.items() if result == "relayed")
     (message,) = told.json["messages"]
     assert {recipient: one["outcome"] for recipient, one in message["recipients"].items()} == results
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("act", [Cut(b"421 4.3.0 go away\r\n"), DROP])
+@pytest.mark.parametrize("connections", [1, 2])
+def test_messages_that_cost_a_connection_each_keep_no_other_waiting_and_hammer_nobody(
+    tmp_path: Path, act: Action, connections: int
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    for number in range(60):
+        queue_id = mail(machine, f"bad{number}@example.com")
+        known = MessageState((RecipientState(f"bad{number}@example.com"),), blamed="lost" if act is DROP else "421")
+        Moves(machine.directory).write_state(queue_id, known)
+    with SmtpServer(faults={"rcpt": at_the_bad(act)}) as server:
+        for day in range(5):
+            mail(machine, f"good{day}@example.com")
+            before = len(server.connections)
+            assert run(machine, server, connections=connections).relayed == 1
+            assert len(server.connections) - before <= (EXCUSED_CONNECTIONS + LOST_CONNECTIONS + 3) * connections
+            clock.offset += DAY_S
+        for _ in range(4):
+            # Those that wait have their turn in the next runs, a minute later.
+            clock.offset += 60.0
+            run(machine, server, connections=connections)
+    assert {message.attempts > 0 for message in machine.queue()} == {True}

@@ -30,8 +30,8 @@ LONGEST_IDLE_S = 90.0
 LOST_CONNECTIONS = 2
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
-# So many in a row may end behind a recipient who does not exist.
-DECIDED_CONNECTIONS = 20
+# So many in a row may end for what is on them, a recipient who does not exist or a message that is to blame.
+EXCUSED_CONNECTIONS = 20
 # So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried.
 MOST_IN_DOUBT = 5
 EX_UNAVAILABLE = 69
@@ -109,11 +109,11 @@ class Ending:
 class _Losses:
     """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
 
-    ``trouble`` is how the last one was lost. ``decided`` counts those that ended behind a recipient's refusal.
+    ``trouble`` is how the last one was lost. ``excused`` counts those that ended for what was on them.
     """
 
     count: int = 0
-    decided: int = 0
+    excused: int = 0
     at: str = ""
     trouble: Trouble | None = None
 
@@ -266,10 +266,10 @@ class Run:
                         in_doubt = end.refused in self._feed.suspicion.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
                 self.ending.relayed |= end.relayed
-                is_excused = end.blamed or (end.decided and losses.decided < DECIDED_CONNECTIONS)
+                is_excused = (end.blamed or end.decided) and losses.excused < EXCUSED_CONNECTIONS
                 if end.relayed or is_excused:
                     at = "" if of_account or end.alive else end.refused
-                    losses = _Losses(at=at, decided=0 if end.relayed else losses.decided + end.decided)
+                    losses = _Losses(at=at, excused=0 if end.relayed else losses.excused + 1)
                 if not end.alive:
                     session.close()
                     session = None

@@ -1,8 +1,8 @@
 """Whose turn it is: the message that is next, claimed ahead of its time, and those that come behind others.
 
 Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
-nothing. A message that is late, because the server is slow with each of its recipients, comes behind all others of its
-priority: it would keep them waiting run after run.
+nothing. A message that is late, because the server is slow with each of its recipients, or that is known to cost a
+connection, comes behind all others of its priority: it would keep them waiting run after run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Turns:
         self._aside: dict[str, None] = {}
         # A heap of what was dealt to us and is not done: a message in parts, and what was claimed behind it.
         self._again: list[str] = []
-        # Messages in parts of which another one would keep all others waiting.
+        # Messages that would keep others waiting.
         self._late: dict[str, None] = {}
 
     @property
@@ -125,7 +125,7 @@ class Turns:
                     self._put_first(queue_id)
                     return claimed
                 claimed = self._spool.claim(queue_id)
-                if claimed is not None and not claimed.state.late:
+                if claimed is not None and not (claimed.state.late or claimed.state.blamed):
                     return claimed
                 if claimed is not None:
                     self._late[queue_id] = None
@@ -144,7 +144,7 @@ class Turns:
             self._due = chain((queue_id,), self._due)
 
     def _claim_late(self, *, before: str = "") -> Claimed | None:
-        """Claim the first message that is late; ``before`` this one only when it is more urgent."""
+        """Claim the first message that comes behind others; ``before`` this one only when it is more urgent."""
         while self._late:
             queue_id = min(self._late)
             # An id begins with its priority.

@@ -82,8 +82,8 @@ class End:
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
     be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
-    lost an attempt, so that the connection is none that was lost. ``decided``: nor is it when a recipient was refused
-    for good before it ended, at least not for a while.
+    lost an attempt, or ``decided``: a recipient was refused for good before it ended; such a connection is none that
+    was lost, unless there are many in a row.
     ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
     "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
     a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
