@@ -17,7 +17,7 @@ import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Cut, Fault, SmtpServer, Wait
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Cut, Fault, Raw, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
@@ -280,22 +280,27 @@ def test_mail_for_which_a_login_is_wanted_keeps_no_other_mail_waiting_for_long(t
 
 @pytest.mark.requirement("S19")
 @pytest.mark.parametrize("connections", [1, 2])
-def test_relaying_that_is_denied_without_a_login_bounces_nothing_and_stops_nothing(
-    tmp_path: Path, connections: int
-) -> None:
-    """A user name that was forgotten in the settings bounces nobody's mail: who is told that it waits has days."""
+def test_relaying_that_is_denied_without_a_login_bounces_nothing_and_is_told(tmp_path: Path, connections: int) -> None:
+    """A user name that was forgotten in the settings bounces nobody's mail."""
     clock = MovedClock()
     machine = Machine(tmp_path, clock=clock)
     for number in range(20):
         mail(machine, f"bad{number}@example.com")
     with SmtpServer(faults={"rcpt": at_the_bad(RELAY)}) as server:
         report = run(machine, server, connections=connections)
-        assert (report.exit_code, report.deferred, report.failed) == (0, 20, 0)
+        assert (report.exit_code, report.deferred, report.failed, report.told) == (77, 20, 0, False)
+        assert report.trouble is not None
+        assert "smtp.username" in report.trouble.remedy
+        clock.offset += 3000
+        # Nothing has to wait for a pause, and cron mails it once an hour.
+        mail(machine, "bad@example.com")
+        report = run(machine, server, connections=connections)
+        assert (report.exit_code, report.deferred > 0, report.told) == (77, True, True)
         # From here on the server relays for us: who it denies is wrong himself.
         clock.offset += DAY_S
-        mail(machine, "good@example.com", "bad@example.com")
+        mail(machine, "good@example.com", "bad99@example.com")
         report = run(machine, server)
-        assert (report.exit_code, report.failed >= 1, report.deferred + report.failed) == (0, True, 21)
+        assert (report.exit_code, report.failed >= 1, report.trouble) == (0, True, None)
         assert "good@example.com" in taken(server)
 
 
@@ -542,8 +547,92 @@ def test_messages_that_cost_a_connection_each_keep_no_other_waiting_and_hammer_n
             assert run(machine, server).relayed == 1
             assert len(server.connections) - before <= EXCUSED_CONNECTIONS + LOST_CONNECTIONS + 3
             clock.offset += DAY_S
-        for _ in range(4):
-            # Those that wait have their turn in the next runs, a minute later.
-            clock.offset += 60.0
-            run(machine, server)
-    assert {message.attempts > 0 for message in machine.queue()} == {True}
+
+
+@pytest.mark.requirement("S19", "R9")
+@WAYS
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_server_that_counts_errors_ends_no_connection_for_nothing(
+    tmp_path: Path, extensions: Sequence[str], connections: int
+) -> None:
+    """Nor when all that it refuses may come later: its own DNS may be down."""
+    machine = Machine(tmp_path)
+    queue_id = mail(machine, *people(50, *range(45)))
+    mail(machine, "other@example.com")
+    errors: dict[int, int] = {}
+
+    def count(line: bytes) -> str | Action | None:
+        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
+        if errors.get(number, 0) >= 20:
+            return Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")
+        if b"<bad" in line:
+            errors[number] = errors.get(number, 0) + 1
+            return "450 4.1.2 Domain not found"
+        return None
+
+    with SmtpServer(extensions=extensions, faults={"rcpt": count, "data": count}) as server:
+        report = run(machine, server, connections=connections)
+        assert len(server.connections) <= 3 + connections
+        assert sorted(taken(server)) == sorted([*people(50)[45:], "other@example.com"])
+    assert (report.exit_code, report.relayed, report.deferred) == (0, 1, 1)
+    left = queued(machine, queue_id)
+    assert (left.state, left.attempts, len(left.delivery.pending)) == ("deferred", 1, 45)
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize("place", ["rcpt", "mail"])
+def test_an_outage_is_seen_as_one_whatever_messages_have_met_before(tmp_path: Path, place: str) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    queue_ids = [mail(machine, f"a{number}@example.com", f"b{number}@example.com") for number in range(30)]
+    with SmtpServer(faults={"rcpt": DROP}) as server:
+        run(machine, server)
+    with SmtpServer(faults={place: DROP}) as server:
+        for _ in range(12):
+            clock.offset += DAY_S
+            before = len(server.connections)
+            assert run(machine, server).exit_code in {69, 75}
+            assert len(server.connections) - before <= MOST_IN_DOUBT + LOST_CONNECTIONS + 2
+    if place == "mail":
+        assert {queued(machine, queue_id).state == "failed" for queue_id in queue_ids} == {False}
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("count", [4, 8])
+@pytest.mark.parametrize("act", [DROP, Cut(b"450 4.2.1 later\r\n")])
+def test_several_messages_at_which_the_server_hangs_up_keep_no_other_waiting_for_long(
+    tmp_path: Path, act: Action, count: int
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    for number in range(count):
+        mail(machine, f"bad{number}@example.com")
+    waited: dict[str, float] = {}
+    with SmtpServer(faults={"rcpt": at_the_bad(act)}) as server:
+        for hour in range(60):
+            name = f"good{hour}@example.com"
+            if hour % 2 == 0:
+                mail(machine, name)
+                waited[name] = clock.offset
+            for _ in range(6):
+                run(machine, server)
+                clock.offset += 600
+            for arrived in taken(server):
+                if arrived in waited and clock.offset - waited[arrived] <= 2 * 3600.0:
+                    del waited[arrived]
+    assert not waited, "each had to be there within two hours"
+
+
+@pytest.mark.requirement("S19", "R7")
+def test_a_reply_that_comes_twice_fails_nobody(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    queue_id = mail(machine, "ok1@example.com", "twice@example.com", "bad@example.com")
+    faults: dict[str, Fault] = {
+        "rcpt": lambda line: (
+            Raw(b"250 ok\r\n250 ok\r\n") if b"twice" in line else "550 5.1.1 no such user" if b"bad" in line else None
+        )
+    }
+    with SmtpServer(faults=faults) as server:
+        report = run(machine, server)
+    assert report.failed == 0
+    assert "failed" not in results(queued(machine, queue_id)).values()

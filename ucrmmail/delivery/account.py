@@ -20,12 +20,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
-from ucrmmail.message.outcome import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ucrmmail.errors import UcrmmailError
     from ucrmmail.message.outcome import Trouble
 
 _UNREACHED = 69
@@ -142,18 +140,21 @@ def distrusted(state: AccountState, *, now: float, settings_mark: str) -> frozen
 
 
 def after_error(
-    state: AccountState, error: UcrmmailError, *, now: float, settings_mark: str, told_at: float
+    state: AccountState, trouble: Trouble, *, now: float, settings_mark: str, told_at: float
 ) -> AccountState:
-    """Return the state after a run that had no secret. There is no pause: the server was not asked to log us in."""
+    """Return the state after a run that had no secret, or no login where one is missing. There is no pause.
+
+    The server was not asked to log us in, or it has nothing against us.
+    """
     return replace(
         _still(state, settings_mark),
         failures=max(state.failures, 1),
         failed_at=now,
-        stage=Stage.SECRET.value,
-        what=error.what,
-        why=error.why,
-        remedy=error.remedy,
-        exit_code=error.exit_code,
+        stage=trouble.stage.value,
+        what=said_of(trouble),
+        why=trouble.why,
+        remedy=trouble.remedy,
+        exit_code=trouble.exit_code,
         settings_mark=settings_mark,
         told_at=told_at,
     )

@@ -240,6 +240,7 @@ class Crew:
             self.ending.because_of(note.trouble, note.refused, in_doubt=note.in_doubt)
         self.ending.unconnected = note.unconnected or self.ending.unconnected
         self.ending.relayed |= note.relayed
+        self.ending.denied = note.denied or self.ending.denied
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt

@@ -102,7 +102,7 @@ class QueueFeed:
         self._on_unused = on_unused
         self._concerns = concerns
         self.suspicion = suspicion or Suspicion()
-        self._turns = Turns(spool, self.suspicion, due=due)
+        self._turns = Turns(spool, self.suspicion, clock, due=due)
         self._lock = threading.RLock()
         self._open: dict[str, _Work] = {}
         self._to_tell: list[_Relayed] = []
@@ -229,12 +229,12 @@ class QueueFeed:
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since this message was postponed, or it was convicted.
 
-        In an earlier run that was for something that the server ``said``: it holds for the same alone.
+        In an earlier run that was for something that the server ``said``: it holds for the same alone, never for "".
         """
         if self.suspicion.is_to_blame(transaction.queue_id):
             return True
         work = self._open.get(transaction.queue_id)
-        return work is not None and work.claimed.state.blamed == said
+        return bool(said) and work is not None and work.claimed.state.blamed == said
 
     def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
         """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""

@@ -228,13 +228,7 @@ def _send(
         mark = secret_mark(account.settings_mark, account.secret()) if refused else ""
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is.
-        now = clock.now()
-        told = was_told(state, error.what, error.exit_code, now=now)
-        if not told:
-            told_at = now if options.prints else 0.0
-            state = after_error(state, error, now=now, settings_mark=account.settings_mark, told_at=told_at)
-            save_account(account.state_path, state)
-        return RunReport(reason="account", trouble=_of_error(error), exit_code=error.exit_code, told=told)
+        return _without_pause(state, _of_error(error), account, clock.now(), prints=options.prints)
     known = state
     doubted = ending.doubted if ending.doubted not in ending.lies else ""
     if ending.lies or doubted != state.doubted:
@@ -247,6 +241,9 @@ def _send(
             state = replace(state, lost=lost)
         if state is not known:
             save_account(account.state_path, state)
+        if ending.denied is not None and not ending.relayed:
+            # Each message is deferred, and all of them for want of a login.
+            return _without_pause(state, ending.denied, account, clock.now(), prints=options.prints)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     before = works(state) if ending.relayed else state
     at_lost = trouble.exit_code == EX_UNAVAILABLE
@@ -268,6 +265,16 @@ def _send(
     return RunReport(
         reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code, told=told
     )
+
+
+def _without_pause(state: AccountState, trouble: Trouble, account: Account, now: float, *, prints: bool) -> RunReport:
+    """Return the report of a run that a setting keeps from sending, and keep whether a person was told of it."""
+    told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
+    if not told:
+        told_at = now if prints else 0.0
+        state = after_error(state, trouble, now=now, settings_mark=account.settings_mark, told_at=told_at)
+        save_account(account.state_path, state)
+    return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 
 def _joined(queue_ids: Collection[str]) -> str:

@@ -57,7 +57,8 @@ class Ending:
     message's own, since it came there in an earlier run too, or each time that the server hung up.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
-    with the account while others go on. ``relayed``: the server took a message, or a part of one.
+    with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
+    refusal to relay that a login may mend.
 
     ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
 
@@ -72,6 +73,7 @@ class Ending:
     in_doubt: bool = False
     unconnected: Trouble | None = None
     relayed: bool = False
+    denied: Trouble | None = None
     unresolved: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
@@ -266,7 +268,9 @@ class Run:
                         in_doubt = end.refused in self._feed.suspicion.suspects
                         self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
                 self.ending.relayed |= end.relayed
-                is_excused = (end.blamed or end.decided) and losses.excused < EXCUSED_CONNECTIONS
+                self.ending.denied = end.denied or self.ending.denied
+                most = EXCUSED_CONNECTIONS if end.decided or self.ending.relayed else MOST_IN_DOUBT
+                is_excused = (end.blamed or end.decided) and losses.excused < most
                 if end.relayed or is_excused:
                     at = "" if of_account or end.alive else end.refused
                     losses = _Losses(at=at, excused=0 if end.relayed else losses.excused + 1)
@@ -295,6 +299,9 @@ class Run:
         again, losses.at, losses.trouble = end.refused == losses.at, end.refused, end.trouble
         if losses.count >= LOST_CONNECTIONS:
             in_doubt = bool(end.refused) and again
+            if end.refused:
+                # The next run lets others go first: it may be these two, and not the account.
+                self.ending.unresolved.add(end.refused)
             self._end_all(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
         elif end.refused:
             self._feed.suspect((end.refused,))

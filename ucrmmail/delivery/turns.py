@@ -1,8 +1,8 @@
 """Whose turn it is: the message that is next, claimed ahead of its time, and those that come behind others.
 
 Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
-nothing. A message that is late, because the server is slow with each of its recipients, or that is known to cost a
-connection, comes behind all others of its priority: it would keep them waiting run after run.
+nothing. A message that is late, because the server is slow with each of its recipients or was lost at one, or that is
+known to cost a connection, comes behind all others of its priority: it would keep them waiting run after run.
 """
 
 from __future__ import annotations
@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ucrmmail.clock import Clock
     from ucrmmail.delivery.suspicion import Suspicion
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
+    from ucrmmail.spool.state import MessageState
+
+# So long after its last recipient's turn a message that is late has its usual place again.
+LATE_FOR_S = 3600.0
 
 
 class Turns:
@@ -26,8 +31,11 @@ class Turns:
     message again as long as it stands there.
     """
 
-    def __init__(self, spool: Spool, suspicion: Suspicion, *, due: Callable[[], Iterator[str]] | None = None) -> None:
+    def __init__(
+        self, spool: Spool, suspicion: Suspicion, clock: Clock, *, due: Callable[[], Iterator[str]] | None = None
+    ) -> None:
         self._spool = spool
+        self._clock = clock
         self._suspicion = suspicion
         self._source = due or spool.due
         self._is_dealt = due is not None
@@ -125,13 +133,17 @@ class Turns:
                     self._put_first(queue_id)
                     return claimed
                 claimed = self._spool.claim(queue_id)
-                if claimed is not None and not (claimed.state.late or claimed.state.blamed):
+                if claimed is not None and not self._comes_behind(claimed.state):
                     return claimed
                 if claimed is not None:
                     self._late[queue_id] = None
                     self._spool.release(claimed)
             self._due = self._source()
         return self._claim_late()
+
+    def _comes_behind(self, state: MessageState) -> bool:
+        """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
+        return bool(state.blamed) or (state.late and 0.0 <= self._clock.now() - state.last_at < LATE_FOR_S)
 
     def _next_id(self) -> str | None:
         return heappop(self._again) if self._again else next(self._due, None)

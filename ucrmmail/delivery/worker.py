@@ -53,6 +53,7 @@ class Ended:
     in_doubt: bool = False
     unconnected: Trouble | None = None
     relayed: bool = False
+    denied: Trouble | None = None
     unresolved: frozenset[str] = frozenset()
     lies: frozenset[str] = frozenset()
     doubted: str = ""
@@ -116,6 +117,7 @@ def work(
         in_doubt=own_run.ending.in_doubt,
         unconnected=own_run.ending.unconnected,
         relayed=own_run.ending.relayed,
+        denied=own_run.ending.denied,
         unresolved=frozenset(own_run.ending.unresolved),
         lies=frozenset(own_run.ending.lies),
         doubted=own_run.ending.doubted,

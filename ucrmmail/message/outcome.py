@@ -60,8 +60,9 @@ class Result(StrEnum):
 class Trouble:
     """Something went wrong: for whom, for how long, at which stage, and what a person can do about it.
 
-    ``reply`` is the server's, or None when it said nothing. ``quota`` marks a reply that means a quota of the
-    sender; ``exit_code`` is what the run ends with when the scope is the account.
+    ``reply`` is the server's, or None when it said nothing. ``quota`` marks a reply that means a quota of the sender;
+    ``exit_code`` is what the run ends with when the scope is the account. ``missing_login``: there is none, and that
+    may be why.
     """
 
     scope: Scope
@@ -73,6 +74,7 @@ class Trouble:
     reply: Reply | None = None
     quota: bool = False
     exit_code: int = 75
+    missing_login: bool = False
 
     @property
     def told(self) -> str:

@@ -123,21 +123,22 @@ class Aftermath:
         if message is None:
             self.give_back()
             return End(trouble, alive=False)
-        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, LOST)
-        refused = message.transaction.queue_id if at_mail and not blamed else ""
+        # What a message met at its recipients says nothing of a server that hangs up at each MAIL.
+        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, "" if at_mail else LOST)
+        refused = message.transaction.queue_id if self._hand.stage in _ENVELOPE and not blamed else ""
         hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
         if hung_up and message.behind and (message.refused or message.turned_away is not None):
             # It may have meant the message before: asked again on a connection of its own, this one shows it.
             self.give_back()
             return End(trouble, alive=False, refused=refused)
         if blamed or self._hand.stage in _TRIED:
-            culprit = self._culprit(message, hung_up=hung_up)
-            is_decided = hung_up and self._decide(message, culprit)
-            if not is_decided:
+            if not (hung_up and self._decide(message)):
                 lost = Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2")
+                culprit = self._culprit(message, hung_up=hung_up)
                 is_one_of_many = bool(culprit) and len(message.transaction.recipients) > 1
                 if is_one_of_many:
-                    message.decide((culprit,), replace(lost, alone=True))
+                    own = message.outcomes.get(culprit, lost)
+                    message.outcomes[culprit] = replace(own.of(culprit), alone=True)
                 message.decide(message.transaction.recipients, lost)
                 # Several such recipients, one after the other, do not stand for the account.
                 message.blamed = LOST if blamed or is_one_of_many else ""
@@ -151,17 +152,15 @@ class Aftermath:
 
         It is asked by itself from then on, so that it keeps the message from the others no second time.
         """
-        if self._hand.stage is Stage.FINAL_DOT:
+        if self._hand.stage not in {Stage.RCPT, Stage.DATA}:
             return ""
         return message.turned_down if hung_up and message.turned_down else message.asking
 
-    def _decide(self, message: Message, culprit: str) -> bool:
+    def _decide(self, message: Message) -> bool:
         """Let the refusals count; return whether the last word was one for good, so that the others had no turn."""
         message.decide_refused()
-        last = message.outcomes.get(culprit)
-        if last is not None and last.result is Result.DEFERRED:
-            message.outcomes[culprit] = replace(last, alone=True)
-        return last is not None and last.result is Result.FAILED
+        last = message.outcomes.get(message.turned_down)
+        return last is not None and last.result is Result.FAILED and self._hand.stage is not Stage.FINAL_DOT
 
     def ends_session(self, trouble: Trouble) -> bool:
         """Return whether the server takes so many messages, or errors, on a connection, and has had them."""
@@ -202,7 +201,9 @@ class Aftermath:
             self._part_from(message)
             return End(None, alive=False, decided=True)
         if self.ends_session(trouble):
-            self.give_back()
+            # Whoever had his turn before: the next connection would meet him again, and end so again.
+            message.late = bool(message.outcomes)
+            self._part_from(message)
             return End(None, alive=False, used_up=True)
         if self._may_be_its_own(trouble):
             refused = message.transaction.queue_id

@@ -64,6 +64,7 @@ class Session:
         self.transactions_left: float = capabilities.most_transactions or math.inf
         self.relayed = False
         self.refused = False
+        self.denied: Trouble | None = None
         self.knows_chunks = False
         self.reset_due = False
 

@@ -97,7 +97,7 @@ class _Submitter:
         if self._feed_error is not None:
             # The connection ended first; but nothing more may be sent, over another one either.
             raise self._feed_error
-        return replace(end, relayed=self._relayed)
+        return replace(end, relayed=self._relayed, denied=self._session.denied)
 
     def _send_all(self) -> End:
         try:
@@ -217,6 +217,11 @@ class _Submitter:
         if self._wire.pending:
             raise ProtocolError("the server said something that nobody had asked for")
 
+    def _says_more(self) -> bool:
+        """Return whether a reply came that nobody asked for; a good-bye is none that was out of step."""
+        self._wire.has_spoken()
+        return bool(self._wire.pending) and not self._wire.pending.startswith(b"%d" % CLOSING)
+
     def _is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         self._hand.answered = 0
@@ -226,7 +231,7 @@ class _Submitter:
         data: Reply | None = None
         if not self._chunking and (message.data_asked or accepted):
             data = self._ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
-            if _is_done(data):
+            if _is_done(data) or (message.data_asked and accepted and not data.positive and self._says_more()):
                 # One too many came before it: what was taken for refusals may be about another message.
                 raise ProtocolError(f"the server answered {data.code} where it makes no sense")
         message.decide_refused()
@@ -327,6 +332,8 @@ class _Submitter:
         if self._pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
             # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
             raise _LieError("PIPELINING", trouble)
+        if trouble.missing_login:
+            self._session.denied = trouble
         trouble = self._aftermath.found_to_be_its_own(trouble)
         self._stages.failed(trouble)
         goes_on = somebody_accepted and reply.code != CLOSING
@@ -355,6 +362,7 @@ class _Submitter:
         """Send the message up to and with the final dot, and take the answer to it."""
         self._hand.stage = Stage.BODY
         self._wire.end_if_asked()
+        self._expect_silence()
         last = self._send_all_but_the_last(message)
         if last is None:
             return

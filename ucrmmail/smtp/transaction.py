@@ -52,7 +52,7 @@ class Feed(Protocol):
     ) -> None:
         """Record what became of it; when this returns, the next body may leave.
 
-        ``late``: the server was so slow that not everybody could be asked; other messages go before those do.
+        ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
         ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own.
         """
 
@@ -83,11 +83,11 @@ class End:
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
     be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
     lost an attempt, or ``decided``: a recipient was refused for good before it ended; such a connection is none that
-    was lost, unless there are many in a row.
-    ``distrust`` is the extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING,
-    "" for none; the message that it was seen with was given back, to be tried without it. ``passing`` says that this is
-    a guess, which proves nothing and holds for this run alone. ``relayed``: the server took a message in this round.
-    ``used_up``: it takes only so many on a connection, so that this one was not lost.
+    was lost, unless there are many in a row. ``distrust`` is the extension that the server seems not to understand
+    although it offers it, PIPELINING or CHUNKING, "" for none; the message that it was seen with was given back, to be
+    tried without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone.
+    ``relayed``: the server took a message in this round. ``used_up``: it takes only so many on a connection, so that
+    this one was not lost. ``denied`` is a refusal to relay that a login may mend.
     """
 
     trouble: Trouble | None
@@ -99,6 +99,7 @@ class End:
     passing: bool = False
     relayed: bool = False
     used_up: bool = False
+    denied: Trouble | None = None
 
 
 @dataclass(slots=True)

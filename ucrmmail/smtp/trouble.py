@@ -172,8 +172,8 @@ _POLICY = (
     _Rule(_ALL, _any, Scope.MESSAGE, Kind.TRANSIENT),
 )
 
-# It may be a login that is missing: the person who is told that mail waits has days to set it.
-_WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.RECIPIENT, Kind.TRANSIENT), *_POLICY)
+# It may be a login that is missing: a person is told, and has days to set it.
+_WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.RECIPIENT, Kind.TRANSIENT, 77), *_POLICY)
 
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
@@ -273,6 +273,7 @@ def classify(stage: Stage, reply: Reply, *, logged_in: bool = True) -> Trouble:
         reply=reply,
         quota=quota,
         exit_code=rule.exit_code,
+        missing_login=rule.holds is denies_relay,
     )
 
 

@@ -55,9 +55,10 @@ class RecipientState:
 class MessageState:
     """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
 
-    ``late``: its attempt goes on, and others go before it, since the server is slow with its recipients. ``blamed``:
-    what the server said as of the account (its code), or did ("lost": it hung up), and was found to mean this message
-    alone. ``revision`` grows with every change that the spool keeps: it tells which of two copies is the newer one.
+    ``late``: its attempt goes on, and others go before it: the server is slow with its recipients, or was lost at one.
+    ``blamed``: what the server said as of the account (its code), and was found to mean this message alone; "lost": the
+    connection ended at one of its recipients. ``revision`` grows with every change that the spool keeps: it tells which
+    of two copies is the newer one.
     """
 
     recipients: tuple[RecipientState, ...]
@@ -81,6 +82,11 @@ class MessageState:
         waiting = [recipient for recipient in pending if not recipient.tried] or pending
         together = [recipient.recipient for recipient in waiting if not recipient.alone]
         return tuple(together) or tuple([recipient.recipient for recipient in waiting[:1]])
+
+    @property
+    def last_at(self) -> float:
+        """When somebody last had his turn, in seconds since the epoch; 0.0 when nobody had."""
+        return max((recipient.at for recipient in self.recipients), default=0.0)
 
     @property
     def failed(self) -> bool:

@@ -21,7 +21,6 @@ from ucrmmail.delivery.account import (
     was_told,
     without,
 )
-from ucrmmail.errors import ConfigError
 from ucrmmail.files import DistrustError
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.reply import Reply
@@ -143,7 +142,7 @@ def test_the_mark_of_settings_changes_with_each() -> None:
 
 
 def test_the_same_error_is_told_once_an_hour() -> None:
-    error = ConfigError("no secret", remedy="set it")
+    error = account_trouble(Stage.SECRET, "no secret", remedy="set it", exit_code=78)
     state = after_error(AccountState(), error, now=NOW, settings_mark="mark", told_at=NOW)
     assert was_told(state, "no secret", 78, now=NOW + 3599)
     assert not was_told(state, "no secret", 78, now=NOW + 3600)
@@ -154,7 +153,8 @@ def test_the_same_error_is_told_once_an_hour() -> None:
 
 
 def test_an_error_makes_no_pause() -> None:
-    state = after_error(AccountState(), ConfigError("no secret"), now=NOW, settings_mark="mark", told_at=NOW)
+    error = account_trouble(Stage.SECRET, "no secret", exit_code=78)
+    state = after_error(AccountState(), error, now=NOW, settings_mark="mark", told_at=NOW)
     assert state.deferred
     assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
 
