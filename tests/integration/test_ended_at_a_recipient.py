@@ -538,15 +538,16 @@ def test_messages_that_cost_a_connection_each_keep_no_other_waiting_and_hammer_n
     machine = Machine(tmp_path, clock=clock)
     for number in range(60):
         queue_id = mail(machine, f"bad{number}@example.com")
-        known = MessageState((RecipientState(f"bad{number}@example.com"),), blamed="lost" if act is DROP else "421")
+        recipient = RecipientState(f"bad{number}@example.com", at=clock.now())
+        known = MessageState((recipient,), blamed="lost" if act is DROP else "421")
         Moves(machine.directory).write_state(queue_id, known)
     with SmtpServer(faults={"rcpt": at_the_bad(act)}) as server:
-        for day in range(5):
-            mail(machine, f"good{day}@example.com")
+        for minute in range(5):
+            mail(machine, f"good{minute}@example.com")
             before = len(server.connections)
             assert run(machine, server).relayed == 1
             assert len(server.connections) - before <= EXCUSED_CONNECTIONS + LOST_CONNECTIONS + 3
-            clock.offset += DAY_S
+            clock.offset += 61.0
 
 
 @pytest.mark.requirement("S19", "R9")
@@ -636,3 +637,19 @@ def test_a_reply_that_comes_twice_fails_nobody(tmp_path: Path) -> None:
         report = run(machine, server)
     assert report.failed == 0
     assert "failed" not in results(queued(machine, queue_id)).values()
+
+
+@pytest.mark.requirement("R8")
+def test_a_message_that_comes_behind_others_has_its_turn_where_there_is_always_more_than_may_leave(
+    tmp_path: Path,
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=Rules(throttles=(Throttle(3, 3600.0),)))
+    mail(machine, *people(3, 1))
+    with SmtpServer(faults={"rcpt": at_the_bad(DROP)}) as server:
+        for hour in range(12):
+            for number in range(4):
+                mail(machine, f"other{hour}-{number}@example.com")
+            run(machine, server)
+            clock.offset += 3601
+        assert {"good0@example.com", "good2@example.com"} <= set(taken(server))

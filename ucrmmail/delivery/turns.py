@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ucrmmail.spool.queue import Spool
     from ucrmmail.spool.state import MessageState
 
-# So long after its last recipient's turn a message that is late has its usual place again.
-LATE_FOR_S = 3600.0
+# So long after its last turn, or the time of the next one, a message has its usual place again.
+BEHIND_FOR_S = 3600.0
 
 
 class Turns:
@@ -143,7 +143,8 @@ class Turns:
 
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
-        return bool(state.blamed) or (state.late and 0.0 <= self._clock.now() - state.last_at < LATE_FOR_S)
+        waits_since = max(state.last_at, state.next_attempt_at)
+        return (bool(state.blamed) or state.late) and 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
 
     def _next_id(self) -> str | None:
         return heappop(self._again) if self._again else next(self._due, None)
