@@ -45,6 +45,7 @@ _FIRST_RECIPIENTS = 20
 _LEAST_PACE_S = 1e-6
 _LEAST_BYTES_A_SECOND = 4096
 _BAD_SEQUENCE = 503
+_SPOKE = "the server spoke, or hung up, before the message was over"
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -362,13 +363,14 @@ class _Submitter:
         """Send the message up to and with the final dot, and take the answer to it."""
         self._hand.stage = Stage.BODY
         self._wire.end_if_asked()
-        self._expect_silence()
+        if self._wire.pending:
+            raise ConnectionLostError(_SPOKE)
         last = self._send_all_but_the_last(message)
         if last is None:
             return
         ahead = self._look_ahead() if self._pipelining and not (message.waiting or message.limit) else b""
         if self._wire.has_spoken():
-            raise ConnectionLostError("the server spoke, or hung up, before the message was over")
+            raise ConnectionLostError(_SPOKE)
         # From here on the server may accept the message: what goes wrong is uncertain, never "not sent".
         self._hand.stage = Stage.FINAL_DOT
         try:
