@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -498,11 +497,10 @@ def test_a_run_in_which_sigterm_is_ignored_ends_its_connections_all_the_same(pro
             message = program.home / f"{number}.eml"
             message.write_bytes(b"From: a@isp.example\nTo: user%d@example.com\n\nhi\n" % number)
             program.run("enqueue", str(message))
-        began = time.monotonic()
         ignoring = ["sh", "-c", 'trap "" TERM; exec "$@"', "sh", *program.command("flush")]
+        # The greeting that does not come would be waited for longer.
         subprocess.run(ignoring, env=program.env, check=True, timeout=15)
         assert len(taken(server)) == 3
-        assert time.monotonic() - began < 15
 
 
 @WAYS
