@@ -43,6 +43,23 @@ def at_the_bad(act: str | Action) -> Callable[[bytes], str | Action | None]:
     return lambda line: act if b"<bad" in line else None
 
 
+def counting_errors(refusal: str, extensions: Sequence[str]) -> SmtpServer:
+    """Postfix says 421 to everything behind smtpd_hard_error_limit, 20 errors, on a connection."""
+    errors: dict[int, int] = {}
+
+    def count(line: bytes) -> str | Action | None:
+        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
+        if errors.get(number, 0) >= 20:
+            return Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")
+        if b"<bad" in line:
+            errors[number] = errors.get(number, 0) + 1
+            return refusal
+        return None
+
+    server = SmtpServer(extensions=extensions, faults={"rcpt": count, "data": count})
+    return server
+
+
 def run(machine: Machine, server: SmtpServer, *, connections: int = 1, **settings: object) -> RunReport:
     options = Options(wait=False, keep_messages=True, connections=connections)
     report = machine.flush(machine.to(server, **settings), options=options)
@@ -126,22 +143,10 @@ def test_a_server_that_refuses_mail_and_hangs_up_has_refused_the_message(
 def test_a_server_that_counts_errors_on_a_connection_gets_the_rest_on_a_new_one(
     tmp_path: Path, extensions: Sequence[str]
 ) -> None:
-    """Postfix says 421 to everything behind smtpd_hard_error_limit, 20 errors, on a connection."""
     machine = Machine(tmp_path)
     recipients = people(100, *range(0, 100, 4))
     queue_id = mail(machine, *recipients)
-    errors: dict[int, int] = {}
-
-    def count(line: bytes) -> str | Action | None:
-        number = len(server.connections)
-        if errors.get(number, 0) >= 20:
-            return Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")
-        if b"<bad" in line:
-            errors[number] = errors.get(number, 0) + 1
-            return "550 5.1.1 User unknown"
-        return None
-
-    with SmtpServer(extensions=extensions, faults={"rcpt": count, "data": count}) as server:
+    with counting_errors("550 5.1.1 User unknown", extensions) as server:
         report = run(machine, server)
         assert sorted(taken(server)) == sorted(each for each in recipients if "good" in each)
         assert len(server.connections) == 2
@@ -558,18 +563,7 @@ def test_a_server_that_counts_errors_ends_no_connection_for_nothing(
     machine = Machine(tmp_path)
     queue_id = mail(machine, *people(50, *range(45)))
     mail(machine, "other@example.com")
-    errors: dict[int, int] = {}
-
-    def count(line: bytes) -> str | Action | None:
-        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
-        if errors.get(number, 0) >= 20:
-            return Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")
-        if b"<bad" in line:
-            errors[number] = errors.get(number, 0) + 1
-            return "450 4.1.2 Domain not found"
-        return None
-
-    with SmtpServer(extensions=extensions, faults={"rcpt": count, "data": count}) as server:
+    with counting_errors("450 4.1.2 Domain not found", extensions) as server:
         report = run(machine, server, connections=connections)
         assert len(server.connections) <= 3 + connections
         assert sorted(taken(server)) == sorted([*people(50)[45:], "other@example.com"])

@@ -30,7 +30,8 @@ LONGEST_IDLE_S = 90.0
 LOST_CONNECTIONS = 2
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
-# So many in a row may end for what is on them, a recipient who does not exist or a message that is to blame.
+# So many in a row may end for what is on them, a recipient who does not exist or a message that is to blame: while
+# nothing was relayed in the run, blame is in doubt, and MOST_IN_DOUBT holds.
 EXCUSED_CONNECTIONS = 20
 # So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried.
 MOST_IN_DOUBT = 5
