@@ -52,6 +52,8 @@ class Session:
     ``relayed``: the server has taken a message on it; ``refused``: it has refused one, or a recipient;
     ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``: it still has an envelope that nothing came of,
     which RSET must end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction).
+    ``broken``: it opened DATA for a message that it had refused, where a dot would deliver an empty one, or is about to
+    close; nothing more goes on it.
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
@@ -67,6 +69,7 @@ class Session:
         self.denied: Trouble | None = None
         self.knows_chunks = False
         self.reset_due = False
+        self.broken = False
 
     def do_without(self, extensions: Collection[str]) -> None:
         """Use none of these extensions, whatever the server offers: PIPELINING, CHUNKING."""

@@ -107,12 +107,13 @@ class Message:
     """A transaction under way: who has an outcome, who is in the envelope on the wire, who waits for another one.
 
     ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
-    DATA behind them if it was ``data_asked``. ``late``: others go before the rest of it. ``behind``: its envelope went
-    behind the final dot of another message. ``asking`` is whose answer is awaited; ``turned_down`` who got the last
-    one, if that was no. ``refused`` are those of this envelope who were refused, and ``turned_away`` is what MAIL was
-    refused with: it counts only when the answers are known to be in step, or when no more come. ``limit`` is what the
-    server said to some behind those that it accepted, and that concerns all: the message goes to the others first.
-    ``blamed``: what was said as of the account, or done, and was found to be its own.
+    DATA behind them if it was ``data_asked``. ``kept_s``: of the time for it, what is not for RCPT. ``late``: others go
+    before the rest of it. ``behind``: its envelope went behind the final dot of another message. ``asking`` is whose
+    answer is awaited; ``turned_down`` who got the last one, if that was no. ``refused`` are those of this envelope who
+    were refused, and ``turned_away`` is what MAIL was refused with: it counts only when the answers are known to be in
+    step, or when no more come. ``limit`` is what the server said to some behind those that it accepted, and that
+    concerns all: the message goes to the others first. ``blamed``: what was said as of the account, or done, and was
+    found to be its own.
     """
 
     transaction: Transaction
@@ -122,6 +123,7 @@ class Message:
     rcpts: tuple[bytes, ...] = ()
     asked: int = 0
     data_asked: bool = False
+    kept_s: float = 0.0
     late: bool = False
     behind: bool = False
     asking: str = ""

@@ -1,0 +1,170 @@
+"""The envelope of a transaction: MAIL, RCPT and DATA, in one group where PIPELINING is offered (RFC 2920).
+
+A server may take a message for some of its recipients only, for so many at a time, or so slowly that the time is up:
+who had no turn waits for another envelope, and nobody's answer is taken for another's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Scope, Stage
+from ucrmmail.smtp.body import END
+from ucrmmail.smtp.envelope import mail_command, rcpt_command
+from ucrmmail.smtp.exchange import is_done
+from ucrmmail.smtp.transaction import outcome_of
+from ucrmmail.smtp.trouble import CLOSING, is_too_many_recipients
+from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
+
+if TYPE_CHECKING:
+    from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.aftermath import InHand
+    from ucrmmail.smtp.exchange import Exchange
+    from ucrmmail.smtp.session import Session
+    from ucrmmail.smtp.transaction import Message
+
+# RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
+_MOST_RECIPIENTS = 1000
+# So many recipients go with MAIL in one group; the answers to them tell how many more there is time for.
+_FIRST_RECIPIENTS = 20
+_LEAST_PACE_S = 1e-6
+_BAD_SEQUENCE = 503
+
+
+class Asking:
+    """Asks the server to take a message, and for whom."""
+
+    def __init__(self, session: Session, hand: InHand, exchange: Exchange) -> None:
+        self._session = session
+        self._wire = session.wire
+        self._stages = session.stages
+        self._pipelining = session.pipelining
+        self._chunking = session.chunking
+        self._hand = hand
+        self._exchange = exchange
+        self._offered = session.capabilities
+        self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
+
+    def open(self, message: Message) -> None:
+        """Fill the next envelope, and send it if commands may go in groups."""
+        self._hand.stage = Stage.MAIL
+        self._exchange.expect_silence()
+        if self._session.reset_due and not self._pipelining:
+            self._forget_last()
+        group = self.fill(message)
+        if self._pipelining:
+            self._wire.send(
+                b"RSET\r\n" + group if self._session.reset_due else group, self._exchange.patience_s[Stage.MAIL]
+            )
+            if self._session.reset_due:
+                self._forget_last()
+
+    def fill(self, message: Message) -> bytes:
+        """Move recipients into the next envelope; return its commands as one group."""
+        message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
+        self._session.transactions_left -= 1
+        message.mail = mail_command(message.transaction, self._offered)
+        message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
+        message.asked = min(len(message.rcpts), _FIRST_RECIPIENTS) if self._pipelining else 0
+        message.data_asked = not self._chunking and message.asked == len(message.rcpts)
+        group = message.mail + b"".join(message.rcpts[: message.asked])
+        return group + b"DATA\r\n" if message.data_asked else group
+
+    def _forget_last(self) -> None:
+        reply = self._exchange.ask(Stage.RSET, b"RSET\r\n", asked=self._pipelining)
+        self._session.reset_due = False
+        if not is_done(reply):
+            raise ConnectionLostError(f"the smarthost refused RSET: {reply}")
+
+    def is_accepted(self, message: Message) -> bool:
+        """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
+        self._hand.answered = 0
+        mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining)
+        message.turned_away = trouble = self._exchange.trouble(Stage.MAIL, mail)
+        accepted = self._rcpts(message, mail_accepted=trouble is None)
+        data: Reply | None = None
+        if not self._chunking and (message.data_asked or accepted):
+            data = self._exchange.ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
+            if is_done(data) or (message.data_asked and accepted and not data.positive and self._exchange.says_more()):
+                # One too many came before it: what was taken for refusals may be about another message.
+                raise ProtocolError(f"the server answered {data.code} where it makes no sense")
+        message.decide_refused()
+        if trouble is None and accepted:
+            trouble = self._exchange.trouble(Stage.DATA, data) if data is not None else None
+            if trouble is None:
+                message.envelope = accepted
+                return True
+        if trouble is not None:
+            # DATA may be refused although recipients were accepted.
+            message.refuse(trouble)
+        self._leave(mail, data, somebody_accepted=bool(accepted))
+        return False
+
+    def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
+        """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""
+        accepted: list[str] = []
+        postponed: list[str] = []
+        at_first_s = self._wire.left_s
+        for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
+            message.asking = recipient
+            if number == message.asked:
+                if not mail_accepted or postponed:
+                    break
+                more = self._more_recipients(message, at_first_s)
+                if not more:
+                    message.late = True
+                    break
+                message.asked += len(more)
+                if self._pipelining:
+                    self._exchange.expect_silence()
+                    self._wire.send(b"".join(more), self._exchange.patience_s[Stage.RCPT])
+            reply = self._exchange.ask(Stage.RCPT, rcpt, asked=self._pipelining)
+            message.turned_down = "" if is_done(reply) else recipient
+            if is_done(reply) and not (mail_accepted or message.data_asked):
+                # As with DATA, whose reply would tell.
+                raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
+            if is_done(reply):
+                accepted.append(recipient)
+                if self._stages.watched:
+                    self._stages.over(Stage.RCPT, recipient, reply=reply)
+            elif not mail_accepted:
+                # Only "MAIL first": what matters was said before.
+                continue
+            elif accepted and is_too_many_recipients(reply):
+                postponed.append(recipient)
+            else:
+                trouble = self._exchange.refusal(Stage.RCPT, reply, somebody_accepted=bool(accepted))
+                if trouble.scope is Scope.ACCOUNT:
+                    message.limit = message.limit or trouble
+                    postponed.append(recipient)
+                else:
+                    message.refused[recipient] = outcome_of(trouble)
+        message.asking = ""
+        message.waiting = (*postponed, *message.envelope[message.asked :], *message.waiting)
+        return tuple(accepted)
+
+    def _more_recipients(self, message: Message, at_first_s: float) -> tuple[bytes, ...]:
+        """Return the RCPT commands that are next; none when the time that is left is for the message.
+
+        ``at_first_s`` was left before the first one.
+        """
+        asked = message.asked
+        if not self._pipelining:
+            return message.rcpts[asked : asked + 1] if not asked or self._wire.left_s > message.kept_s else ()
+        pace_s = (at_first_s - self._wire.left_s) / asked
+        in_time = (self._wire.left_s - message.kept_s) / max(pace_s, _LEAST_PACE_S)
+        return message.rcpts[asked : asked + max(0, int(min(2 * asked, in_time)))]
+
+    def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
+        """Leave a transaction that nothing will come of."""
+        if data is not None and data.code == CLOSING:
+            self._session.broken = True
+        elif data is None or not 300 <= data.code < 400:
+            # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.
+            self._session.reset_due = is_done(mail) or mail.code == _BAD_SEQUENCE
+        elif somebody_accepted:
+            self._session.broken = True
+        else:
+            # RFC 2920 section 3.1: DATA was opened for nobody; a lone dot ends it, and the server refuses it.
+            self._wire.send(END, self._exchange.patience_s[Stage.DATA])
+            self._wire.read_reply(self._exchange.patience_s[Stage.DATA])

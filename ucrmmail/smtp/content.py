@@ -1,0 +1,131 @@
+"""The content of a message on the wire, up to and with the final dot or the last chunk, and the answer to it.
+
+From the last write on the server may accept the message: what goes wrong before it is "not sent", and what goes wrong
+behind it is uncertain.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Outcome, Result, Stage, Trouble
+from ucrmmail.smtp.body import behind_data, in_chunks
+from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ucrmmail.smtp.aftermath import InHand
+    from ucrmmail.smtp.body import Block
+    from ucrmmail.smtp.exchange import Exchange
+    from ucrmmail.smtp.session import Session
+    from ucrmmail.smtp.transaction import Message, Transaction
+
+_SPOKE = "the server spoke, or hung up, before the message was over"
+
+
+class UnreadableError(Exception):
+    """The message could not be read from our own disk."""
+
+
+class Content:
+    """Sends the content of one message after the other.
+
+    ``look_ahead()`` returns what may go in the same write behind the final dot; ``meanwhile()`` is called while the
+    server works on the message.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        hand: InHand,
+        exchange: Exchange,
+        *,
+        look_ahead: Callable[[], bytes],
+        meanwhile: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._wire = session.wire
+        self._chunking = session.chunking
+        self._hand = hand
+        self._exchange = exchange
+        self._patience_s = exchange.patience_s
+        self._look_ahead = look_ahead
+        self._meanwhile = meanwhile
+
+    def send(self, message: Message) -> bool:
+        """Send it to who is in its envelope; return whether the server took it."""
+        self._hand.stage = Stage.BODY
+        self._wire.end_if_asked()
+        if self._wire.pending:
+            raise ConnectionLostError(_SPOKE)
+        last = self._all_but_the_last(message)
+        if last is None:
+            return False
+        ahead = self._look_ahead() if self._session.pipelining and not (message.waiting or message.limit) else b""
+        if self._wire.has_spoken():
+            raise ConnectionLostError(_SPOKE)
+        self._hand.stage = Stage.FINAL_DOT
+        try:
+            shown = _told(last) + ahead if self._wire.observed else None
+            self._wire.send(b"".join((*last, ahead)), self._patience_s[Stage.BODY], shown=shown, patient=True)
+            self._wire.allow(math.inf)
+            self._meanwhile()
+            reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
+            trouble = self._exchange.trouble(Stage.FINAL_DOT, reply)
+        except ConnectionLostError as error:
+            # A dot that was not even given to the network cannot have arrived.
+            self._doubt(message, str(error), left=error.unsent <= len(ahead))
+            raise
+        except ProtocolError as error:
+            self._doubt(message, str(error), left=True)
+            raise
+        if trouble is None:
+            relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
+            message.decide(message.envelope, relayed)
+            self._session.relayed = True
+        else:
+            message.refuse(trouble)
+        return trouble is None
+
+    def _all_but_the_last(self, message: Message) -> Block | None:
+        """Send the message in large writes; return the last one, None when the server refused a chunk."""
+        source = _readable(message.transaction)
+        last: Block | None = None
+        known = self._session.knows_chunks
+        for block in in_chunks(source, try_first=not known) if self._chunking else behind_data(source):
+            if last is not None:
+                self._wire.send(b"".join(last), self._patience_s[Stage.BODY], shown=_told(last))
+                trouble = self._answer_to_chunk() if self._chunking else None
+                if trouble is not None:
+                    message.refuse(trouble)
+                    self._session.reset_due = True
+                    return None
+                self._session.knows_chunks = self._chunking
+            last = block
+        return last
+
+    def _answer_to_chunk(self) -> Trouble | None:
+        return self._exchange.trouble(Stage.BODY, self._wire.read_reply(self._patience_s[Stage.BODY]))
+
+    def _doubt(self, message: Message, what: str, *, left: bool) -> None:
+        if left:
+            doubtful = Outcome(
+                "", Result.DEFERRED, Stage.FINAL_DOT, f"{what} (after the final dot)", "4.4.2", uncertain=True
+            )
+            message.decide(message.envelope, doubtful)
+        else:
+            self._hand.stage = Stage.BODY
+
+
+def _told(block: Block) -> bytes:
+    """Return what a transcript shows for this part of a message."""
+    return b"%b[%d bytes of message]\r\n%b" % (block.head, len(block.data), block.tail)
+
+
+def _readable(transaction: Transaction) -> Iterator[bytes]:
+    try:
+        yield from transaction.chunks()
+    except OSError as error:
+        raise UnreadableError(f"the message cannot be read here: {error}") from error

@@ -1,0 +1,106 @@
+"""A command and its reply, and what the reply means where it came: none, or the trouble of whom.
+
+`trouble` knows what a reply says by itself. Here it is read with what is known of the session: what this server has
+done before, which extensions are in use, and whether the message on the wire was found to be to blame.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.outcome import Scope, Stage, Trouble
+from ucrmmail.smtp.trouble import CLOSING, RefusedError, classify
+from ucrmmail.smtp.wire import ProtocolError
+
+if TYPE_CHECKING:
+    from ucrmmail.message.reply import Reply
+    from ucrmmail.smtp.aftermath import Aftermath, InHand
+    from ucrmmail.smtp.session import Session
+
+
+class LieError(Exception):
+    """The server objects to an extension that it offers."""
+
+    def __init__(self, extension: str, trouble: Trouble) -> None:
+        super().__init__(trouble.what)
+        self.extension = extension
+        self.trouble = trouble
+
+
+class Exchange:
+    """Asks the server on a session, and reads its replies. ``patience_s`` is how long it may take at each stage."""
+
+    def __init__(self, session: Session, hand: InHand, aftermath: Aftermath) -> None:
+        self._session = session
+        self._wire = session.wire
+        self._stages = session.stages
+        self._hand = hand
+        self._aftermath = aftermath
+        # Looking it up for each command would be the same again and again.
+        self.patience_s = {stage: session.smarthost.patience_s(stage) for stage in Stage}
+
+    def ask(self, stage: Stage, command: bytes, *, asked: bool) -> Reply:
+        """Send a command, unless it was ``asked`` with its group already, and return its reply."""
+        self._hand.stage = stage
+        if not asked:
+            self.expect_silence()
+            self._wire.send(command, self.patience_s[stage])
+        reply = self._wire.read_reply(self.patience_s[stage])
+        self._hand.answered += 1
+        return reply
+
+    def expect_silence(self) -> None:
+        """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's."""
+        if self._wire.pending:
+            raise ProtocolError("the server said something that nobody had asked for")
+
+    def says_more(self) -> bool:
+        """Return whether a reply came that nobody asked for; a good-bye is none that was out of step."""
+        self._wire.has_spoken()
+        return bool(self._wire.pending) and not self._wire.pending.startswith(b"%d" % CLOSING)
+
+    def trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
+        """Return the trouble that a reply means, None when it is the one that was due. Raises as ``refusal``."""
+        due = 300 <= reply.code < 400 if stage is Stage.DATA else is_done(reply)
+        if due:
+            # What became of a chunk, the last one tells.
+            if self._stages.watched and stage is not Stage.BODY:
+                self._stages.over(stage, reply.text, reply=reply)
+            return None
+        return self.refusal(stage, reply)
+
+    def refusal(self, stage: Stage, reply: Reply, *, somebody_accepted: bool = False) -> Trouble:
+        """Return the trouble that a reply means which is not the one that was due.
+
+        Raises RefusedError when it concerns the account, unless the message can still go to ``somebody_accepted``;
+        ProtocolError when it fits no question of ours: replies that are out of step would be taken for another
+        message's.
+        """
+        if reply.positive:
+            raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
+        # Who relays for us does not want a login, but does not relay to this recipient.
+        is_known = self._session.smarthost.logs_in or self._session.relayed or somebody_accepted
+        trouble = classify(stage, reply, logged_in=is_known)
+        # A refusal of the message itself has another status, and what has worked before is understood.
+        # Nor is it 500 from one that has just taken a chunk; 502 and 504 never speak of the message.
+        understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 503})
+        unknown = reply.code in {500, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
+        if self._session.chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not understood:
+            raise LieError("CHUNKING", trouble)
+        if self._session.pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
+            # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
+            raise LieError("PIPELINING", trouble)
+        if trouble.missing_login:
+            self._session.denied = trouble
+        trouble = self._aftermath.found_to_be_its_own(trouble)
+        self._stages.failed(trouble)
+        goes_on = somebody_accepted and reply.code != CLOSING
+        if (trouble.scope is Scope.ACCOUNT and not goes_on) or self._aftermath.ends_session(trouble):
+            raise RefusedError(trouble)
+        self._session.refused = True
+        return trouble
+
+
+def is_done(reply: Reply) -> bool:
+    """Return whether a command succeeded: 2yz, but neither a greeting nor a good-bye (RFC 5321 section 4.2.1)."""
+    return 200 <= reply.code < 300 and reply.code not in {220, 221}
