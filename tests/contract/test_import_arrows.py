@@ -9,11 +9,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "ucrmmail"
 
-LEAVES = {"errors", "clock", "units", "files", "journal", "streams"}
+LEAVES = {"errors", "clock", "dataclass", "units", "files", "journal", "streams"}
 # What each room may import besides itself. A room that is missing here fails the test.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
+    "dataclass": set(),
     "streams": set(),
     "units": {"errors"},
     "files": {"errors"},

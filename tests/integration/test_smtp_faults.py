@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from tests.support.certificates import TestAuthority
 from tests.support.smtp_client import SECRET, USER, ListFeed, connect, transaction
 from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Cut, Drip, Endless, Fault, Raw, SmtpServer, Split
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Scope, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit

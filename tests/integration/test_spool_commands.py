@@ -7,7 +7,6 @@ import os
 import pty
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Sink
 from tests.support.spools import MAX_DELAY_S, after, claim, place_of, reported, settle
+from ucrmmail.dataclass import replace
 from ucrmmail.spool.layout import is_queue_id
 from ucrmmail.spool.queue import Spool
 

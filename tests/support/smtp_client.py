@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.session import Session, open_session
 from ucrmmail.smtp.smarthost import Smarthost

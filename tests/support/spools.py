@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ucrmmail.clock import Clock
+from ucrmmail.dataclass import replace
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.claimed import Claimed
 from ucrmmail.spool.layout import make_spool

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Srv, Status, Text, Tlsa
 
 if TYPE_CHECKING:

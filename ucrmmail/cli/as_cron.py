@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.own import own_command
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UcrmmailError
 
 if TYPE_CHECKING:

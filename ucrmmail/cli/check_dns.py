@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.errors import CannotCreateError, UsageError
 from ucrmmail.output import human
 

@@ -6,11 +6,11 @@ A question may hold what the DNS said, so that it is escaped like everything els
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UcrmmailError, UsageError
 from ucrmmail.output import human
 from ucrmmail.output.escape import visible

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli import dns_scope
 from ucrmmail.clock import Clock
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.case import judge_dmarc, judge_spf, together
 from ucrmmail.dns.check import check_domain
 from ucrmmail.dns.dkim_private import judge_private_key, propose_key

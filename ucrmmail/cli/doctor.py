@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.invocation import Invocation
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import UcrmmailError, UsageError
 
 if TYPE_CHECKING:
@@ -171,11 +171,10 @@ class _Examination:
 
     def _account(self, config: Config) -> list[Check]:
         """Look for the secret and try the session that the flush would open."""
-        from dataclasses import replace
-
         from ucrmmail.cli.as_cron import look_here
         from ucrmmail.cli.runtime import login_of, sender_of, smarthost_of
         from ucrmmail.clock import Clock
+        from ucrmmail.dataclass import replace
         from ucrmmail.doctor import connection
         from ucrmmail.doctor.check import Verdict, skipped
         from ucrmmail.doctor.configuration import judge_secret

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import DataError, InputOutputError, NoInputError, NoUserError, UcrmmailError
 from ucrmmail.output import human
 from ucrmmail.streams import discard

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +23,7 @@ from ucrmmail.cli.queue_choice import (
     chosen,
     found,
 )
+from ucrmmail.dataclass import replace
 from ucrmmail.errors import CheckFailedError, NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
 

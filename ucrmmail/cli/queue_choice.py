@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.choice import not_allowed
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import NoInputError, UsageError
 from ucrmmail.output import human
 

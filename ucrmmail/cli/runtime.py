@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,13 +8,13 @@ Up to the writing nothing is kept: leaving at any question leaves nothing behind
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 

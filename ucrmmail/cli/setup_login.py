@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.dialogue import nobody_to_ask
 from ucrmmail.config.presets import preset
+from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.errors import UcrmmailError, UsageError
 
 if TYPE_CHECKING:

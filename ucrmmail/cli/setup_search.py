@@ -6,12 +6,12 @@ Ports are tried only on such a host.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.config.detect import by_domain, by_exchanges
 from ucrmmail.config.presets import NAMES, preset
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.errors import SmarthostUnavailableError, UsageError
 from ucrmmail.output import human
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.invocation import Invocation
+from ucrmmail.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from ucrmmail.cli.runtime import Login

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageError
 
 if TYPE_CHECKING:

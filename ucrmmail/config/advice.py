@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

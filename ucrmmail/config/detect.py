@@ -5,8 +5,9 @@ Where a provider receives mail for a domain it mostly sends for it too. It is a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

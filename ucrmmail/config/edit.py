@@ -12,7 +12,6 @@ import os
 import tomllib
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
@@ -23,6 +22,7 @@ from tomlkit.items import AoT, Table
 from ucrmmail.config.load import examine_bytes, problems_error
 from ucrmmail.config.schema import KEYS
 from ucrmmail.config.source import parse, read_file
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError, PermissionDeniedError, TemporaryError, UsageError
 from ucrmmail.files import Locked, replace_file
 

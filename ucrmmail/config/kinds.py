@@ -16,10 +16,10 @@ What is wrong is said by a NotAllowedError, in the middle of a sentence; ``Kind.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.config.texts import plain, shown
+from ucrmmail.dataclass import dataclass
 from ucrmmail.units import parse_duration, parse_size
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ port and encryption go with each other, so that setting one of the two is enough
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ucrmmail.config.lines import key_lines
@@ -14,6 +13,7 @@ from ucrmmail.config.presets import preset
 from ucrmmail.config.schema import KEYS
 from ucrmmail.config.source import NotTomlError, parse, read_file
 from ucrmmail.config.validate import Problem, validate
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError
 
 if TYPE_CHECKING:

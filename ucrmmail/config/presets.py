@@ -10,7 +10,7 @@ be found by the one who wonders why mail waits. Each has its source; figures wer
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ucrmmail.dataclass import dataclass
 
 ADDRESS = "you@example.com"
 

@@ -6,11 +6,11 @@ who knows mail but not this program; the first sentence stands alone in lists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.config import presets, submission, texts
 from ucrmmail.config.kinds import choice, command, duration, flag, integer, secret, size, text, words
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ucrmmail.config.kinds import Kind, Written

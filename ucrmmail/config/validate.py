@@ -7,11 +7,11 @@ A problem is one line that names the file, the line, the key, what is wrong and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucrmmail.config.lines import key_lines
 from ucrmmail.config.schema import KEYS, TABLES, nearest, nearest_table
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.credentials import command, environment, file, keyring
@@ -14,6 +13,7 @@ from ucrmmail.credentials.secret import (
     checked,
     forbid_core_dumps,
 )
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UcrmmailError, UsageError
 
 if TYPE_CHECKING:

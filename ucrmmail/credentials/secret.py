@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import resource
 import sys
-from dataclasses import dataclass, field
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import ConfigError, TemporaryError, UsageError
 
 # An AUTH line has at most 12,288 octets (RFC 4954 section 4.12), of which base64 takes a quarter.

@@ -16,9 +16,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
 
 if TYPE_CHECKING:

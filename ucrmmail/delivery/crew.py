@@ -16,11 +16,11 @@ from __future__ import annotations
 import select
 import signal
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from multiprocessing.connection import Pipe
 from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.run import Ending

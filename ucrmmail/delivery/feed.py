@@ -11,9 +11,9 @@ is what keeps mail from being lost, sent twice, or sent beyond a limit:
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.delivery.opening import beginning_of, report_failures
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported

@@ -6,10 +6,10 @@ in drop/ was not prepared yet, so that its recipients and priority are not known
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.limits.view import read_tally, schedule
 from ucrmmail.spool.listing import due
 

@@ -7,9 +7,9 @@ account cannot log in arrives when it can: until then the output of the runs say
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.delivery.account import said_of
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file

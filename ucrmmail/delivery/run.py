@@ -7,9 +7,9 @@ it holds back is not failed, and costs no attempt.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit

@@ -13,7 +13,8 @@ so that a machine that was off for a week, or whose clock leapt ten years, tries
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+
+from ucrmmail.dataclass import dataclass
 
 # Beyond 40 doublings every delay is at its bound: the number stays one that a float holds.
 _MOST_DOUBLINGS = 40

@@ -10,9 +10,9 @@ attempt is lost, because others were refused for now or could not be tried.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Result
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.message.outcome import Result
 
 if TYPE_CHECKING:

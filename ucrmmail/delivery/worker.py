@@ -8,9 +8,9 @@ both hold, with it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.concerns import Concerns
 
 if TYPE_CHECKING:

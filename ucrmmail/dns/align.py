@@ -6,9 +6,9 @@ Either is enough; both are better, since forwarding breaks SPF, and mailing list
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.dmarc import DmarcResult, evaluate, organization_of
 from ucrmmail.dns.finding import Finding, Severity, reason
 

@@ -6,9 +6,10 @@ protocol below, so that independent questions go out together, and a test may an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address

@@ -7,9 +7,9 @@ that say "the DNS did not answer" are never kept: a bad minute must not become w
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from ucrmmail.dataclass import replace
 from ucrmmail.dns.finding import Severity
 from ucrmmail.errors import DataError
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Known:
+class Known(NamedTuple):
     """A finding as a baseline keeps it."""
 
     code: str

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.bimi_svg import problems_of_svg
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
 from ucrmmail.dns.neighbour import (

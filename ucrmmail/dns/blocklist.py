@@ -7,10 +7,10 @@ they return an address that means "not answered", which peers take for a listing
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, shown_texts

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.align import AlignReport
 from ucrmmail.dns.check import DomainReport
 from ucrmmail.dns.dkim_message import verify_message

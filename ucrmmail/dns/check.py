@@ -6,10 +6,10 @@ Everything that can be asked at once is: the checks run side by side over one re
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.align import check_alignment
 from ucrmmail.dns.bimi import check_bimi
 from ucrmmail.dns.blocklist import check_blocklists

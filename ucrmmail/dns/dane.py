@@ -7,9 +7,9 @@ server can be reached, the records are held against the certificate that it pres
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dane_match import fits
 from ucrmmail.dns.finding import Finding, Proposal, Severity

@@ -7,9 +7,9 @@ provider uses, and common ones, are asked on the chance, and finding none of the
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dkim_key import DkimKey, looks_like_key, parse_key
 from ucrmmail.dns.finding import Finding, Severity, reason

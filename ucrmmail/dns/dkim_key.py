@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.dns.finding import Mark, Severity
 
 LEAST_BITS = 1024

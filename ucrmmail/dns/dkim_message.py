@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dkim_key import looks_like_key, parse_key
 from ucrmmail.dns.dkim_signature import SignatureError, parse_signature

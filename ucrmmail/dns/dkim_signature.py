@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+
+from ucrmmail.dataclass import dataclass, field
 
 # The longest that are seen have 3 KB, with a list of every field that must not be added.
 LONGEST_FIELD_BYTES = 8192

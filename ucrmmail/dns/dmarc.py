@@ -7,9 +7,9 @@ A question that is not answered makes the result ``temperror``: it never means t
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dmarc_record import DmarcRecord, is_dmarc, parse_record
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dmarc import UnansweredError, dmarc_texts, organization_of, walk
 from ucrmmail.dns.dmarc_record import KNOWN, POLICIES, REMOVED, is_dmarc

@@ -10,7 +10,8 @@ is kept, for the audit to tell.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from ucrmmail.dataclass import dataclass
 
 POLICIES = ("none", "quarantine", "reject")
 # RFC 9989 appendix A.6: pct, rf and ri are gone; receivers ignore them.

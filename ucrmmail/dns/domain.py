@@ -6,10 +6,10 @@ When this ground gives way, every other record of the domain goes with it (RFC 1
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name, validates

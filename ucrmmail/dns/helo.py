@@ -6,10 +6,10 @@ It concerns deliveries that this server makes itself; behind a smarthost, receiv
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import Voice, is_host_name
 from ucrmmail.dns.spf_lint import is_unroutable

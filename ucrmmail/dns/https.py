@@ -11,9 +11,10 @@ import contextlib
 import socket
 import ssl
 import threading
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Protocol
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

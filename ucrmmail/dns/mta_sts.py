@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.finding import Finding, Mark, Proposal, Severity
 from ucrmmail.dns.mta_sts_policy import MAX_AGE_S, MODES, Policy, matches, parse_policy, policy_id, policy_text
 from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name, mark_of_version, shown_texts, tag_values

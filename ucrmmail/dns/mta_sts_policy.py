@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from hashlib import sha256
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.neighbour import is_host_name
 
 MODES = ("enforce", "testing", "none")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Mx, Status
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import LONGEST_SHOWN, Voice, is_host_name

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UsageError
 
 _RESOLV_CONF = Path("/etc/resolv.conf")

@@ -6,8 +6,9 @@ that takes quotation marks for text, or that cuts off what is longer than a stri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ and fails by chance until the last one has it.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.finding import Severity
 from ucrmmail.dns.nameserver import Nameserver
 from ucrmmail.dns.zone_view import ZoneView

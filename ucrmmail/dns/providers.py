@@ -6,8 +6,9 @@ Brevo, Mailjet and Resend use a bounce domain of theirs, or a subdomain that a C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.finding import Finding, Proposal, Severity
 from ucrmmail.dns.neighbour import Voice, is_host_name
 from ucrmmail.dns.spf_lint import is_unroutable

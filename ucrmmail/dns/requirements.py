@@ -6,7 +6,7 @@ one-click unsubscribe) is listed as not known, so that nobody takes silence for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from ucrmmail.dataclass import dataclass
 
 # support.google.com/a/answer/81126 (Email sender guidelines); senders.yahooinc.com/best-practices; Microsoft's
 # "Strengthening Email Ecosystem: Outlook's New Requirements for High-Volume Senders" (550 5.7.515 since 5 May 2025).

@@ -8,7 +8,6 @@ question, and for the run. What is not an answer is a status that ``is_known`` d
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ import dns.rdatatype
 import dns.rrset
 import dns.wire
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Answer, Caa, Mx, Soa, Srv, Status, Text, Tlsa
 from ucrmmail.dns.nameserver import Nameserver, system_nameservers
 from ucrmmail.dns.transport import ask_tcp, ask_udp

@@ -7,11 +7,11 @@ a temperror, what the domain published wrongly is a permerror, and ``problem`` s
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.spf_client import Client, asked, is_askable, is_within
 from ucrmmail.dns.spf_macro import MAX_EXPLANATION, Macro, MacroError, parse_macro

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Answer, Status
 from ucrmmail.dns.finding import Severity
 from ucrmmail.dns.spf import MAX_LOOKUPS, SpfResult, SpfVerdict

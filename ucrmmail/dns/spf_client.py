@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.spf_macro import MAX_NAME
 
 

@@ -5,9 +5,9 @@ One table, so that a finding and ``--explain CODE`` never tell two stories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.finding import Finding, Severity
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ Reading and expanding are pure. The one macro that asks the DNS, ``%{p}``, is gi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

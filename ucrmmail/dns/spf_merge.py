@@ -6,9 +6,9 @@ within the limits is for the caller to evaluate, as for any record.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.spf_record import Record, Term, parse_record, shown
 from ucrmmail.dns.spf_slips import slip_of_term, slips_of_faults
 

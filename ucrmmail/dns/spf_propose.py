@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Answer, Status, Text
 from ucrmmail.dns.finding import Proposal
 from ucrmmail.dns.spf import MAX_LOOKUPS, MAX_VOID_LOOKUPS, SpfResult, SpfVerdict, check_host

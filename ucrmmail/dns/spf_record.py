@@ -7,10 +7,10 @@ A record is read whole, and what is wrong with each term is kept beside it: for 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.finding import Mark
 from ucrmmail.dns.spf_macro import Macro, MacroError, parse_macro
 

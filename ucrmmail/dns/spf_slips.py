@@ -7,9 +7,9 @@ can tell), which proposals use and then check like any other record.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_network
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.spf_record import Fault, Record, Term, parse_record, shown
 
 _DUAL = r"(?:/[0-9]+)?(?://[0-9]+)?"

@@ -8,9 +8,9 @@ after ten lookups the result is permerror anyway (RFC 7208 section 4.6.4).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.spf import MAX_LOOKUPS, MAX_NAMES
 from ucrmmail.dns.spf_client import asked, is_askable

@@ -8,8 +8,9 @@ _submission._tcp.isp.example.  SRV 0 0 0   .                     there is none
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ucrmmail.dns.answer import Answer, Resolver

@@ -5,9 +5,9 @@ What resolvers remember hides what was published a minute ago; the servers of th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.dns.answer import Status
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.dataclass import replace
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.units import format_duration
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Scope, Stage

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from dataclasses import dataclass
+
+from ucrmmail.dataclass import dataclass
 
 CRON_PATH = "/usr/bin:/bin"
 _PROGRAM = "ucrmmail"

@@ -10,10 +10,10 @@ import ctypes
 import os
 import ssl
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.dataclass import dataclass
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.doctor.spool import told_age
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.dataclass import dataclass
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.doctor.crontab import jobs_in_crontab
 from ucrmmail.doctor.spool import told_age
@@ -90,7 +90,7 @@ def jobs_of_user(user: str, config_home: str, crontab: str, root: str = "") -> t
 
 def _lingering(jobs: tuple[Job, ...], user: str, root: str) -> tuple[Job, ...]:
     """Return the jobs; those of a user who does not linger stop when that user logs out."""
-    from dataclasses import replace  # noqa: PLC0415 # only where a user's unit was found
+    from ucrmmail.dataclass import replace  # noqa: PLC0415 # only where a user's unit was found
 
     if user == "root" or os.path.exists(f"{root}{_LINGER}/{user}"):
         return jobs

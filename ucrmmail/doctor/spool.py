@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.dataclass import dataclass
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.spool.host import HOST, read_host, this_host

@@ -14,9 +14,9 @@ Where something is not known it is counted: too little mail for one window is be
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.limits.antiflood import Row
 from ucrmmail.limits.sliding import SlidingWindow
 from ucrmmail.limits.tally import Tally, Window, empty_window

@@ -9,8 +9,9 @@ it is never shorter. More than a pause of idleness ends the row without one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ucrmmail.limits.rules import Flood

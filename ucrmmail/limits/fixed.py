@@ -19,8 +19,9 @@ Nor can one that was reserved before the server's last window was surely over: i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     from ucrmmail.limits.rules import Throttle

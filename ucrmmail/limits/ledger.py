@@ -14,9 +14,9 @@ counted and no file is touched; a limit that is set later starts from nothing.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.files import replace_file
 from ucrmmail.journal import Journal, journal_of
 from ucrmmail.limits.records import Block, state_record

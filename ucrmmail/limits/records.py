@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ucrmmail.dataclass import asdict, dataclass
 from ucrmmail.limits.antiflood import Row
 from ucrmmail.limits.fixed import FixedWindow
 from ucrmmail.limits.rules import Flood, Rules, Throttle

@@ -20,9 +20,9 @@ and who knows better removes the file.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.files import Naming, open_untrusted
 from ucrmmail.journal import read_journal, read_past_damage
 from ucrmmail.limits.adapt import adapted

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.units import parse_rate
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ clock too: the server accepted it somewhere between.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from ucrmmail.limits.rules import Throttle

@@ -9,9 +9,9 @@ Rules compose with ``max()``. Times never run backwards here: the caller says ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.limits.antiflood import Row
 from ucrmmail.limits.fixed import FixedWindow
 from ucrmmail.limits.sliding import SlidingWindow

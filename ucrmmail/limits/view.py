@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.limits.recovery import recover
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ name of the server out: then it is "".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.mailbox.words import split_comments, split_quoted, unquoted
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import imaplib
 import re
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError, PermissionDeniedError, SmarthostUnavailableError
 
 if TYPE_CHECKING:

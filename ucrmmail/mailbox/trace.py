@@ -10,9 +10,9 @@ The keyword behind ``with`` says whether TLS was used (RFC 3848, RFC 6531); whic
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from itertools import pairwise
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.mailbox.words import split_comments
 
 # Postfix "using TLSv1.3 with cipher X", Google and Microsoft "version=TLS1_3 cipher=X" (Microsoft with a comma),

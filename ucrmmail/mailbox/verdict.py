@@ -7,10 +7,10 @@ their place: they stand together, above the lines of the servers before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.mailbox.authresults import read_auth_results
 from ucrmmail.mailbox.trace import Hop, read_hop
 from ucrmmail.message.header import split, value_of

@@ -5,9 +5,9 @@ A connection that breaks meanwhile is opened again: the mail is on its way whate
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.mailbox.imap import LostError
 

@@ -14,9 +14,9 @@ The caller sends it under the null reverse-path, so that a DSN never causes anot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import report_text
 from ucrmmail.message.header import CRLF, by_name, format_date, holds_utf8, joined, split, unsendable, value_of

@@ -6,13 +6,13 @@ The header is ours, like that of every message that we write; the MIME parts are
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from html import escape
 from mimetypes import guess_type
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import UsageError
 from ucrmmail.message.header import CRLF, format_date
 from ucrmmail.message.plain import LONGEST_HOSTNAME, header, visible, wrapped

@@ -7,10 +7,10 @@ bring the address back by hand, which holds the same code.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import UsageError
 from ucrmmail.oauth.endpoint import Endpoint
 from ucrmmail.oauth.provider import AUTHORIZATION_CODE, GOOGLE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.oauth.endpoint import Endpoint
 from ucrmmail.oauth.provider import DEVICE_CODE
 from ucrmmail.oauth.refusal import GrantRefusedError, TokenUnavailableError, refused

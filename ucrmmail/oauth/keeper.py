@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ucrmmail.credentials.find import delete_secret, find_secret, keep_secret, read_kept
 from ucrmmail.credentials.secret import SecretMissingError, SecretUnavailableError
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError, UcrmmailError
 from ucrmmail.files import Locked
 from ucrmmail.oauth import machine

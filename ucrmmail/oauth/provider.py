@@ -8,9 +8,9 @@ applications) and "OAuth 2.0 device authorization grant"; developers.google.com,
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.errors import ConfigError
 
 if TYPE_CHECKING:

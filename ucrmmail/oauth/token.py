@@ -8,8 +8,9 @@ One JSON document in the place of one secret, so that access and refresh token a
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import asdict, dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

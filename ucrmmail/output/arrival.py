@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.mailbox.verdict import METHODS
 from ucrmmail.output import human
 from ucrmmail.units import format_duration

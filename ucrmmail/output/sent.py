@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucrmmail.clock import rfc3339
+from ucrmmail.dataclass import dataclass
 from ucrmmail.message.explain import by_hand, for_administrator_told
 from ucrmmail.message.remoteid import remote_queue_id
 from ucrmmail.output import human

@@ -7,9 +7,9 @@ was said, and here is decided whom it hits, from where it was said and from what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.smtp.transaction import LOST, End, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, is_of_errors, is_of_the_connection, lost_connection

@@ -10,9 +10,9 @@ import base64
 import binascii
 import hmac
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.token_refusals import token_advice
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify

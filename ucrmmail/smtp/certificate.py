@@ -7,11 +7,12 @@ parser costs 90 ms to load: ``tls`` imports this module only then.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+
+from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -7,9 +7,9 @@ import os
 import select
 import socket
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.trouble import RefusedError, account_trouble
 from ucrmmail.smtp.wire import StoppedError

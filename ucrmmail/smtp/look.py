@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ssl
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.smtp.capabilities import parse_ehlo
 from ucrmmail.smtp.connect import connect
 from ucrmmail.smtp.tls import seen_certificate, unverified_context

@@ -7,9 +7,9 @@ and 8465 are what providers offer where networks block the others. Plain text is
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.smtp.auth import choose_mechanism
 from ucrmmail.smtp.session import SessionError, open_session
 from ucrmmail.smtp.trouble import RefusedError

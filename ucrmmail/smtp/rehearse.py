@@ -5,9 +5,9 @@ MAIL FROM, RCPT TO, RSET (RFC 5321 section 3.3): nothing is sent, and no limit o
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
 from ucrmmail.smtp.transaction import Transaction

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.errors import DataError
 from ucrmmail.message.lineends import canonical
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.message.outcome import Stage
 
 _NAME_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._")

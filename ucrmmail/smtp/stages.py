@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.smtp.tls import EXPIRES_SOON_DAYS
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ the final dot is otherwise. The first chunk leaves when the envelope was answere
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.asking import Asking

@@ -6,9 +6,9 @@ several envelopes, and ends with one outcome for each recipient.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Trouble
 
 if TYPE_CHECKING:

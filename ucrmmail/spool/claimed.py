@@ -7,9 +7,9 @@ and it ends with the process.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.files import Naming, name_error, open_distrusted, try_lock
 from ucrmmail.spool.layout import accepted_at, priority_of
 from ucrmmail.spool.moves import find, read_state

@@ -15,8 +15,8 @@ Within one boot of one machine the locks hold, so that a container with a new na
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError
 from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file, write_all
 from ucrmmail.spool.mounts import is_shared, mount_of

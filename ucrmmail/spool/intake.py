@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
 from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, read_pieces
 from ucrmmail.spool.accept import forget

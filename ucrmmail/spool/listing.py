@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 import os
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.files import DistrustError, open_untrusted
 from ucrmmail.message.header import split_canonical, value_of
 from ucrmmail.spool.layout import (

@@ -15,9 +15,9 @@ A retry of a failed message begins anew: no attempts, nothing reported. Who was 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.files import DistrustError
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host

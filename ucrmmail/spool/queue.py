@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
+from ucrmmail.dataclass import replace
 from ucrmmail.files import DistrustError
 from ucrmmail.journal import Journal, read_past_damage
 from ucrmmail.spool.aside import Aside

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
+
+from ucrmmail.dataclass import dataclass, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

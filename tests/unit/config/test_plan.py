@@ -58,7 +58,7 @@ def test_a_mechanism_for_passwords_stays(path: Path) -> None:
 
 
 def test_who_gets_reports_stays_and_limits_come_when_asked_for(path: Path) -> None:
-    from dataclasses import replace
+    from ucrmmail.dataclass import replace
 
     before = config(path, '[addresses]\nnotification = "admin@isp.example"\n')
     assert "addresses.notification" not in values_of(plan(before, GMAIL))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.support.spools import NOW
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.overdue import Notice, Told, Waiting, Warner, after_look, may_look, notice_of
 from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Stage, Trouble

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
 from ucrmmail.message.outcome import Outcome, Result, Stage

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ucrmmail.config.schema import KEYS
+from ucrmmail.dataclass import replace
 from ucrmmail.errors import ConfigError
 from ucrmmail.oauth.provider import (
     AUTHORIZATION_CODE,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from tests.support.smtp_client import transaction
+from ucrmmail.dataclass import replace
 from ucrmmail.smtp.sevenbit import in_seven_bit
 
 EIGHT_BIT = transaction(body="Subject: x\r\n\r\nGrüße\r\n".encode(), eight_bit=True)

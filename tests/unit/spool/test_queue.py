@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from tests.support.spools import (
     reported,
     settle,
 )
+from ucrmmail.dataclass import replace
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import try_lock
 from ucrmmail.journal import read_journal

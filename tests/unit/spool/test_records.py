@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 from tests.support.spools import JOE, NOW, after, claim, new_spool, put
+from ucrmmail.dataclass import replace
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.records import newest, relayed_record, state_record
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ucrmmail.dataclass import replace
 from ucrmmail.spool.state import (
     ALL_RELAYED,
     LONGEST_REPLY,
