@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sink import Sink, SinkController
+
 HEAVY = {
     "typer",
     "rich",
@@ -82,6 +84,19 @@ def test_flush_of_an_empty_queue_imports_nothing_heavy(tmp_path: Path) -> None:
     modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
     loaded = modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
     assert loaded & NOT_FOR_A_SUBMISSION == set()
+
+
+def test_a_flush_over_a_connection_in_clear_has_no_use_for_tls(tmp_path: Path) -> None:
+    with SinkController(Sink()) as server:
+        config = tmp_path / "config.toml"
+        clear = f'encryption = "none"\nport = {server.port}\n\n[addresses]'
+        config.write_text(CONFIG.format(spool=tmp_path / "spool").replace("[addresses]", clear))
+        config.chmod(0o600)
+        mail = b"From: Billing <billing@isp.example>\nTo: joe@example.com\nSubject: hello\n\nHi.\n"
+        modules_after(call("ucrmmail.sendmail", "-t", "-i"), tmp_path, mail)
+        loaded = modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
+        assert len(server.sink.messages) == 1
+    assert loaded & (HEAVY | {"dataclasses", "inspect", "hashlib", "hmac", "urllib"}) == set()
 
 
 @pytest.mark.parametrize("kind", ["key", "value", "queue-id", "state", "address", "preset", "check"])

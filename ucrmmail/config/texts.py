@@ -5,9 +5,7 @@ The sentence of a ValueError says what is wrong with the text; what is allowed i
 
 from __future__ import annotations
 
-import ipaddress
 import string
-from urllib.parse import urlsplit
 
 from ucrmmail.errors import NoUserError
 from ucrmmail.units import parse_rate
@@ -76,10 +74,13 @@ def host(text: str) -> str:
     # A scope behind an IPv6 address may be any text.
     plain(text)
     address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    try:
-        return str(ipaddress.ip_address(address))
-    except ValueError:
-        pass
+    if address[:1].isdigit() or ":" in address:
+        import ipaddress  # noqa: PLC0415 # most hosts have a name
+
+        try:
+            return str(ipaddress.ip_address(address))
+        except ValueError:
+            pass
     name, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and ":" not in name:
         raise ValueError(f"{shown(text)} has a port; it belongs into smtp.port")
@@ -94,6 +95,8 @@ def host(text: str) -> str:
 
 def endpoint(text: str) -> str:
     """Return the address of an endpoint: with https, or on this machine itself; else what it is sent could be read."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 # most commands have no endpoint to check
+
     try:
         parts = urlsplit(plain(text))
         port_is_sound = parts.port != 0
@@ -126,6 +129,8 @@ def nameserver(text: str) -> str:
 
 def network(text: str) -> str:
     """Return an IP address, or a network such as 192.0.2.0/24, in its shortest form."""
+    import ipaddress  # noqa: PLC0415 # as in ``host``
+
     try:
         found = ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -13,9 +13,8 @@ no reason to wait.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
+import zlib
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
@@ -199,12 +198,14 @@ def secret_mark(salt: str, secret: str) -> str:
 
     Enough to notice a new password, far too little to find one: of all candidates, one in 65,536 fits.
     """
-    return hmac.new(salt.encode(), secret.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:4]
+    import hmac  # noqa: PLC0415 # OpenSSL, only for an account in trouble
+
+    return hmac.new(salt.encode(), secret.encode("utf-8", "surrogatepass"), "sha256").hexdigest()[:4]
 
 
 def settings_mark(*settings: object) -> str:
     """Return a short text that changes when one of the settings of the smarthost changes. It holds no secret."""
-    return hashlib.sha256(repr(settings).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+    return f"{zlib.crc32(repr(settings).encode('utf-8', 'backslashreplace')):08x}"
 
 
 def load_account(path: str, *, owner: int) -> AccountState:

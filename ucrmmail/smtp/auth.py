@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import json
 from typing import TYPE_CHECKING
 
@@ -156,6 +155,8 @@ def _exchange(mechanism: str, smarthost: Smarthost, secret: str) -> tuple[bytes 
         answers = iter((user, word))
         return None, lambda _challenge: next(answers)
     if mechanism == "CRAM-MD5":
+        import hmac  # noqa: PLC0415 # OpenSSL, for what few servers ask for
+
         return None, lambda challenge: user + b" " + hmac.new(word, challenge, "md5").hexdigest().encode()
     # A refused token is explained in a challenge; an empty answer (XOAUTH2) or ^A (RFC 7628 section 3.2.3) lets the
     # server go on to its real reply.

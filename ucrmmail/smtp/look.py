@@ -6,16 +6,14 @@ only tell a person which setting is wrong.
 
 from __future__ import annotations
 
-import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
 from ucrmmail.smtp.capabilities import parse_ehlo
 from ucrmmail.smtp.connect import connect
-from ucrmmail.smtp.tls import seen_certificate, unverified_context
 from ucrmmail.smtp.trouble import RefusedError
-from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError, Wire
+from ucrmmail.smtp.wire import ConnectionLostError, HandshakeError, ProtocolError, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.wire import Stopper
 
 _LOOK_S = 10.0
-_FAILURES = (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError)
+_FAILURES = (RefusedError, ConnectionLostError, ProtocolError, HandshakeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,8 @@ class Look:
 
     def at_certificate(self) -> Certificate | None:
         """Return the certificate that was not trusted; None when it cannot be seen."""
+        from ucrmmail.smtp.tls import seen_certificate, unverified_context  # noqa: PLC0415 # as in `wire`
+
         try:
             with self._connected() as wire:
                 if self._smarthost.encryption == "starttls":
@@ -77,6 +77,8 @@ class Look:
 
     def for_tls(self) -> bool:
         """Return whether the port speaks TLS from the first byte, where a greeting was expected."""
+        from ucrmmail.smtp.tls import unverified_context  # noqa: PLC0415 # as in `wire`
+
         try:
             with self._connected() as wire:
                 wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)

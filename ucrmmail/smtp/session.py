@@ -7,7 +7,6 @@ account's: no message is to blame.
 from __future__ import annotations
 
 import math
-import ssl
 from typing import TYPE_CHECKING, cast
 
 from ucrmmail.message.outcome import Stage, Trouble
@@ -16,11 +15,11 @@ from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
 from ucrmmail.smtp.look import Look
 from ucrmmail.smtp.stages import Stages, facts_of_certificate, facts_of_ehlo, facts_of_tls, told_end, told_tls
-from ucrmmail.smtp.tls import context_for, seen_certificate, speaks_no_tls, tls_trouble
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
-from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError, StoppedError, Wire
+from ucrmmail.smtp.wire import ConnectionLostError, HandshakeError, NoAnswerError, ProtocolError, StoppedError, Wire
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Collection
 
     from ucrmmail.clock import Clock
@@ -120,7 +119,7 @@ def open_session(
     opening = _Opening(smarthost, credentials, clock, within_s=within_s, stop=stop, observer=observer, stages=stages)
     try:
         return opening.open()
-    except (RefusedError, ConnectionLostError, ProtocolError, ssl.SSLError) as error:
+    except (RefusedError, ConnectionLostError, ProtocolError, HandshakeError) as error:
         trouble = opening.trouble_of(error)
         stages.failed(trouble, opening.facts)
         raise SessionError(trouble) from error
@@ -159,13 +158,20 @@ class _Opening:
 
     def open(self) -> Session:
         # A file that cannot be used is found before anything is sent.
-        context = context_for(self._smarthost) if self._smarthost.encryption != "none" else None
+        context = self._context()
         wire = self._connected()
         try:
             return self._introduced(wire, context)
         except BaseException:
             wire.close()
             raise
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self._smarthost.encryption == "none":
+            return None
+        from ucrmmail.smtp.tls import context_for  # noqa: PLC0415 # as in `wire`
+
+        return context_for(self._smarthost)
 
     def _connected(self) -> Wire:
         deadline = self._clock.monotonic() + self._timeout_s
@@ -276,6 +282,8 @@ class _Opening:
         self._stage = Stage.TLS
         wire.start_tls(context, self._smarthost.host, self._timeout_s)
         if self._stages.watched:
+            from ucrmmail.smtp.tls import seen_certificate  # noqa: PLC0415 # as in `wire`
+
             sock = cast("ssl.SSLSocket", wire.socket)  # since the handshake
             now, certificate, facts = self._clock.now(), seen_certificate(sock), facts_of_tls(sock)
             self._stages.over(
@@ -289,8 +297,8 @@ class _Opening:
         """Return the trouble of the account that an exception means."""
         if isinstance(error, RefusedError):
             return error.trouble
-        if isinstance(error, ssl.SSLError):
-            return self._tls_trouble(error)
+        if isinstance(error, HandshakeError):
+            return self._tls_trouble(error.error)
         remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
         if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
             if self._may_wait_for_tls(error) and self._look.for_tls():
@@ -313,6 +321,10 @@ class _Opening:
         return isinstance(error, ConnectionLostError) and waited_s > _SILENCE_S
 
     def _tls_trouble(self, error: ssl.SSLError) -> Trouble:
+        import ssl  # noqa: PLC0415 # as in `wire`
+
+        from ucrmmail.smtp.tls import speaks_no_tls, tls_trouble  # noqa: PLC0415
+
         in_clear = None
         if isinstance(error, ssl.SSLCertVerificationError):
             self._certificate = self._look.at_certificate()

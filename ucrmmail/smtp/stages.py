@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.dataclass import dataclass, field
-from ucrmmail.smtp.tls import EXPIRES_SOON_DAYS
 
 if TYPE_CHECKING:
     import ssl
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.capabilities import Capabilities
     from ucrmmail.smtp.certificate import Certificate
+
+# An authority that renews by itself does so a month before the end; a certificate this old is forgotten.
+_EXPIRES_SOON_DAYS = 21
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,6 @@ def told_tls(facts: Mapping[str, object], certificate: Certificate | None, now: 
 
 def told_end(certificate: Certificate | None, now: float) -> str:
     """Return the warning about a certificate that ends soon, "" when there is time."""
-    if certificate is None or certificate.days_left(now) >= EXPIRES_SOON_DAYS:
+    if certificate is None or certificate.days_left(now) >= _EXPIRES_SOON_DAYS:
         return ""
     return f"the certificate expires on {certificate.not_after:%Y-%m-%d %H:%M} UTC; without a new one no mail goes then"

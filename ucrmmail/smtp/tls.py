@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.look import InClear
     from ucrmmail.smtp.smarthost import Smarthost
 
-# An authority that renews by itself does so a month before the end; a certificate this old is forgotten.
-EXPIRES_SOON_DAYS = 21
 # Numbers of OpenSSL's x509_vfy.h.
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED = 9, 10, 18
 _OTHER_NAME = frozenset({62, 64})
