@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from tests.support.smtp_client import SECRET, smarthost
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_client import SECRET, Listens, smarthost
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.flush import Account, Options, Watcher, flush
@@ -130,7 +129,7 @@ class Machine:
         """All that waits, or has failed for good."""
         return list(messages(self.directory))
 
-    def to(self, server: SmtpServer, **settings: object) -> Callable[[float], Session]:
+    def to(self, server: Listens, **settings: object) -> Callable[[float], Session]:
         """The way to connect to this server."""
         return lambda within_s: open_session(
             smarthost(server, **settings), secret=lambda: SECRET, clock=Clock(), within_s=within_s, stop=self.stop

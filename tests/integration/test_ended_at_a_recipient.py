@@ -9,79 +9,34 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
+from tests.support.flushes import (
+    LOGIN,
+    RELAY,
+    WAYS,
+    at_the_bad,
+    counting_errors,
+    mail,
+    people,
+    queued,
+    results,
+    run,
+    taken,
+)  # fmt: skip
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Cut, Fault, Raw, SmtpServer, Wait
-from tests.support.spools import put
+from tests.support.smtp_server import DROP, HANG, Action, Cut, Fault, Raw, SmtpServer, Wait
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
-from ucrmmail.delivery.report import RunReport
 from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
 from ucrmmail.limits.rules import Rules, Throttle
-from ucrmmail.spool.listing import QueuedMessage
 from ucrmmail.spool.manage import hold, release
 from ucrmmail.spool.moves import Moves
 from ucrmmail.spool.state import MessageState, RecipientState
-
-ONE_BY_ONE = tuple(each for each in EXTENSIONS if each != "PIPELINING")
-CHUNKS = (*EXTENSIONS, "CHUNKING")
-WAYS = pytest.mark.parametrize("extensions", [EXTENSIONS, ONE_BY_ONE, CHUNKS], ids=["group", "one by one", "chunks"])
-RELAY = "554 5.7.1 <bad@example.com>: Relay access denied"
-LOGIN = "530 5.7.1 authentication is required for this recipient"
-
-
-def people(count: int, *bad: int) -> list[str]:
-    return [("bad" if number in bad else "good") + f"{number}@example.com" for number in range(count)]
-
-
-def at_the_bad(act: str | Action) -> Callable[[bytes], str | Action | None]:
-    return lambda line: act if b"<bad" in line else None
-
-
-def counting_errors(refusal: str, extensions: Sequence[str]) -> SmtpServer:
-    """Postfix says 421 to everything behind smtpd_hard_error_limit, 20 errors, on a connection."""
-    errors: dict[int, int] = {}
-
-    def count(line: bytes) -> str | Action | None:
-        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
-        if errors.get(number, 0) >= 20:
-            return Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")
-        if b"<bad" in line:
-            errors[number] = errors.get(number, 0) + 1
-            return refusal
-        return None
-
-    server = SmtpServer(extensions=extensions, faults={"rcpt": count, "data": count})
-    return server
-
-
-def run(machine: Machine, server: SmtpServer, *, connections: int = 1, **settings: object) -> RunReport:
-    options = Options(wait=False, keep_messages=True, connections=connections)
-    report = machine.flush(machine.to(server, **settings), options=options)
-    server.wait_until_idle()
-    return report
-
-
-def taken(server: SmtpServer) -> list[str]:
-    return [one for message in server.accepted for one in message.recipients if message.reverse_path]
-
-
-def results(message: QueuedMessage) -> dict[str, str]:
-    return {one.recipient: one.result for one in message.delivery.recipients}
-
-
-def mail(machine: Machine, *recipients: str) -> str:
-    return put(machine.directory, *recipients, now=machine.clock.now())
-
-
-def queued(machine: Machine, queue_id: str) -> QueuedMessage:
-    (message,) = [each for each in machine.queue() if each.queue_id == queue_id]
-    return message
 
 
 @pytest.mark.requirement("R7", "S19")

@@ -22,6 +22,7 @@ from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.run import Run, Window
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.stop import Stop
+from ucrmmail.delivery.suspicion import Lessons
 from ucrmmail.errors import TemporaryError
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import rules_from
@@ -102,7 +103,7 @@ def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: W
             on_wait=lambda _until: None,
         )
         with pytest.raises(OSError, match="cannot be read"):
-            run.drive(1, suspects=(), lost=(), distrusted=(), doubted="")
+            run.drive(1, Lessons())
         assert len(server.accepted) == 1
     world.log.close()
     assert world.logged == [world.ids[0]]

@@ -149,16 +149,16 @@ def test_a_server_that_is_slow_with_each_recipient_gets_the_message_in_parts(
     assert 1 < runs < 10
 
 
-def test_many_recipients_are_asked_for_in_groups_that_grow(tmp_path: Path) -> None:
+def test_many_recipients_are_asked_for_in_groups_in_which_no_server_counts_too_many_errors(tmp_path: Path) -> None:
+    """Postfix hangs up after twenty (smtpd_hard_error_limit), and who was accepted before them would get nothing."""
     machine = Machine(tmp_path)
     put(machine.directory, *[f"user{number}@example.com" for number in range(1000)], now=machine.clock.now())
     with SmtpServer() as server:
         machine.flush(machine.to(server))
         groups = [read.count(b"RCPT") for read in server.connections[0].reads if b"RCPT" in read]
         assert len(server.accepted) == 1
-    # As many bytes as the kernel hands over at a time make more than the five that were sent of them.
     assert groups[0] == 20
-    assert len(groups) <= 12
+    assert set(groups[1:-1]) == {19}
 
 
 @pytest.mark.requirement("R1", "R7")

@@ -6,12 +6,14 @@ it, which shows whose trouble it is; while all are refused, it is the account's,
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, Action, SmtpServer
+from ucrmmail.delivery.run import MOST_SENDERS_IN_DOUBT
 
 DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
 # With a limit, several connections are threads of one process; without, they are processes.
@@ -132,15 +134,53 @@ def test_a_quota_that_lets_some_go_costs_no_message_an_attempt(program: Program)
             end_the_pause(program)
 
 
-def test_a_password_that_is_wanted_is_never_the_messages_own(program: Program) -> None:
-    with server_that_says("530 5.7.0 Authentication required", "mail") as server:
+@pytest.mark.parametrize("place", ["mail", "data", "final-dot"])
+def test_a_password_that_is_wanted_is_never_the_messages_own(program: Program, place: str) -> None:
+    with SmtpServer(faults={place: "530 5.7.0 Authentication required"}) as server:
         program.configure(server.port)
-        enqueue(program, "culprit", "b")
-        for _ in range(2):
+        enqueue(program, "a", "b", "c", "d", "e", "f", "g")
+        for _ in range(3):
+            before = len(server.connections)
             program.run("flush", code=77)
+            assert len(server.connections) - before <= 1 + MOST_SENDERS_IN_DOUBT, "providers block many logins"
             end_the_pause(program)
         assert server.accepted == []
     assert {message["attempts"] for message in program.queue()} == {0}
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("place", ["mail", "data", "final-dot"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "530 5.7.1 Authentication required to send as this domain",
+        "550 5.7.1 Domain shop.example is not allowed to send: disabled",
+        "550 5.4.6 Sender address blocked",
+    ],
+)
+def test_a_sender_who_is_blocked_stops_no_other(program: Program, reply: str, place: str, connections: int) -> None:
+    """A provider blocks a domain of several, or an address: what waits of it shows nothing of the account."""
+    here = threading.local()
+
+    def at_mail(line: bytes) -> str | None:
+        here.is_blocked = b"blocked@" in line
+        return reply if place == "mail" and here.is_blocked else None
+
+    with SmtpServer(faults={place: lambda _line: reply if here.is_blocked else None} | {"mail": at_mail}) as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        for number in range(8):
+            mail = program.home / "blocked.eml"
+            mail.write_bytes(b"From: a@isp.example\nTo: joe@example.com\nSubject: %d\n\nhi\n" % number)
+            program.run("enqueue", "--from", "blocked@isp.example", str(mail))
+        enqueue(program, "good")
+        for _ in range(3):
+            program.run("flush")
+            if server.accepted:
+                break
+            end_the_pause(program)
+        assert [message.reverse_path for message in server.accepted] == ["good@isp.example"]
+    assert {message["state"] for message in program.queue()} <= {"waiting", "deferred"}
 
 
 class FewAtOnce(SmtpServer):

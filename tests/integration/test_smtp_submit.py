@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from email import message_from_bytes
+from typing import Any
 
 import pytest
 
@@ -79,13 +80,11 @@ def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record(
     reads: list[bytes] = []
 
     class Slow(ListFeed):
-        def settle(
-            self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
-        ) -> None:
+        def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], **marks: Any) -> None:
             # Whatever left before this returned is in the server's hands now.
             time.sleep(0.05)
             reads.append(bytes(server.connections[0].received))
-            super().settle(transaction, outcomes)
+            super().settle(transaction, outcomes, **marks)
 
     with SmtpServer() as server:
         session = connect(server)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
@@ -61,9 +61,18 @@ class ListFeed:
         return found
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
+        self,
+        transaction: Transaction,
+        outcomes: tuple[Outcome, ...],
+        *,
+        late: bool = False,
+        blamed: str = "",
+        alone: str = "",
     ) -> None:
         told = [outcome.recipient for outcome in outcomes]
+        if alone and not told:
+            self.unused(transaction)
+            return
         assert told
         assert told == [recipient for recipient in transaction.recipients if recipient in told]
         self.events.append(f"settle {transaction.queue_id}" + (" late" if late else ""))
@@ -83,7 +92,7 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
 
@@ -126,7 +135,14 @@ class Stages:
         return [report.stage.value for report in self.reports]
 
 
-def smarthost(server: SmtpServer, **settings: Any) -> Smarthost:
+class Listens(Protocol):
+    """A server of whatever kind on a port of loopback."""
+
+    @property
+    def port(self) -> int: ...
+
+
+def smarthost(server: Listens, **settings: Any) -> Smarthost:
     """The settings for a test server: no TLS, not for a login either, and little patience."""
     defaults: dict[str, Any] = {
         "encryption": "none", "allow_insecure_login": True, "timeout_s": 2.0, "final_timeout_s": 2.0,

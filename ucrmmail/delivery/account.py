@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
+from ucrmmail.smtp.trouble import without_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -176,8 +177,11 @@ def said_of(trouble: Trouble) -> str:
 
 
 def was_told(state: AccountState, what: str, exit_code: int, *, now: float) -> bool:
-    """Return whether a run of the last hour has told a person the same: cron mails what each run prints."""
-    same = (state.what, state.exit_code) == (what, exit_code)
+    """Return whether a run of the last hour has told a person the same: cron mails what each run prints.
+
+    A reply that names another recipient is the same.
+    """
+    same = (without_addresses(state.what), state.exit_code) == (without_addresses(what), exit_code)
     return same and 0.0 <= now - state.told_at < TOLD_AGAIN_AFTER_S
 
 

@@ -28,7 +28,7 @@ from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 from ucrmmail.message.outcome import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.run import Run, Window
     from ucrmmail.delivery.stop import Stop
+    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.spool.queue import Spool
 
 # More urgent mail is looked for this often while the workers are busy, and the time limit.
@@ -92,24 +93,15 @@ class Crew:
         self._failure: BaseException | None = None
         self.ending = Ending()
 
-    def drive(
-        self,
-        connections: int,
-        *,
-        suspects: Collection[str],
-        lost: Collection[str],
-        distrusted: Collection[str],
-        doubted: str,
-    ) -> None:
+    def drive(self, connections: int, lessons: Lessons) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        The other parameters are as in ``Run.drive``. Raises OSError when an outcome could not be recorded,
+        Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        self._feed.suspect(suspects)
-        self._feed.suspect(lost, others_first=True)
-        self._run.doubt(distrusted, doubted)
-        self.ending.doubted = doubted
+        self._feed.heed(lessons)
+        self._run.doubt(lessons.distrusted, lessons.doubted)
+        self.ending.doubted = lessons.doubted
         self._fetch_secret()
         while True:
             self._feed.put_back()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.limits.ledger import Ledger, Reservation
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
@@ -68,7 +69,6 @@ class QueueFeed:
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
     without a time limit. ``due()`` names what was dealt to a process beside others; without it the queue is asked.
-    ``on_unused`` is told of each message that is given back.
     """
 
     def __init__(
@@ -87,7 +87,6 @@ class QueueFeed:
         due: Callable[[], Iterator[str]] | None = None,
         suspicion: Suspicion | None = None,
         on_synced: Callable[[], None] = lambda: None,
-        on_unused: Callable[[str], None] = lambda _queue_id: None,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -99,7 +98,6 @@ class QueueFeed:
         self._message_limit = message_limit
         self._on_settled = on_settled
         self._on_synced = on_synced
-        self._on_unused = on_unused
         self._concerns = concerns
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, due=due)
@@ -125,7 +123,6 @@ class QueueFeed:
         due: Callable[[], Iterator[str]],
         on_settled: Callable[[MessageReport], None],
         on_synced: Callable[[], None],
-        on_unused: Callable[[str], None],
         concerns: Concerns,
     ) -> QueueFeed:
         """Return the feed of another process over ``spool``, for an ``unlimited`` run.
@@ -146,7 +143,6 @@ class QueueFeed:
             due=due,
             suspicion=self.suspicion.copy(),
             on_synced=on_synced,
-            on_unused=on_unused,
         )
 
     @property
@@ -226,20 +222,32 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspicion.suspects
 
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted.
+    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
+        """Return whether others were relayed since this message was postponed, or it was convicted, or ``of_sender``.
 
         In an earlier run that was for something that the server ``said``: it holds for the same alone, never for "".
         """
         if self.suspicion.is_to_blame(transaction.queue_id):
             return True
+        if of_sender and self.suspicion.is_sender_to_blame(transaction.reverse_path):
+            return True
         work = self._open.get(transaction.queue_id)
         return bool(said) and work is not None and work.claimed.state.blamed == said
 
-    def suspect(self, queue_ids: Collection[str], *, others_first: bool = False) -> None:
-        """Take these for what may be to blame; with ``others_first`` they are postponed from the start."""
+    def heed(self, lessons: Lessons) -> None:
+        """Let what earlier runs have learnt decide whose turn it is."""
+        with self._lock:
+            self.suspicion.in_trouble = lessons.in_trouble
+            if lessons.in_trouble:
+                self._turns.put_back()
+            self.suspect(lessons.suspects)
+            self.suspect(lessons.lost, others_first=True)
+
+    def suspect(self, queue_ids: Collection[str], *, sender: str = "", others_first: bool = False) -> None:
+        """Take these for what may be to blame, and all of this ``sender``; with ``others_first`` they are postponed."""
         with self._lock:
             self.suspicion.suspects.update(queue_ids)
+            self.suspicion.suspect_sender(sender)
             if others_first and queue_ids:
                 self.suspicion.postpone(queue_ids)
                 self._turns.set_suspect_aside()
@@ -266,15 +274,21 @@ class QueueFeed:
             self._ledger.refund(work.reservation)
             self._spool.release(work.claimed)
             self._started -= 1
-            self._turns.ask_anew()
-            self._on_unused(transaction.queue_id)
+            # Behind the one that was claimed ahead it would be lost with the next connection, for the same reason.
+            self._turns.go_on_with(transaction.queue_id)
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
+        self,
+        transaction: Transaction,
+        outcomes: tuple[Outcome, ...],
+        *,
+        late: bool = False,
+        blamed: str = "",
+        alone: str = "",
     ) -> None:
         """Record what became of a message, or of a part of it. Raises OSError when it cannot be: the run must end then.
 
-        ``late`` and ``blamed`` are as in ``transaction.Feed``.
+        The marks are as in ``transaction.Feed``.
         """
         with self._lock:
             work = self._open.pop(transaction.queue_id)
@@ -288,6 +302,7 @@ class QueueFeed:
                 retry=self._retry,
                 late=late,
                 blamed=blamed,
+                alone=alone,
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
@@ -313,8 +328,9 @@ class QueueFeed:
                 # It is counted with the last one.
                 self._log_all(claimed, outcomes, now)
                 self._turns.go_on_with(claimed.queue_id)
-                parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
-                parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
+                if outcomes:
+                    parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
+                    parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
                 outcomes = (*told(outcomes, state), *_given_up_besides(outcomes, claimed.state, state))
                 self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)

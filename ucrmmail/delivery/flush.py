@@ -31,6 +31,7 @@ from ucrmmail.delivery.account import (
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import EX_UNAVAILABLE, Run, Window
+from ucrmmail.delivery.suspicion import Lessons
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
@@ -216,11 +217,14 @@ def _send(
             )
         driver.drive(
             options.connections,
-            # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
-            suspects=state.suspect.split(),
-            lost=state.lost.split(),
-            distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
-            doubted=state.doubted if state.settings_mark == account.settings_mark else "",
+            Lessons(
+                # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
+                suspects=state.suspect.split(),
+                lost=state.lost.split(),
+                distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
+                doubted=state.doubted if state.settings_mark == account.settings_mark else "",
+                in_trouble=state.deferred,
+            ),
         )
         ending = driver.ending
         trouble = ending.trouble

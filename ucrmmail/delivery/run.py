@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.stop import Stop
+    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.smtp.session import Session
     from ucrmmail.smtp.transaction import End
 
@@ -33,8 +34,10 @@ CLOSED_COUNTS_S = 1.0
 # So many in a row may end for what is on them, a recipient who does not exist or a message that is to blame: while
 # nothing was relayed in the run, blame is in doubt, and MOST_IN_DOUBT holds.
 EXCUSED_CONNECTIONS = 20
-# So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried.
+# So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried. It
+# is less often one sender's than one recipient's.
 MOST_IN_DOUBT = 5
+MOST_SENDERS_IN_DOUBT = 2
 EX_UNAVAILABLE = 69
 
 
@@ -147,28 +150,15 @@ class Run:
         self._in_doubt = 0
         self.ending = Ending()
 
-    def drive(
-        self,
-        connections: int,
-        *,
-        suspects: Collection[str],
-        lost: Collection[str],
-        distrusted: Collection[str],
-        doubted: str,
-    ) -> None:
+    def drive(self, connections: int, lessons: Lessons) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
-
-        ``suspects`` are the messages that ``ending.refused`` named in the runs since something was relayed, ``lost``
-        those of ``ending.unresolved``, and ``ending.refused`` of a lost connection: they come last.
-        ``distrusted`` and ``doubted`` are the last one's ``ending.lies`` and ``ending.doubted``.
 
         The first connection shows that the login works before the others try; one that is refused later, anew or for
         the first time, only means that the server wants fewer, unless none is left. Raises OSError when an outcome
         could not be recorded, UcrmmailError from the secret.
         """
-        self._feed.suspect(suspects)
-        self._feed.suspect(lost, others_first=True)
-        self.doubt(distrusted, doubted)
+        self._feed.heed(lessons)
+        self.doubt(lessons.distrusted, lessons.doubted)
         self._drive_all(connections)
         while self.ending.excused(self._feed):
             self._drive_all(connections)
@@ -260,10 +250,11 @@ class Run:
                 self._judge(end, without)
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
                 if end.trouble is not None and of_account:
-                    if end.trouble.kind is Kind.PERMANENT and end.refused and self._in_doubt < MOST_IN_DOUBT:
-                        # Met at a recipient: another message shows at once whether it is the account's.
+                    most = MOST_SENDERS_IN_DOUBT if end.sender else MOST_IN_DOUBT
+                    if end.trouble.kind is Kind.PERMANENT and end.refused and self._in_doubt < most:
+                        # Another message shows at once whether it is the account's; one of another sender, if need be.
                         self._in_doubt += 1
-                        self._feed.suspect((end.refused,))
+                        self._feed.suspect((end.refused,), sender=end.sender)
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspicion.suspects
@@ -278,7 +269,8 @@ class Run:
                 if not end.alive:
                     session.close()
                     session = None
-                    if not (end.relayed or is_excused or end.used_up or end.distrust or postponed):
+                    is_stopped = end.trouble is None and self._stop.requested
+                    if not (end.relayed or is_excused or end.used_up or end.distrust or postponed or is_stopped):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
         finally:

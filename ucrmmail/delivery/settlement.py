@@ -37,11 +37,12 @@ def after_attempt(
     retry: Retry,
     late: bool = False,
     blamed: str = "",
+    alone: str = "",
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
-    ``late`` and ``blamed`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on. The time
-    until it is given up begins when the first attempt is over: under a limit one may last for days.
+    ``late``, ``blamed`` and ``alone`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on.
+    The time until it is given up begins when the first attempt is over: under a limit one may last for days.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
@@ -50,7 +51,11 @@ def after_attempt(
         return ALL_RELAYED
     told_of = {outcome.recipient: outcome for outcome in outcomes}
     recipients = tuple(
-        _recipient_after(recipient, told_of[recipient.recipient], now) if recipient.recipient in told_of else recipient
+        _recipient_after(recipient, told_of[recipient.recipient], now)
+        if recipient.recipient in told_of
+        else replace(recipient, alone=True)
+        if recipient.recipient == alone
+        else recipient
         for recipient in state.recipients
     )
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):

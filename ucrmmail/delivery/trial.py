@@ -82,10 +82,16 @@ class Trial:
         return opens_at <= now
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
+        self,
+        transaction: Transaction,
+        outcomes: tuple[Outcome, ...],
+        *,
+        late: bool = False,
+        blamed: str = "",
+        alone: str = "",
     ) -> None:
         """Count what the server took, or may have taken."""
-        del late, blamed  # there is nothing else to send
+        del late, blamed, alone  # there is nothing else to send
         reservation = self._taken(transaction)
         counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
         if counted:
@@ -116,8 +122,9 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
-    def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
+    def is_to_blame(self, _transaction: Transaction, _said: str, *, of_sender: bool = False) -> bool:
         """Return False: whatever is said, a person reads it."""
+        del of_sender
         return False
 
     def idle(self) -> None:

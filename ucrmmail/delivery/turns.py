@@ -2,7 +2,8 @@
 
 Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
 nothing. A message that is late, because the server is slow with each of its recipients or was lost at one, or that is
-known to cost a connection, comes behind all others of its priority: it would keep them waiting run after run.
+known to cost a connection, comes behind all others of its priority: it would keep them waiting run after run. So does
+whatever was tried before, while nothing shows that the account is out of its trouble.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Turns:
         self.next: Claimed | None = None
         # Suspects whose turn it was while proof was awaited.
         self._aside: dict[str, None] = {}
-        # A heap of what was dealt to us and is not done: a message in parts, and what was claimed behind it.
+        # A heap of what was dealt to us and is not done: what was begun or given back, and what was claimed behind it.
         self._again: list[str] = []
         # Messages that would keep others waiting.
         self._late: dict[str, None] = {}
@@ -79,7 +80,7 @@ class Turns:
         self._due = iter(())
 
     def go_on_with(self, queue_id: str) -> None:
-        """Let a message in parts keep its place in the order, before one that was claimed ahead."""
+        """Let a message that is in parts, or never left, keep its place in the order, before one claimed ahead."""
         ahead = self.take()
         if ahead is not None:
             self._spool.release(ahead)
@@ -100,7 +101,7 @@ class Turns:
 
     def set_suspect_aside(self) -> None:
         """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
-        if self.next is not None and self.next.queue_id in self._suspicion.suspects:
+        if self.next is not None and (self.next.queue_id in self._suspicion.suspects or self._shows_nothing(self.next)):
             self._aside[self.next.queue_id] = None
             self._spool.release(self.next)
             self.next = None
@@ -133,16 +134,26 @@ class Turns:
                     self._put_first(queue_id)
                     return claimed
                 claimed = self._spool.claim(queue_id)
-                if claimed is not None and not self._comes_behind(claimed.state):
-                    return claimed
-                if claimed is not None:
+                if claimed is None:
+                    continue
+                if self._shows_nothing(claimed):
+                    self._aside[queue_id] = None
+                elif self._comes_behind(claimed.state):
                     self._late[queue_id] = None
-                    self._spool.release(claimed)
+                else:
+                    return claimed
+                self._spool.release(claimed)
             self._due = self._source()
         return self._claim_late()
 
+    def _shows_nothing(self, claimed: Claimed) -> bool:
+        """Return whether it is of a sender who may be to blame, as another message is, while proof is awaited."""
+        return self._suspicion.is_suspected(claimed.reverse_path) and self._suspicion.awaits_proof
+
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
+        if self._suspicion.prefers_untried and state.attempts:
+            return True
         waits_since = max(state.last_at, state.next_attempt_at)
         return (bool(state.blamed) or state.late) and 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
 
@@ -161,7 +172,7 @@ class Turns:
         while self._late:
             queue_id = min(self._late)
             # An id begins with its priority.
-            if before and queue_id[:1] >= before[:1]:
+            if before and (self._suspicion.prefers_untried or queue_id[:1] >= before[:1]):
                 return None
             del self._late[queue_id]
             claimed = self._spool.claim(queue_id)

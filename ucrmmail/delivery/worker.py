@@ -14,7 +14,6 @@ from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.concerns import Concerns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -74,14 +73,7 @@ def work(
     when its login worked. ``watched`` asks for whole reports of what is settled. Raises OSError, UcrmmailError.
     """
     settled: list[MessageReport] = []
-    given_back: list[str] = []
     concerns = Concerns()
-
-    def ids() -> Iterator[str]:
-        """Yield what a connection gave back when it broke, which is on the line no more, then what is."""
-        while given_back:
-            yield given_back.pop(0)
-        yield from deal.ids()
 
     def tell() -> None:
         if settled:
@@ -94,17 +86,16 @@ def work(
     own_spool = spool.beside(number)
     own_feed = feed.beside(
         own_spool,
-        due=ids,
+        due=deal.ids,
         on_settled=settled.append,
         on_synced=tell,
-        on_unused=given_back.append,
         concerns=concerns,
     )
     own_run = run.beside(own_feed)
     try:
         own_run.drive_one(
             (lambda: notes.send(Connected())) if number == 1 else None,
-            work_waits=lambda: bool(given_back) or own_feed.holds_work or deal.waits(),
+            work_waits=lambda: own_feed.holds_work or deal.waits(),
         )
     finally:
         own_feed.put_back()

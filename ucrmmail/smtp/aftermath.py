@@ -37,13 +37,15 @@ class InHand:
     """What a connection has in hand, and how far it is.
 
     ``current`` is the message that it is at, ``ahead`` the one whose envelope went out behind it. ``answered`` counts
-    the replies to the envelope on the wire.
+    the replies to the envelope on the wire. ``refused`` is the message just before, if the server refused it, or one of
+    its recipients: what it does next may be about that one.
     """
 
     stage: Stage = Stage.MAIL
     current: Message | None = None
     ahead: Message | None = None
     answered: int = 0
+    refused: Message | None = None
 
 
 class Aftermath:
@@ -55,17 +57,20 @@ class Aftermath:
         self._stages = session.stages
         self._hand = hand
 
-    def settle(self, message: Message) -> None:
+    def settle(self, message: Message, *, alone: str = "") -> None:
         """Hand the outcomes that the current message has over to the feed. Raises what the feed raises."""
         self._hand.current = None
         transaction, outcomes = message.transaction, message.outcomes
         told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
-        self._feed.settle(transaction, told, late=message.late, blamed=message.blamed)
+        self._feed.settle(transaction, told, late=message.late, blamed=message.blamed, alone=alone)
+        is_refused = message.beyond is None and any(one.result is not Result.RELAYED for one in told)
+        self._hand.refused = message if is_refused else None
+        self._session.settled = True
 
-    def _part_from(self, message: Message) -> None:
+    def _part_from(self, message: Message, *, alone: str = "") -> None:
         """Settle those of the current message who had their turn; give it back when nobody had."""
-        if message.outcomes:
-            self.settle(message)
+        if message.outcomes or alone:
+            self.settle(message, alone=alone)
         self.give_back()
 
     def give_back(self) -> None:
@@ -123,9 +128,12 @@ class Aftermath:
         if message is None:
             self.give_back()
             return End(trouble, alive=False)
+        if at_mail and self._hand.refused is not None:
+            # It may have meant the message before; this one shows itself on a connection of its own.
+            return self._behind(self._hand.refused, trouble)
         # What a message met at its recipients says nothing of a server that hangs up at each MAIL.
         blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, "" if at_mail else LOST)
-        refused = message.transaction.queue_id if self._hand.stage in _ENVELOPE and not blamed else ""
+        refused = message.transaction.queue_id if not blamed else ""
         hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
         if hung_up and message.behind and (message.refused or message.turned_away is not None):
             # It may have meant the message before: asked again on a connection of its own, this one shows it.
@@ -146,6 +154,13 @@ class Aftermath:
             message.late = True
         self._part_from(message)
         return End(trouble, alive=False, refused=refused, blamed=blamed, decided=message.is_refused_for_good)
+
+    def _behind(self, message: Message, trouble: Trouble) -> End:
+        """Give all back behind a refusal of this message, for which the server may have ended the connection."""
+        self.give_back()
+        # One that is over does nothing any more.
+        refused = message.transaction.queue_id if message.is_deferred or not message.outcomes else ""
+        return End(trouble, alive=False, refused=refused, decided=message.is_refused_for_good)
 
     def _culprit(self, message: Message, *, hung_up: bool) -> str:
         """Return the recipient at whom the connection ended, "" when it did not end at one.
@@ -178,7 +193,9 @@ class Aftermath:
             return trouble
         said = str(trouble.reply.code)
         closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
-        if closes or not self._may_be_its_own(trouble) or not self._feed.is_to_blame(message.transaction, said):
+        if closes or not self._may_be_its_own(trouble):
+            return trouble
+        if not self._feed.is_to_blame(message.transaction, said, of_sender=self._may_be_the_senders(trouble)):
             return trouble
         message.blamed = said
         return as_own(trouble)
@@ -204,7 +221,15 @@ class Aftermath:
             # Whoever had his turn before: the next connection would meet him again, and end so again.
             message.late = bool(message.outcomes)
             self._part_from(message)
-            return End(None, alive=False, used_up=True)
+            if message.limit is not None:
+                return End(message.limit, alive=False, refused=message.transaction.queue_id)
+            if self._session.settled:
+                return End(None, alive=False, used_up=True)
+            # A connection on which nothing became of anything was none that was used up.
+            return End(_closed(trouble), alive=False, refused=message.transaction.queue_id)
+        if self._closes(trouble) and self._may_mean_another(message):
+            # As with one that hangs up: whom it means, a connection shows that has this message alone.
+            return self._behind(self._hand.refused or message, _closed(trouble))
         if self._may_be_its_own(trouble):
             refused = message.transaction.queue_id
             said = str(trouble.reply.code) if trouble.reply is not None else LOST
@@ -212,7 +237,8 @@ class Aftermath:
             again = (
                 self._hand.stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
             )
-            if again or self._feed.is_to_blame(message.transaction, said):
+            of_sender = self._may_be_the_senders(trouble)
+            if again or self._feed.is_to_blame(message.transaction, said, of_sender=of_sender):
                 message.blamed = said
                 own = as_own(trouble)
                 if message.asking and len(message.transaction.recipients) > 1:
@@ -220,8 +246,19 @@ class Aftermath:
                 message.refuse(own)
                 self._part_from(message)
                 return End(None, alive=False, blamed=True)
-        self._part_from(message)
-        return End(trouble, alive=False, refused=refused)
+        # It may be his own, and the others get the message first.
+        is_one_of_many = self._closes(trouble) and len(message.transaction.recipients) > 1
+        self._part_from(message, alone=message.asking if is_one_of_many else "")
+        sender = message.transaction.reverse_path if self._may_be_the_senders(trouble) else ""
+        return End(trouble, alive=False, refused=refused, sender=sender)
+
+    def after_break(self, message: Message) -> End:
+        """End with a connection on which nothing more goes; what became of the message is settled."""
+        self.give_back()
+        if self._session.used_up:
+            return End(None, alive=False, used_up=True)
+        refused = message.transaction.queue_id if message.is_deferred else ""
+        return End(None, alive=False, refused=refused, decided=message.is_refused_for_good)
 
     def after_limit(self, message: Message, trouble: Trouble) -> End:
         """End with what the server said to some recipients of a message that went to the others, and is settled."""
@@ -231,12 +268,28 @@ class Aftermath:
     def _may_be_its_own(self, trouble: Trouble) -> bool:
         """Return whether a trouble of the account may be that of the message at which it was said.
 
-        What lasts concerns all, but at a recipient: some relays want a login for other domains than their own.
+        What lasts concerns all, mostly; but some relays want a login for other domains than their own, and a provider
+        may have blocked one sender, or one domain, of several.
         """
-        if trouble.kind is Kind.TRANSIENT:
-            return self._hand.stage in _ASKED
-        return self._hand.stage is Stage.RCPT
+        return self._hand.stage in _ASKED and trouble.reply is not None
+
+    def _may_be_the_senders(self, trouble: Trouble) -> bool:
+        return trouble.kind is Kind.PERMANENT and self._hand.stage is not Stage.RCPT
 
     def _closes(self, trouble: Trouble) -> bool:
         code = trouble.reply.code if trouble.reply is not None else 0
-        return code == CLOSING and not trouble.quota and self._hand.stage in {Stage.RCPT, Stage.DATA}
+        return code == CLOSING and not trouble.quota and self._hand.stage in _ENVELOPE
+
+    def _may_mean_another(self, message: Message) -> bool:
+        """Return whether what ends the connection at this message may be about the one before, or the other way round.
+
+        That one was refused, or this one is while its envelope went behind the other's final dot.
+        """
+        if self._hand.stage is Stage.MAIL:
+            return self._hand.refused is not None
+        return message.behind and bool(message.refused or message.turned_away is not None)
+
+
+def _closed(trouble: Trouble) -> Trouble:
+    """Return the trouble of a connection that the server closed with these words."""
+    return lost_connection(trouble.stage, f"the server said: {trouble.reply} (at {trouble.stage.value})")

@@ -13,7 +13,7 @@ from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
 from ucrmmail.smtp.exchange import is_done
 from ucrmmail.smtp.transaction import outcome_of
-from ucrmmail.smtp.trouble import CLOSING, is_too_many_recipients
+from ucrmmail.smtp.trouble import CLOSING, RefusedError, is_too_many_recipients
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
 _MOST_RECIPIENTS = 1000
 # So many recipients go with MAIL in one group; the answers to them tell how many more there is time for.
 _FIRST_RECIPIENTS = 20
+# So many go in one group behind that. Postfix hangs up after 20 errors (smtpd_hard_error_limit): a quota that ends in a
+# larger group would keep the message from those who were accepted, too.
+_MOST_IN_A_GROUP = 19
 _LEAST_PACE_S = 1e-6
+# So many recipients may meet what is said of the account before it is taken for that, while nobody was accepted.
+_MOST_IN_DOUBT = 5
 _BAD_SEQUENCE = 503
 
 
@@ -74,6 +79,7 @@ class Asking:
         reply = self._exchange.ask(Stage.RSET, b"RSET\r\n", asked=self._pipelining)
         self._session.reset_due = False
         if not is_done(reply):
+            self._exchange.heed_good_bye(reply)
             raise ConnectionLostError(f"the smarthost refused RSET: {reply}")
 
     def is_accepted(self, message: Message) -> bool:
@@ -104,11 +110,12 @@ class Asking:
         """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""
         accepted: list[str] = []
         postponed: list[str] = []
+        denied = ""
         at_first_s = self._wire.left_s
         for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
             message.asking = recipient
             if number == message.asked:
-                if not mail_accepted or postponed:
+                if not mail_accepted or (postponed and (accepted or len(postponed) >= _MOST_IN_DOUBT)):
                     break
                 more = self._more_recipients(message, at_first_s)
                 if not more:
@@ -137,8 +144,12 @@ class Asking:
                 if trouble.scope is Scope.ACCOUNT:
                     message.limit = message.limit or trouble
                     postponed.append(recipient)
+                    denied = denied or recipient
                 else:
                     message.refused[recipient] = outcome_of(trouble)
+        if message.limit is not None and not accepted:
+            message.asking = denied
+            raise RefusedError(message.limit)
         message.asking = ""
         message.waiting = (*postponed, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)
@@ -153,12 +164,13 @@ class Asking:
             return message.rcpts[asked : asked + 1] if not asked or self._wire.left_s > message.kept_s else ()
         pace_s = (at_first_s - self._wire.left_s) / asked
         in_time = (self._wire.left_s - message.kept_s) / max(pace_s, _LEAST_PACE_S)
-        return message.rcpts[asked : asked + max(0, int(min(2 * asked, in_time)))]
+        return message.rcpts[asked : asked + max(0, int(min(_MOST_IN_A_GROUP, in_time)))]
 
     def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
         """Leave a transaction that nothing will come of."""
         if data is not None and data.code == CLOSING:
             self._session.broken = True
+            self._session.used_up = self._exchange.is_used_up(data)
         elif data is None or not 300 <= data.code < 400:
             # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.
             self._session.reset_due = is_done(mail) or mail.code == _BAD_SEQUENCE

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.session import Session
 
 
+_GOOD_BYES = (b"421", b"221")
+
+
 class LieError(Exception):
     """The server objects to an extension that it offers."""
 
@@ -41,7 +44,8 @@ class Exchange:
 
     def ask(self, stage: Stage, command: bytes, *, asked: bool) -> Reply:
         """Send a command, unless it was ``asked`` with its group already, and return its reply."""
-        self._hand.stage = stage
+        # RSET belongs to the message that comes next, as MAIL does.
+        self._hand.stage = Stage.MAIL if stage is Stage.RSET else stage
         if not asked:
             self.expect_silence()
             self._wire.send(command, self.patience_s[stage])
@@ -50,14 +54,29 @@ class Exchange:
         return reply
 
     def expect_silence(self) -> None:
-        """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's."""
+        """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's.
+
+        Raises RefusedError as ``heed_good_bye``.
+        """
         if self._wire.pending:
+            words = self._wire.last_words()
+            if words is not None:
+                self.heed_good_bye(words)
             raise ProtocolError("the server said something that nobody had asked for")
+
+    def heed_good_bye(self, reply: Reply) -> None:
+        """Raise RefusedError when the server has had all that it takes on one connection, whatever it was asked for."""
+        if self.is_used_up(reply):
+            raise RefusedError(classify(self._hand.stage, reply))
+
+    def is_used_up(self, reply: Reply) -> bool:
+        """Return whether the server says good-bye since it has had all that it takes on one connection."""
+        return reply.code == CLOSING and self._aftermath.ends_session(classify(self._hand.stage, reply))
 
     def says_more(self) -> bool:
         """Return whether a reply came that nobody asked for; a good-bye is none that was out of step."""
         self._wire.has_spoken()
-        return bool(self._wire.pending) and not self._wire.pending.startswith(b"%d" % CLOSING)
+        return bool(self._wire.pending) and not self._wire.pending.startswith(_GOOD_BYES)
 
     def trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
         """Return the trouble that a reply means, None when it is the one that was due. Raises as ``refusal``."""
@@ -72,9 +91,9 @@ class Exchange:
     def refusal(self, stage: Stage, reply: Reply, *, somebody_accepted: bool = False) -> Trouble:
         """Return the trouble that a reply means which is not the one that was due.
 
-        Raises RefusedError when it concerns the account, unless the message can still go to ``somebody_accepted``;
-        ProtocolError when it fits no question of ours: replies that are out of step would be taken for another
-        message's.
+        Raises RefusedError when it concerns the account, unless it was said to one of several recipients and the others
+        are still to be heard of; ProtocolError when it fits no question of ours: replies that are out of step would be
+        taken for another message's. ``somebody_accepted``: the server relays for us, to others.
         """
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
@@ -94,7 +113,7 @@ class Exchange:
             self._session.denied = trouble
         trouble = self._aftermath.found_to_be_its_own(trouble)
         self._stages.failed(trouble)
-        goes_on = somebody_accepted and reply.code != CLOSING
+        goes_on = stage is Stage.RCPT and reply.code != CLOSING
         if (trouble.scope is Scope.ACCOUNT and not goes_on) or self._aftermath.ends_session(trouble):
             raise RefusedError(trouble)
         self._session.refused = True

@@ -48,11 +48,12 @@ class SessionError(Exception):
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``relayed``: the server has taken a message on it; ``refused``: it has refused one, or a recipient;
-    ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``: it still has an envelope that nothing came of,
-    which RSET must end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction).
-    ``broken``: it opened DATA for a message that it had refused, where a dot would deliver an empty one, or is about to
-    close; nothing more goes on it.
+    ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
+    ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``:
+    it still has an envelope that nothing came of, which RSET must end before the next one, however much later (RFC 5321
+    section 4.1.4: no MAIL in a transaction). ``broken``: it opened DATA for a message that it had refused, where a dot
+    would deliver an empty one, or is about to close; nothing more goes on it. ``used_up``: it takes only so much on a
+    connection.
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
@@ -63,12 +64,14 @@ class Session:
         self.pipelining = capabilities.pipelining and smarthost.pipelining
         self.chunking = capabilities.chunking and smarthost.chunking
         self.transactions_left: float = capabilities.most_transactions or math.inf
+        self.settled = False
         self.relayed = False
         self.refused = False
         self.denied: Trouble | None = None
         self.knows_chunks = False
         self.reset_due = False
         self.broken = False
+        self.used_up = False
 
     def do_without(self, extensions: Collection[str]) -> None:
         """Use none of these extensions, whatever the server offers: PIPELINING, CHUNKING."""

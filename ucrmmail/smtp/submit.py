@@ -83,8 +83,7 @@ class _Submitter:
                 if message.limit is not None:
                     return self._aftermath.after_limit(message, message.limit)
                 if self._session.broken:
-                    self._aftermath.give_back()
-                    return End(None, alive=False, decided=message.is_refused_for_good)
+                    return self._aftermath.after_break(message)
             return self._end_of_feed()
         except RefusedError as error:
             return self._aftermath.after_refusal(error.trouble)

@@ -48,12 +48,19 @@ class Feed(Protocol):
         """Return the next transaction that may leave now; None when none may."""
 
     def settle(
-        self, transaction: Transaction, outcomes: tuple[Outcome, ...], *, late: bool = False, blamed: str = ""
+        self,
+        transaction: Transaction,
+        outcomes: tuple[Outcome, ...],
+        *,
+        late: bool = False,
+        blamed: str = "",
+        alone: str = "",
     ) -> None:
         """Record what became of it; when this returns, the next body may leave.
 
         ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
-        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own.
+        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own. ``alone`` has
+        had no turn, and is asked by himself from now on: whatever the server has against the account, it said at him.
         """
 
     def left_s(self) -> float:
@@ -62,8 +69,10 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
         """Return whether others were relayed since a suspect was refused: then its trouble is not the account's.
+
+        ``of_sender``: it may be that of another message of the same sender, too.
 
         So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST``.
         """
@@ -81,18 +90,20 @@ class End:
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
-    be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``blamed``: one was indeed to blame, and
-    lost an attempt, or ``decided``: a recipient was refused for good before it ended; such a connection is none that
-    was lost, unless there are many in a row. ``distrust`` is the extension that the server seems not to understand
-    although it offers it, PIPELINING or CHUNKING, "" for none; the message that it was seen with was given back, to be
-    tried without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone.
-    ``relayed``: the server took a message in this round. ``used_up``: it takes only so many on a connection, so that
-    this one was not lost. ``denied`` is a refusal to relay that a login may mend.
+    be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``sender`` is the reverse-path of one at
+    which it was said for good: the provider may have blocked that alone. ``blamed``: one was indeed to blame, and lost
+    an attempt, or ``decided``: a recipient was refused for good before it ended; such a connection is none that was
+    lost, unless there are many in a row. ``distrust`` is the extension that the server seems not to understand although
+    it offers it, PIPELINING or CHUNKING, "" for none; the message that it was seen with was given back, to be tried
+    without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone. ``relayed``:
+    the server took a message in this round. ``used_up``: it takes only so many on a connection, so that this one was
+    not lost. ``denied`` is a refusal to relay that a login may mend.
     """
 
     trouble: Trouble | None
     alive: bool
     refused: str = ""
+    sender: str = ""
     blamed: bool = False
     decided: bool = False
     distrust: str = ""
@@ -158,6 +169,11 @@ class Message:
     def is_refused_for_good(self) -> bool:
         """Whether somebody was refused and will not be asked again: what the server does then, it does about that."""
         return any(outcome.result is Result.FAILED for outcome in self.outcomes.values())
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether somebody is to be asked again."""
+        return any(outcome.result is Result.DEFERRED for outcome in self.outcomes.values())
 
     @property
     def may_have_left(self) -> bool:

@@ -109,7 +109,7 @@ def is_quota(reply: Reply) -> bool:
     if reply.code < 400 or is_too_many_recipients(reply):
         return False
     # An address that is repeated says nothing of a quota, whatever its name is.
-    text = _without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
+    text = without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
@@ -126,7 +126,8 @@ def is_quota(reply: Reply) -> bool:
     return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
 
 
-def _without_addresses(text: str) -> str:
+def without_addresses(text: str) -> str:
+    """Return the words of a text that are no address, in brackets or not."""
     return " ".join([word for word in _BRACKETED.sub(" ", text).split() if "@" not in word])
 
 
