@@ -136,19 +136,24 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
             os.close(fd)
 
 
-def replace_file(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+def replace_file(
+    path: str, data: bytes, *, mode: int = 0o600, durable: bool = True, follows_link: bool = False
+) -> None:
     """Replace a file in one step: a reader, or a crash, sees the old content or the new, never a part.
 
-    A symbolic link is followed, so that a config kept elsewhere stays there. The mode and owner of a file that
-    exists are kept; a new one gets ``mode``. Without ``durable`` a power cut may take it back.
+    A symbolic link is replaced as a file is, unless it ``follows_link``, so that a config kept elsewhere stays there.
+    The mode and owner of a file that exists are kept; a new one gets ``mode``. Without ``durable`` a power cut may take
+    it back.
 
     Raises OSError.
     """
-    target = os.path.realpath(path)
+    target = os.path.realpath(path) if follows_link else path
     temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
     try:
-        before: os.stat_result | None = os.stat(target)
+        before: os.stat_result | None = os.lstat(target)
     except FileNotFoundError:
+        before = None
+    if before is not None and not stat.S_ISREG(before.st_mode):
         before = None
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

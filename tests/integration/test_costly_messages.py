@@ -265,3 +265,31 @@ def test_relaying_that_is_denied_is_told_once_an_hour_whoever_the_recipients_are
             told += not report.told
             clock.offset += 60.0
     assert told == 1
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("act", [DROP, Cut(b"421 4.3.2 filter trouble\r\n")], ids=["hang up", "421"])
+def test_a_message_that_was_found_to_be_to_blame_at_mail_never_stands_for_the_account_when_it_is_alone(
+    tmp_path: Path, act: Action, connections: int
+) -> None:
+    """Each of its attempts paused the account, for up to four hours, and new mail waited for the end of that."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put(machine.directory, "bad@example.com", now=clock.now(), reverse_path="costly@isp.example")
+    mail(machine, "first@example.com")
+    with SmtpServer(faults={"mail": lambda line: act if b"costly@" in line else None}) as server:
+        run(machine, server, connections=connections)
+        wait_for_the_pause(machine, clock)
+        run(machine, server, connections=connections)
+        (left,) = machine.queue()
+        for attempt in range(left.attempts, left.attempts + 5):
+            (left,) = machine.queue()
+            clock.offset += max(60.0, left.delivery.next_attempt_at - clock.now() + 1)
+            report = run(machine, server, connections=connections)
+            assert (report.exit_code, report.deferred) == (0, 1), attempt
+            new = f"new{attempt}@example.com"
+            mail(machine, new)
+            clock.offset += 60.0
+            run(machine, server, connections=connections)
+            assert new in taken(server)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import fails_at
+from tests.support.faults import dies_at, fails_at
 from tests.support.limits_world import World
 from ucrmmail.files import DistrustError
 from ucrmmail.limits.ledger import Ledger, Reservation, TooEarlyError, read_boot_id
@@ -331,7 +331,7 @@ def test_a_block_is_announced_anew_each_minute(path: str) -> None:
 
 @pytest.mark.requirement("R3", "R19")
 def test_the_file_is_made_durable_before_the_first_message_leaves(path: str) -> None:
-    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+    with fails_at(1, errno.EIO, names=("fsync",)), pytest.raises(OSError, match="Input/output"):
         open_ledger(path)
     ledger = open_ledger(path)
     with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
@@ -362,16 +362,17 @@ def test_the_settlement_of_a_message_that_left_needs_no_new_block_of_the_disk(pa
     ledger.close(START)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 9000])
-def test_an_empty_file_is_a_ledger_in_which_nothing_was_sent(path: str, content: bytes) -> None:
-    Path(path).write_bytes(content)
-    ledger = open_ledger(path)
-    assert not ledger.damaged
-    assert ledger.earliest(START) == START
-    ledger.close(START)
+def test_without_a_file_nothing_was_sent_and_a_new_one_is_never_empty(path: str) -> None:
+    for step in range(1, 20):
+        dies_at(step, lambda _say: open_ledger(path).close(START))
+        assert not Path(path).exists() or Path(path).read_bytes().strip(b"\0")
+        ledger = open_ledger(path)
+        assert (ledger.damaged, ledger.earliest(START)) == (False, START)
+        ledger.close(START)
+        Path(path).unlink()
 
 
-@pytest.mark.parametrize("content", [b"hello\n", b"\0\0x", b"1234abcd state {}\n", b"\xff" * 5000])
+@pytest.mark.parametrize("content", [b"", b"\0" * 9000, b"hello\n", b"\0\0x", b"1234abcd state {}\n", b"\xff" * 5000])
 def test_an_unreadable_ledger_counts_as_full_for_one_window_and_no_longer(path: str, content: bytes) -> None:
     rules = Rules((Throttle(3, 60.0), Throttle(5, 600.0, sliding=True)), Flood(2, 30.0))
     Path(path).write_bytes(content)

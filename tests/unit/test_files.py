@@ -72,3 +72,14 @@ def test_what_a_killed_writer_leaves_is_known_by_its_name_and_nothing_else_is(tm
     left = set(os.listdir(tmp_path))
     assert name in left
     assert {each for each in left if is_replacement(each)} == left - {name} != set()
+
+
+@pytest.mark.requirement("S15")
+def test_a_link_is_replaced_and_what_it_points_to_is_left_alone_unless_it_is_to_be_followed(tmp_path: Path) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    elsewhere.write_bytes(b"theirs")
+    link.symlink_to(elsewhere)
+    replace_file(str(link), b"new", follows_link=True)
+    assert (link.is_symlink(), elsewhere.read_bytes()) == (True, b"new")
+    replace_file(str(link), b"ours")
+    assert (link.is_symlink(), link.read_bytes(), elsewhere.read_bytes()) == (False, b"ours", b"new")

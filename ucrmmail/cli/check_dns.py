@@ -359,7 +359,7 @@ def _save(path: str, reports: Sequence[DomainReport]) -> None:
     from ucrmmail.files import replace_file
 
     try:
-        replace_file(path, encode(reports))
+        replace_file(path, encode(reports), follows_link=True)
     except OSError as error:
         raise CannotCreateError(
             f"{path} cannot be written: {error.strerror}", remedy="name another file with --save"

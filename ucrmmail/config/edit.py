@@ -167,7 +167,7 @@ def _locked(location: Location) -> Iterator[None]:
 
 def _write(location: Location, data: bytes) -> None:
     with _explained(location):
-        replace_file(location.path, data, mode=0o600)
+        replace_file(location.path, data, mode=0o600, follows_link=True)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def _change(path: str, change: Callable[[dict[str, str]], dict[str, str]]) -> No
                 secrets = _secrets(path)
             except SecretMissingError:
                 secrets = {}
-            replace_file(path, tomli_w.dumps({"secrets": change(secrets)}).encode(), mode=0o600)
+            replace_file(path, tomli_w.dumps({"secrets": change(secrets)}).encode(), mode=0o600, follows_link=True)
     except OSError as error:
         raise CannotCreateError(
             f"{path} cannot be written: {error.strerror or error}",

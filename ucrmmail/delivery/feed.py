@@ -225,14 +225,14 @@ class QueueFeed:
     def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
         """Return whether others were relayed since this message was postponed, or it was convicted, or ``of_sender``.
 
-        In an earlier run that was for something that the server ``said``: it holds for the same alone, never for "".
+        In an earlier run that was for something that the server ``said``: it holds for the same alone.
         """
         if self.suspicion.is_to_blame(transaction.queue_id):
             return True
         if of_sender and self.suspicion.is_sender_to_blame(transaction.reverse_path):
             return True
         work = self._open.get(transaction.queue_id)
-        return bool(said) and work is not None and work.claimed.state.blamed == said
+        return work is not None and work.claimed.state.blamed == said
 
     def heed(self, lessons: Lessons) -> None:
         """Let what earlier runs have learnt decide whose turn it is."""

@@ -33,7 +33,7 @@ def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> s
         f'{outcome.result.value} {outcome.stage.value}{doubt} "{outcome.reply}"'
     )
     if outcome.result is not Result.RELAYED:
-        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply, outcome.enhanced)
         text += (f' why="{why}"' if why else "") + (f' remedy="{remedy}"' if remedy else "")
     if text.isascii() and text.isprintable():
         return text

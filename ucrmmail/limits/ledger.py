@@ -13,6 +13,7 @@ counted and no file is touched; a limit that is set later starts from nothing.
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -77,11 +78,13 @@ class Ledger:
         recovered = recover(path, rules, now, boot_id)
         self._tally = recovered.tally
         self.damaged = recovered.damaged
-        if recovered.damaged:
-            # In one step: a file that was cut off where it is damaged would pass for a whole one.
+        begins_anew = recovered.damaged or not os.path.exists(path)
+        if begins_anew:
+            # In one step: a file that was cut off where it is damaged would pass for a whole one, and a new one that is
+            # empty yet is as one whose content is lost.
             replace_file(path, journal_of(recovered.changes))
         self._journal = Journal(path, make_room=make_room)
-        for record in recovered.changes if not recovered.damaged else ():
+        for record in recovered.changes if not begins_anew else ():
             self._journal.append(record)
         self._journal.sync()
         self._short_bytes = self._journal.offset

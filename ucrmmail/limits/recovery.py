@@ -12,8 +12,9 @@
     an unreadable record in front of others  every limit counts as used up, from now on: what was counted there, or
                                              behind it, is not known
     a file whose first record is unreadable  the same
+    an empty file, or one of zeros           the same: a new ledger has its first record from the start
 
-The last two can hold mail back for one window, once. The other choice could have the provider block the account;
+The last three can hold mail back for one window, once. The other choice could have the provider block the account;
 and who knows better removes the file.
 """
 
@@ -23,7 +24,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.files import Naming, open_untrusted
+from ucrmmail.files import open_untrusted
 from ucrmmail.journal import read_journal, read_past_damage
 from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.records import replay, state_record
@@ -60,7 +61,7 @@ def recover(path: str, rules: Rules, now: float, boot_id: str) -> Recovered:
     if places and found is not None and not _is_power_cut(found[1], behind[len(records) :], boot_id):
         found = None
     if found is None:
-        damaged = _has_content(path)
+        damaged = _is_there(path)
         tally = full_tally(rules, now) if damaged else empty_tally(rules)
         return Recovered(tally, (state_record(tally),), damaged)
     tally, block = found
@@ -100,14 +101,10 @@ def _lose_block(tally: Tally, block: Block, now: float) -> bytes:
     return b"lost %a %a %d %d" % (block.at, at, messages, recipients)
 
 
-def _has_content(path: str) -> bool:
-    """Return whether a file holds more than the zeros that are reserved for what is to come."""
+def _is_there(path: str) -> bool:
     try:
         fd = open_untrusted(path, owner=os.geteuid())
     except FileNotFoundError:
         return False
-    with Naming(path):
-        try:
-            return bool(os.read(fd, 4096).strip(b"\0"))
-        finally:
-            os.close(fd)
+    os.close(fd)
+    return True

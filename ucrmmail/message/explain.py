@@ -21,6 +21,23 @@ _QUOTA = (
 )
 _NOT_LET_IN = "the server takes no mail at all, or none from the address of this machine"
 _LET_IN = "check smtp.host and smtp.port; if they are right, ask the provider whether it blocks this machine's address"
+# The commands of the opening, by what is wrong when the server does not know them (RFC 5321 section 4.2.4; 504 at AUTH
+# is a mechanism that it does not have, RFC 4954 section 4).
+_UNKNOWN_COMMAND = frozenset({500, 502, 503, 504})
+_OPENING = {
+    Stage.EHLO: (
+        "it does not like the name that this machine gives, or takes no mail from here",
+        "set smtp.local_hostname to the full name of this machine; if that is right, ask the provider",
+    ),
+    Stage.STARTTLS: (
+        "it offers STARTTLS and does not do it",
+        "`ucrmmail test-connection --probe` shows which port does, such as 465 with smtp.encryption = tls",
+    ),
+    Stage.AUTH: (
+        "it does not do this kind of login, although it offers it",
+        "set smtp.authentication to another one of those that `ucrmmail test-connection` shows, such as login",
+    ),
+}
 # Said before the server knows any recipient, it speaks of itself.
 _OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4"))
 
@@ -34,6 +51,8 @@ def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tup
         return _QUOTA
     if reply.code == 421:
         return "the smarthost asks to be left alone for a while", _LATER
+    if stage in _OPENING and reply.code in _UNKNOWN_COMMAND and reply.enhanced[1:] != ".7.8":
+        return _OPENING[stage]
     wrong_password = meaning_of("5.7.8")
     if stage is Stage.AUTH and reply.code >= 500 and reply.enhanced[1:] not in {".7.9", ".7.11", ".7.13"}:
         return "user name or password is not accepted", wrong_password.remedy
@@ -42,6 +61,8 @@ def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tup
             "the smarthost wants a login or TLS first",
             "set smtp.username, run `ucrmmail config set smtp.password`, and check smtp.encryption",
         )
+    if stage is Stage.EHLO and reply.code >= 500 and not reply.enhanced:
+        return _OPENING[stage]
     meaning = meaning_of(reply.enhanced)
     if stage is Stage.GREETING and reply.code >= 500:
         # RFC 5321 section 3.1. What the codes of a policy say of a message and its sender does not fit here.
@@ -57,10 +78,13 @@ def by_hand(remedy: str) -> str:
     return remedy.replace(_RUN_TRIES_AGAIN, "try again later")
 
 
-def for_administrator_told(stage: str, told: str) -> tuple[str, str]:
-    """Return the same for a refusal that was kept as text, with the name of its stage; ("", "") for our own words."""
+def for_administrator_told(stage: str, told: str, enhanced: str = "") -> tuple[str, str]:
+    """Return the same for a refusal that was kept as text, with the name of its stage; for words of ours by the code."""
     reply = read_told(told)
-    if reply is None or reply.code < 400 or stage not in _STAGES:
+    if reply is None:
+        meaning = meaning_of(enhanced)
+        return ("", "") if meaning is UNKNOWN or not meaning.remedy else (meaning.what, meaning.remedy)
+    if reply.code < 400 or stage not in _STAGES:
         return "", ""
     return for_administrator(Stage(stage), reply)
 

@@ -54,7 +54,7 @@ def whole_document(message: QueuedMessage) -> dict[str, object]:
 
 
 def _outcome_document(recipient: RecipientState) -> dict[str, object]:
-    why, remedy = for_administrator_told(recipient.stage, recipient.reply)
+    why, remedy = for_administrator_told(recipient.stage, recipient.reply, recipient.enhanced)
     return {
         "outcome": recipient.result or "pending",
         "stage": recipient.stage,
@@ -131,7 +131,9 @@ def show_message(message: QueuedMessage) -> None:
     human.say(f"from:      <{message.reverse_path}>")
     for recipient in message.delivery.recipients:
         human.say(f"to:        <{recipient.recipient}>  {_outcome(recipient)}")
-        human.say_advice(*for_administrator_told(recipient.stage, recipient.reply), indent="           ")
+        human.say_advice(
+            *for_administrator_told(recipient.stage, recipient.reply, recipient.enhanced), indent="           "
+        )
     headers, lines = _beginning(message)
     human.say()
     for name, value in headers:

@@ -76,7 +76,7 @@ def message_document(message: MessageReport) -> dict[str, object]:
 
 
 def _outcome_document(outcome: Outcome) -> dict[str, object]:
-    why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+    why, remedy = for_administrator_told(outcome.stage.value, outcome.reply, outcome.enhanced)
     return {
         "outcome": outcome.result.value,
         "stage": outcome.stage.value,
@@ -92,7 +92,7 @@ def say_message(message: MessageReport) -> None:
     for outcome in message.outcomes:
         again = f", next attempt {rfc3339(message.next_attempt_at)}" if outcome.result is Result.DEFERRED else ""
         human.say(f"{message.queue_id} {outcome.recipient} {outcome.result.value}: {outcome.reply}{again}")
-        human.say_advice(*for_administrator_told(outcome.stage.value, outcome.reply), indent="  ")
+        human.say_advice(*for_administrator_told(outcome.stage.value, outcome.reply, outcome.enhanced), indent="  ")
 
 
 def summary(report: RunReport) -> str:

@@ -87,7 +87,7 @@ def _show_message(sent: Sent) -> None:
     for outcome in sent.outcomes:
         mark = "ok    " if outcome.result.value == "relayed" else "FAILED"
         human.say_item(f"{mark} {outcome.stage.value:<13} ", f"{outcome.recipient}: {outcome.reply}")
-        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+        why, remedy = for_administrator_told(outcome.stage.value, outcome.reply, outcome.enhanced)
         human.say_advice(why, by_hand(remedy), indent=" " * 21)
     if sent.remote_queue_id:
         human.say(f"       {'queue id':<13} {sent.remote_queue_id} (the smarthost's)")
@@ -164,7 +164,7 @@ def _recipient_fields(outcome: Outcome | None, *, queued: bool) -> dict[str, Any
             "why": None,
             "remedy": None,
         }
-    why, remedy = for_administrator_told(outcome.stage.value, outcome.reply)
+    why, remedy = for_administrator_told(outcome.stage.value, outcome.reply, outcome.enhanced)
     return {
         "outcome": outcome.result.value,
         "stage": outcome.stage.value,

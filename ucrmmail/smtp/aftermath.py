@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.smtp.transaction import LOST, End, Message, as_own, outcome_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, End, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, is_of_errors, is_of_the_connection, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
@@ -132,7 +132,8 @@ class Aftermath:
             # It may have meant the message before; this one shows itself on a connection of its own.
             return self._behind(self._hand.refused, trouble)
         # What a message met at its recipients says nothing of a server that hangs up at each MAIL.
-        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, "" if at_mail else LOST)
+        said = LOST_AT_MAIL if at_mail else LOST
+        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, said)
         refused = message.transaction.queue_id if not blamed else ""
         hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
         if hung_up and message.behind and (message.refused or message.turned_away is not None):
@@ -149,7 +150,7 @@ class Aftermath:
                     message.outcomes[culprit] = replace(own.of(culprit), alone=True)
                 message.decide(message.transaction.recipients, lost)
                 # Several such recipients, one after the other, do not stand for the account.
-                message.blamed = LOST if blamed or is_one_of_many else ""
+                message.blamed = said if blamed or is_one_of_many else ""
             # Who is still to be asked by himself lets others go first.
             message.late = True
         self._part_from(message)

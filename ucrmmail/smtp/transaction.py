@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# What a server "said" that hung up instead.
+# What a server "said" that hung up instead: among the recipients, or at MAIL.
 LOST = "lost"
+LOST_AT_MAIL = "lost at MAIL"
 # Of a reply, which may have 64 KiB for each of a thousand recipients.
 _LONGEST_TOLD = 4096
 
@@ -74,7 +75,7 @@ class Feed(Protocol):
 
         ``of_sender``: it may be that of another message of the same sender, too.
 
-        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST``.
+        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
         """
 
     def idle(self) -> None:

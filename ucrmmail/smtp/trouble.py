@@ -178,8 +178,9 @@ _WITHOUT_LOGIN = (_Rule(_RCPT, denies_relay, Scope.RECIPIENT, Kind.TRANSIENT, 77
 
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
-# daily limit of recipients and a tenant over its threshold (learn.microsoft.com, NDR codes in Exchange Online).
-_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.705", "5.7.750"})
+# daily limit of recipients, a tenant over its threshold, its limit for external recipients (learn.microsoft.com, NDR
+# codes in Exchange Online).
+_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.705", "5.7.750"})
 # Words that only a quota of the sender has.
 _QUOTA_WORDS = (
     "sending limit",  # Google 5.4.5
@@ -197,6 +198,10 @@ _QUOTA_WORDS = (
     "sender thread limit",  # Microsoft 432 4.3.2, more than three connections
     "sender throttled",  # Microsoft 550 5.2.251 to 5.2.255
     "unusual sending activity",  # Zoho 550 5.4.6; the code alone is a mail loop
+    "recipient rate limit",  # Microsoft 5.7.233, and Exchange's RecipientRateLimit
+    "quota for outgoing",
+    "quota for outbound",
+    "outmail quota",  # Prolateral 554 "Recipient address rejected: You have exceeded your Outmail quota"
     "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
     "too much mail from",  # Postfix 450 4.7.1, smtpd_client_message_rate_limit
     "too many recipients from",  # Postfix 450 4.7.1, smtpd_client_recipient_rate_limit

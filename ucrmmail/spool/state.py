@@ -57,9 +57,9 @@ class MessageState:
     """All recipients of a message, and when it is tried again (seconds since the epoch, 0.0: at once).
 
     ``late``: its attempt goes on, and others go before it: the server is slow with its recipients, or was lost at one.
-    ``blamed``: what the server said as of the account (its code), and was found to mean this message alone; "lost": the
-    connection ended at one of its recipients. ``revision`` grows with every change that the spool keeps: it tells which
-    of two copies is the newer one.
+    ``blamed``: what the server said as of the account (its code), and was found to mean this message alone; or that the
+    connection ended there (``LOST`` and ``LOST_AT_MAIL`` of `transaction`). ``revision`` grows with every change that
+    the spool keeps: it tells which of two copies is the newer one.
     """
 
     recipients: tuple[RecipientState, ...]

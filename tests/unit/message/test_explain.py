@@ -69,6 +69,34 @@ def test_a_reply_that_was_kept_as_text_is_explained_again(stage: str, told: str,
     assert bool(found[0]) is bool(why)
 
 
+def test_words_of_ours_are_explained_by_their_code() -> None:
+    told = "the message has 9 bytes, and the smarthost takes 8"
+    assert for_administrator_told("mail", told, "5.3.4") == (
+        "the message is too large for this mail system",
+        "send less, or a link",
+    )
+    assert for_administrator_told("mail", told, "4.4.2") == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("stage", "reply", "remedy"),
+    [
+        ("ehlo", "550 go away", "smtp.local_hostname"),
+        ("ehlo", "504 need a fully-qualified hostname", "smtp.local_hostname"),
+        ("ehlo", "550 5.7.1 blocked", ""),
+        ("starttls", "502 not implemented", "--probe"),
+        ("starttls", "454 4.7.0 TLS not available", ""),
+        ("auth", "504 5.7.4 unrecognized authentication type", "smtp.authentication"),
+        ("auth", "503 5.5.1 AUTH not enabled", "smtp.authentication"),
+        ("auth", "500 unknown command", "smtp.authentication"),
+        ("auth", "535 5.7.8 no", "smtp.password"),
+        ("auth", "503 5.7.8 no", "smtp.password"),
+    ],
+)
+def test_a_refusal_of_the_opening_says_which_setting_to_look_at(stage: str, reply: str, remedy: str) -> None:
+    assert remedy in for_administrator_told(stage, reply)[1]
+
+
 def test_the_writer_of_a_message_is_not_told_to_change_a_setting() -> None:
     why, advice = for_writer("5.7.515", "550 5.7.515 Access denied, sending domain isp.example does not meet")
     assert "Outlook.com" in why
