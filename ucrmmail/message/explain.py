@@ -79,7 +79,7 @@ def by_hand(remedy: str) -> str:
 
 
 def for_administrator_told(stage: str, told: str, enhanced: str = "") -> tuple[str, str]:
-    """Return the same for a refusal that was kept as text, with the name of its stage; for words of ours by the code."""
+    """Return the same for a refusal that was kept as text, with the name of its stage; for our words by their code."""
     reply = read_told(told)
     if reply is None:
         meaning = meaning_of(enhanced)
