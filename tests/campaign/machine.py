@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.support.smtp_client import SECRET, Listens, smarthost
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
+from ucrmmail.delivery.drops import Drops
 from ucrmmail.delivery.flush import Account, Options, Watcher, flush
 from ucrmmail.delivery.log import DeliveryLog
 from ucrmmail.delivery.notices import Reporter
@@ -98,12 +99,18 @@ class Machine:
         started = self.clock.monotonic()
         reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
         spool = Spool(self.directory, clock=self.clock)
-        open_queue(
-            spool,
-            reporter=reporter,
+        drops = Drops(
+            self.directory,
             prepare=prepare,
             max_size_bytes=1 << 26,
             min_free_bytes=0,
+            clock=self.clock,
+            concerns=concerns,
+        )
+        open_queue(
+            spool,
+            drops=drops,
+            reporter=reporter,
             retry=self.retry,
             clock=self.clock,
             sleep=self.stop.sleep,
@@ -112,6 +119,7 @@ class Machine:
         with closing(DeliveryLog(f"{self.directory}/delivery.log")) as log:
             return flush(
                 spool=spool,
+                drops=drops,
                 ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
                 account=Account(connect, str, str, "settings", f"{self.directory}/account.json"),
                 reporter=reporter,

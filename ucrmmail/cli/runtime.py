@@ -203,6 +203,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
+    from ucrmmail.delivery.drops import Drops
     from ucrmmail.delivery.flush import flush
     from ucrmmail.delivery.log import open_log
     from ucrmmail.delivery.notices import Reporter
@@ -230,18 +231,25 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         notification=config.text("addresses.notification"),
         hostname=os.uname().nodename,
     )
-    open_queue(
-        spool,
-        reporter=reporter,
+    drops = Drops(
+        directory,
         prepare=preparer_of(config),
         max_size_bytes=config.size_bytes("spool.max_message_size"),
         min_free_bytes=min_free_bytes,
+        clock=clock,
+        concerns=concerns,
+        stopping=lambda: stop.requested,
+        # However much is dropped, each run sends too.
+        takes_until=started + options.time_limit_s / 2 if options.time_limit_s else math.inf,
+    )
+    open_queue(
+        spool,
+        drops=drops,
+        reporter=reporter,
         retry=retry,
         clock=clock,
         sleep=stop.sleep,
         stopping=lambda: stop.requested,
-        # However much is dropped, each run sends too.
-        takes_until=started + options.time_limit_s / 2 if options.time_limit_s else math.inf,
         set_back=set_back,
         concerns=concerns,
     )
@@ -252,6 +260,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         try:
             return flush(
                 spool=spool,
+                drops=drops,
                 ledger=ledger,
                 account=account_of(config, clock, stop),
                 reporter=reporter,

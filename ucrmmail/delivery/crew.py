@@ -170,6 +170,7 @@ class Crew:
                     self._dismiss_silent()
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+                    self._feed.more_came()
                     dealer.look_again()
         finally:
             deal.leave()

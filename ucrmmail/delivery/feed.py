@@ -69,6 +69,7 @@ class QueueFeed:
 
     ``left_s()`` is for how many seconds the run may begin another message: none when it was asked to stop, ``inf``
     without a time limit. ``due()`` names what was dealt to a process beside others; without it the queue is asked.
+    ``more_came()`` looks whether mail has come into the queue that may be more urgent.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class QueueFeed:
         on_settled: Callable[[MessageReport], None],
         concerns: Concerns,
         due: Callable[[], Iterator[str]] | None = None,
+        more_came: Callable[[], bool] = lambda: False,
         suspicion: Suspicion | None = None,
         on_synced: Callable[[], None] = lambda: None,
     ) -> None:
@@ -99,6 +101,7 @@ class QueueFeed:
         self._on_settled = on_settled
         self._on_synced = on_synced
         self._concerns = concerns
+        self.more_came = more_came
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, due=due)
         self._lock = threading.RLock()
@@ -156,6 +159,9 @@ class QueueFeed:
             return self._look() is not None
 
     def _look(self) -> Claimed | None:
+        if self.more_came():
+            self._turns.put_back()
+            self._turns.ask_anew()
         return self._turns.look(others_are_out=bool(self._open))
 
     def put_back(self) -> None:

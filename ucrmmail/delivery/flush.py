@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.crew import Crew
+    from ucrmmail.delivery.drops import Drops
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
@@ -114,6 +115,7 @@ class Watcher:
 def flush(
     *,
     spool: Spool,
+    drops: Drops,
     ledger: Ledger,
     account: Account,
     reporter: Reporter,
@@ -144,6 +146,7 @@ def flush(
         left_s=lambda: 0.0 if stop.requested else window.sends_until - clock.monotonic(),
         message_limit=options.message_limit,
         on_settled=counts.add,
+        more_came=drops.look_again,
         concerns=concerns,
     )
     report = RunReport()

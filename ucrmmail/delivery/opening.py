@@ -2,52 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ucrmmail.delivery.notices import MOST_OF_ORIGINAL_BYTES
 from ucrmmail.delivery.settlement import all_reported, unreported
 from ucrmmail.errors import TemporaryError, UcrmmailError
-from ucrmmail.spool.intake import take_drops
-from ucrmmail.spool.quiet import QUIET_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
+    from ucrmmail.delivery.drops import Drops
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
-    from ucrmmail.message.prepare import Prepared
     from ucrmmail.spool.claimed import Claimed
-    from ucrmmail.spool.intake import Intake
     from ucrmmail.spool.queue import Spool
     from ucrmmail.spool.state import MessageState, RecipientState
-
-# A file that was dropped a moment ago is waited for; one that others still write to is left to the next run.
-_LONGEST_QUIET_S = 1.0
-_MOST_LOOKS = 4
 
 
 def open_queue(
     spool: Spool,
     *,
+    drops: Drops,
     reporter: Reporter,
-    prepare: Callable[..., Prepared],
-    max_size_bytes: int,
-    min_free_bytes: int,
     retry: Retry,
     clock: Clock,
     sleep: Callable[[float], None],
     stopping: Callable[[], bool] = lambda: False,
-    takes_until: float = math.inf,
     set_back: bool = False,
     concerns: Concerns,
 ) -> None:
     """Make the queue ready for a run. When the clock was ``set_back``, all that is deferred is due. Raises OSError.
 
-    What a run that is ``stopping()`` leaves here, and what is in drop/ when the monotonic clock shows ``takes_until``,
-    the next one finds where it was.
+    What a run that is ``stopping()`` leaves here, the next one finds where it was.
     """
     for queue_id in spool.recover(clock.now(), stopping):
         if stopping():
@@ -66,32 +54,8 @@ def open_queue(
             spool.update_state(queue_id, claimed.state)
         spool.release(claimed)
 
-    def take() -> Intake:
-        return take_drops(
-            spool.directory,
-            prepare=prepare,
-            now=clock.now(),
-            max_size_bytes=max_size_bytes,
-            min_free_bytes=min_free_bytes,
-            may_go_on=may_go_on,
-        )
-
-    def may_go_on() -> bool:
-        return not stopping() and clock.monotonic() < takes_until
-
-    until = clock.now() + _LONGEST_QUIET_S
-    for _ in range(_MOST_LOOKS):
-        taken = take()
-        _tell(taken, concerns)
-        if not taken.quiet_at or taken.quiet_at > until or not may_go_on():
-            break
-        # Those that came one after the other become quiet one after the other: this is time for all of them.
-        sleep(max(taken.quiet_at - clock.now(), QUIET_S))
+    drops.take_all(sleep)
     spool.promote_due(clock.now(), retry.max_delay_s, everything=set_back)
-
-
-def _tell(taken: Intake, concerns: Concerns) -> None:
-    concerns.add(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected], *taken.problems)
 
 
 def beginning_of(claimed: Claimed) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.spools import new_spool, put, settle
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
+from ucrmmail.delivery.drops import Drops
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.opening import open_queue
 from ucrmmail.delivery.schedule import Retry
@@ -36,16 +37,23 @@ def opened(
         told.append(recipient)
         return ""
 
-    open_queue(
-        spool,
-        reporter=Reporter(accept=accept or keep, notification="", hostname="app1.isp.example"),
+    concerns = concerns or Concerns()
+    drops = Drops(
+        spool.directory,
         prepare=ready,
         max_size_bytes=1 << 20,
         min_free_bytes=0,
+        clock=Clock(),
+        concerns=concerns,
+    )
+    open_queue(
+        spool,
+        drops=drops,
+        reporter=Reporter(accept=accept or keep, notification="", hostname="app1.isp.example"),
         retry=Retry(),
         clock=Clock(),
         sleep=time.sleep,
-        concerns=concerns or Concerns(),
+        concerns=concerns,
     )
     return told
 

@@ -1,0 +1,116 @@
+"""The drop directory as a run sees it: taken in before the first message leaves, and looked at again while it goes on.
+
+A run may take an hour, since it waits for limits; whoever only has the drop directory must not wait for its end, and
+what is urgent goes before what was there first.
+"""
+
+from __future__ import annotations
+
+import os
+from math import inf
+from typing import TYPE_CHECKING
+
+from ucrmmail.errors import InputOutputError
+from ucrmmail.spool.intake import Intake, take_drops
+from ucrmmail.spool.layout import DROP
+from ucrmmail.spool.quiet import QUIET_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ucrmmail.clock import Clock
+    from ucrmmail.delivery.concerns import Concerns
+    from ucrmmail.message.prepare import Prepared
+
+# A run looks again after so long, and takes no more than a moment's work then: a message may be on the wire.
+LOOK_AGAIN_S = 2.0
+_MOST_AT_A_LOOK = 200
+# A file that was dropped a moment ago is waited for; one that others still write to is left to the next look.
+_LONGEST_QUIET_S = 1.0
+_MOST_LOOKS = 4
+
+
+class Drops:
+    """Takes in what is complete, and leaves to a person what was rejected or cannot be taken; each of it once.
+
+    What a run that is ``stopping()`` leaves, and what its beginning finds when the monotonic clock shows
+    ``takes_until``, the next one finds where it was.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        prepare: Callable[..., Prepared],
+        max_size_bytes: int,
+        min_free_bytes: int,
+        clock: Clock,
+        concerns: Concerns,
+        stopping: Callable[[], bool] = lambda: False,
+        takes_until: float = inf,
+    ) -> None:
+        self._directory = directory
+        self._prepare = prepare
+        self._max_size_bytes = max_size_bytes
+        self._min_free_bytes = min_free_bytes
+        self._clock = clock
+        self._concerns = concerns
+        self._stopping = stopping
+        self._takes_until = takes_until
+        self._told: set[str] = set()
+        self._looked_at = clock.monotonic()
+
+    def take_all(self, sleep: Callable[[float], None]) -> None:
+        """Take all that is there as a run begins, and what comes while it does. Raises OSError."""
+        until = self._clock.now() + _LONGEST_QUIET_S
+        for _ in range(_MOST_LOOKS):
+            taken = self._take(self._may_go_on)
+            if not taken.quiet_at or taken.quiet_at > until or not self._may_go_on():
+                break
+            # Those that came one after the other become quiet one after the other: this is time for all of them.
+            sleep(max(taken.quiet_at - self._clock.now(), QUIET_S))
+        self._looked_at = self._clock.monotonic()
+
+    def look_again(self) -> bool:
+        """Return whether more was accepted, if it is time to look. Raises OSError."""
+        if self._clock.monotonic() - self._looked_at < LOOK_AGAIN_S or self._stopping():
+            return False
+        taken = self._take(lambda: not self._stopping(), limit=_MOST_AT_A_LOOK)
+        self._looked_at = self._clock.monotonic()
+        return bool(taken.accepted)
+
+    def _may_go_on(self) -> bool:
+        return not self._stopping() and self._clock.monotonic() < self._takes_until
+
+    def _take(self, may_go_on: Callable[[], bool], **limit: int) -> Intake:
+        if not self._is_open():
+            return Intake()
+        taken = take_drops(
+            self._directory,
+            prepare=self._prepare,
+            now=self._clock.now(),
+            max_size_bytes=self._max_size_bytes,
+            min_free_bytes=self._min_free_bytes,
+            may_go_on=may_go_on,
+            **limit,
+        )
+        self._tell(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected])
+        self._tell(*taken.problems)
+        return taken
+
+    def _is_open(self) -> bool:
+        """Return whether the directory can be looked into; mail that is in the queue goes all the same."""
+        path = f"{self._directory}/{DROP}"
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            why = f"{path} cannot be looked into ({error.strerror}); give it back to the user who runs the flush"
+            self._tell(why, exit_code=InputOutputError.exit_code)
+            return False
+        return True
+
+    def _tell(self, *lines: str, exit_code: int = 0) -> None:
+        new = [line for line in lines if line not in self._told]
+        self._told.update(new)
+        if new:
+            self._concerns.add(*new, exit_code=exit_code)
