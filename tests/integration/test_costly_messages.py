@@ -137,7 +137,7 @@ def test_a_connection_that_ends_at_the_first_message_was_not_used_up(tmp_path: P
     ],
     ids=["body", "dot", "dot-421", "data", "mail", "rcpt", "rcpt-421"],
 )
-def test_many_old_messages_that_cost_a_connection_keep_new_mail_waiting_for_an_hour_at_most(
+def test_many_old_messages_that_cost_a_connection_keep_new_mail_waiting_for_hours_at_most(
     tmp_path: Path, place: str, act: Action, way: Sequence[str]
 ) -> None:
     """They are always due first, and each run tried them first: the pause and their back-off grow together."""
@@ -163,7 +163,7 @@ def test_many_old_messages_that_cost_a_connection_keep_new_mail_waiting_for_an_h
                 assert len(server.connections) - before <= EXCUSED_CONNECTIONS
                 if f"good{day}@example.com" not in taken(server):
                     wait_for_the_pause(machine, clock)
-            assert clock.now() - began <= (3600.0 if day == 0 else 5 * 3600.0)
+            assert clock.now() - began <= 3 * 3600.0
             clock.offset += DAY_S / 2
     assert "failed" not in {message.state for message in machine.queue()}
 

@@ -30,6 +30,12 @@ def at_the_culprit(line: bytes) -> Action | None:
     return DROP if CULPRIT in line else None
 
 
+def end_the_pause(program: Program) -> None:
+    """Let time go by: ``queue retry`` as a person who knows better gives it."""
+    path = Path(program.spool / "account.json")
+    path.write_text(json.dumps(account_of(program) | {"not_before": 0.0}))
+
+
 def account_of(program: Program) -> dict[str, Any]:
     kept: dict[str, Any] = json.loads(Path(program.spool / "account.json").read_text())
     return kept
@@ -53,11 +59,10 @@ def test_a_server_that_hangs_up_at_each_message_is_a_trouble_of_the_account(
         assert (report["reason"], report["held_back"], report["deferred"]) == ("account", count, 0)
         # One that doubts PIPELINING, and two that count; no more on each of the connections that it may have.
         assert len(server.connections) <= 3 * connections
-        program.run("flush", code=69)
         seen = len(server.connections)
         assert program.run("flush", "--json", code=75).json["reason"] == "account", "now there is a pause"
         assert len(server.connections) == seen
-    assert account_of(program)["failures"] == 2
+    assert account_of(program)["failures"] == 1
     assert {message["attempts"] for message in program.queue()} == {0}
 
 
@@ -94,6 +99,7 @@ def test_alone_it_is_told_each_time_and_to_blame_as_soon_as_another_goes(program
         enqueue(program, "culprit")
         program.run("flush", code=69)
         assert account_of(program)["lost"] == program.queue()[0]["queue_id"]
+        end_the_pause(program)
         enqueue(program, "b")
         report = program.run("flush", "--json").json
         assert (report["relayed"], report["deferred"]) == (1, 1)
@@ -134,7 +140,7 @@ def test_a_message_at_whose_mail_the_server_falls_silent_stops_no_others(program
 @pytest.mark.parametrize(
     ("place", "codes"),
     # One command of a group that was answered may mean a server without PIPELINING, which the next run finds out.
-    [("mail", [69, 69, 75]), ("rcpt", [0, 69, 0, 69, 75])],
+    [("mail", [69, 75]), ("rcpt", [0, 69, 75])],
     ids=["mail", "rcpt"],
 )
 @pytest.mark.parametrize("connections", [1, 2])
@@ -167,6 +173,7 @@ def test_one_message_at_which_the_server_falls_silent_takes_the_time_of_one_run_
         program.configure(server.port, smtp=smtp, throttler=LIMITED["throttler"])
         enqueue(program, "culprit")
         program.run("flush", "--time-limit", "1s", code=69)
+        end_the_pause(program)
         enqueue(program, "b", "c")
         report = program.run("flush", "--time-limit", "1s", "--json").json
         assert (report["relayed"], report["deferred"]) == (2, 1)

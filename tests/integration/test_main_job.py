@@ -602,6 +602,9 @@ def test_a_smarthost_that_is_down_keeps_the_queue(program: Program) -> None:
     assert "remedy" in run.stderr
     assert [(m["state"], m["attempts"]) for m in program.queue()] == [("waiting", 0)]
     with SinkController(Sink(), port=port) as controller:
+        program.run("flush", code=75)
+        assert controller.sink.sessions == 0, "the first step of the back-off is five minutes (R9)"
+        program.run("queue", "retry", "--all")
         program.run("flush")
         assert subjects(controller.sink) == ["number 1"]
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from ucrmmail.message.outcome import Trouble
 
-_UNREACHED = 69
 _LARGEST_FILE = 1 << 20
 TOLD_AGAIN_AFTER_S = 3600.0
 TRUSTED_AGAIN_AFTER_S = 7 * 86400.0
@@ -84,11 +83,8 @@ def after_trouble(
 ) -> AccountState:
     """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
     failures = state.failures + 1
-    doublings = failures - 1
-    if trouble.exit_code == _UNREACHED:
-        doublings -= 1
     # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
-    delay_s = 0.0 if doublings < 0 else min(first_delay_s * 2 ** min(doublings, 40), max_delay_s)
+    delay_s = min(first_delay_s * 2 ** min(failures - 1, 40), max_delay_s)
     return replace(
         _still(state, settings_mark),
         failures=failures,
