@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
@@ -85,8 +86,10 @@ def show_list(messages: Iterator[QueuedMessage], *, as_json: bool) -> None:
         if message is None:
             human.say("the queue is empty, or nothing in it is asked for")
     else:
+        # What keeps the queue from being read at all is raised before anything is printed.
+        first = list(islice(messages, 1))
         human.say_fields(_COLUMNS)
-        for message in messages:
+        for message in chain(first, messages):
             human.say_fields(_row(message))
 
 
