@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.output.escape import decodable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from ucrmmail.errors import UcrmmailError
 
@@ -34,8 +34,13 @@ def print_error_document(error: UcrmmailError) -> None:
     print_document({"error": {"what": error.what, "why": error.why, "remedy": error.remedy}})
 
 
-def print_listing(name: str, items: Iterable[Mapping[str, object]]) -> None:
-    """Print one JSON document whose field ``name`` is a list, item by item: a long list needs no memory."""
+def print_listing(
+    name: str, items: Iterable[Mapping[str, object]], behind: Callable[[], Mapping[str, object]] = dict
+) -> None:
+    """Print one JSON document whose field ``name`` is a list, item by item: a long list needs no memory.
+
+    ``behind()`` are the fields that are known when the list has come to its end.
+    """
     items = iter(items)
     # What keeps the list from being read at all is raised before a document is begun.
     first = list(islice(items, 1))
@@ -44,7 +49,8 @@ def print_listing(name: str, items: Iterable[Mapping[str, object]]) -> None:
     for item in chain(first, items):
         sys.stdout.write(separator + _encoded(item))
         separator = ",\n"
-    sys.stdout.write("]}\n")
+    more = "".join(f",\n{_encoded(key)}: {_encoded(value)}" for key, value in behind().items())
+    sys.stdout.write(f"]{more}}}\n")
 
 
 def _encoded(value: object, *, indent: int | None = None) -> str:
