@@ -516,6 +516,25 @@ def test_what_may_be_delivered_twice_is_told_so_in_the_log_in_the_queue_and_to_p
     assert program.queue() == []
 
 
+@pytest.mark.requirement("S10")
+def test_a_reply_that_is_not_text_is_spelled_out_in_every_document(program: Program) -> None:
+    shown = "4.3.0 later \\xff\\xfe"
+    with SmtpServer(faults={"final-dot": ["451 4.3.0 later \udcff\udcfe"], "mail": [None, "421 \udcff"]}) as server:
+        program.configure(server.port)
+        program.sendmail("-t", message=PLAIN.replace(b"invoice", b"\xff"))
+        documents = [program.run("flush", "--json")]
+        (queue_id,) = [message["queue_id"] for message in program.queue()]
+        documents += [program.run("queue", "show", queue_id, "--json"), program.run("queue", "list", "--json")]
+        for run in documents:
+            assert shown in json.dumps(run.json, ensure_ascii=False).replace("\\\\", "\\")
+        program.run("queue", "retry", queue_id)
+        documents += [program.run("flush", "--json", code=None), program.run("status", "--json")]
+        assert "421 \\xff" in documents[-1].json["account"]["what"]
+    for run in documents:
+        # What a reader that is strict does: no half of a character is text.
+        json.dumps(run.json, ensure_ascii=False).encode("utf-8")
+
+
 @pytest.mark.requirement("R11")
 def test_a_doubt_on_one_of_several_connections_is_counted(program: Program) -> None:
     with SmtpServer(faults={"final-dot": [DROP]}) as server:

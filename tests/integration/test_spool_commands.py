@@ -436,3 +436,20 @@ def test_a_message_that_has_failed_cannot_be_held_or_released_and_is_told_so_in_
     run = queue.run("queue", "hold", ids["failed"], UNKNOWN, code=66)
     assert "is not in the queue" in run.stderr
     assert queue.run("queue", "hold", "--all").code == 0
+
+
+@pytest.mark.requirement("S15")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_spool_of_another_user_is_refused_whatever_is_in_it(queue: Program) -> None:
+    """By a run that has nothing to send as well: root's crontab would take the queue over with its first message."""
+    queue.run("flush")
+    assert queue.run("flush").code == 0
+    os.chown(queue.spool, 12345, -1)
+    for command in (("flush",), ("flush", "--json"), ("flush", "-v"), ("queue", "list"), ("queue", "list", "--json")):
+        run = queue.run(*command, code=77)
+        assert run.stderr.startswith(f"ucrmmail: the spool {queue.spool} belongs to uid 12345, not to 0\n")
+        # No heading stands over a list that could not be read.
+        assert "queue id" not in run.stdout
+    os.chown(queue.spool, 0, -1)
+    queue.spool.chmod(0o777)
+    assert "is open to other users" in queue.run("flush", code=77).stderr

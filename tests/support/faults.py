@@ -184,6 +184,22 @@ def at_the_opening_of(
 
 
 @contextmanager
+def cannot_be_opened(path: str, number: int, *, first: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let every opening of this file fail with this errno, after ``first()``."""
+    real = os.open
+
+    def opened(name: str, *arguments: Any, **options: Any) -> int:
+        if name == path:
+            first()
+            raise OSError(number, os.strerror(number), name)
+        return real(name, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        yield
+
+
+@contextmanager
 def as_user(uid: int) -> Iterator[None]:
     """Be an ordinary user for what the kernel checks. Needs root."""
     if os.geteuid() != 0:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ucrmmail.config.load import Config
+    from ucrmmail.spool.unread import Unread
 
 # More than fit a screen help nobody.
 _MOST_IDS = 100
@@ -91,7 +92,11 @@ def _queue_ids(words: Sequence[str], current: str) -> Iterator[tuple[str, str]]:
     found = chain.from_iterable(queue_ids(directory, state) for state in states)
     fitting = (queue_id for queue_id in found if queue_id.startswith(current) and queue_id not in words)
     for queue_id in islice(fitting, _MOST_IDS):
-        queued = message(directory, queue_id)
+        unread: list[Unread] = []
+        queued = message(directory, queue_id, unread=unread)
+        # What can only be removed is offered too.
+        for each in unread:
+            yield queue_id, f"cannot be read: {each.why}"
         if queued is not None:
             more = f" and {len(queued.recipients) - 1} more" if len(queued.recipients) > 1 else ""
             yield queue_id, f"{queued.state}, to {queued.recipients[0]}{more}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import Any
 
 from ucrmmail.cli.quick import LAST_FLUSH
 from ucrmmail.clock import rfc3339
 from ucrmmail.files import DistrustError, open_untrusted, read_all
+from ucrmmail.jsontext import read_json
 
 _LARGEST_FILE = 1 << 17
 _DOUBTFUL = "doubtful"
@@ -40,7 +40,14 @@ def _read(directory: str) -> tuple[dict[str, Any], float]:
     """Return what is in the file and when it was written; nothing when it cannot be read: no mail depends on it."""
     try:
         with open(open_untrusted(f"{directory}/{LAST_FLUSH}", owner=os.geteuid()), "rb") as file:
-            fields = json.loads(read_all(file.fileno(), _LARGEST_FILE))
-            return (fields if isinstance(fields, dict) else {}), os.fstat(file.fileno()).st_mtime
+            fields = read_json(read_all(file.fileno(), _LARGEST_FILE))
+            return (fields if _is_note(fields) else {}), os.fstat(file.fileno()).st_mtime
     except (OSError, ValueError, DistrustError):
         return {}, 0.0
+
+
+def _is_note(found: object) -> bool:
+    """Return whether it is what a run leaves: texts and numbers, and the list of what is in doubt."""
+    return isinstance(found, dict) and not any(
+        isinstance(value, (dict, list)) for name, value in found.items() if name != _DOUBTFUL
+    )

@@ -1,7 +1,7 @@
 """``ucrmmail queue``: what is in the queue, and what a person does with it.
 
-Exit codes: 1 when the state of a message has to be changed first, 66 when a queue id is not in the queue, 75 when a
-message is being sent at this moment.
+Exit codes: 1 when the state of a message has to be changed first, 66 when a queue id is not in the queue, 74 when a
+message cannot be read, 75 when one is being sent at this moment.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from ucrmmail.cli.queue_choice import (
     RecipientOption,
     SenderOption,
     StateOption,
+    all_found,
     chosen,
     found,
 )
 from ucrmmail.dataclass import replace
-from ucrmmail.errors import CheckFailedError, NoInputError, TemporaryError, UsageError
+from ucrmmail.errors import CheckFailedError, InputOutputError, NoInputError, TemporaryError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from ucrmmail.spool.manage import Change
+    from ucrmmail.spool.unread import Unread
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +46,7 @@ Examples:
   ucrmmail queue remove --state failed --yes
 
 Ends with 1 when a message has failed that is to be held or released, or is held that is to be retried, with 66 when a
-queue id is not in the queue, with 75 when a message is being sent at this moment.""",
+queue id is not in the queue, with 74 when a message cannot be read, with 75 when one is being sent at this moment.""",
 )
 
 
@@ -84,8 +86,11 @@ def list_messages(
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
     states = filters.states(STATES)
-    listed = iter([found(directory, each) for each in queue_ids]) if queue_ids else messages(directory, states=states)
-    show_list((each for each in listed if each.state in states and filters.let_through(each)), as_json=as_json)
+    unread: list[Unread] = []
+    listed = all_found(directory, queue_ids, unread) if queue_ids else messages(directory, states=states, unread=unread)
+    show_list((each for each in listed if each.state in states and filters.let_through(each)), unread, as_json=as_json)
+    if unread:
+        raise typer.Exit(InputOutputError.exit_code)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue show 1-20261123T110559.123456-k3x9qa")
@@ -124,9 +129,10 @@ def hold(
     del yes  # nothing is lost: there is nothing to ask
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
-    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["hold"])
+    unread: list[Unread] = []
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["hold"], unread=unread)
     changes = _unless(manage.hold(directory, ids), "failed", "held")
-    _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
+    _change(changes, unread, one_by_one=bool(queue_ids), as_json=as_json)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue release --all")
@@ -147,9 +153,10 @@ def release(
     del yes
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
-    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["release"])
+    unread: list[Unread] = []
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["release"], unread=unread)
     changes = _unless(manage.release(directory, ids), "failed", "released")
-    _change(changes, one_by_one=bool(queue_ids), as_json=as_json)
+    _change(changes, unread, one_by_one=bool(queue_ids), as_json=as_json)
 
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail queue retry --all\n  ucrmmail queue retry --state failed")
@@ -174,12 +181,13 @@ def retry(
     del yes
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
-    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["retry"])
+    unread: list[Unread] = []
+    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["retry"], unread=unread)
     changes = list(_unless(manage.retry(directory, ids), "held", "tried"))
     lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
     if lifted and not as_json:
         human.say("the pause of the account is over: the next flush connects")
-    _change(iter(changes), one_by_one=bool(queue_ids), as_json=as_json, more={"pause_lifted": lifted})
+    _change(iter(changes), unread, one_by_one=bool(queue_ids), as_json=as_json, more={"pause_lifted": lifted})
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --recipient @example.com --yes")
@@ -199,10 +207,13 @@ def remove(
 
     directory = _spool_directory(context)
     filters = Filters(state, sender, recipient)
-    ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["remove"], for_all=True)
+    unread: list[Unread] = []
+    ids = chosen(
+        directory, queue_ids, filters, every=every, of=manage.STATES_FOR["remove"], unread=unread, for_all=True
+    )
     if not queue_ids and not yes:
         _ask(len(ids))
-    _change(manage.remove(directory, ids), one_by_one=bool(queue_ids), as_json=as_json)
+    _change(manage.remove(directory, ids), unread, one_by_one=bool(queue_ids), as_json=as_json)
 
 
 def _ask(count: int) -> None:
@@ -228,27 +239,42 @@ def _stays(change: Change) -> bool:
 
 
 def _change(
-    changes: Iterator[Change], *, one_by_one: bool, as_json: bool, more: Mapping[str, object] = _NO_MORE
+    changes: Iterator[Change],
+    unread: Sequence[Unread],
+    *,
+    one_by_one: bool,
+    as_json: bool,
+    more: Mapping[str, object] = _NO_MORE,
 ) -> None:
-    """Make the changes and tell what was done; ends with the exit code of what was not. ``more`` is for programs."""
+    """Make the changes and tell what was done; ends with the exit code of what was not.
+
+    ``unread`` are those of which nobody knows whether they were meant; ``more`` is for programs.
+    """
+    from ucrmmail.spool.manage import UNKNOWN, Change
+
     done: list[Change] = []
-    undone: list[Change] = []
+    undone = [Change(each.queue_id, trouble=each.trouble, unread=True) for each in unread]
     for change in changes:
         (undone if change.trouble else done).append(change)
     if not one_by_one:
         # What was sent, removed or refused for good between listing and now needs nobody.
-        from ucrmmail.spool.manage import UNKNOWN
-
         undone = [change for change in undone if change.trouble != UNKNOWN and not _stays(change)]
     _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
     if undone:
-        from ucrmmail.spool.manage import BUSY
+        raise typer.Exit(_code_of(undone))
 
-        if all(_stays(change) for change in undone):
-            raise typer.Exit(CheckFailedError.exit_code)
-        busy = any(change.trouble == BUSY for change in undone)
-        human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")
-        raise typer.Exit(TemporaryError.exit_code if busy else NoInputError.exit_code)
+
+def _code_of(undone: Sequence[Change]) -> int:
+    """Return the exit code of changes that could not be made, and say what to do where their own lines do not."""
+    from ucrmmail.spool.manage import BUSY
+
+    if any(change.unread for change in undone):
+        return InputOutputError.exit_code
+    if all(_stays(change) for change in undone):
+        return CheckFailedError.exit_code
+    busy = any(change.trouble == BUSY for change in undone)
+    human.note_advice("", "try again when it is sent" if busy else "see `ucrmmail queue list`")
+    return TemporaryError.exit_code if busy else NoInputError.exit_code
 
 
 def _tell(

@@ -9,13 +9,14 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.dataclass import dataclass
-from ucrmmail.errors import NoInputError, UsageError
+from ucrmmail.errors import InputOutputError, NoInputError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ucrmmail.spool.listing import QueuedMessage
+    from ucrmmail.spool.unread import Unread
 
 IdsArgument = Annotated[
     list[str] | None,
@@ -86,13 +87,14 @@ def chosen(
     *,
     every: bool,
     of: Sequence[str],
+    unread: list[Unread],
     for_all: bool = False,
 ) -> list[str]:
     """Return the ids that are meant: those named, or those in the states ``of`` that the filters mean.
 
-    With ``for_all`` one that goes to others than ``filters.recipient`` as well is left, and told. All are found before
-    anything is changed: what is moved must not be found a second time. Raises UsageError when nothing was named, or
-    something twice.
+    With ``for_all`` one that goes to others than ``filters.recipient`` as well is left, and told. What cannot be read,
+    so that nobody knows whether a filter means it, goes to ``unread``. All are found before anything is changed: what
+    is moved must not be found a second time. Raises UsageError when nothing was named, or something twice.
     """
     from ucrmmail.spool.listing import messages
     from ucrmmail.spool.listing import queue_ids as ids_in
@@ -107,7 +109,8 @@ def chosen(
     if filters.sender is None and filters.recipient is None:
         # Names tell the state: nothing need be read.
         return list(chain.from_iterable(ids_in(directory, state) for state in states))
-    found = [message for message in messages(directory, states=states) if filters.meant_by(message, for_all=False)]
+    those = messages(directory, states=states, unread=unread)
+    found = [message for message in those if filters.meant_by(message, for_all=False)]
     meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]
     if left := len(found) - len(meant):
         human.note(
@@ -117,17 +120,31 @@ def chosen(
 
 
 def found(directory: str, queue_id: str) -> QueuedMessage:
-    """Return the message with this id. Raises NoInputError when there is none."""
+    """Return the message with this id. Raises NoInputError when there is none, InputOutputError when it is unread."""
+    unread: list[Unread] = []
+    there = all_found(directory, [queue_id], unread)
+    for each in unread:
+        raise InputOutputError(f"{queue_id} cannot be read: {each.path}: {each.why}", remedy=each.remedy)
+    return there[0]
+
+
+def all_found(directory: str, queue_ids: Iterable[str], unread: list[Unread]) -> list[QueuedMessage]:
+    """Return the messages with these ids; what cannot be read goes to ``unread``. Raises NoInputError."""
     from ucrmmail.spool.listing import message
 
-    it = message(directory, queue_id)
-    if it is None:
-        raise NoInputError(
-            f"{queue_id} is not in the queue",
-            why="it was sent or removed, or never was there",
-            remedy="see `ucrmmail queue list`",
-        )
-    return it
+    there = []
+    for queue_id in queue_ids:
+        before = len(unread)
+        it = message(directory, queue_id, unread=unread)
+        if it is not None:
+            there.append(it)
+        elif len(unread) == before:
+            raise NoInputError(
+                f"{queue_id} is not in the queue",
+                why="it was sent or removed, or never was there",
+                remedy="see `ucrmmail queue list`",
+            )
+    return there
 
 
 def _matches(address: str, wanted: str) -> bool:

@@ -32,7 +32,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import EX_UNAVAILABLE, Run, Window
 from ucrmmail.delivery.suspicion import Lessons
-from ucrmmail.errors import UcrmmailError
+from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 
@@ -187,8 +187,11 @@ def flush(
     if ledger.damaged:
         concerns.add("the record of what was sent (ledger) could not be read: its limits count as used up once")
     concerns.add(*[f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt])
-    concerns.add(*spool.problems)
-    held_back = spool.count_waiting() if report.reason or report.trouble is not None else 0
+    concerns.add(*spool.lost)
+    if spool.problems:
+        # What two connections met, or a run before it dealt, is told once.
+        concerns.add(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
+    held_back = spool.count_waiting() if report.reason or report.trouble is not None or spool.problems else 0
     return replace(
         report,
         relayed=counts.relayed,

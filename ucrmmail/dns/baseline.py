@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ucrmmail.dataclass import replace
 from ucrmmail.dns.finding import Severity
 from ucrmmail.errors import DataError
+from ucrmmail.jsontext import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -45,7 +46,7 @@ def encode(reports: Iterable[DomainReport]) -> bytes:
 def decode(raw: bytes) -> dict[str, frozenset[Known]]:
     """Return what was known of each domain. Raises DataError when it is no baseline."""
     try:
-        document = json.loads(raw)
+        document = read_json(raw)
         if document["baseline"] != _VERSION:
             raise ValueError
         return {

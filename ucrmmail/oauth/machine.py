@@ -8,13 +8,13 @@ is the key file of a Google service account. It is a secret, so it is read only 
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import ConfigError, PermissionDeniedError
 from ucrmmail.files import DistrustError, open_untrusted, read_all
+from ucrmmail.jsontext import read_json
 from ucrmmail.oauth.endpoint import Endpoint, missing_extra
 from ucrmmail.oauth.provider import CLIENT_CREDENTIALS, SERVICE_ACCOUNT
 
@@ -86,7 +86,7 @@ def read_key_file(path: str) -> dict[str, str]:
     except OSError as error:
         raise ConfigError(f"oauth.key_file: {path}: {error.strerror}", remedy=_DOWNLOAD) from None
     try:
-        found = json.loads(raw)
+        found = read_json(raw)
         key = {name: found[name] for name in ("client_email", "private_key", "token_uri")}
         key["private_key_id"] = found.get("private_key_id", "")
     except (ValueError, KeyError, TypeError):

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, field, replace
+from ucrmmail.jsontext import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ def to_json(token: Token) -> str:
 
 def from_json(text: str) -> Token:
     """Return the token that was kept. Raises ValueError for anything else."""
-    fields = json.loads(text)
+    fields = read_json(text)
     if not isinstance(fields, dict):
         raise ValueError("not a token")  # noqa: TRY004 # the text is wrong, whatever is in it
     kept = {}

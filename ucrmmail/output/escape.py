@@ -39,6 +39,11 @@ def visible(text: str) -> str:
     return "".join(_visible_character(character) for character in text)
 
 
+def decodable(text: str) -> str:
+    r"""Return ``text`` as it is, but for what no encoding of Unicode holds: a byte that was not UTF-8 is ``\xNN``."""
+    return "".join(_visible_character(each) if "\ud800" <= each <= "\udfff" else each for each in text)
+
+
 def _visible_character(character: str) -> str:
     code = ord(character)
     if 0x20 <= code < 0x7F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
@@ -12,10 +13,11 @@ from ucrmmail.output.machine import print_listing
 from ucrmmail.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ucrmmail.spool.listing import QueuedMessage
     from ucrmmail.spool.state import RecipientState
+    from ucrmmail.spool.unread import Unread
 
 _COLUMNS = ("queue id", "state", "accepted", "from", "to", "size", "tries", "next attempt", "reason")
 _BODY_LINES = 20
@@ -71,23 +73,38 @@ def _time_or_none(at: float) -> str | None:
     return rfc3339(at) if at else None
 
 
-def show_list(messages: Iterator[QueuedMessage], *, as_json: bool) -> None:
+def show_list(messages: Iterator[QueuedMessage], unread: Sequence[Unread], *, as_json: bool) -> None:
     """Print the messages, each as soon as it is read, so that a long queue needs no memory.
 
-    On a terminal a message has some lines, as with ``mailq``: nine columns fit none. Through a pipe it has one.
+    ``unread`` is what could not be read, when the messages have come to their end. On a terminal a message has some
+    lines, as with ``mailq``: nine columns fit none. Through a pipe it has one.
     """
     if as_json:
-        print_listing("messages", map(message_document, messages))
+        print_listing("messages", map(message_document, messages), lambda: {"errors": unread_documents(unread)})
     elif human.on_terminal():
         message = None
         for message in messages:
             _show_in_lines(message)
-        if message is None:
+        if message is None and not unread:
             human.say("the queue is empty, or nothing in it is asked for")
     else:
+        # What keeps the queue from being read at all is raised before anything is printed.
+        first = list(islice(messages, 1))
         human.say_fields(_COLUMNS)
-        for message in messages:
+        for message in chain(first, messages):
             human.say_fields(_row(message))
+    tell_unread(unread)
+
+
+def unread_documents(unread: Sequence[Unread]) -> list[dict[str, object]]:
+    """Return the JSON fields of the messages that could not be read."""
+    return [{"queue_id": each.queue_id, "error": each.trouble} for each in unread]
+
+
+def tell_unread(unread: Sequence[Unread]) -> None:
+    """Tell a person which messages could not be read, and what to do, in a line for each."""
+    for each in unread:
+        human.note(f"ucrmmail: {each.line}")
 
 
 def _show_in_lines(message: QueuedMessage) -> None:

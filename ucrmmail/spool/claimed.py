@@ -142,12 +142,19 @@ def lock_message(
             fd, found_there = open_distrusted(path, owner=os.geteuid())
         except FileNotFoundError:
             continue
-        if not try_lock(fd, wait=wait):
-            os.close(fd)
-            raise BusyError(queue_id)
-        if _is_still_at(found_there, path):
+        locked = False
+        try:
+            if not try_lock(fd, wait=wait):
+                raise BusyError(queue_id)
+            locked = _is_still_at(found_there, path)
+        except OSError as error:
+            name_error(error, path)
+            raise
+        finally:
+            if not locked:
+                os.close(fd)
+        if locked:
             return place, path, fd
-        os.close(fd)
     return None
 
 

@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.files import DistrustError, open_untrusted
+from ucrmmail.files import DistrustError, Naming, open_untrusted
 from ucrmmail.message.header import split_canonical, value_of
 from ucrmmail.spool.layout import (
     CORRUPT,
@@ -35,6 +35,7 @@ from ucrmmail.spool.order import Return
 from ucrmmail.spool.queuefile import CHUNK_BYTES, DamagedError, read_unchecked
 from ucrmmail.spool.records import recorded
 from ucrmmail.spool.state import MessageState, fitted, untried
+from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -132,10 +133,13 @@ class Counts:
     oldest_to_send_at: float = 0.0
 
 
-def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iterator[QueuedMessage]:
+def messages(
+    directory: str, *, states: Collection[str] = tuple(STATES), unread: list[Unread] | None = None
+) -> Iterator[QueuedMessage]:
     """Yield the messages in these states; within a state in sending order, deferred ones as they come back.
 
-    A file that is damaged is left out: the flush sets it aside and reports it. Raises PermissionDeniedError, OSError.
+    A file that is damaged is left out: the flush sets it aside and reports it. One that cannot be read is put into
+    ``unread``; without that it is raised. Raises PermissionDeniedError, OSError.
     """
     if not _is_there(directory):
         return
@@ -145,15 +149,17 @@ def messages(directory: str, *, states: Collection[str] = tuple(STATES)) -> Iter
         if state not in states and not (state == WAITING and settled):
             continue
         for queue_id, path in _names(directory, place):
-            message = _read(directory, queue_id, path, state, settled)
+            message = _seen(directory, queue_id, path, state, settled, unread=unread)
             if message is not None and message.state in states:
                 yield message
 
 
-def due(directory: str, now: float, max_delay_s: float) -> Iterator[QueuedMessage]:
+def due(
+    directory: str, now: float, max_delay_s: float, *, unread: list[Unread] | None = None
+) -> Iterator[QueuedMessage]:
     """Yield what a run that begins at ``now`` would try, in sending order: what waits, and what comes back until then.
 
-    ``max_delay_s`` is as in ``order.Return``. Raises PermissionDeniedError, OSError.
+    ``max_delay_s`` is as in ``order.Return``, ``unread`` as in ``messages``. Raises PermissionDeniedError, OSError.
     """
     if not _is_there(directory):
         return
@@ -165,7 +171,7 @@ def due(directory: str, now: float, max_delay_s: float) -> Iterator[QueuedMessag
         if returns.of_message(_parent_name(path), _time_of(path))
     )
     for queue_id, path in heapq.merge(_names(directory, QUEUE), back):
-        message = _read(directory, queue_id, path, WAITING, settled)
+        message = _seen(directory, queue_id, path, WAITING, settled, unread=unread)
         if message is not None and (message.state == WAITING or _is_back(message, returns)):
             yield message
 
@@ -176,8 +182,11 @@ def _is_back(message: QueuedMessage, returns: Return) -> bool:
     return message.state == "deferred" and returns.of_minute(minute_of(at)) and returns.of_message(minute_of(at), at)
 
 
-def message(directory: str, queue_id: str) -> QueuedMessage | None:
-    """Return one message, or None when it is not in the queue. Raises PermissionDeniedError, OSError."""
+def message(directory: str, queue_id: str, *, unread: list[Unread] | None = None) -> QueuedMessage | None:
+    """Return one message, or None when it is not in the queue; ``unread`` as in ``messages``.
+
+    Raises PermissionDeniedError, OSError.
+    """
     if not _is_there(directory) or not is_queue_id(queue_id):
         return None
     found = find(directory, queue_id)
@@ -185,7 +194,8 @@ def message(directory: str, queue_id: str) -> QueuedMessage | None:
         return None
     place, path = found
     settled = recorded(directory)
-    return _read(directory, queue_id, path, _STATE_OF_PLACE[place], settled, beginning_bytes=CHUNK_BYTES)
+    state = _STATE_OF_PLACE[place]
+    return _seen(directory, queue_id, path, state, settled, unread=unread, beginning_bytes=CHUNK_BYTES)
 
 
 def is_doubtful(directory: str, queue_id: object) -> bool:
@@ -304,6 +314,26 @@ def _names(
             yield name, f"{parent}/{name}"
 
 
+def _seen(
+    directory: str,
+    queue_id: str,
+    path: str,
+    state: str,
+    settled: dict[str, MessageState | None],
+    *,
+    unread: list[Unread] | None,
+    beginning_bytes: int = _BEGINNING_BYTES,
+) -> QueuedMessage | None:
+    """Return what ``_read`` does; what cannot be read goes to ``unread``, if there is one. Raises OSError."""
+    try:
+        return _read(directory, queue_id, path, state, settled, beginning_bytes=beginning_bytes)
+    except OSError as error:
+        if unread is None or is_of_all(error):
+            raise
+        unread.append(Unread.because_of(error, queue_id, path))
+        return None
+
+
 def _read(
     directory: str,
     queue_id: str,
@@ -311,19 +341,20 @@ def _read(
     state: str,
     settled: dict[str, MessageState | None],
     *,
-    beginning_bytes: int = _BEGINNING_BYTES,
+    beginning_bytes: int,
 ) -> QueuedMessage | None:
-    """Return a message as it stands at this moment, None when it has gone or cannot be believed."""
+    """Return a message as it stands at this moment, None when it has gone or cannot be believed. Raises OSError."""
     try:
         fd = open_untrusted(path, owner=os.geteuid())
     except (FileNotFoundError, DistrustError):
         return None
-    try:
-        file, beginning = read_unchecked(fd, os.fstat(fd).st_size, beginning_bytes)
-    except DamagedError:
-        return None
-    finally:
-        os.close(fd)
+    with Naming(path):
+        try:
+            file, beginning = read_unchecked(fd, os.fstat(fd).st_size, beginning_bytes)
+        except DamagedError:
+            return None
+        finally:
+            os.close(fd)
     kept = read_state(directory, queue_id)
     if kept is not None:
         kept = fitted(kept, file.recipients)

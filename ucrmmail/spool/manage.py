@@ -9,22 +9,27 @@ it is told.
     held       -          waiting    -                                            gone
     failed     -          -          waiting, who failed is tried from the start  gone
 
+One that cannot be read can be removed, and nothing else; it stops no other.
+
 A retry of a failed message begins anew: no attempts, nothing reported. Who was relayed is not sent to again.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.files import DistrustError
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
-from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, check_root, is_queue_id
+from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, check_root, is_queue_id
 from ucrmmail.spool.listing import STATES
-from ucrmmail.spool.moves import Moves, read_state
+from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.state import RecipientState
+from ucrmmail.spool.unread import Unread, UnreadError, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +38,11 @@ if TYPE_CHECKING:
 
 # Changes are made durable together, this many at a time, before they are told.
 _TOGETHER = 500
+# So many are looked for at a time: deferred/ is gone through once for all of them. Each place that is known takes room.
+_LOOKED_FOR = 50_000
+
+# What opening a file ends with when it is for nobody to open; a lock that is refused (ENOLCK) is another thing.
+_UNOPENED = (errno.EACCES, errno.EPERM, errno.EIO)
 
 STATES_FOR = {
     "hold": ("waiting", "deferred"),
@@ -48,12 +58,16 @@ BUSY = "is being sent at this moment"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What was done with one message: its state before and after ("" when it is gone), or why nothing was done."""
+    """What was done with one message: its state before and after ("" when it is gone), or why nothing was done.
+
+    ``unread``: because it cannot be read.
+    """
 
     queue_id: str
     before: str = ""
     after: str = ""
     trouble: str = ""
+    unread: bool = False
 
 
 def hold(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
@@ -121,8 +135,16 @@ def _begun_anew(state: MessageState) -> MessageState:
 
 
 def _renew(moves: Moves, queue_id: str, change: Callable[[MessageState], MessageState]) -> None:
-    """Change a message's state; a higher revision tells ``recover`` that the journal's record is an older one."""
-    state = read_state(moves.directory, queue_id)
+    """Change a message's state; a higher revision tells ``recover`` that the journal's record is an older one.
+
+    Raises UnreadError when nobody can say who has it already, OSError.
+    """
+    try:
+        state = read_state(moves.directory, queue_id)
+    except OSError as error:
+        if is_of_all(error):
+            raise
+        raise UnreadError(Unread.because_of(error, queue_id, f"{moves.directory}/{STATE}/{queue_id}")) from error
     if state is not None:
         moves.write_state(queue_id, replace(change(state), revision=state.revision + 1))
 
@@ -136,8 +158,8 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
     check_host(directory)
     moves = Moves(directory)
     told: list[Change] = []
-    for queue_id in queue_ids:
-        told.append(_one(moves, queue_id, change))
+    for queue_id, seen_at in _found(directory, queue_ids):
+        told.append(_one(moves, queue_id, seen_at, change))
         if len(told) >= _TOGETHER:
             moves.make_durable()
             yield from told
@@ -146,26 +168,63 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
     yield from told
 
 
-def _one(moves: Moves, queue_id: str, change: Callable[[Moves, str, str, str], str]) -> Change:
+def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str] | None]]:
+    """Yield each id with the place and path of its message, None when it is nowhere."""
+    ids = iter(queue_ids)
+    while some := list(islice(ids, _LOOKED_FOR)):
+        places = find_all(directory, filter(is_queue_id, some))
+        yield from ((queue_id, places.get(queue_id)) for queue_id in some)
+
+
+def _one(
+    moves: Moves, queue_id: str, seen_at: tuple[str, str] | None, change: Callable[[Moves, str, str, str], str]
+) -> Change:
     if not is_queue_id(queue_id):
         return Change(queue_id, trouble="is not a queue id")
+    if seen_at is None:
+        return Change(queue_id, trouble=UNKNOWN)
     while True:
         try:
-            locked = lock_message(moves.directory, queue_id, wait=False)
+            locked = _lock(moves, queue_id, seen_at, even_unread=change is _remove)
+            if locked is None:
+                return Change(queue_id, trouble=UNKNOWN)
+            place, path, fd = locked
+            try:
+                after = change(moves, queue_id, place, path)
+            finally:
+                if fd >= 0:
+                    os.close(fd)
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:
             return Change(queue_id, trouble=f"cannot be trusted: {error}")
-        if locked is None:
-            return Change(queue_id, trouble=UNKNOWN)
-        place, path, fd = locked
-        try:
-            after = change(moves, queue_id, place, path)
         except FileNotFoundError:
-            continue  # a flush brought it back into the queue at this moment: look again
-        finally:
-            os.close(fd)
-        return Change(queue_id, before=_state_of(place), after=_state_of(after))
+            seen_at = None  # a flush brought it back into the queue at this moment: look again
+        except UnreadError as error:
+            return Change(queue_id, trouble=error.unread.trouble, unread=True)
+        else:
+            return Change(queue_id, before=_state_of(place), after=_state_of(after))
+
+
+def _lock(
+    moves: Moves, queue_id: str, seen_at: tuple[str, str] | None, *, even_unread: bool
+) -> tuple[str, str, int] | None:
+    """Return what ``lock_message`` does; ``even_unread``: a message that cannot be opened too, with -1 for descriptor.
+
+    Raises BusyError, DistrustError, UnreadError, OSError.
+    """
+    try:
+        return lock_message(moves.directory, queue_id, wait=False, seen_at=seen_at)
+    except DistrustError:
+        raise
+    except OSError as error:
+        if is_of_all(error):
+            raise
+        if not (even_unread and error.errno in _UNOPENED):
+            raise UnreadError(Unread.because_of(error, queue_id, queue_id)) from error
+    # No run can open it, to send it, either: there is no lock to ask for.
+    found = find(moves.directory, queue_id)
+    return (*found, -1) if found is not None else None
 
 
 def _state_of(place: str) -> str:

@@ -12,7 +12,6 @@ leaves half done, ``recover`` completes from the journal:
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_reco
 from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_tmp
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
+from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 _MOST_SETTLED = 200
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
-# What keeps us from opening any file says nothing about this one.
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Spool:
@@ -50,7 +48,8 @@ class Spool:
 
     With ``sync_each`` every outcome is on the disk before ``settle`` returns. ``keep_sent_s`` keeps relayed messages
     in sent/ for so long. ``corrupt`` lists (name, reason) of all that was set aside in this run; ``problems`` are
-    sentences about what else needs a person. ``worker`` is the number of a process that works beside others.
+    sentences about what the disk refused, ``lost`` about what damaged journals no longer say. ``worker`` is the number
+    of a process that works beside others.
     """
 
     def __init__(
@@ -72,6 +71,7 @@ class Spool:
         self._aside = Aside(self._moves)
         self.corrupt = self._aside.corrupt
         self.problems = self._aside.problems
+        self.lost: list[str] = []
         self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
         self._worker = worker
         self._reserve = Reserve(self.directory)
@@ -114,7 +114,7 @@ class Spool:
             records += found
         for path, count in damaged.items():
             if count:
-                self._aside.tell(damage_in(path, count))
+                self.lost.append(damage_in(path, count))
         to_do = newest(records)
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():
@@ -213,9 +213,9 @@ class Spool:
         except (DamagedError, DistrustError) as error:
             self._aside.set_aside(path, queue_id, str(error))
         except OSError as error:
-            if error.errno in _OURS:
+            if is_of_all(error):
                 raise
-            self._aside.tell(f"{path}: {error.strerror}")
+            self._aside.tell(Unread.because_of(error, queue_id, path).line)
         return None
 
     def find(self, queue_id: str) -> str | None:

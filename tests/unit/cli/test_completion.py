@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import cannot_be_opened
 from tests.support.spools import NOW, new_spool, put
 from ucrmmail.cli.completion import KINDS, print_completions
 from ucrmmail.config.schema import KEYS
 from ucrmmail.spool import manage
+from ucrmmail.spool.layout import path_in_queue
 
 CONFIG = """\
 [smtp]
@@ -95,6 +98,16 @@ def test_queue_ids_are_those_the_command_makes_sense_for_and_not_named_yet(
     assert list(lines(capsys, "queue-id", "queue", "retry", "")) == []
     assert list(lines(capsys, "queue-id", "queue", "show", second[:-8])) == [second]
     assert lines(capsys, "state", "queue", "list", "--state", "")["waiting"] == "2 messages"
+
+
+@pytest.mark.requirement("S19")
+def test_a_message_that_cannot_be_read_hides_no_other_and_is_offered(
+    capsys: pytest.CaptureFixture[str], spool: str
+) -> None:
+    bad, good = put(spool), put(spool, now=NOW + 1)
+    with cannot_be_opened(path_in_queue(spool, bad), errno.EIO):
+        found = lines(capsys, "queue-id", "queue", "remove", "")
+    assert found == {bad: "cannot be read: Input/output error", good: "waiting, to joe@example.com"}
 
 
 def test_no_more_queue_ids_are_read_than_fit_a_screen(capsys: pytest.CaptureFixture[str], spool: str) -> None:

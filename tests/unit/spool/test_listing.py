@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import at_each_call, cannot_be_opened
 from tests.support.spools import (
     ANN,
     JOE,
@@ -27,6 +30,7 @@ from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import Counts, QueuedMessage, counts, due, is_doubtful, message, messages, queue_ids
 from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.unread import Unread
 
 
 @pytest.fixture
@@ -252,6 +256,38 @@ def test_hostile_files_are_left_out_of_the_list(directory: str, tmp_path: Path, 
     hostile(path, kind, tmp_path / "secret")
     assert seen(directory) == [(good, "waiting")]
     assert message(directory, bad) is None
+
+
+@pytest.mark.requirement("R4", "S19")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES], ids=errno.errorcode.get)
+def test_what_cannot_be_read_is_named_and_hides_no_other(directory: str, number: int) -> None:
+    bad, good = put(directory), put(directory, now=NOW + 1)
+    path = path_in_queue(directory, bad)
+    named = Unread.because_of(OSError(number, os.strerror(number), path), bad, "")
+    looks: list[Callable[[list[Unread] | None], object]] = [
+        lambda unread: [each.queue_id for each in messages(directory, unread=unread)],
+        lambda unread: [each.queue_id for each in due(directory, NOW + 2, MAX_DELAY_S, unread=unread)],
+        lambda unread: message(directory, bad, unread=unread) or [good],
+    ]
+    with cannot_be_opened(path, number):
+        for look in looks:
+            unread: list[Unread] = []
+            assert look(unread) == [good]
+            assert unread == [named]
+            with pytest.raises(OSError, match=os.strerror(number)):
+                look(None)
+    with cannot_be_opened(path, errno.EMFILE), pytest.raises(OSError, match="Too many open files"):
+        list(messages(directory, unread=[]))
+
+
+def test_an_error_of_reading_names_the_file(directory: str) -> None:
+    path = path_in_queue(directory, put(directory))
+
+    def fails(_: int, name: str) -> None:
+        raise OSError(errno.EIO, name)
+
+    with at_each_call(fails, ("pread",)), pytest.raises(OSError, match=path):
+        list(messages(directory))
 
 
 def test_a_message_without_an_id_of_its_own_has_none(directory: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, at_the_opening_of
+from tests.support.faults import at_each_call, at_the_opening_of, cannot_be_opened
 from tests.support.spools import (
     ANN,
     JOE,
@@ -28,6 +30,7 @@ from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.manage import BUSY, UNKNOWN, Change, hold, release, remove, retry
 from ucrmmail.spool.moves import read_state
 from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.unread import Unread
 
 
 @pytest.fixture
@@ -204,3 +207,121 @@ def test_a_great_many_are_changed(directory: str, monkeypatch: pytest.MonkeyPatc
     assert [change.queue_id for change in hold(directory, ids)] == ids
     assert read_state(directory, ids[0]) is None
     assert [place_of(directory, queue_id) for queue_id in ids] == ["held"] * 8
+
+
+UNREAD = [errno.EIO, errno.EACCES, errno.EPERM]
+
+
+@pytest.mark.requirement("R4", "S19")
+@pytest.mark.parametrize("number", UNREAD, ids=errno.errorcode.get)
+@pytest.mark.parametrize(("command", "done"), [(hold, "held"), (release, "waiting"), (retry, "waiting")])
+def test_a_message_that_cannot_be_opened_stops_no_other(directory: str, command: type, done: str, number: int) -> None:
+    ids = [put(directory, now=NOW + second) for second in range(3)]
+    path = path_in_queue(directory, ids[1])
+    with cannot_be_opened(path, number):
+        changes = list(command(directory, ids))
+    assert [change.after for change in changes] == [done, "", done]
+    assert [change.unread for change in changes] == [False, True, False]
+    expected = Unread.because_of(OSError(number, os.strerror(number), path), ids[1], "")
+    assert changes[1].trouble == expected.trouble
+    assert place_of(directory, ids[1]) == "queue"
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize("number", UNREAD, ids=errno.errorcode.get)
+def test_a_message_that_cannot_be_opened_can_be_removed(spool: Spool, number: int) -> None:
+    queue_id = failed(spool)
+    with cannot_be_opened(f"{spool.directory}/failed/{queue_id}", number):
+        assert list(remove(spool.directory, [queue_id])) == [Change(queue_id, "failed", "")]
+    assert everything_in(spool.directory) == []
+
+
+def test_one_that_is_gone_when_it_cannot_be_opened_is_not_in_the_queue(directory: str) -> None:
+    queue_id = put(directory)
+    path = path_in_queue(directory, queue_id)
+    with cannot_be_opened(path, errno.EIO, first=lambda: os.unlink(path)):
+        assert list(remove(directory, [queue_id])) == [Change(queue_id, trouble=UNKNOWN)]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("command", [hold, release, retry, remove])
+def test_one_that_is_relayed_while_it_is_opened_is_not_in_the_queue(directory: str, command: type, moment: str) -> None:
+    queue_id = put(directory)
+    path = path_in_queue(directory, queue_id)
+    with at_the_opening_of(path, **{moment: lambda: os.unlink(path)}):
+        assert list(command(directory, [queue_id])) == [Change(queue_id, trouble=UNKNOWN)]
+
+
+@pytest.mark.parametrize("command", [hold, release, retry, remove])
+def test_a_message_that_cannot_be_locked_is_left_alone(directory: str, command: type) -> None:
+    """Somebody may be sending it: to remove what cannot be opened is another thing."""
+    queue_id = put(directory)
+    path = path_in_queue(directory, queue_id)
+
+    def no_lock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    before = os.listdir("/proc/self/fd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", no_lock)
+        (change,) = command(directory, [queue_id])
+    assert change.unread
+    assert f"{path}: {os.strerror(errno.ENOLCK)}" in change.trouble
+    assert place_of(directory, queue_id) == "queue"
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+@pytest.mark.parametrize("command", [hold, release, retry, remove])
+def test_when_no_file_can_be_opened_at_all_the_command_ends(spool: Spool, command: type) -> None:
+    queue_id = put(spool.directory)
+    with (
+        cannot_be_opened(path_in_queue(spool.directory, queue_id), errno.EMFILE),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        list(command(spool.directory, [queue_id]))
+    queue_id = deferred(spool)
+    with (
+        cannot_be_opened(f"{spool.directory}/state/{queue_id}", errno.EMFILE),
+        pytest.raises(OSError, match="Too many open files"),
+    ):
+        list(retry(spool.directory, [queue_id]))
+
+
+@pytest.mark.parametrize(("command", "place"), [(release, "held"), (retry, "deferred")])
+def test_what_must_be_known_of_it_and_cannot_be_read_keeps_it_where_it_is(
+    spool: Spool, command: type, place: str
+) -> None:
+    other, queue_id = deferred(spool), deferred(spool)
+    if place == "held":
+        list(hold(spool.directory, [other, queue_id]))
+    state = f"{spool.directory}/state/{queue_id}"
+    with cannot_be_opened(state, errno.EIO):
+        changes = list(command(spool.directory, [queue_id, other]))
+    assert [change.after for change in changes] == ["", "waiting"]
+    assert (changes[0].unread, changes[0].trouble.startswith(f"cannot be read: {state}: ")) == (True, True)
+    assert place_of(spool.directory, queue_id) == place
+    assert [change.trouble for change in command(spool.directory, [queue_id])] == [""]
+
+
+def test_a_deferred_message_is_found_without_looking_through_all_others(spool: Spool) -> None:
+    """A hundred thousand that are retried would else be looked for in each minute of deferred/, one by one."""
+    ids = [put(spool.directory, now=NOW + number) for number in range(60)]
+    for number, queue_id in enumerate(ids):
+        settle(spool, queue_id, "deferred", in_s=60.0 * (number + 1))
+    spool.sync()
+    looked: list[str] = []
+    with at_each_call(lambda _, name: looked.append(name), ("lstat", "listdir", "scandir")):
+        changes = list(retry(spool.directory, ids))
+    assert [change.after for change in changes] == ["waiting"] * 60
+    assert len(looked) < 10 * len(ids)
+
+
+def test_more_than_are_looked_for_at_a_time_are_changed(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ucrmmail.spool import manage
+
+    monkeypatch.setattr(manage, "_LOOKED_FOR", 3)
+    ids = [put(directory, now=NOW + number) for number in range(7)]
+    named = [*ids[:4], "1-20261123T110559.123456-k3x9qa", "no id", *ids[4:]]
+    changes = list(hold(directory, named))
+    assert [change.queue_id for change in changes] == named
+    assert [change.trouble for change in changes] == ["", "", "", "", UNKNOWN, "is not a queue id", "", "", ""]

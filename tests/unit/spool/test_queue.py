@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, fails_at, vanishes_when_listed
+from tests.support.faults import at_each_call, cannot_be_opened, fails_at, vanishes_when_listed
 from tests.support.spools import (
     ANN,
     JOE,
@@ -40,6 +40,7 @@ from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
+from ucrmmail.spool.unread import Unread
 
 
 @pytest.fixture
@@ -280,6 +281,21 @@ def test_a_message_that_cannot_be_moved_is_not_sent_again_and_moved_later(spool:
     assert list(spool.due()) == []
     spool.sync()
     assert place_of(spool.directory, queue_id) == "deferred"
+
+
+@pytest.mark.requirement("R4", "S19")
+def test_a_message_that_cannot_be_read_stays_and_is_told_once(directory: str) -> None:
+    spool = Spool(directory)
+    bad, good = put(directory), put(directory, now=NOW + 1)
+    path = path_in_queue(directory, bad)
+    with cannot_be_opened(path, errno.EIO):
+        assert [spool.claim(bad), spool.claim(bad)] == [None, None]
+        claim(spool, good).close()
+    expected = Unread.because_of(OSError(errno.EIO, os.strerror(errno.EIO), path), bad, "")
+    assert (spool.problems, spool.corrupt, spool.lost) == ([expected.line], [], [])
+    assert spool.count_waiting() == 2
+    with cannot_be_opened(path, errno.ENFILE), pytest.raises(OSError, match="Too many open files"):
+        spool.claim(bad)
 
 
 def test_a_message_that_cannot_be_moved_in_this_run_is_moved_by_the_next(directory: str) -> None:
@@ -701,12 +717,12 @@ def test_a_damaged_record_takes_nothing_from_those_behind_it_and_a_person_is_tol
     assert again.recover(NOW) == [ids[3]]
     assert list(again.due()) == [ids[1], ids[4]]
     assert [place_of(directory, queue_id) for queue_id in ids] == ["", "queue", "", "failed", "queue"]
-    (told,) = again.problems
+    (told,) = again.lost
     assert told.startswith(f"{path} was damaged in one place: ")
     again.finish()
     once_more = Spool(directory)
     once_more.recover(NOW)
-    assert once_more.problems == [], "told once"
+    assert once_more.lost == [], "told once"
 
 
 def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None:
@@ -719,7 +735,7 @@ def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None
     again = Spool(directory)
     again.recover(NOW)
     assert list(again.due()) == [other]
-    assert again.problems == []
+    assert again.lost == []
 
 
 @pytest.mark.requirement("R1")

@@ -1,0 +1,30 @@
+"""What a run leaves for ``status`` and ``doctor``, damaged: it is as if it was not there, and no command fails at it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.program import Program
+from tests.support.sink import Sink
+
+DAMAGED = [
+    '{"relayed": NaN}', '{"relayed": -1e999}', '{"relayed": 1e400}', '{"reason": {"deep": Infinity}}', "[" * 3000,
+    '{"relayed":' + "[" * 100_000, '{"doubtful":' + "[" * 3000, '{"relayed": ' + "9" * 5000 + "}", "[1]", "\udcff", "",
+    '{"relayed": ' + "[" * 900 + "]" * 900 + "}", '{"exit_code": {"a": 1}}',
+]  # fmt: skip
+
+
+@pytest.mark.requirement("R29")
+@pytest.mark.parametrize("content", DAMAGED, ids=lambda content: repr(content[:24]))
+def test_a_damaged_note_of_the_last_run_is_no_note(program: Program, sink: Sink, content: str) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    program.run("flush")
+    note = program.spool / "last-flush.json"
+    note.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert program.run("status", "--json").json["last_flush"] is None
+    assert "last flush: none" in program.run("status").stdout
+    assert program.run("doctor", "--json", "--skip", "dns", code=None).code in (0, 1)
+    program.sendmail("-t")
+    assert program.run("flush", "--json").json["relayed"] == 1
+    assert program.run("status", "--json").json["last_flush"]["relayed"] == 1

@@ -1,0 +1,143 @@
+"""One message that cannot be read stops no other: each command names it once, goes on, and ends with 74."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.program import Program, Run
+from tests.support.smtp_server import SmtpServer
+from tests.support.spools import place_of
+from ucrmmail.spool.layout import path_in_queue
+
+pytestmark = [
+    pytest.mark.requirement("R4", "R30", "S19"),
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
+]
+
+# What a failing disk says when a file is read or opened, and what a mode or an owner that was changed does.
+FAULTS = [("pread64", "EIO"), ("openat", "EIO"), ("openat", "EACCES")]
+
+
+class Queue:
+    """Three messages, of which the second cannot be read."""
+
+    def __init__(self, program: Program, call: str, error: str) -> None:
+        self.program = program
+        self.ids = [program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0] for _ in range(3)]
+        self.bad = self.ids[1]
+        self.good = [self.ids[0], self.ids[2]]
+        self.path = Path(path_in_queue(str(program.spool), self.bad))
+        self.can_be_opened = call != "openat"
+        self._fault = ["-e", f"trace={call}", "-e", f"inject={call}:error={error}"]
+        self._says = f"ucrmmail: {self.bad} cannot be read: "
+        self._why = os.strerror({"EIO": 5, "EACCES": 13}[error])
+
+    def run(self, *arguments: str, code: int = 74) -> Run:
+        """Run a command in which the file fails; it is to be told of once, with what to do, or not when all went well."""
+        done = subprocess.run(
+            ["strace", "-f", "-qq", "-o", "/dev/null", "-P", str(self.path), *self._fault,
+             *self.program.command(*arguments)],
+            env=self.program.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        run = Run(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert run.code == code, f"{arguments}: exit {run.code}\n{run.stdout}\n{run.stderr}"
+        if arguments[:2] != ("queue", "show") and arguments != ("flush", "--json"):
+            assert [self.is_told_by(line) for line in run.stderr.splitlines()] == [True] * bool(code), run.stderr
+        return run
+
+    def is_told_by(self, line: str) -> bool:
+        remedy = f"or run `ucrmmail queue remove {self.bad}`"
+        return line.startswith(f"{self._says}{self.path}: {self._why}; ") and line.endswith(remedy)
+
+    def error(self, document: Any) -> str:
+        """What a document says of the file, as a person reads it."""
+        (error,) = document["errors"]
+        assert error["queue_id"] == self.bad
+        return f"ucrmmail: {self.bad} {error['error']}"
+
+
+@pytest.fixture(params=FAULTS, ids="-".join)
+def queue(program: Program, request: pytest.FixtureRequest) -> Queue:
+    program.configure(25)
+    return Queue(program, *request.param)
+
+
+def test_a_list_has_the_others(queue: Queue) -> None:
+    for more in ((), ("--sender", "billing@isp.example"), ("--state", "waiting"), tuple(queue.ids)):
+        assert [line.split("\t")[0] for line in queue.run("queue", "list", *more).lines[1:]] == queue.good
+        document = queue.run("queue", "list", *more, "--json").json
+        assert [message["queue_id"] for message in document["messages"]] == queue.good
+        assert queue.is_told_by(queue.error(document))
+    assert queue.run("queue", "list", queue.bad).lines[1:] == []
+    # What is not asked for is not looked at.
+    assert queue.run("queue", "list", "--state", "held", "--json", code=0).json["errors"] == []
+
+
+def test_it_is_told_why_it_is_not_shown(queue: Queue) -> None:
+    error = queue.run("queue", "show", queue.bad, "--json").json["error"]
+    assert queue.is_told_by(f"ucrmmail: {error['what']}; {error['remedy']}")
+
+
+def test_the_others_are_changed(queue: Queue) -> None:
+    spool = str(queue.program.spool)
+    # By a filter nobody knows whether it is meant; by name or all, it can be moved as long as it can be opened.
+    held = queue.run("queue", "hold", "--sender", "billing@isp.example", "--json").json
+    assert [change["queue_id"] for change in held["changed"]] == queue.good
+    assert queue.is_told_by(queue.error(held))
+    assert [place_of(spool, queue_id) for queue_id in queue.ids] == ["held", "queue", "held"]
+    queue.run("queue", "release", "--all", code=0)
+    opens = queue.can_be_opened
+    held = queue.run("queue", "hold", "--all", "--json", code=0 if opens else 74).json
+    assert [change["queue_id"] for change in held["changed"]] == (queue.ids if opens else queue.good)
+    assert [place_of(spool, queue_id) for queue_id in queue.ids] == ["held", "held" if opens else "queue", "held"]
+
+
+@pytest.mark.parametrize("which", ["--all", "by name"])
+def test_it_can_be_removed(queue: Queue, which: str) -> None:
+    chosen = ("--all", "--yes") if which == "--all" else (queue.bad,)
+    queue.run("queue", "remove", "--recipient", "joe@example.com", "--yes", "--sender", "nobody@example.com")
+    removed = queue.run("queue", "remove", *chosen, "--json", code=0).json["changed"]
+    assert [change["queue_id"] for change in removed] == (queue.ids if which == "--all" else [queue.bad])
+    assert place_of(str(queue.program.spool), queue.bad) == ""
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_the_others_are_sent_and_it_stays(program: Program, connections: int) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        queue = Queue(program, *FAULTS[connections - 1])
+        report = queue.run("flush", "--json").json
+        assert len(server.accepted) == 2
+        assert (report["relayed"], report["held_back"], report["reason"]) == (2, 1, "")
+        (line,) = report["needs_person"]
+        assert queue.is_told_by(f"ucrmmail: {line}")
+        assert [message["queue_id"] for message in program.queue()] == [queue.bad]
+        assert queue.run("flush").stdout == ""
+        assert program.run("status", "--json").json["last_flush"]["held_back"] == 1
+        # A fault that has gone leaves nothing behind.
+        assert program.run("flush").stderr == ""
+        assert len(server.accepted) == 3
+
+
+@pytest.mark.parametrize("error", ["EIO", "EACCES"])
+def test_what_became_of_it_so_far_cannot_be_read(program: Program, error: str) -> None:
+    with SmtpServer(faults={"final-dot": ["451 4.3.0 later"] * 3}) as server:
+        program.configure(server.port)
+        queue = Queue(program, "openat", error)
+        program.run("flush")
+        queue.path = program.spool / "state" / queue.bad
+        assert sorted(line.split("\t")[0] for line in queue.run("queue", "list").lines[1:]) == queue.good
+        queue.run("queue", "hold", "--all", code=0)
+        # Who has it already is not known: it is not sent to them again.
+        released = queue.run("queue", "release", "--all", "--json").json
+        assert [change["queue_id"] for change in released["changed"]] == queue.good
+        assert queue.is_told_by(queue.error(released))
+        assert place_of(str(program.spool), queue.bad) == "held"
+        queue.run("queue", "remove", queue.bad, code=0)
+        assert not queue.path.exists()

@@ -1,0 +1,59 @@
+"""A message that cannot be read: it stays where it is, stops no other, and a person is told which it is and what to do.
+
+Somebody has changed the mode or the owner of its file, or of the state beside it, or the disk fails there.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Self
+
+from ucrmmail.dataclass import dataclass
+
+# What keeps us from opening any file says nothing about this one.
+_OF_ALL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_FORBIDDEN = (errno.EACCES, errno.EPERM)
+
+
+def is_of_all(error: OSError) -> bool:
+    """Return whether an error at one file means that no other can be opened either."""
+    return error.errno in _OF_ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """One such message: ``path`` is the file that cannot be read, ``why`` what the system says."""
+
+    queue_id: str
+    path: str
+    why: str
+    remedy: str
+
+    @classmethod
+    def because_of(cls, error: OSError, queue_id: str, path: str) -> Self:
+        """Return what an error at a message says of it, which is at ``path`` unless the error knows better."""
+        mend = "give the file back its owner and mode 600" if error.errno in _FORBIDDEN else "mend the disk"
+        return cls(
+            queue_id,
+            error.filename if isinstance(error.filename, str) else path,
+            error.strerror or str(error),
+            f"{mend}, or run `ucrmmail queue remove {queue_id}`",
+        )
+
+    @property
+    def trouble(self) -> str:
+        """What a person is told, as a sentence that begins with the queue id."""
+        return f"cannot be read: {self.path}: {self.why}; {self.remedy}"
+
+    @property
+    def line(self) -> str:
+        """The whole sentence."""
+        return f"{self.queue_id} {self.trouble}"
+
+
+class UnreadError(Exception):
+    """A message that somebody wants changed is ``unread``."""
+
+    def __init__(self, unread: Unread) -> None:
+        super().__init__(unread.line)
+        self.unread = unread
