@@ -125,6 +125,13 @@ def test_the_others_are_sent_and_it_stays(program: Program, connections: int) ->
         assert len(server.accepted) == 3
 
 
+def test_a_dry_run_shows_the_others(queue: Queue) -> None:
+    document = queue.run("flush", "--dry-run", "--json").json
+    assert [message["queue_id"] for message in document["messages"]] == queue.good
+    assert queue.is_told_by(queue.error(document))
+    assert [line.split("\t")[0] for line in queue.run("flush", "--dry-run").lines[1:]] == queue.good
+
+
 @pytest.mark.parametrize("error", ["EIO", "EACCES"])
 def test_what_became_of_it_so_far_cannot_be_read(program: Program, error: str) -> None:
     with SmtpServer(faults={"final-dot": ["451 4.3.0 later"] * 3}) as server:

@@ -11,9 +11,11 @@ from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.flush_request import FlushRequest, read_time_limit
 from ucrmmail.cli.flush_run import run_flush
 from ucrmmail.config.submission import refuse_missing
+from ucrmmail.errors import InputOutputError
 
 if TYPE_CHECKING:
     from ucrmmail.config.load import Config
+    from ucrmmail.spool.unread import Unread
 
 EXAMPLES = """\b
 Examples:
@@ -71,6 +73,7 @@ def _dry_run(config: Config, message_limit: int, *, as_json: bool) -> None:
     directory = config.text("spool.directory")
     now = time.time()
     opens_at = account_opens_at(config, now)
+    unread: list[Unread] = []
     found = forecast(
         directory,
         rules_of(config),
@@ -79,7 +82,14 @@ def _dry_run(config: Config, message_limit: int, *, as_json: bool) -> None:
         boot_id=read_boot_id(),
         max_delay_s=0.0 if was_set_back(directory, now) else config.seconds("retry.max_delay"),
         message_limit=message_limit,
+        unread=unread,
     )
     show_forecast(
-        found, deferred_until=opens_at if opens_at > now else 0.0, dropped=count_drops(directory), as_json=as_json
+        found,
+        unread,
+        deferred_until=opens_at if opens_at > now else 0.0,
+        dropped=count_drops(directory),
+        as_json=as_json,
     )
+    if unread:
+        raise typer.Exit(InputOutputError.exit_code)

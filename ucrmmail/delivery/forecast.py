@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ucrmmail.limits.rules import Rules
+    from ucrmmail.spool.unread import Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +40,16 @@ def forecast(
     boot_id: str,
     max_delay_s: float,
     message_limit: int,
+    unread: list[Unread],
 ) -> Iterator[Forecast]:
     """Yield what a run would send, in order, at most ``message_limit`` messages (0: all). Raises OSError.
+
+    What cannot be read, and is not sent either, goes to ``unread``.
 
     ``opens_at`` is when the account may be used, ``now`` or later: what is due by then goes then, at the earliest.
     ``max_delay_s`` is the longest delay there is, 0.0 after the clock was set back.
     """
-    pending = (message for message in due(directory, opens_at, max_delay_s) if message.delivery.pending)
+    pending = (message for message in due(directory, opens_at, max_delay_s, unread=unread) if message.delivery.pending)
     first = list(islice(pending, message_limit or None))
     turns = [message.delivery.turn for message in first]
     times = schedule(read_tally(f"{directory}/ledger", rules, now, boot_id), opens_at, map(len, turns))

@@ -6,19 +6,24 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
 from ucrmmail.output import human, machine
+from ucrmmail.output.queue import tell_unread, unread_documents
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ucrmmail.delivery.forecast import Forecast
+    from ucrmmail.spool.unread import Unread
 
 
-def show_forecast(forecasts: Iterable[Forecast], *, deferred_until: float, dropped: int, as_json: bool) -> None:
-    """Print what would go, in order.
+def show_forecast(
+    forecasts: Iterable[Forecast], unread: Sequence[Unread], *, deferred_until: float, dropped: int, as_json: bool
+) -> None:
+    """Print what would go, in order; ``unread`` is what could not be read, when the forecasts have come to their end.
 
     ``deferred_until`` is when the account's pause ends, 0.0 when there is none; ``dropped`` files in drop/ come too.
     """
     found = list(forecasts)
+    tell_unread(unread)
     if as_json:
         machine.print_document(
             {
@@ -34,6 +39,7 @@ def show_forecast(forecasts: Iterable[Forecast], *, deferred_until: float, dropp
                 ],
                 "deferred_until": rfc3339(deferred_until) if deferred_until else None,
                 "dropped": dropped,
+                "errors": unread_documents(unread),
             }
         )
         return
@@ -43,7 +49,7 @@ def show_forecast(forecasts: Iterable[Forecast], *, deferred_until: float, dropp
         files = "1 file waits" if dropped == 1 else f"{dropped} files wait"
         human.note(f"{files} in drop/, which a run takes first; what follows is without")
     if not found:
-        human.note("nothing else is due" if dropped else "nothing is due")
+        human.note("nothing else is due" if dropped or unread else "nothing is due")
         return
     # To the second, so that the line fits a terminal.
     times = [f"{rfc3339(one.at)[:19]}Z" for one in found]
