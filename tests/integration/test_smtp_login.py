@@ -156,7 +156,9 @@ def test_a_mailbox_without_smtp_is_told_from_a_token_that_is_wrong() -> None:
     assert "administrator" in trouble.remedy
 
 
-@pytest.mark.parametrize("challenge", ["334 !!!", "334 ", "334 bm8ganNvbg==", "334 WzFd", "334 \udcff"])
+@pytest.mark.parametrize(
+    "challenge", ["334 !!!", "334 ", "334 bm8ganNvbg==", "334 WzFd", "334 \udcff", "334 " + "W1tb" * 500]
+)
 def test_an_odd_error_challenge_is_no_crash(challenge: str) -> None:
     with SmtpServer(logins={USER: "another"}, faults={"auth-answer": challenge}) as server:
         for mechanism in ("xoauth2", "oauthbearer"):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.jsontext import read_json
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.token_refusals import token_advice
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
@@ -211,7 +211,7 @@ def _oauth_error(challenge: bytes) -> str:
     {"status":"invalid_token","schemes":"bearer","scope":"https://mail.google.com/"}
     """
     try:
-        found = json.loads(challenge)
+        found = read_json(challenge)
     except ValueError:
         return ""
     if not isinstance(found, dict):
