@@ -436,3 +436,16 @@ def test_a_message_that_has_failed_cannot_be_held_or_released_and_is_told_so_in_
     run = queue.run("queue", "hold", ids["failed"], UNKNOWN, code=66)
     assert "is not in the queue" in run.stderr
     assert queue.run("queue", "hold", "--all").code == 0
+
+
+@pytest.mark.parametrize("name", ["directroy", "max_mesage_size"])
+def test_mail_is_not_put_into_another_queue_because_a_key_was_misspelt(program: Program, name: str) -> None:
+    program.config.write_text(f'[spool]\n{name} = "{program.spool}"\n')
+    program.config.chmod(0o600)
+    says = f"config.toml:2: spool.{name}: there is no such key; did you mean spool."
+    assert says in program.run("enqueue", "--to", "joe@example.com", "-", stdin=PLAIN, code=78).stderr
+    (line,) = program.sendmail("joe@example.com", code=78).stderr.splitlines()
+    assert says in line
+    assert "ucrmmail config edit" in line
+    assert says in program.run("flush", code=78).stderr
+    assert [path.name for path in program.home.rglob("*")] == ["config.toml"]

@@ -335,8 +335,8 @@ _SPOOL = (
     ),
     Key(
         "spool.sync",
-        choice("batch", "each"),
-        "batch",
+        choice(*submission.SYNC),
+        submission.SYNC[0],
         "When outcomes are forced to the disk: together a few times a second, or each at once. A power cut can repeat"
         " what was not; accepted mail is always on the disk.",
         "each",
