@@ -147,6 +147,20 @@ def test_a_spool_open_to_others_is_refused(queue: Program, program_name: str) ->
     assert "chmod 700" in queue.run("queue", "list", code=77).stderr
 
 
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize("place", ["spool", "spool/below"])
+def test_a_spool_that_cannot_be_made_is_told_with_one_code_by_all(queue: Program, place: str) -> None:
+    queue.spool.write_text("a file")
+    queue.config.write_text(f'[spool]\ndirectory = "{queue.home / place}"\n[smtp]\nhost = "127.0.0.1"\n')
+    enqueued = queue.run("enqueue", "-", stdin=PLAIN, code=73)
+    submitted = queue.sendmail("-t", code=73)
+    for run in (enqueued, submitted, queue.run("flush", code=73)):
+        assert "the spool cannot be made" in run.stderr
+        assert "spool.directory" in run.stderr
+    assert enqueued.stdout == ""
+    assert len(submitted.stderr.splitlines()) == 1
+
+
 # --- queue -------------------------------------------------------------------------------------------------------------
 
 

@@ -205,7 +205,7 @@ def enqueue_files(
 def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scratch: Scratch) -> Prepared:
     """Return the message of a file, ready for the queue.
 
-    Raises DataError, NoUserError, NoInputError; and TemporaryError, PermissionDeniedError when the spool fails.
+    Raises DataError, NoUserError, NoInputError; and what a scratch file raises when the spool fails.
     """
     from ucrmmail.message.prepare import Addresses, gather, prepare
 
