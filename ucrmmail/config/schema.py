@@ -199,7 +199,7 @@ _SMTP = (
         "smtp.local_hostname",
         _HOST,
         "",
-        "The name that this machine gives in EHLO.",
+        "The name that this machine gives in EHLO, and in its reports to senders.",
         "app1.isp.example",
         default_note="the name of this machine",
     ),
