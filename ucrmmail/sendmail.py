@@ -59,9 +59,11 @@ usage: ucrmmail-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [--] [RECIPIENT...] < 
 
 Accepts a message from standard input into the spool; `ucrmmail flush` sends it.
 
-  -t          take the recipients from To, Cc and Bcc too (Bcc is removed)
+  -t          take the recipients from To, Cc and Bcc too (Bcc is removed), or from
+              Resent-To, -Cc and -Bcc where the message has one of them
   -i, -oi     a line with a single dot does not end the message
-  -f ADDRESS  the reverse-path, where bounces go ("<>" for none); -r is the same
+  -f ADDRESS  the reverse-path, where bounces go ("<>" for none); -r is the same;
+              a name without a domain counts as not given
   -F NAME     the full name, for a From header that has to be added
   --          what follows are recipients
 

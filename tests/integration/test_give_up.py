@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
-from tests.support.smtp_server import SmtpServer
+from tests.support.program import Program
+from tests.support.smtp_server import DROP, SmtpServer
 from ucrmmail.config.schema import KEYS
 from ucrmmail.spool import manage
 from ucrmmail.spool.listing import QueuedMessage
@@ -59,3 +60,33 @@ def test_what_failed_for_good_is_kept_with_what_was_said_until_a_person_retries_
 @pytest.mark.requirement("R8")
 def test_how_long_it_is_tried_is_a_setting_of_five_days_when_nobody_says_otherwise() -> None:
     assert KEYS["retry.give_up_after"].default == "5d"
+
+
+@pytest.mark.requirement("R11")
+def test_who_may_have_the_message_is_told_so_when_it_is_given_up(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.put(1)
+    with SmtpServer(faults={"final-dot": lambda raw: DROP if b"Subject: number 0" in raw[:30] else None}) as server:
+        for day in (0.0, 1.0, 5.1, 6.0):
+            clock.offset = day * DAY_S
+            machine.flush(machine.to(server))
+        server.wait_until_idle()
+        (report,) = [message for message in server.accepted if message.recipients == ["billing@isp.example"]]
+    words = b" ".join(report.content.split())
+    assert b"Subject: Perhaps not delivered: your message to joe@example.com" in words
+    assert b"The message below may have been delivered to this recipient, or not: that is not known." in words
+    assert b"(after the final dot); the message may have been delivered" in words
+    assert b"was not delivered" not in words
+
+
+def test_a_report_bears_the_name_that_the_machine_gives_itself(program: Program) -> None:
+    with SmtpServer(faults={"rcpt": lambda line: "550 5.1.1 no such user" if b"joe@" in line else None}) as server:
+        program.configure(server.port, smtp='local_hostname = "out.isp.example"')
+        program.sendmail("-t")
+        program.run("flush")
+        program.run("flush")
+        server.wait_until_idle()
+        (report,) = server.accepted
+    assert b"\r\nReporting-MTA: dns; out.isp.example\r\n" in report.content
+    assert b"This is the mail system on out.isp.example." in report.content

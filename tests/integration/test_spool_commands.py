@@ -67,6 +67,46 @@ def test_a_bad_file_is_told_and_the_others_go_on(queue: Program, tmp_path: Path)
     assert len(queue.queue()) == 2
 
 
+@pytest.mark.requirement("S15")
+def test_what_is_no_file_is_refused_at_once_and_the_others_go_on(queue: Program, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.eml")
+    (tmp_path / "good.eml").write_bytes(PLAIN)
+    (tmp_path / "directory").mkdir()
+    files = [str(tmp_path / "fifo.eml"), "/dev/zero", str(tmp_path / "directory"), str(tmp_path / "good.eml")]
+    run = queue.run("enqueue", *files, code=66, timeout=20)
+    assert len(run.lines) == 1
+    for file in files[:2]:
+        assert f"ucrmmail: {file}: is not a regular file" in run.stderr
+    assert f"{files[2]}: Is a directory" in run.stderr
+
+
+def test_a_pipe_that_the_caller_has_opened_is_read(queue: Program) -> None:
+    for file in ("-", "/dev/stdin", "/dev/fd/0"):
+        assert len(queue.run("enqueue", file, stdin=PLAIN).lines) == 1
+
+
+def test_nothing_at_all_is_no_message_for_enqueue_and_an_empty_text_for_sendmail(
+    queue: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.eml").touch()
+    for file in ("-", str(tmp_path / "empty.eml")):
+        run = queue.run("enqueue", "--to", "joe@example.com", file, code=65)
+        assert "is empty, not a message" in run.stderr
+        assert run.stdout == ""
+    assert queue.queue() == []
+    queue.sendmail("joe@example.com", message=b"")
+    assert "recipients" in queue.sendmail("-t", message=b"", code=67).stderr
+    assert len(queue.queue()) == 1
+
+
+@pytest.mark.requirement("R16")
+def test_bcc_that_a_broken_header_would_give_away_is_refused_wherever_mail_comes_in(queue: Program) -> None:
+    broken = b"From: billing@isp.example\nTo: joe@example.com\nno field\nBcc: eve@example.com\n\nhi\n"
+    for run in (queue.run("enqueue", "-", stdin=broken, code=65), queue.sendmail("-t", message=broken, code=65)):
+        assert "the line 'no field' is no field and ends the header, with Bcc in or below it" in run.stderr
+    assert queue.queue() == []
+
+
 def test_the_json_of_enqueue(queue: Program, tmp_path: Path) -> None:
     (tmp_path / "good.eml").write_bytes(PLAIN)
     document = queue.run("enqueue", "--json", str(tmp_path / "good.eml"), "/nowhere", code=66).json
@@ -147,6 +187,20 @@ def test_a_spool_open_to_others_is_refused(queue: Program, program_name: str) ->
     assert "chmod 700" in queue.run("queue", "list", code=77).stderr
 
 
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize("place", ["spool", "spool/below"])
+def test_a_spool_that_cannot_be_made_is_told_with_one_code_by_all(queue: Program, place: str) -> None:
+    queue.spool.write_text("a file")
+    queue.config.write_text(f'[spool]\ndirectory = "{queue.home / place}"\n[smtp]\nhost = "127.0.0.1"\n')
+    enqueued = queue.run("enqueue", "-", stdin=PLAIN, code=73)
+    submitted = queue.sendmail("-t", code=73)
+    for run in (enqueued, submitted, queue.run("flush", code=73)):
+        assert "the spool cannot be made" in run.stderr
+        assert "spool.directory" in run.stderr
+    assert enqueued.stdout == ""
+    assert len(submitted.stderr.splitlines()) == 1
+
+
 # --- queue -------------------------------------------------------------------------------------------------------------
 
 
@@ -194,11 +248,11 @@ def test_the_list_through_a_pipe_is_lines_of_fields(queue: Program) -> None:
 def test_a_message_is_shown_without_harm(queue: Program) -> None:
     queue_id = enqueue(
         queue,
-        message=b"From: a@b.example\nTo: joe@example.com\nSubject: x\x9b31m\nComments: \xe2\x80\xaeevil\n\nbody \x1b[31m\xff\n",
+        message=b"From: a@b.example\nTo: joe@example.com\nSubject: \xe9\x9b31m\nComments: \xe2\x80\xaeevil\n\nbody \x1b[31m\xff\n",
     )
     run = queue.run("queue", "show", queue_id)
     assert not set(run.stdout) & set("\x1b\x9b\u202e\udc9b")
-    assert "x\\x9b31m" in run.stdout
+    assert "\\xe9\\x9b31m" in run.stdout
     assert "evil" in run.stdout
     assert "body \\x1b[31m\\xff" in run.stdout
     assert "not tried yet" in run.stdout
@@ -453,3 +507,16 @@ def test_a_spool_of_another_user_is_refused_whatever_is_in_it(queue: Program) ->
     os.chown(queue.spool, 0, -1)
     queue.spool.chmod(0o777)
     assert "is open to other users" in queue.run("flush", code=77).stderr
+
+
+@pytest.mark.parametrize("name", ["directroy", "max_mesage_size"])
+def test_mail_is_not_put_into_another_queue_because_a_key_was_misspelt(program: Program, name: str) -> None:
+    program.config.write_text(f'[spool]\n{name} = "{program.spool}"\n')
+    program.config.chmod(0o600)
+    says = f"config.toml:2: spool.{name}: there is no such key; did you mean spool."
+    assert says in program.run("enqueue", "--to", "joe@example.com", "-", stdin=PLAIN, code=78).stderr
+    (line,) = program.sendmail("joe@example.com", code=78).stderr.splitlines()
+    assert says in line
+    assert "ucrmmail config edit" in line
+    assert says in program.run("flush", code=78).stderr
+    assert [path.name for path in program.home.rglob("*")] == ["config.toml"]

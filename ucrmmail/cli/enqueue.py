@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +31,8 @@ Examples:
   generate-mail | ucrmmail enqueue --to joe@example.com -"""
 
 STANDARD_INPUT = "-"
+# What the caller has opened for us, as the shell does for <(command): pipes are welcome there.
+_DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 # Synced together. A reader of the ids sees the first ones after some tens of milliseconds.
 _TOGETHER = 256
 
@@ -205,12 +208,18 @@ def enqueue_files(
 def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scratch: Scratch) -> Prepared:
     """Return the message of a file, ready for the queue.
 
-    Raises DataError, NoUserError, NoInputError; and TemporaryError, PermissionDeniedError when the spool fails.
+    Raises DataError, NoUserError, NoInputError; and what a scratch file raises when the spool fails.
     """
     from ucrmmail.message.prepare import Addresses, gather, prepare
 
+    message = gather(_pieces(file, settings.max_message_size + 1), lambda: scratch)
+    if not len(message):
+        # sendmail takes an empty text; here it is what a program leaves that has failed.
+        raise DataError(
+            f"{_name(file)}: is empty, not a message", remedy="see what became of the program that makes it"
+        )
     return prepare(
-        gather(_pieces(file, settings.max_message_size + 1), lambda: scratch),
+        message,
         reverse_path=envelope.reverse_path,
         recipients=envelope.recipients,
         extract_recipients=not envelope.recipients,
@@ -236,7 +245,7 @@ def read_input(file: str, most: int) -> bytes:
 def _pieces(file: str, most: int) -> Iterator[bytes]:
     """Yield what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
     try:
-        fd = 0 if file == STANDARD_INPUT else os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        fd = 0 if file == STANDARD_INPUT else _open(file)
         try:
             while most > 0 and (part := os.read(fd, min(most, 1 << 20))):
                 most -= len(part)
@@ -246,5 +255,22 @@ def _pieces(file: str, most: int) -> Iterator[bytes]:
                 os.close(fd)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        name = "standard input" if file == STANDARD_INPUT else file
-        raise NoInputError(f"{name}: {why}", remedy="name files that you may read") from error
+        raise NoInputError(f"{_name(file)}: {why}", remedy="name files that you may read") from error
+
+
+def _open(file: str) -> int:
+    """Open a file; a named pipe or a device is none, since neither has an end. Raises OSError, NoInputError."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY
+    if file.startswith(_DESCRIPTORS):
+        return os.open(file, flags)
+    fd = os.open(file, flags | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    # Reading a directory says itself what it is.
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        os.close(fd)
+        raise NoInputError(f"{file}: is not a regular file", remedy="to read a pipe, name - and redirect it")
+    return fd
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == STANDARD_INPUT else file

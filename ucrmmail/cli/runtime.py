@@ -47,7 +47,7 @@ def smarthost_of(config: Config) -> Smarthost:
         client_key=config.text("smtp.client_key"),
         timeout_s=config.seconds("smtp.timeout"),
         final_timeout_s=config.seconds("smtp.final_timeout"),
-        local_hostname=config.text("smtp.local_hostname") or os.uname().nodename,
+        local_hostname=_own_name(config),
         pipelining=config.flag("smtp.pipelining"),
         chunking=config.flag("smtp.chunking"),
         allow_insecure_login=config.flag("smtp.allow_insecure_login"),
@@ -105,6 +105,11 @@ def addresses_of(config: Config) -> Addresses:
         support=config.text("addresses.support"),
         notification=config.text("addresses.notification"),
     )
+
+
+def _own_name(config: Config) -> str:
+    """Return what we call ourselves before other mail systems: in EHLO, and as the Reporting-MTA of a report."""
+    return config.text("smtp.local_hostname") or os.uname().nodename
 
 
 def sender_of(config: Config) -> str:
@@ -229,7 +234,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
     reporter = Reporter(
         accept=report_acceptor(directory, min_free_bytes),
         notification=config.text("addresses.notification"),
-        hostname=os.uname().nodename,
+        hostname=_own_name(config),
     )
     drops = Drops(
         directory,

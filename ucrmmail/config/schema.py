@@ -199,7 +199,7 @@ _SMTP = (
         "smtp.local_hostname",
         _HOST,
         "",
-        "The name that this machine gives in EHLO.",
+        "The name that this machine gives in EHLO, and in its reports to senders.",
         "app1.isp.example",
         default_note="the name of this machine",
     ),
@@ -335,8 +335,8 @@ _SPOOL = (
     ),
     Key(
         "spool.sync",
-        choice("batch", "each"),
-        "batch",
+        choice(*submission.SYNC),
+        submission.SYNC[0],
         "When outcomes are forced to the disk: together a few times a second, or each at once. A power cut can repeat"
         " what was not; accepted mail is always on the disk.",
         "each",

@@ -1,7 +1,8 @@
 """What a submission needs of the configuration, read without the schema, so that it costs a tenth of a full load.
 
-The keys, defaults and checks are those of ``schema``; a test holds the two together. What is wrong in keys that a
-submission does not use is left to ``flush`` and ``config check``: mail is still accepted and waits.
+The keys, defaults and checks are those of ``schema``; a test holds the two together. A wrong value in the tables that a
+submission does not use is left to ``flush`` and ``config check``: mail is still accepted and waits. A name that nobody
+knows, and that may have been meant for the spool or an address, is refused: the mail would wait in another queue.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from ucrmmail.config.location import spool_directory
 from ucrmmail.config.source import parse, read_file
 from ucrmmail.errors import ConfigError, NoUserError
-from ucrmmail.units import parse_size
+from ucrmmail.units import parse_duration, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_SIZE = "50MB"
 MIN_FREE_SPACE = "50MB"
+SYNC = ("batch", "each")
+TABLES = ("smtp", "addresses", "throttler", "antiflood", "spool", "retry", "dns", "credentials", "oauth", "imap")
+# All keys of the tables that are read here; no key of another table has one of these names.
+OURS = {
+    "addresses": ("sender", "organization", "support", "notification"),
+    "spool": ("directory", "sync", "keep_sent", "max_message_size", "min_free_space"),
+}
 
 
 class SubmissionSettings:
@@ -51,10 +59,14 @@ def read_submission_settings(
 
     ``to_submit`` takes those of the user who sends for the whole system, too: see ``read_file``.
 
-    Raises ConfigError when it is not TOML or a value is wrong, PermissionDeniedError when it cannot be trusted.
+    Raises ConfigError when it is not TOML or a name or value is wrong, PermissionDeniedError when it cannot be trusted.
     """
     data = read_file(path, euid, to_submit=to_submit) if path is not None else None
     document = parse(data, path) if data is not None and path is not None else {}
+    for name, table in document.items():
+        if _is_doubtful(name, table):
+            _refuse_what_is_wrong(document, data or b"", path or "")
+            break
     return SubmissionSettings(
         _Table(document, "spool", path or ""),
         _Table(document, "addresses", path or ""),
@@ -70,6 +82,38 @@ def refuse_missing(location: Location) -> None:
             why=f"it was {location.reason}",
             remedy="correct the name, or make the file with `ucrmmail config set`",
         )
+
+
+def _is_doubtful(name: str, table: object) -> bool:
+    """Return whether the full load should look at a table: at its name, its keys, or the values not read here."""
+    if name not in TABLES:
+        return True
+    if not isinstance(table, dict):
+        return False
+    if name not in OURS:
+        # As when the line [spool] is missing above it.
+        return any(key in keys for keys in OURS.values() for key in table)
+    return any(key not in OURS[name] for key in table) or (
+        name == "spool" and not (table.get("sync", SYNC[0]) in SYNC and _is_duration(table.get("keep_sent", "0")))
+    )
+
+
+def _is_duration(written: object) -> bool:
+    try:
+        parse_duration(str(written))
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_what_is_wrong(document: dict[str, object], data: bytes, path: str) -> None:
+    """Raise ConfigError with the first problem that the full load finds, if mail could go astray by it."""
+    from ucrmmail.config.validate import validate  # noqa: PLC0415 # all of the schema, for a mistake only
+
+    for problem in validate(document, data.decode("utf-8"), path)[1]:
+        table, _, key = problem.key.partition(".")
+        if table not in TABLES or table in OURS or any(key in keys for keys in OURS.values()):
+            raise ConfigError(str(problem), remedy="`ucrmmail config edit`, then `ucrmmail config check`")
 
 
 class _Table:

@@ -29,7 +29,7 @@ class Reporter:
 
     ``accept(reverse_path, recipient, message)`` puts a message into the spool durably and may raise UcrmmailError.
     What is ``original`` to ``report`` may be cut behind ``MOST_OF_ORIGINAL_BYTES``.
-    ``notification`` is the system notification address, "" when unset.
+    ``notification`` is the system notification address, "" when unset; ``hostname`` is what we call ourselves.
     """
 
     accept: Callable[[str, str, bytes], str]
@@ -62,7 +62,7 @@ class Reporter:
             queue_id=queue_id,
             reverse_path=reverse_path,
             accepted_at=accepted_at,
-            failed=tuple(FailedRecipient(f.recipient, f.enhanced, f.reply, f.stage) for f in failed),
+            failed=tuple(FailedRecipient(f.recipient, f.enhanced, f.reply, f.stage, f.uncertain) for f in failed),
             original=original,
             hostname=self.hostname,
             now=now,

@@ -18,6 +18,7 @@ from ucrmmail.message.header import (
     SEPARATORS,
     begins_field,
     header_lines,
+    joined,
     separators_end,
     split_canonical,
     unsendable,
@@ -28,6 +29,9 @@ from ucrmmail.message.stretch import Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+
+_LONGEST_CUT_OFF = 1 << 20
 
 
 class ScratchFile(Protocol):
@@ -75,12 +79,18 @@ class Stored:
 
 
 class Arrived:
-    """A message as it was handed over, in a scratch file with CRLF line ends. Its length is that of before."""
+    """A message as it was handed over, in a scratch file with CRLF line ends. Its length is that of before.
 
-    __slots__ = ("_body", "_scratch", "_size_bytes", "fields")
+    ``cut_off`` is what begins with a line that is no field, when no empty line ends the header: as much of it as anyone
+    could have meant for a header.
+    """
+
+    __slots__ = ("_body", "_scratch", "_size_bytes", "cut_off", "fields")
 
     def __init__(self, text: Stretch, size_bytes: int, scratch: Scratch) -> None:
         self.fields, self._body = text.split()
+        unended = len(self._body) == len(text) - len(joined(self.fields))
+        self.cut_off = self._body.beginning(_LONGEST_CUT_OFF) if unended else b""
         self._size_bytes = size_bytes
         self._scratch = scratch
 

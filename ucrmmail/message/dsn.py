@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
 from ucrmmail.message.address import needs_smtputf8
-from ucrmmail.message.dsntext import report_text
+from ucrmmail.message.dsntext import MAY_BE_DELIVERED, report_text
 from ucrmmail.message.header import CRLF, by_name, format_date, holds_utf8, joined, split, unsendable, value_of
 from ucrmmail.message.plain import (
     LONGEST_HOSTNAME,
@@ -47,12 +47,15 @@ class FailedRecipient:
     """A recipient who did not get the message (or not yet), the status code (RFC 3463, "" when unknown), the reply.
 
     ``reply`` is the server's, or our own words when it said nothing; ``stage`` is where in the dialogue that was.
+    ``uncertain``: the last dot left and no reply came, so that the recipient may have the message (RFC 1047). For
+    programs that is a failure too, since RFC 3464 has no action for it.
     """
 
     recipient: str
     enhanced: str
     reply: str
     stage: str = ""
+    uncertain: bool = False
 
 
 def build_dsn(
@@ -132,7 +135,8 @@ def build_dsn(
 
 def _subject(failed: Sequence[FailedRecipient], action: str) -> str:
     others = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"{'Late' if action == 'delayed' else 'Not delivered'}: your message to {failed[0].recipient}{others}"
+    what = "Perhaps not delivered" if any(one.uncertain for one in failed) else "Not delivered"
+    return f"{'Late' if action == 'delayed' else what}: your message to {failed[0].recipient}{others}"
 
 
 def _status_part(
@@ -158,7 +162,7 @@ def _status_part(
             ("Final-Recipient", _typed(one.recipient, international=international)),
             ("Action", action),
             ("Status", _status(one, action)),
-            ("Diagnostic-Code", _diagnostic(one.reply)),
+            ("Diagnostic-Code", _diagnostic(f"{one.reply}; {MAY_BE_DELIVERED}" if one.uncertain else one.reply)),
         ]
         if one.stage:
             block.append(("X-Ucrmmail-Stage", _ascii(one.stage, _LONGEST_WORD)))

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _LONGEST_SUBJECT = 200
 _LONGEST_VALUE = 2000
 
+MAY_BE_DELIVERED = "the message may have been delivered"
+_UNCERTAIN = (
+    f"{MAY_BE_DELIVERED}: the mail server got all of it, and did not say whether it took it",
+    "ask the recipient whether it has arrived, perhaps more than once, before you send it again",
+)
+
 
 def report_text(
     *,
@@ -32,18 +38,7 @@ def report_text(
     retry_until: float,
 ) -> str:
     """Return the text, its lines ended by LF; for the parameters see ``dsn.build_dsn``."""
-    few = len(failed) == 1
-    if retry_until:
-        opening = (
-            f"The message below has not reached {'its recipient' if few else 'these recipients'} yet. There is nothing "
-            f"to do: it is tried again until {format_date(retry_until)}. Do not send it again; they would get it twice."
-        )
-    else:
-        opening = (
-            f"The message below was not delivered to {'this recipient' if few else 'these recipients'}, and is not "
-            "tried again for them. Its other recipients, if it has any, are not affected."
-        )
-    lines = [f"This is the mail system on {hostname}.", "", wrapped(opening)]
+    lines = [f"This is the mail system on {hostname}.", "", wrapped(_opening(failed, retry_until))]
     if to != reverse_path:
         lines += ["", wrapped(_why_you(reverse_path))]
     lines += ["", *_about(original, accepted_at, queue_id)]
@@ -58,6 +53,25 @@ def report_text(
         ),
     ]
     return "\n".join(lines)
+
+
+def _opening(failed: Sequence[FailedRecipient], retry_until: float) -> str:
+    few = len(failed) == 1
+    these = "this recipient" if few else "these recipients"
+    if retry_until:
+        return (
+            f"The message below has not reached {'its recipient' if few else 'these recipients'} yet. There is nothing "
+            f"to do: it is tried again until {format_date(retry_until)}. Do not send it again; they would get it twice."
+        )
+    if all(one.uncertain for one in failed):
+        what = f"may have been delivered to {these}, or not: that is not known. It"
+    elif any(one.uncertain for one in failed):
+        what = "was not delivered to all of these recipients, and may have been to some, as is told below. It"
+    else:
+        what = f"was not delivered to {these}, and"
+    return (
+        f"The message below {what} is not tried again for them. Its other recipients, if it has any, are not affected."
+    )
 
 
 def _why_you(reverse_path: str) -> str:
@@ -82,7 +96,7 @@ def _about_recipient(one: FailedRecipient) -> Iterator[str]:
     domain = one.recipient.rpartition("@")[2]
     readable = in_unicode(domain)
     yield f"<{one.recipient}>" + (f"  (in letters: {visible(readable)})" if readable != domain else "")
-    meaning, advice = for_writer(one.enhanced, one.reply)
+    meaning, advice = _UNCERTAIN if one.uncertain else for_writer(one.enhanced, one.reply)
     yield wrapped(f"Answer: {visible(one.reply) or 'none'}", "    ")
     yield wrapped(f"This means: {meaning}.", "    ")
     yield wrapped(f"What to do: {advice}.", "    ")

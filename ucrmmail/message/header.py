@@ -7,7 +7,8 @@ Where the header ends:
 
 - The first line that is empty ends it. It belongs to neither header nor body.
 - A line that is neither a field (``Name:``) nor the continuation of one ends it too, and begins the body. So a message
-  whose first line is no field has no header, and all of it is body: ``echo All is well | sendmail root``.
+  whose first line is no field has no header, and all of it is body: ``echo All is well | sendmail root``. What was
+  submitted is refused when a Bcc would become body this way, or a NUL is what spoils the field: ``refuse_cut_off``.
 - The separators that an mbox file puts before a message (``From joe Mon Nov 23 ...``) are left out, if a field follows.
 
 Line ends: CRLF, LF, or a mixture. A lone CR is a line end in the body, and in a message that has no LF at all. In a
@@ -35,6 +36,9 @@ LONGEST_NAME = LONGEST_LINE
 SEPARATORS = (b"From ", b">From ")
 # All of C0 but the tab and what ends a line, and DEL.
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
+_NOT_PLAIN = _CONTROLS + bytes(range(128, 256))
+_NEVER_SENT = (b"bcc", b"resent-bcc")
+_SHOWN = 60
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
 NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
@@ -45,6 +49,11 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 def split(raw: bytes) -> tuple[Fields, bytes]:
     """Return (fields, body) of a message as it was submitted, with CRLF for every line end and one at the end."""
+    return split_canonical(with_crlf(raw))
+
+
+def with_crlf(raw: bytes) -> bytes:
+    """Return a message as it was submitted, with CRLF for every line end and one at the end, without separators."""
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
     raw = without_separators(raw)
@@ -58,7 +67,7 @@ def split(raw: bytes) -> tuple[Fields, bytes]:
         raw = raw.replace(CRLF, b"\n").replace(b"\n", CRLF)
     if raw and not raw.endswith(CRLF):
         raw += CRLF
-    return split_canonical(raw)
+    return raw
 
 
 def split_canonical(message: bytes) -> tuple[Fields, bytes]:
@@ -131,20 +140,50 @@ def format_date(now: float) -> str:
 def refuse_controls(fields: Fields) -> None:
     """Raise DataError for a field with a control character: the terminal of who reads it, or a log, would obey it.
 
-    The bytes of C1 count in UTF-8 alone: in Windows-1252, which old programs write as it is, they are quotation marks.
+    So are the bytes of C1 by themselves: a terminal that reads no UTF-8 obeys them. That they are quotation marks in
+    Windows-1252 helps nobody, since no header may hold that. Behind the first byte of a character they are what is left
+    of one that an application has cut in two, and no worse than in a whole one.
     """
     header = joined(fields)
     if header.isascii() and len(header.translate(None, _CONTROLS)) == len(header):
         return
     for name, field in fields:
-        utf8 = holds_utf8(field)
+        in_letter = False
         for character in value_of(field):
-            if character in _CONTROL_CHARACTERS or (utf8 and "\x80" <= character <= "\x9f"):
+            byte = "\udc80" <= character <= "\udc9f" and not in_letter
+            in_letter = "\udcc2" <= character <= "\udcf4" or (in_letter and "\udc80" <= character <= "\udcbf")
+            if byte or character in _CONTROL_CHARACTERS or "\x80" <= character <= "\x9f":
+                code = ord(character) & 0xFF
                 raise DataError(
-                    f"the {name.title()} header holds the control character U+{ord(character):04X}",
+                    f"the {name.title()} header holds the control character U+{code:04X}" + " as one byte" * byte,
                     why="terminals and mail programs would obey it",
                     remedy="let the application leave it out, or encode the text (RFC 2047)",
                 )
+
+
+def refuse_cut_off(fields: Fields, rest: bytes) -> None:
+    """Raise DataError when a header is ended by a line that is no field, and not all of it can have been meant as text.
+
+        To: joe@example.com
+        no field
+        Bcc: ann@example.com       text by now, which Joe would read
+
+    ``rest`` begins with that line. Who writes a text without a header, or with a first line such as "Warning: ...", is
+    left alone.
+    """
+    line = rest.partition(CRLF)[0]
+    ends = f"the line {line[:_SHOWN].decode('utf-8', 'surrogateescape')!r} is no field and ends the header"
+    remedy = "let the application write fields and nothing else, then an empty line, then the text"
+    if b"\0" in line and (fields or begins_field(line.replace(b"\0", b""))):
+        raise DataError(ends, why="a NUL in it", remedy=remedy)
+    paragraph = rest.partition(CRLF + CRLF)[0].translate(None, _NOT_PLAIN).lower()
+    for name in _NEVER_SENT if b"bcc" in paragraph else ():
+        if any(each.partition(b":")[0].rstrip(b" \t") == name for each in paragraph.split(CRLF) if b":" in each):
+            raise DataError(
+                f"{ends}, with {name.decode().title()} in or below it",
+                why="it would go to all recipients as text",
+                remedy=remedy,
+            )
 
 
 def unsendable(data: bytes) -> bool:

@@ -11,7 +11,8 @@ what has to change is changed, so that the application's DKIM signature holds:
   also replaces one that names only local users, as cron's ``From: root (Cron Daemon)`` does.
 - Lines over 998 bytes and NUL cannot be sent (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1): ``reencode`` makes
   them sendable, and is loaded for such a message only.
-- Another control character in the header is refused: nothing tells what was meant, and who reads it pays.
+- Another control character in the header is refused: nothing tells what was meant, and who reads it pays. So is a
+  header that ends too early and leaves a Bcc in the body.
 
 A message over 1 MiB stays in a file, and only its header is in memory: see ``arrival``, loaded for such a message only.
 
@@ -34,9 +35,11 @@ from ucrmmail.message.header import (
     joined,
     new_field,
     refuse_controls,
-    split,
+    refuse_cut_off,
+    split_canonical,
     unsendable,
     value_of,
+    with_crlf,
     without,
 )
 from ucrmmail.message.priority import priority_in
@@ -135,8 +138,15 @@ def prepare(
     Raises NoUserError for an address that is wrong or leads nowhere, DataError for a message that cannot be sent.
     """
     _check_size(len(raw), max_size)
-    fields, body = split(raw) if isinstance(raw, bytes) else (raw.fields, b"")
+    if isinstance(raw, bytes):
+        text = with_crlf(raw)
+        fields, body = split_canonical(text)
+        cut_off = body if len(body) == len(text) - sum(len(field) for _name, field in fields) else b""
+    else:
+        fields, body, cut_off = raw.fields, b"", raw.cut_off
     refuse_controls(fields)
+    if cut_off:
+        refuse_cut_off(fields, cut_off)
     known = by_name(fields)
     names = [*recipients, *recipients_in(known)] if extract_recipients else recipients
     envelope_to = resolved(names, addresses)

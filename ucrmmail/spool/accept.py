@@ -12,6 +12,7 @@ A submission that dies leaves a file in tmp/ that nobody was told yes for; a lat
 from __future__ import annotations
 
 import os
+from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 from ucrmmail.errors import CannotCreateError, TemporaryError
 from ucrmmail.files import fsync_directory, try_lock, write_all
@@ -29,6 +30,8 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # How often a flush may remove the empty bucket between our mkdir and our rename before something else must be wrong.
 _ATTEMPTS = 100
+# Why a spool cannot be made today. Anything else, such as a parent that is a file, is a wrong setting for ever.
+_OF_THE_DISK = (ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, ENOMEM)
 
 
 def accept(
@@ -48,7 +51,8 @@ def accept(
 
     ``queue_id`` is for a caller that must be able to repeat itself after a crash; else a new one is made.
     Raises TemporaryError when it cannot be made durable (full, read-only or failing disk): nothing was accepted.
-    Raises PermissionDeniedError when others could change the spool, NoUserError for a wrong address.
+    Raises CannotCreateError when there is no spool and none can be made where it is to be, PermissionDeniedError when
+    others could change it, NoUserError for a wrong address.
     """
     queue_id = queue_id or new_queue_id(now, priority)
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
@@ -72,17 +76,22 @@ def accept(
 def open_spool(directory: str) -> None:
     """Make sure that there is a spool that can be trusted, making it when there is none.
 
-    Raises PermissionDeniedError, TemporaryError, OSError.
+    Raises PermissionDeniedError, CannotCreateError, TemporaryError, OSError.
     """
     try:
         check_root(directory)
         if os.path.isdir(f"{directory}/{TMP}"):
             return
-    except FileNotFoundError:
-        pass
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            raise
+        # It is not there; or cannot be, which making it will tell.
     try:
         make_spool(directory)
     except CannotCreateError as error:
+        cause = error.__cause__
+        if not isinstance(cause, OSError) or cause.errno not in _OF_THE_DISK:
+            raise
         raise TemporaryError(error.what, why="the message was not accepted", remedy=error.remedy) from error
 
 

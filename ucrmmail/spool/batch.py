@@ -58,7 +58,7 @@ class Batch:
     ) -> None:
         """Write a message down under an id that the caller made (ids are sending order: none may be made twice).
 
-        Raises TemporaryError, PermissionDeniedError, NoUserError; the messages added before are not concerned.
+        Raises what ``accept`` raises; the messages added before are not concerned.
         """
         head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
         try:

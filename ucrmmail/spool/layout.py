@@ -163,7 +163,8 @@ def check_root(directory: str) -> None:
     """Make sure that nobody else can write to, or list, the spool.
 
     The right to pass through (mode 0711) is left to the administrator, who may open drop/ to a group.
-    Raises PermissionDeniedError; FileNotFoundError when there is no spool yet; OSError.
+    Raises PermissionDeniedError; CannotCreateError when something else is in its place; FileNotFoundError when there is
+    no spool yet; OSError.
     """
     found = os.lstat(directory.rstrip("/") or "/")
     if stat.S_ISLNK(found.st_mode):
@@ -171,8 +172,10 @@ def check_root(directory: str) -> None:
             f"the spool {directory} is a symbolic link", remedy="set spool.directory to the directory itself"
         )
     if not stat.S_ISDIR(found.st_mode):
-        raise PermissionDeniedError(
-            f"the spool {directory} is not a directory", remedy="set spool.directory to another"
+        raise CannotCreateError(
+            f"the spool {directory} is not a directory",
+            why="the spool cannot be made",
+            remedy="move away what is there, or set spool.directory to another place",
         )
     if found.st_uid != os.geteuid():
         raise PermissionDeniedError(

@@ -53,7 +53,7 @@ class Scratch:
         self._files = [file for file in self._files if file is kept]
 
     def new_file(self) -> ScratchFile:
-        """Return an empty file, closed with all others. Raises TemporaryError, PermissionDeniedError."""
+        """Return an empty file, closed with all others. Raises what ``open_spool`` raises, OSError apart."""
         room = f"{self._directory}/{DROP}" if self._handed_over else self._directory
         # The dot keeps it from being taken from drop/.
         path = f"{room}/{'.' if self._handed_over else TMP + '/'}{new_queue_id(time.time(), 'normal')}"

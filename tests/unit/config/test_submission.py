@@ -10,7 +10,8 @@ import pytest
 from ucrmmail.config.load import load
 from ucrmmail.config.location import locate
 from ucrmmail.config.schema import KEYS
-from ucrmmail.config.submission import SubmissionSettings, read_submission_settings
+from ucrmmail.config.schema import TABLES as ALL_TABLES
+from ucrmmail.config.submission import OURS, TABLES, SubmissionSettings, read_submission_settings
 from ucrmmail.errors import ConfigError, PermissionDeniedError
 
 EUID = os.geteuid()
@@ -68,7 +69,49 @@ def test_it_reads_what_the_full_load_reads(tmp_path: Path, text: str) -> None:
 
 
 def test_errors_in_keys_it_does_not_use_do_not_stop_mail(tmp_path: Path) -> None:
-    assert read(tmp_path, '[smtp]\nport = "wrong"\n[nonsense]\n').sender == ""
+    text = '[smtp]\nport = "wrong"\nhosst = "x"\n[dns]\ndomains = 1\n[retry]\nmax_delay = "1s"\n'
+    assert read(tmp_path, text).sender == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            '[spool]\n\ndirectroy = "/srv/mail"',
+            ":3: spool.directroy: there is no such key; did you mean spool.directory?",
+        ),
+        ('[spol]\ndirectory = "/srv/mail"', ":1: spol: there is no such table; did you mean [spool]?"),
+        ('[addresses]\nsendr = "a@isp.example"', ":2: addresses.sendr: there is no such key"),
+        ('directory = "/srv/mail"', ":1: directory: there is no such key; did you mean spool.directory?"),
+        ("'spool.directory' = '/srv/mail'", ":1: spool.directory: is written as directory = ... below a line [spool]"),
+        # The line [spool] is missing.
+        ('[smtp]\nport = 0\ndirectory = "/srv/mail"', ":3: smtp.directory: there is no such key"),
+        ('[spool]\nsync = "eech"', ":2: spool.sync: 'eech' is not known, did you mean each?; allowed: batch, each"),
+        ("[spool]\nsync = []", ":2: spool.sync: a list is not text in quotes"),
+        ('[spool]\nkeep_sent = "7 dayss"', ":2: spool.keep_sent: '7 dayss' is not a duration"),
+        ("[spool]\nkeep_sent = 7", ":2: spool.keep_sent: 7 is not text in quotes"),
+    ],
+)
+def test_a_typing_error_never_passes_for_a_setting_of_ours(tmp_path: Path, text: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert caught.value.what.startswith(f"{tmp_path}/config.toml{what}")
+    assert caught.value.problems == (), "sendmail has one line"
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ['sync = "EACH"', 'sync = "each"', "keep_sent = 0", "keep_sent = 0.0"])
+def test_what_the_full_load_takes_is_taken(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, f"[spool]\n{text}\ndirectory = '/srv/mail'").spool_directory == "/srv/mail"
+    load(locate(str(tmp_path / "config.toml"), ENVIRON, EUID))
+
+
+def test_the_names_it_knows_are_those_of_the_schema() -> None:
+    assert TABLES == ALL_TABLES
+    for table, keys in OURS.items():
+        assert keys == tuple(key.name for key in KEYS.values() if key.table == table)
+    ours = {name for keys in OURS.values() for name in keys}
+    assert [key.path for key in KEYS.values() if key.name in ours and key.table not in OURS] == []
 
 
 @pytest.mark.parametrize(

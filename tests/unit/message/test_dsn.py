@@ -104,6 +104,31 @@ def test_programs_find_each_recipient_with_action_status_and_reply() -> None:
     ]
 
 
+@pytest.mark.requirement("R11")
+def test_who_may_have_the_message_is_not_told_as_one_without_it() -> None:
+    reply = "given up after 5d; the last answer was: the server closed the connection (after the final dot)"
+    doubt = FailedRecipient("eve@example.com", "4.4.7", reply, "final-dot", uncertain=True)
+    for failed, opening in (
+        ((doubt,), "may have been delivered to this recipient, or not"),
+        ((doubt, doubt), "may have been delivered to these recipients, or not"),
+        ((GONE, doubt), "was not delivered to all of these recipients, and may have been to some"),
+    ):
+        message = dsn(*failed)
+        assert str(message_from_bytes(message)["Subject"]).startswith("Perhaps not delivered: your message to ")
+        text, blocks, _original = parts_of(message)
+        words = " ".join(text.split())
+        assert f"The message below {opening}" in words
+        about = words.partition("<eve@example.com>")[2]
+        assert "This means: the message may have been delivered: the mail server got all of it" in about
+        assert "What to do: ask the recipient whether it has arrived" in about
+        assert "send the message again later" not in about
+        status = dict(blocks[-1].items())
+        assert (status["Action"], status["Status"]) == ("failed", "4.4.7")
+        diagnostic = " ".join(status["Diagnostic-Code"].split())
+        assert diagnostic == f"x-ucrmmail; {reply}; the message may have been delivered"
+    assert "may have been" not in " ".join(parts_of(dsn(GONE))[0].split())
+
+
 def test_people_are_told_what_happened_why_and_what_to_do() -> None:
     text, _blocks, _original = parts_of(dsn(GONE, FULL))
     words = " ".join(text.split())

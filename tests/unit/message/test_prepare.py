@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.support.injections import INJECTIONS
+from tests.support.scratch import in_pieces
 from tests.support.submission import NOW, UNIQUE, again, submit
 from ucrmmail.errors import DataError, UcrmmailError
 from ucrmmail.message.header import by_name, format_date, split, value_of
@@ -226,12 +227,26 @@ def test_a_control_character_in_a_header_is_refused_and_the_header_named(code: i
 
 
 @pytest.mark.requirement("S5")
-def test_quotation_marks_of_windows_are_no_control_characters() -> None:
-    raw = COMPLETE.encode().replace(b"Invoice", b"\x93Invoice\x94 \x85\r\n\tfolded")
+@pytest.mark.parametrize("code", range(0x80, 0xA0), ids=hex)
+def test_a_control_character_that_is_one_byte_is_refused_like_that_of_utf8(code: int) -> None:
+    for joe in ("Joe <", "Jiří <"):
+        raw = COMPLETE.replace("Joe <", joe).encode().replace(b"Invoice", b"x\r\n\t\xe9 " + bytes((code,)) + b"31m")
+        with pytest.raises(DataError) as refused:
+            submit(raw)
+        assert refused.value.what == f"the Subject header holds the control character U+{code:04X} as one byte"
+
+
+def test_letters_of_latin_1_are_no_control_characters() -> None:
+    # The letters of UTF-8 hold bytes of C1 too: à is C3 A0, š is C5 A1, Ř is C5 98.
+    raw = COMPLETE.replace("Joe <", "Řehoř <").encode().replace(b"Invoice", bytes(range(0xA0, 0x100)))
     assert submit(raw).message == raw
-    # The same bytes where another field is in UTF-8: each is read by itself.
-    both = raw.replace(b"Joe <", "Jiří <".encode())
-    assert submit(both).message == both
+
+
+@pytest.mark.parametrize("letter", ["à", "–", "中", "😀"])
+def test_a_letter_that_was_cut_in_two_is_no_control_character(letter: str) -> None:
+    for size in range(1, len(letter.encode())):
+        raw = COMPLETE.encode().replace(b"Invoice", b"cut " + letter.encode()[:size] + b"...")
+        assert submit(raw).message == raw
 
 
 @pytest.mark.requirement("S5")
@@ -268,6 +283,60 @@ def test_a_control_character_in_the_body_is_none_of_ours() -> None:
 def test_bcc_is_never_sent(bcc: str, end: str) -> None:
     for raw in (f"{bcc}\r\n{COMPLETE}", COMPLETE.replace("Subject", f"{bcc}\r\nSubject")):
         assert submit(raw.replace("\r\n", end)).message == COMPLETE.encode()
+
+
+@pytest.mark.requirement("R16", "S5")
+@pytest.mark.parametrize("bcc", ["Bcc: eve@example.com", "rESENT-bCC :eve@example.com", "B\0cc: eve@example.com"])
+@pytest.mark.parametrize("end", ["\r\n", "\n"])
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("To: joe@example.com\nno field\n{}\n\nhi\n", "no field"),
+        ("To: joe@example.com\nno field\n{}", "no field"),
+        ("To: joe@example.com\n: no name\nSubject: x\n{}\nX: y\n\nhi\n", ": no name"),
+        ("\ufeffTo: joe@example.com\n{}\n\nhi\n", "\\ufeffTo: joe@example.com"),
+        ("From billing Mon Nov 23 11:05:59 2026\n\ufeff{}\nTo: joe@example.com\n\nhi\n", "From billing Mon Nov 23"),
+        ("\n{}\n\nhi\n", None),
+        ("To: joe@example.com\n\n{}\n\nhi\n", None),
+        ("no header\n\n{}\n\nhi\n", None),
+    ],
+)
+def test_bcc_below_a_line_that_is_no_field_is_not_sent_as_text(
+    header: str, line: str | None, bcc: str, end: str
+) -> None:
+    raw = header.format(bcc).replace("\n", end).encode()
+    for message in (raw, in_pieces(raw, 10, 100)):
+        if line is None:
+            assert submit(message).message.endswith(b"@example.com\r\n\r\nhi\r\n")
+            continue
+        with pytest.raises(DataError) as refused:
+            submit(message)
+        assert refused.value.what.startswith(f"the line '{line}")
+        assert "is no field and ends the header" in refused.value.what
+        assert refused.value.remedy
+
+
+@pytest.mark.parametrize("name", ["S\0ubject", "\0From", "Subject\0", "Bcc\0"])
+def test_a_field_that_a_nul_spoils_is_refused_and_not_made_text(name: str) -> None:
+    for raw in (f"{name}: x\r\n{COMPLETE}", COMPLETE.replace("Subject", name)):
+        with pytest.raises(DataError, match="is no field and ends the header") as refused:
+            submit(raw)
+        assert refused.value.why == "a NUL in it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "All is well.\n",
+        "Warning: the disk is full\nplease look\n",
+        "See below\nSubject: x\nTo: y\n",
+        "\0\n",
+        "a \0 in a text: two\n",
+        "the Bcc: of a message\n  Bcc: indented\nBcc-List: x\nno Bcc\n",
+    ],
+)
+def test_a_text_without_a_header_is_sent_as_text(text: str) -> None:
+    assert submit(text).recipients == ("joe@example.com",)
 
 
 def test_what_only_looks_like_bcc_is_not_removed() -> None:

@@ -11,11 +11,12 @@ import pytest
 
 from tests.support.faults import at_each_call, fails_at
 from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool, place_of, put
-from ucrmmail.errors import NoUserError, PermissionDeniedError, TemporaryError
+from ucrmmail.errors import CannotCreateError, NoUserError, PermissionDeniedError, TemporaryError
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import accepted_at, is_queue_id, new_queue_id
 from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.scratch import Scratch
 
 ERRNOS = (
     errno.ENOSPC, errno.EIO, errno.EMFILE, errno.EACCES, errno.EDQUOT, errno.EROFS, errno.ENOMEM,
@@ -130,16 +131,38 @@ def test_a_spool_open_to_others_takes_nothing(tmp_path: Path) -> None:
         put(directory)
 
 
-def test_a_spool_that_cannot_be_made_is_a_no_for_now(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(TemporaryError):
-        put(str(tmp_path / "file" / "spool"))
+@pytest.mark.parametrize("place", ["file", "file/spool", "file/deep/spool", "x" * 256])
+def test_a_spool_that_can_never_be_made_there_is_a_no_for_good(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(CannotCreateError) as caught:
+        put(str(tmp_path / place))
+    assert caught.value.exit_code == 73
+    assert str(tmp_path) in caught.value.what
+    assert caught.value.why == "the spool cannot be made"
+    assert "spool.directory" in caught.value.remedy
+    with Batch(str(tmp_path / place), min_free_bytes=0) as batch, pytest.raises(CannotCreateError):
+        add(batch, new_queue_id(NOW, "normal"))
+    with Scratch(str(tmp_path / place), min_free_bytes=0) as scratch, pytest.raises(CannotCreateError):
+        scratch.new_file()
+    assert (tmp_path / "file").read_text() == "kept"
 
 
-def test_a_spool_that_a_read_only_disk_does_not_let_us_make_is_a_no_for_now(tmp_path: Path) -> None:
-    with fails_at(1, errno.EROFS, names=("mkdir",)), pytest.raises(TemporaryError) as caught:
+def test_a_spool_behind_a_closed_directory_is_a_no_for_good(tmp_path: Path) -> None:
+    def closed(number: int, name: str) -> None:
+        """Stand in for a directory that is closed to us: root, who may run this, meets none."""
+        if number == 1 or name == "mkdir":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with at_each_call(closed, ("lstat", "mkdir")), pytest.raises(CannotCreateError, match="Permission denied"):
         put(str(tmp_path / "spool"))
-    assert "Read-only file system" in str(caught.value)
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM])
+def test_a_spool_that_the_disk_does_not_let_us_make_is_a_no_for_now(tmp_path: Path, number: int) -> None:
+    with fails_at(1, number, names=("mkdir",)), pytest.raises(TemporaryError) as caught:
+        put(str(tmp_path / "spool"))
+    assert os.strerror(number) in str(caught.value)
     assert caught.value.why == "the message was not accepted"
     assert caught.value.remedy
 

@@ -147,7 +147,7 @@ def test_a_spool_of_another_user_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
     (tmp_path / "spool").write_text("")
-    with pytest.raises(PermissionDeniedError, match="not a directory"):
+    with pytest.raises(CannotCreateError, match="not a directory"):
         make_spool(str(tmp_path / "spool"))
 
 
