@@ -28,3 +28,20 @@ def test_a_damaged_note_of_the_last_run_is_no_note(program: Program, sink: Sink,
     program.sendmail("-t")
     assert program.run("flush", "--json").json["relayed"] == 1
     assert program.run("status", "--json").json["last_flush"]["relayed"] == 1
+
+
+@pytest.mark.requirement("R29")
+@pytest.mark.parametrize("at", ["NaN", "1e999", "-1e999", "1e300", "-1.0", "1" + "0" * 400, "[" * 3000])
+def test_a_damaged_state_of_the_account_is_an_account_without_troubles(program: Program, sink: Sink, at: str) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    program.run("flush")
+    state = program.spool / "account.json"
+    for name in ("not_before", "failed_at"):
+        state.write_text(f'{{"failures": 1, "what": "x", "exit_code": 77, "{name}": {at}}}')
+        assert program.run("status", "--json").json["account"]["deferred"] is False
+        assert program.run("status").code == 0
+        assert program.run("doctor", "--json", "--skip", "dns", code=None).code in (0, 1)
+    program.sendmail("-t")
+    (program.spool / "notices.json").write_text(at)
+    assert program.run("flush", "--json").json["relayed"] == 1

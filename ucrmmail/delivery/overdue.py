@@ -13,6 +13,7 @@ from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.delivery.account import said_of
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
+from ucrmmail.jsontext import read_json
 from ucrmmail.message.header import format_date
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _load(path: str, *, owner: int) -> Told:
     try:
         fd = open_untrusted(path, owner=owner)
         with Naming(path), open(fd, "rb") as file:
-            kept = json.loads(read_all(file.fileno(), _LARGEST_FILE))
+            kept = read_json(read_all(file.fileno(), _LARGEST_FILE))
         return replace(Told(), **{name: float(kept[name]) for name in asdict(Told())})
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return Told()
