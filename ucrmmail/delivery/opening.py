@@ -74,7 +74,8 @@ def beginning_of(claimed: Claimed) -> bytes:
 
 
 def _line(queue_id: str, failed: RecipientState) -> str:
-    return f"{queue_id} to {failed.recipient} failed: {failed.reply}"
+    doubt = "; it may have been delivered" if failed.uncertain else ""
+    return f"{queue_id} to {failed.recipient} failed: {failed.reply}{doubt}"
 
 
 def report_failures(

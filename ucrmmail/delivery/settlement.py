@@ -84,7 +84,8 @@ def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> Re
         stage=outcome.stage.value,
         enhanced=outcome.enhanced,
         at=now,
-        uncertain=outcome.uncertain,
+        # What may have arrived once, may have whatever is said later.
+        uncertain=outcome.uncertain or before.uncertain,
         reported=False,
         tried=True,
         alone=outcome.alone or before.alone,

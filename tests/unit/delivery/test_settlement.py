@@ -42,6 +42,15 @@ def test_each_recipient_keeps_an_outcome_of_its_own() -> None:
     assert unreported(all_reported(state)) == ()
 
 
+@pytest.mark.requirement("R11")
+@pytest.mark.parametrize("result", [Result.DEFERRED, Result.FAILED, Result.RELAYED])
+def test_what_may_have_arrived_once_may_have_whatever_is_said_later(result: Result) -> None:
+    doubtful = replace(outcome(JOE, Result.DEFERRED, "lost (after the final dot)"), uncertain=True)
+    state = attempt(FRESH, NOW, doubtful, outcome(ANN, Result.DEFERRED, "450 later"))
+    state = attempt(state, NOW + DAY, outcome(JOE, result, "said later"), outcome(ANN, Result.DEFERRED, "450 later"))
+    assert [recipient.uncertain for recipient in state.recipients] == [True, False]
+
+
 @pytest.mark.requirement("R8")
 def test_giving_up_counts_from_the_first_attempt() -> None:
     """A queue that waited for a week, for the smarthost or a limit, has its five days before it."""
