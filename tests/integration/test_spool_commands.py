@@ -520,3 +520,15 @@ def test_mail_is_not_put_into_another_queue_because_a_key_was_misspelt(program: 
     assert "ucrmmail config edit" in line
     assert says in program.run("flush", code=78).stderr
     assert [path.name for path in program.home.rglob("*")] == ["config.toml"]
+
+
+def test_status_tells_of_what_was_dropped_and_is_not_accepted_yet(queue: Program) -> None:
+    queue.run("flush")
+    assert "dropped" not in queue.run("status").stdout
+    assert queue.run("status", "--json").json["dropped"] == 0
+    (queue.spool / "drop" / "now.eml").write_bytes(PLAIN)
+    (queue.spool / "drop" / ".hidden").write_bytes(PLAIN)
+    # Taken by a run that had no room to accept it.
+    (queue.spool / "tmp" / "1-20261126T101500.000000-aaaaaa.eml").write_bytes(PLAIN)
+    assert "dropped:    2 in drop/, for the next flush to take" in queue.run("status").lines
+    assert queue.run("status", "--json").json["dropped"] == 2

@@ -27,6 +27,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     from ucrmmail.delivery.account import load_account
     from ucrmmail.output import machine
     from ucrmmail.output.status import say_status, status_document
+    from ucrmmail.spool.intake import count_drops
     from ucrmmail.spool.listing import counts
 
     called = invocation(context)
@@ -39,6 +40,7 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
         load_account(f"{directory}/account.json", owner=os.geteuid()),
         last_flush(directory),
         uncertain=len(doubtful_in(directory)),
+        dropped=count_drops(directory),
     )
     if as_json:
         machine.print_document(document)

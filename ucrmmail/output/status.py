@@ -19,7 +19,13 @@ def _time(at: float | None) -> str | None:
 
 
 def status_document(
-    counts: Counts, limits: LimitsView, account: AccountState, last_flush: dict[str, Any] | None, *, uncertain: int
+    counts: Counts,
+    limits: LimitsView,
+    account: AccountState,
+    last_flush: dict[str, Any] | None,
+    *,
+    uncertain: int,
+    dropped: int,
 ) -> dict[str, Any]:
     """Return the JSON fields of ``ucrmmail status``."""
     flood = limits.flood
@@ -30,6 +36,7 @@ def status_document(
         "failed": counts.failed,
         "corrupt": counts.corrupt,
         "rejected": counts.rejected,
+        "dropped": dropped,
         "uncertain": uncertain,
         "oldest_accepted_at": _time(counts.oldest_accepted_at),
         "throttler": [
@@ -64,6 +71,8 @@ def say_status(document: dict[str, Any]) -> None:
     for name in ("waiting", "deferred", "held", "failed", "corrupt", "rejected"):
         if document[name] or name not in ("corrupt", "rejected"):
             human.say(f"{name + ':':<12}{document[name]}")
+    if document["dropped"]:
+        human.say(f"dropped:    {document['dropped']} in drop/, for the next flush to take")
     if document["uncertain"]:
         human.say(f"in doubt:   {document['uncertain']} may be delivered twice: see `ucrmmail queue list`")
     if document["oldest_accepted_at"]:
