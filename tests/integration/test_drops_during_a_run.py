@@ -27,7 +27,6 @@ def drop(program: Program, message: bytes = URGENT) -> None:
     (program.spool / "drop" / "now.eml").write_bytes(message)
 
 
-@pytest.mark.requirement("R20")
 @pytest.mark.parametrize("connections", [1, 2])
 def test_urgent_mail_that_is_dropped_goes_before_bulk_mail_that_was_there(program: Program, connections: int) -> None:
     begun = threading.Event()
@@ -52,7 +51,6 @@ def test_urgent_mail_that_is_dropped_goes_before_bulk_mail_that_was_there(progra
     assert order.index("urgent@example.com") < 50 * connections
 
 
-@pytest.mark.requirement("R20")
 def test_mail_that_is_dropped_while_a_run_waits_for_a_limit_is_taken_by_it(program: Program) -> None:
     with SmtpServer() as server:
         program.configure(server.port, throttler='message_limit = 1\nduration = "3s"')
