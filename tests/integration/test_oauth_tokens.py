@@ -161,6 +161,7 @@ def test_a_smarthost_that_hangs_up_after_a_refusal_gets_the_new_token_next_time(
         oauth.spoil_access_tokens()
         enqueue(account)
         account.run("flush", code=69)
+        account.run("queue", "retry", "--all")
         account.run("flush")
         assert len(nervous.accepted) == 1
     assert oauth.refreshes == 1

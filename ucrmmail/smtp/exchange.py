@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 
 _GOOD_BYES = (b"421", b"221")
+# A reply too many is mostly there with the one before it; to see it is worth a moment where one message's refusal would
+# be taken for another's.
+_OUT_OF_STEP_WITHIN_S = 0.2
 
 
 class LieError(Exception):
@@ -74,8 +77,8 @@ class Exchange:
         return reply.code == CLOSING and self._aftermath.ends_session(classify(self._hand.stage, reply))
 
     def says_more(self) -> bool:
-        """Return whether a reply came that nobody asked for; a good-bye is none that was out of step."""
-        self._wire.has_spoken()
+        """Return whether a reply comes that nobody asked for; a good-bye is none that was out of step."""
+        self._wire.has_spoken(_OUT_OF_STEP_WITHIN_S)
         return bool(self._wire.pending) and not self._wire.pending.startswith(_GOOD_BYES)
 
     def trouble(self, stage: Stage, reply: Reply) -> Trouble | None:

@@ -316,12 +316,20 @@ class Wire:
         elif self._clock.monotonic() > deadline:
             raise NoAnswerError("the server did not answer in time")
 
-    def has_spoken(self) -> bool:
-        """Return whether there is something from the server that nobody has asked for, or the end of the connection."""
+    def has_spoken(self, within_s: float = 0.0) -> bool:
+        """Return whether there is something from the server that nobody has asked for, or the end of the connection.
+
+        Raises StoppedError while it waits for that.
+        """
         if self._buffer:
             return True
         try:
-            return self._take()
+            if not self._take() and within_s:
+                self._wait(select.POLLIN, self._deadline(within_s), patient=False)
+                self._take()
+            return bool(self._buffer)
+        except NoAnswerError:
+            return False
         except ConnectionLostError:
             return True
 

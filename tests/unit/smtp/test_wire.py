@@ -358,6 +358,27 @@ def test_why_a_connection_broke_is_told_in_words(pair: Pair) -> None:
     assert _reason(tls) == "WRONG"
 
 
+def test_what_comes_within_a_moment_is_waited_for(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    assert not wire.has_spoken()
+    assert not wire.has_spoken(0.01)
+    clock = Awaited()
+    wire = Wire(ours, clock=clock)
+
+    def late() -> None:
+        clock.somebody_waits.wait(NEVER_S)
+        theirs.sendall(b"354 go on\r\n")
+
+    clock.begin()
+    with in_background(late):
+        assert wire.has_spoken(NEVER_S)
+    assert wire.pending == b"354 go on\r\n"
+    assert wire.has_spoken(NEVER_S)
+    theirs.close()
+    assert Wire(ours, clock=Clock()).has_spoken(NEVER_S)
+
+
 def test_a_run_that_was_not_asked_to_end_goes_on(pair: Pair, stop: Stop) -> None:
     wire = Wire(pair[0], clock=Clock(), stop=stop)
     wire.end_if_asked()
