@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def read_journal(path: str) -> tuple[list[bytes], int]:
@@ -137,7 +137,7 @@ class Journal:
         try:
             self._allocate(max(_CHUNK_BYTES, least))
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             # The last blocks of a disk are for what is needed now.
             self._make_room()

@@ -5,19 +5,36 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock
-from tests.support.flushes import LOGIN, ONE_BY_ONE, WAYS, at_the_bad, counting_errors, mail, people, queued, run, taken
+from tests.support.flushes import (
+    CHUNKS,
+    LOGIN,
+    ONE_BY_ONE,
+    WAYS,
+    at_the_bad,
+    counting_errors,
+    mail,
+    people,
+    queued,
+    run,
+    taken,
+)
 from tests.support.postfix import private_postfix
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, Fault, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
-from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
+from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT, MOST_SENDERS_IN_DOUBT
+from ucrmmail.spool.claimed import Claimed
+from ucrmmail.spool.moves import Moves
+from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.state import MessageState, RecipientState
 
 GOOD = b"Subject: good\r\n\r\nhi\r\n"
 QUOTA = "450 4.7.1 Error: too many recipients from 10.0.0.1"
@@ -293,3 +310,82 @@ def test_a_message_that_was_found_to_be_to_blame_at_mail_never_stands_for_the_ac
             clock.offset += 60.0
             run(machine, server, connections=connections)
             assert new in taken(server)
+
+
+@contextmanager
+def claims_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Which messages are opened to be looked at: the work that a run does besides sending."""
+    claimed: list[str] = []
+    claim = Spool.claim
+
+    def counted(spool: Spool, queue_id: str) -> Claimed | None:
+        claimed.append(queue_id)
+        return claim(spool, queue_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "claim", counted)
+        yield claimed
+
+
+@pytest.mark.requirement("R12", "R13")
+def test_behind_an_outage_each_message_is_opened_a_few_times_and_not_all_of_them_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was never tried is searched for in vain; with 4,000 messages a run had taken fifty times as long."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    queue_ids = [mail(machine, f"user{number}@example.com") for number in range(300)]
+    for queue_id in queue_ids:
+        recipient = RecipientState(f"user{queue_ids.index(queue_id)}@example.com", result="deferred", at=clock.now())
+        Moves(machine.directory).write_state(queue_id, MessageState((recipient,), attempts=1))
+    with SmtpServer(faults={"greeting": DROP}) as server:
+        assert run(machine, server).exit_code == 69
+    wait_for_the_pause(machine, clock)
+    with SmtpServer() as server, claims_counted(monkeypatch) as claimed:
+        assert run(machine, server).relayed == 300
+        assert len(claimed) <= 3 * 300
+        assert taken(server) == [f"user{number}@example.com" for number in range(300)], "in the order of the queue"
+
+
+@pytest.mark.requirement("R2", "R12")
+def test_a_refusal_of_the_account_opens_no_more_than_some_hundred_messages_of_the_same_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    machine.put(1200)
+    with SmtpServer(faults={"mail": "530 5.7.0 Authentication required"}) as server:
+        with claims_counted(monkeypatch) as claimed:
+            assert run(machine, server).exit_code == 77
+        assert len(claimed) <= 600
+        assert len(server.connections) <= 1 + MOST_SENDERS_IN_DOUBT
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize(
+    "extensions",
+    [EXTENSIONS, ONE_BY_ONE, CHUNKS, (*ONE_BY_ONE, "CHUNKING")],
+    ids=["group", "one by one", "chunks", "chunks one by one"],
+)
+@pytest.mark.parametrize("names", [people(3, 2), people(3, 0), people(21, 19)], ids=["last", "first", "20th of 21"])
+@pytest.mark.parametrize(
+    "words",
+    [b"550 5.1.1 no\r\n421 4.7.0 bye\r\n", b"450 4.2.0 no\r\n421 4.7.0 bye\r\n", b"550 5.1.1 no\r\n221 bye\r\n",
+     b"450 4.2.0 no\r\n", b"550 5.1.1 no\r\n421 4.7.0 Error: too many errors\r\n"],
+    ids=["550-421", "450-421", "550-221", "450", "errors"],
+)  # fmt: skip
+def test_a_good_bye_in_one_breath_with_a_refusal_keeps_the_message_from_nobody_else(
+    tmp_path: Path, words: bytes, names: Sequence[str], extensions: Sequence[str]
+) -> None:
+    """There may be no command on the wire that it answers; who comes next is not to blame, and was given up with them."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    queue_id = mail(machine, *names)
+    with SmtpServer(extensions=extensions, faults={"rcpt": at_the_bad(Cut(words))}) as server:
+        for _ in range(3):
+            report = run(machine, server)
+            # Nothing was refused for good, and no other mail shows that the account is well.
+            assert report.exit_code == 0 or (report.exit_code, words[:3]) == (75, b"450")
+            clock.offset += 6 * 3600.0
+        assert sorted(taken(server)) == sorted(name for name in names if "bad" not in name)
+    bad = {one.result for one in queued(machine, queue_id).delivery.recipients if "bad" in one.recipient}
+    assert bad == {"failed" if words.startswith(b"5") else "deferred"}

@@ -341,6 +341,19 @@ def test_the_file_is_made_durable_before_the_first_message_leaves(path: str) -> 
 
 
 @pytest.mark.requirement("R26")
+def test_a_new_ledger_on_a_full_disk_takes_the_room_that_is_held_for_that(path: str) -> None:
+    given: list[int] = []
+    with fails_at(1, errno.ENOSPC, names=("write",)):
+        ledger = Ledger(path, THROTTLE_3_IN_60, START, BOOT, make_room=lambda: given.append(1))
+    assert given == [1]
+    send(ledger, START)
+    ledger.close(START)
+    with fails_at(1, errno.EIO, names=("write",)), pytest.raises(OSError, match="Input/output"):
+        Ledger(path + "2", THROTTLE_3_IN_60, START, BOOT, make_room=lambda: given.append(2))
+    assert given == [1]
+
+
+@pytest.mark.requirement("R26")
 def test_a_full_disk_is_noticed_before_the_message_leaves(path: str) -> None:
     ledger = open_ledger(path)
     with fails_at(1, errno.ENOSPC, names=("pwrite",)), pytest.raises(OSError, match="No space"):

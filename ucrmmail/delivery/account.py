@@ -5,10 +5,8 @@ attempt, and cron, which starts a run every minute, must not hammer. So a troubl
 the time before which no run connects, and the pause doubles from ``first_delay_s`` up to ``max_delay_s`` until
 something is sent again.
 
-A smarthost that was just not reached is most often one that restarts: the next run may try at once, and only from the
-second time on there is a pause. A login that was refused is not tried again before its pause is over, since providers
-lock accounts; but when the settings or the secret have changed since, or a person asks for it (`queue retry`), there is
-no reason to wait.
+A login that was refused is not tried again before its pause is over, since providers lock accounts; but when the
+settings or the secret have changed since, or a person asks for it (`queue retry`), there is no reason to wait.
 """
 
 from __future__ import annotations

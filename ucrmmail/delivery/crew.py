@@ -119,12 +119,11 @@ class Crew:
             self._on_settled(message)
         if self._failure is not None:
             raise self._failure
-        work_is_left = self._feed.has_work()
         if self._stop.requested:
             self.ending.reason = "stopped"
-        elif self._out_of_time and work_is_left:
+        elif self._out_of_time and self._feed.has_work():
             self.ending.reason = "time limit"
-        self.ending.resolve_unconnected(work_is_left=work_is_left)
+        self.ending.resolve_unconnected(self._feed.has_work)
 
     @property
     def _ends(self) -> bool:

@@ -91,9 +91,9 @@ class Ending:
             if self.trouble is None or (self.in_doubt and not in_doubt):
                 self.trouble, self.refused, self.in_doubt = trouble, refused, in_doubt
 
-    def resolve_unconnected(self, *, work_is_left: bool) -> None:
-        """Take it for a trouble of the account that the last connection could not be made anew."""
-        if self.unconnected is not None and self.trouble is None and not self.reason and work_is_left:
+    def resolve_unconnected(self, has_work: Callable[[], bool]) -> None:
+        """Take it for a trouble of the account that the last connection could not be made anew, if it ``has_work``."""
+        if self.unconnected is not None and self.trouble is None and not self.reason and has_work():
             self.because_of(self.unconnected)
 
     def excused(self, feed: QueueFeed) -> bool:
@@ -181,7 +181,7 @@ class Run:
                 thread.join()
         if self._failure is not None:
             raise self._failure
-        self.ending.resolve_unconnected(work_is_left=self._feed.has_work())
+        self.ending.resolve_unconnected(self._feed.has_work)
 
     _failure: BaseException | None = None
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # So long after its last turn, or the time of the next one, a message has its usual place again.
 BEHIND_FOR_S = 3600.0
+# So many messages are looked at for one that shows whose trouble it is: each is opened for that.
+_MOST_SEARCHED = 500
 
 
 class Turns:
@@ -48,11 +50,15 @@ class Turns:
         self._again: list[str] = []
         # Messages that would keep others waiting.
         self._late: dict[str, None] = {}
+        # What was tried before, while one is searched for that never was.
+        self._tried: dict[str, None] = {}
+        self._search_is_over = False
+        self._of_senders = 0
 
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        return self.next is not None or bool(self._again or self._aside or self._late)
+        return self.next is not None or bool(self._again or self._aside or self._late or self._tried)
 
     def look(self, *, others_are_out: bool) -> Claimed | None:
         """Return ``next``, claimed now unless it is already; None when nothing is due that could be claimed.
@@ -122,12 +128,14 @@ class Turns:
 
     def _claim_from_queue(self) -> Claimed | None:
         """Claim what is due; asks the queue anew once, for what came meanwhile."""
+        if self._tried and not self._prefers_untried:
+            self._end_search()
         for _ in range(2):
             while (queue_id := self._next_id()) is not None:
                 if queue_id in self._suspicion.suspects and self._suspicion.awaits_proof:
                     self._aside[queue_id] = None
                     continue
-                if queue_id in self._late:
+                if queue_id in self._late or queue_id in self._tried or queue_id in self._aside:
                     continue
                 claimed = self._claim_late(before=queue_id)
                 if claimed is not None:
@@ -136,15 +144,37 @@ class Turns:
                 claimed = self._spool.claim(queue_id)
                 if claimed is None:
                     continue
-                if self._shows_nothing(claimed):
+                if self._shows_nothing(claimed) and self._of_senders < _MOST_SEARCHED:
+                    self._of_senders += 1
                     self._aside[queue_id] = None
+                elif self._prefers_untried and claimed.state.attempts:
+                    self._tried[queue_id] = None
                 elif self._comes_behind(claimed.state):
                     self._late[queue_id] = None
                 else:
                     return claimed
                 self._spool.release(claimed)
             self._due = self._source()
+        if self._tried:
+            # There is none that was never tried.
+            self._end_search()
+            return self._claim_from_queue()
         return self._claim_late()
+
+    @property
+    def _prefers_untried(self) -> bool:
+        searches = not self._search_is_over and len(self._tried) < _MOST_SEARCHED
+        return searches and self._suspicion.prefers_untried
+
+    def _end_search(self) -> None:
+        """Let what was tried before have its place in the order again, for the rest of the run."""
+        self._search_is_over = True
+        tried, self._tried = self._tried, {}
+        if self._is_dealt:
+            for queue_id in tried:
+                self._put_first(queue_id)
+        else:
+            self.ask_anew()
 
     def _shows_nothing(self, claimed: Claimed) -> bool:
         """Return whether it is of a sender who may be to blame, as another message is, while proof is awaited."""
@@ -152,8 +182,6 @@ class Turns:
 
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
-        if self._suspicion.prefers_untried and state.attempts:
-            return True
         waits_since = max(state.last_at, state.next_attempt_at)
         return (bool(state.blamed) or state.late) and 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
 
@@ -172,7 +200,7 @@ class Turns:
         while self._late:
             queue_id = min(self._late)
             # An id begins with its priority.
-            if before and (self._suspicion.prefers_untried or queue_id[:1] >= before[:1]):
+            if before and (self._prefers_untried or queue_id[:1] >= before[:1]):
                 return None
             del self._late[queue_id]
             claimed = self._spool.claim(queue_id)

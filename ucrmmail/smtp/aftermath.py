@@ -168,6 +168,9 @@ class Aftermath:
 
         It is asked by itself from then on, so that it keeps the message from the others no second time.
         """
+        if self._hand.stage is Stage.BODY and self._session.chunking and hung_up:
+            # There is no DATA behind the recipients that would tell.
+            return message.turned_down
         if self._hand.stage not in {Stage.RCPT, Stage.DATA}:
             return ""
         return message.turned_down if hung_up and message.turned_down else message.asking

@@ -56,8 +56,11 @@ class Content:
 
     def send(self, message: Message) -> bool:
         """Send it to who is in its envelope; return whether the server took it."""
-        self._hand.stage = Stage.BODY
         self._wire.end_if_asked()
+        if self._chunking:
+            # There was no DATA: what the server says now is about the recipients.
+            self._exchange.expect_silence()
+        self._hand.stage = Stage.BODY
         if self._wire.pending:
             raise ConnectionLostError(_SPOKE)
         last = self._all_but_the_last(message)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage, Trouble
 from ucrmmail.smtp.trouble import CLOSING, RefusedError, classify
-from ucrmmail.smtp.wire import ProtocolError
+from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.session import Session
 
 
-_GOOD_BYES = (b"421", b"221")
+_GOOD_BYE = frozenset({221, CLOSING})
+_GOOD_BYES = tuple([b"%d" % code for code in _GOOD_BYE])
 # A reply too many is mostly there with the one before it; to see it is worth a moment where one message's refusal would
 # be taken for another's.
 _OUT_OF_STEP_WITHIN_S = 0.2
@@ -59,12 +60,15 @@ class Exchange:
     def expect_silence(self) -> None:
         """Raise ProtocolError for a reply that nobody asked for: it would be taken for the next one's.
 
-        Raises RefusedError as ``heed_good_bye``.
+        Raises ConnectionLostError for a good-bye, RefusedError as ``heed_good_bye``.
         """
         if self._wire.pending:
             words = self._wire.last_words()
             if words is not None:
                 self.heed_good_bye(words)
+                if words.code in _GOOD_BYE:
+                    # What was said before it counts: no reply was out of step.
+                    raise ConnectionLostError(f"the server said good-bye: {words}")
             raise ProtocolError("the server said something that nobody had asked for")
 
     def heed_good_bye(self, reply: Reply) -> None:
@@ -95,9 +99,12 @@ class Exchange:
         """Return the trouble that a reply means which is not the one that was due.
 
         Raises RefusedError when it concerns the account, unless it was said to one of several recipients and the others
-        are still to be heard of; ProtocolError when it fits no question of ours: replies that are out of step would be
-        taken for another message's. ``somebody_accepted``: the server relays for us, to others.
+        are still to be heard of; ConnectionLostError for a 221; ProtocolError when it fits no question of ours: replies
+        that are out of step would be taken for another message's. ``somebody_accepted``: the server relays for us, to
+        others.
         """
+        if reply.code in _GOOD_BYE and reply.positive:
+            raise ConnectionLostError(f"the server said good-bye: {reply}")
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
         # Who relays for us does not want a login, but does not relay to this recipient.
