@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.message.prepare import Prepared
 
-# A run looks again after so long, and takes no more than a moment's work then: a message may be on the wire.
+# A run looks again after so long, and takes for no longer than a moment then: a message may be on the wire.
 LOOK_AGAIN_S = 2.0
-_MOST_AT_A_LOOK = 200
+_LONGEST_LOOK_S = 0.5
 # A file that was dropped a moment ago is waited for; one that others still write to is left to the next look.
 _LONGEST_QUIET_S = 1.0
 _MOST_LOOKS = 4
@@ -75,14 +75,15 @@ class Drops:
         """Return whether more was accepted, if it is time to look. Raises OSError."""
         if self._clock.monotonic() - self._looked_at < LOOK_AGAIN_S or self._stopping():
             return False
-        taken = self._take(lambda: not self._stopping(), limit=_MOST_AT_A_LOOK)
+        until = self._clock.monotonic() + _LONGEST_LOOK_S
+        taken = self._take(lambda: not self._stopping() and self._clock.monotonic() < until)
         self._looked_at = self._clock.monotonic()
         return bool(taken.accepted)
 
     def _may_go_on(self) -> bool:
         return not self._stopping() and self._clock.monotonic() < self._takes_until
 
-    def _take(self, may_go_on: Callable[[], bool], **limit: int) -> Intake:
+    def _take(self, may_go_on: Callable[[], bool]) -> Intake:
         if not self._is_open():
             return Intake()
         taken = take_drops(
@@ -92,7 +93,6 @@ class Drops:
             max_size_bytes=self._max_size_bytes,
             min_free_bytes=self._min_free_bytes,
             may_go_on=may_go_on,
-            **limit,
         )
         self._tell(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected])
         self._tell(*taken.problems)

@@ -18,6 +18,7 @@ from ucrmmail.message.prepare import Addresses, Prepared, prepare
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import make_spool
 from ucrmmail.spool.queue import Spool
+from ucrmmail.spool.quiet import QUIET_S
 
 
 def ready(raw: bytes) -> Prepared:
@@ -68,6 +69,38 @@ def test_files_that_came_one_after_the_other_are_taken_by_one_run(tmp_path: Path
     opened(spool)
     assert list((tmp_path / "spool" / "drop").iterdir()) == []
     assert spool.count_waiting() == 10
+
+
+class Hurried(Clock):
+    """A tenth of a second goes by whenever somebody asks."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        self.at += 0.1
+        return self.at
+
+
+def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_the_rest(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    make_spool(directory)
+    clock = Hurried()
+    drops = Drops(directory, prepare=ready, max_size_bytes=1 << 20, min_free_bytes=0, clock=clock, concerns=Concerns())
+    for number in range(10):
+        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
+    time.sleep(2 * QUIET_S)
+    spool = Spool(directory)
+    assert not drops.look_again()
+    assert spool.count_waiting() == 0, "it is not time yet"
+    clock.at += 2.0
+    assert drops.look_again()
+    taken = spool.count_waiting()
+    assert 0 < taken < 10
+    for _ in range(10):
+        clock.at += 2.0
+        drops.look_again()
+    assert Spool(directory).count_waiting() == 10
 
 
 def test_a_failure_that_nobody_was_told_of_is_told_once_by_the_next_run(tmp_path: Path) -> None:
