@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import dies_at, fails_at
-from tests.support.limits_world import World
+from tests.support.limits_world import World, room
 from ucrmmail.files import DistrustError
 from ucrmmail.limits.ledger import Ledger, Reservation, TooEarlyError, read_boot_id
 from ucrmmail.limits.recovery import BLOCK_LASTS_S
@@ -159,7 +159,7 @@ def test_recipients_wait_until_all_of_them_fit(path: str) -> None:
     assert ledger.counts_recipients
     assert ledger.largest_amount == 5
     send(ledger, START, 3)
-    assert ledger.room(START) == 2
+    assert room(ledger, START) == 2
     assert ledger.earliest(START + 1.0, 2) == START + 1.0
     assert ledger.earliest(START + 1.0, 3) == START + 60.0
     assert ledger.earliest(START + 1.0, 50) == START + 60.0, "a part of five"
@@ -179,7 +179,7 @@ def test_more_recipients_than_a_limit_go_in_parts(path: str) -> None:
 def test_only_the_recipients_that_were_accepted_count(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(5, 60.0, unit="recipients"),)))
     ledger.confirm(ledger.reserve(START, 5), START, 2)
-    assert ledger.room(START) == 3
+    assert room(ledger, START) == 3
     ledger.close(START)
 
 
@@ -188,13 +188,13 @@ def test_a_message_to_many_recipients_is_one_message(path: str) -> None:
     for _ in range(3):
         send(ledger, START, 500)
     assert ledger.earliest(START) == START + 60.0
-    assert ledger.room(START) == 0
+    assert room(ledger, START) == 0
     ledger.close(START)
 
 
 def test_room_is_without_bound_while_no_limit_counts_recipients(path: str) -> None:
     ledger = open_ledger(path)
-    assert ledger.room(START) is None
+    assert ledger.part(START, 10_000) == 10_000
     ledger.close(START)
 
 
@@ -219,7 +219,7 @@ def test_a_reservation_is_settled_once(path: str) -> None:
 def test_without_limits_no_file_is_touched(tmp_path: Path) -> None:
     ledger = open_ledger(str(tmp_path / "missing" / "ledger"), Rules())
     assert ledger.earliest(START, 100) == START
-    assert ledger.room(START) is None
+    assert ledger.part(START, 10_000) == 10_000
     assert ledger.in_the_way(START) == ""
     ledger.confirm(ledger.reserve(START, 100), START)
     ledger.refund(ledger.reserve(START))

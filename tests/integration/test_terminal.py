@@ -75,6 +75,19 @@ def test_a_flush_shows_a_bar_and_then_what_was_done(program: Program, sink: Sink
     assert "nothing to send" in on_terminal(program, "flush")
 
 
+def test_the_bar_never_counts_more_than_there_is(program: Program, sink: Sink) -> None:
+    """The report about a message that was refused goes in the same run, and was not there when the bar began."""
+    sink.on_rcpt = lambda address: "550 5.1.1 No such user" if address.startswith("no@") else None
+    program.configure(sink.port)
+    program.sendmail("no@example.com", "joe@example.com")
+    seen = on_terminal(program, "flush")
+    counts = [
+        (int(done), int(of)) for done, of in re.findall(r"(\d+)/(\d+)", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen))
+    ]
+    assert (2, 2) in counts
+    assert all(done <= of for done, of in counts)
+
+
 def test_a_list_of_the_queue_breaks_nothing_that_is_copied(program: Program, sink: Sink) -> None:
     sink.on_rcpt = lambda address: "450 4.2.0 Greylisted, please try again later" if address.startswith("joe") else None
     program.configure(sink.port)

@@ -20,6 +20,12 @@ from ucrmmail.limits.rules import Rules
 _SMALL_LEAP_S = 60.0
 
 
+def room(ledger: Ledger, now: float) -> int:
+    """Return to how many recipients one transaction may leave at ``now``, under a limit of recipients or messages."""
+    most = ledger.largest_amount or 1
+    return max((amount for amount in range(1, most + 1) if ledger.earliest(now, amount) == now), default=0)
+
+
 @dataclass(slots=True)
 class InFlight:
     """A message on its way: our reservation, and whether the server has accepted it, which we may not know."""

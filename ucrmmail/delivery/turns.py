@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 BEHIND_FOR_S = 3600.0
 # So many messages are looked at for one that shows whose trouble it is: each is opened for that.
 _MOST_SEARCHED = 500
+# What may have come before messages that let others go first is looked for this often while those go: to list the queue
+# takes as long as it is.
+_LOOK_AGAIN_S = 0.5
 
 
 class Turns:
@@ -43,17 +47,21 @@ class Turns:
         self._source = due or spool.due
         self._is_dealt = due is not None
         self._due: Iterator[str] = iter(())
+        # What was asked for too early, and comes before what is due. (To chain it in front would nest without end.)
+        self._first: list[str] = []
         self.next: Claimed | None = None
         # Suspects whose turn it was while proof was awaited.
         self._aside: dict[str, None] = {}
         # A heap of what was dealt to us and is not done: what was begun or given back, and what was claimed behind it.
         self._again: list[str] = []
-        # Messages that would keep others waiting.
-        self._late: dict[str, None] = {}
+        # Messages that would keep others waiting: their ids, and a heap of the same.
+        self._late: set[str] = set()
+        self._late_in_order: list[str] = []
         # What was tried before, while one is searched for that never was.
         self._tried: dict[str, None] = {}
         self._search_is_over = False
         self._of_senders = 0
+        self._asked_at = -inf
 
     @property
     def holds_work(self) -> bool:
@@ -83,7 +91,7 @@ class Turns:
 
     def ask_anew(self) -> None:
         """Ask the queue at the next look: something stands in it again, before others."""
-        self._due = iter(())
+        self._due, self._first, self._asked_at = iter(()), [], -inf
 
     def go_on_with(self, queue_id: str) -> None:
         """Let a message that is in parts, or never left, keep its place in the order, before one claimed ahead."""
@@ -150,11 +158,15 @@ class Turns:
                 elif self._prefers_untried and claimed.state.attempts:
                     self._tried[queue_id] = None
                 elif self._comes_behind(claimed.state):
-                    self._late[queue_id] = None
+                    self._late.add(queue_id)
+                    heappush(self._late_in_order, queue_id)
                 else:
                     return claimed
                 self._spool.release(claimed)
-            self._due = self._source()
+            now = self._clock.monotonic()
+            if self._late and not self._tried and now - self._asked_at < _LOOK_AGAIN_S:
+                break
+            self._due, self._asked_at = self._source(), now
         if self._tried:
             # There is none that was never tried.
             self._end_search()
@@ -186,23 +198,25 @@ class Turns:
         return (bool(state.blamed) or state.late) and 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
 
     def _next_id(self) -> str | None:
-        return heappop(self._again) if self._again else next(self._due, None)
+        if self._again:
+            return heappop(self._again)
+        return self._first.pop() if self._first else next(self._due, None)
 
     def _put_first(self, queue_id: str) -> None:
         """Let this one have its turn before the rest of what is due."""
         if self._is_dealt:
             heappush(self._again, queue_id)
         else:
-            self._due = chain((queue_id,), self._due)
+            self._first.append(queue_id)
 
     def _claim_late(self, *, before: str = "") -> Claimed | None:
         """Claim the first message that comes behind others; ``before`` this one only when it is more urgent."""
-        while self._late:
-            queue_id = min(self._late)
+        while self._late_in_order:
+            queue_id = self._late_in_order[0]
             # An id begins with its priority.
             if before and (self._prefers_untried or queue_id[:1] >= before[:1]):
                 return None
-            del self._late[queue_id]
+            self._late.remove(heappop(self._late_in_order))
             claimed = self._spool.claim(queue_id)
             if claimed is not None:
                 return claimed

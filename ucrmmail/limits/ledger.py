@@ -103,13 +103,6 @@ class Ledger:
             opens_at = self._tally.opens(at, self._units(recipients))
             return now if opens_at <= at else opens_at
 
-    def room(self, now: float) -> int | None:
-        """Return to how many recipients one transaction may leave at ``now``; None: as many as it has."""
-        if self._journal is None:
-            return None
-        with self._lock:
-            return self._tally.room(self._steady(self._journal, now))
-
     def part(self, now: float, recipients: int) -> int:
         """Return to how many of these recipients the next transaction goes, whenever that is: see ``Tally.part``."""
         if self._journal is None:

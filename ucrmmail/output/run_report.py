@@ -140,6 +140,7 @@ class RunProgress:
             console=human.console(stderr=True),
             transient=True,
         )
+        self._total, self._done = total, 0
         self._task: TaskID = self._progress.add_task("sending", total=total)
 
     def start(self) -> None:
@@ -151,9 +152,12 @@ class RunProgress:
         self._progress.stop()
 
     def settled(self, message: MessageReport) -> None:
-        """Move the bar on by one message."""
+        """Move the bar on by one message; one that came during the run, such as a report, makes it longer."""
         del message
-        self._progress.update(self._task, advance=1, description="sending")
+        self._done += 1
+        self._progress.update(
+            self._task, completed=self._done, total=max(self._total, self._done), description="sending"
+        )
 
     def waiting(self, reason: str, until: float) -> None:
         """Say what the run waits for."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.limits_world import room
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.trial import Trial
 from ucrmmail.limits.ledger import Ledger
@@ -65,12 +66,12 @@ def test_two_that_did_not_leave_are_given_back_each_with_its_own_place(tmp_path:
     first, second = trial.ready(), trial.ready()
     assert first is not None
     assert second is not None
-    assert limits.room(43_200.0) == 0
+    assert room(limits, 43_200.0) == 0
     # The order in which the client gives back: the current one, then the one behind it.
     trial.unused(first)
-    assert limits.room(43_200.0) == 2
+    assert room(limits, 43_200.0) == 2
     trial.unused(second)
-    assert limits.room(43_200.0) == 3
+    assert room(limits, 43_200.0) == 3
     assert {one.queue_id for one in trial.left} == {"1", "2"}
     limits.close(43_200.0)
 
