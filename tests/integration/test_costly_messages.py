@@ -30,7 +30,7 @@ from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, Fault, Smtp
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
-from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT, MOST_SENDERS_IN_DOUBT
+from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
 from ucrmmail.spool.claimed import Claimed
 from ucrmmail.spool.moves import Moves
 from ucrmmail.spool.queue import Spool
@@ -345,19 +345,6 @@ def test_behind_an_outage_each_message_is_opened_a_few_times_and_not_all_of_them
         assert run(machine, server).relayed == 300
         assert len(claimed) <= 3 * 300
         assert taken(server) == [f"user{number}@example.com" for number in range(300)], "in the order of the queue"
-
-
-@pytest.mark.requirement("R2", "R12")
-def test_a_refusal_of_the_account_opens_no_more_than_some_hundred_messages_of_the_same_sender(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine = Machine(tmp_path)
-    machine.put(1200)
-    with SmtpServer(faults={"mail": "530 5.7.0 Authentication required"}) as server:
-        with claims_counted(monkeypatch) as claimed:
-            assert run(machine, server).exit_code == 77
-        assert len(claimed) <= 600
-        assert len(server.connections) <= 1 + MOST_SENDERS_IN_DOUBT
 
 
 @pytest.mark.requirement("R7", "S19")

@@ -154,7 +154,9 @@ def test_a_server_that_is_lost_at_one_recipient_keeps_the_message_from_the_other
     mail(machine, "other@example.com")
     with SmtpServer(extensions=extensions, faults={"rcpt": at_the_bad(act)}) as server:
         report = run(machine, server, connections=connections, timeout_s=1.0)
-        assert taken(server) == ["other@example.com"]
+        goods = [] if act in (HANG, Wait(3.0)) else [each for each in recipients if "good" in each]
+        # Who comes behind one at whom it hung up has had no turn.
+        assert taken(server) == ["other@example.com", *goods]
         assert (report.exit_code, report.relayed, report.deferred) == (0, 1, 1)
         for attempts in (2, 3):
             clock.offset += DAY_S
@@ -471,7 +473,7 @@ def test_a_run_in_which_sigterm_is_ignored_ends_its_connections_all_the_same(pro
             Cut(b"550 5.1.1 no such user\r\n"),
             {"a@x.example": "relayed", "bad@x.example": "failed", "c@x.example": "relayed"},
         ),
-        (DROP, dict.fromkeys(("a@x.example", "bad@x.example", "c@x.example"), "deferred")),
+        (DROP, {"a@x.example": "relayed", "bad@x.example": "deferred", "c@x.example": "relayed"}),
     ],
     ids=["refused", "silent"],
 )

@@ -36,14 +36,15 @@ TRUSTED_AGAIN_AFTER_S = 7 * 86400.0
 class AccountState:
     """What the last runs learnt of the account; all of it is empty while it works.
 
-    ``failures`` counts the runs in a row that ended in a trouble of the account. ``not_before`` is in seconds since
-    the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see ``secret_mark()``.
-    ``suspect`` are the messages at which it came since something was relayed, with blanks between: should it come there
-    again, and not at others, they are to blame.
-    ``lost`` are those at whose MAIL the connection was lost, or the time of the run: others go first.
-    ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was found not to understand what it offers,
-    0.0 when it was not; ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has
-    printed this trouble, 0.0 when none has.
+    ``failures`` counts the runs that ended in a trouble of the account since one in which the server took something, or
+    spoke of messages alone. ``not_before`` is in seconds since the epoch. ``settings_mark`` and ``secret_mark`` tell
+    whether something was changed since: see ``secret_mark()``. ``suspect`` are the messages at which it came since a
+    run had no trouble, with blanks between: should it come there again, and not at others, they are to blame.
+    ``senders`` are those of messages at which it came for good, or at which a connection was lost, one a line. ``lost``
+    are those at whose MAIL the connection was lost, or the time of the run: others go first. ``pipelining_failed_at``
+    and ``chunking_failed_at`` are when the server was found not to understand what it offers, 0.0 when it was not;
+    ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has printed this trouble,
+    0.0 when none has.
     """
 
     failures: int = 0
@@ -57,6 +58,7 @@ class AccountState:
     settings_mark: str = ""
     secret_mark: str = ""
     suspect: str = ""
+    senders: str = ""
     lost: str = ""
     pipelining_failed_at: float = 0.0
     chunking_failed_at: float = 0.0
@@ -79,6 +81,7 @@ def after_trouble(
     settings_mark: str,
     secret_mark: str,
     suspect: str = "",
+    senders: str = "",
     lost: str = "",
     told_at: float,
 ) -> AccountState:
@@ -99,6 +102,7 @@ def after_trouble(
         settings_mark=settings_mark,
         secret_mark=secret_mark,
         suspect=suspect,
+        senders=senders,
         lost=lost,
         told_at=told_at,
     )

@@ -4,8 +4,9 @@ The run itself holds no connection. It hands out the queue in its order, a few i
 workers (``worker``) tell. The first worker shows that the login works before the others start; one that is refused
 later only means that the server wants fewer. A trouble of the account on one connection ends all.
 
-A worker does not know what the others send. When one message may be to blame for its trouble, and it had no other to
-try, the run knows better: if something was relayed, a further round shows it (``run.Ending.excused``).
+A worker does not know what the others send, but how much: what they relay shows who is to blame for its trouble
+(`suspicion`). When it had nothing else to try, the run knows better: if something was relayed, a further round shows it
+(``run.Ending.excused``).
 
 Under a limit nothing would be won, since then the limit is what mail waits for: there the connections are threads of
 ``run``, and each message asks the same ledger.
@@ -13,6 +14,7 @@ Under a limit nothing would be won, since then the limit is what mail waits for:
 
 from __future__ import annotations
 
+import mmap
 import select
 import signal
 from contextlib import suppress
@@ -25,7 +27,6 @@ from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
-from ucrmmail.message.outcome import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 # More urgent mail is looked for this often while the workers are busy, and the time limit.
 _LOOK_AGAIN_S = 1.0
+_SLOT_BYTES = 8
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -99,6 +101,8 @@ class Crew:
         Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
+        # Memory that all processes share: a slot for us, and one for each worker.
+        self._feed.suspicion.share(memoryview(mmap.mmap(-1, _SLOT_BYTES * (connections + 1))).cast("Q"))
         self._feed.heed(lessons)
         self._run.doubt(lessons.distrusted, lessons.doubted)
         self.ending.doubted = lessons.doubted
@@ -215,7 +219,6 @@ class Crew:
     def _count(self, message: MessageReport) -> None:
         self._dealt.pop(message.queue_id, None)
         self._settled += 1
-        self._feed.suspicion.progress += message.result == Result.RELAYED.value
         before = self._parts.pop(message.queue_id, None)
         if before is not None:
             # Another connection went on with it.
@@ -233,6 +236,8 @@ class Crew:
         self.ending.unconnected = note.unconnected or self.ending.unconnected
         self.ending.relayed |= note.relayed
         self.ending.denied = note.denied or self.ending.denied
+        self.ending.suspects.update(note.suspects)
+        self.ending.senders |= note.senders
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt

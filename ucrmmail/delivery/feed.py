@@ -103,7 +103,7 @@ class QueueFeed:
         self._concerns = concerns
         self.more_came = more_came
         self.suspicion = suspicion or Suspicion()
-        self._turns = Turns(spool, self.suspicion, clock, due=due)
+        self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
         self._open: dict[str, _Work] = {}
         self._to_tell: list[_Relayed] = []
@@ -122,13 +122,14 @@ class QueueFeed:
     def beside(
         self,
         spool: Spool,
+        number: int,
         *,
         due: Callable[[], Iterator[str]],
         on_settled: Callable[[MessageReport], None],
         on_synced: Callable[[], None],
         concerns: Concerns,
     ) -> QueueFeed:
-        """Return the feed of another process over ``spool``, for an ``unlimited`` run.
+        """Return the feed of the process of this ``number`` over ``spool``, for an ``unlimited`` run.
 
         ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
         """
@@ -144,7 +145,7 @@ class QueueFeed:
             on_settled=on_settled,
             concerns=concerns,
             due=due,
-            suspicion=self.suspicion.copy(),
+            suspicion=self.suspicion.copy(number),
             on_synced=on_synced,
         )
 
@@ -248,6 +249,10 @@ class QueueFeed:
                 self._turns.put_back()
             self.suspect(lessons.suspects)
             self.suspect(lessons.lost, others_first=True)
+            for sender in lessons.senders:
+                self.suspicion.suspect_sender(sender)
+            if lessons.senders:
+                self._turns.set_suspect_aside()
 
     def suspect(self, queue_ids: Collection[str], *, sender: str = "", others_first: bool = False) -> None:
         """Take these for what may be to blame, and all of this ``sender``; with ``others_first`` they are postponed."""
@@ -264,7 +269,8 @@ class QueueFeed:
             if queue_id not in self.suspicion.suspects:
                 return False
             self.suspicion.postpone((queue_id,))
-            return self._turns.let_others_first() or bool(self._open)
+            # While it was searched for others, some may have gone over other connections.
+            return self._turns.let_others_first() or bool(self._open) or self.suspicion.is_to_blame(queue_id)
 
     def idle(self) -> None:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
@@ -322,7 +328,8 @@ class QueueFeed:
                 doubt = all(outcome.uncertain for outcome in counted)
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
                 # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
-                self.suspicion.progress += not (doubt or is_part)
+                if not (doubt or is_part):
+                    self.suspicion.count_relayed()
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:

@@ -61,7 +61,7 @@ _LIES = {
     "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
     "run `ucrmmail config set smtp.chunking false` to settle it",
 }
-# So many messages that may be to blame are remembered, while nothing is relayed.
+# So many messages, and senders, that may be to blame are remembered.
 _MOST_SUSPECTS = 100
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
@@ -226,6 +226,7 @@ def _send(
             Lessons(
                 # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
                 suspects=state.suspect.split(),
+                senders=state.senders.splitlines(),
                 lost=state.lost.split(),
                 distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
                 doubted=state.doubted if state.settings_mark == account.settings_mark else "",
@@ -244,7 +245,9 @@ def _send(
     if ending.lies or doubted != state.doubted:
         state = without(state, ending.lies, doubted, now=clock.now(), settings_mark=account.settings_mark)
     if trouble is None:
-        if state.deferred and ending.relayed:
+        answered = (counts.deferred or counts.failed) and ending.denied is None
+        if state.deferred and (ending.relayed or answered):
+            # The server was reached, and has nothing against the account.
             state = works(state)
         lost = _joined(ending.unresolved) if counts.relayed else state.lost
         if lost != state.lost:
@@ -255,7 +258,8 @@ def _send(
             # Each message is deferred, and all of them for want of a login.
             return _without_pause(state, ending.denied, account, clock.now(), prints=options.prints)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
-    before = works(state) if ending.relayed else state
+    # What was not tried behind the proof is suspect still: it would end the next run as it has ended this one.
+    before = replace(works(state), suspect=state.suspect, senders=state.senders) if ending.relayed else state
     at_lost = trouble.exit_code == EX_UNAVAILABLE
     told = was_told(before, said_of(trouble), trouble.exit_code, now=clock.now())
     state = after_trouble(
@@ -266,8 +270,9 @@ def _send(
         max_delay_s=retry.max_delay_s,
         settings_mark=account.settings_mark,
         secret_mark=mark,
-        # Each may be to blame until something is relayed: two of them would only take turns.
-        suspect=_joined([*before.suspect.split(), *([] if at_lost else ending.refused.split())]),
+        # Each may be to blame: two of them would only take turns.
+        suspect=_joined([*before.suspect.split(), *ending.suspects, *([] if at_lost else ending.refused.split())]),
+        senders=_joined([*before.senders.splitlines(), *sorted(ending.senders)], "\n"),
         lost=_joined([*before.lost.split(), *ending.unresolved, *(ending.refused.split() if at_lost else [])]),
         told_at=before.told_at if told else clock.now() if options.prints else 0.0,
     )
@@ -287,8 +292,8 @@ def _without_pause(state: AccountState, trouble: Trouble, account: Account, now:
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 
-def _joined(queue_ids: Collection[str]) -> str:
-    return " ".join(list(dict.fromkeys(queue_ids))[-_MOST_SUSPECTS:])
+def _joined(suspects: Collection[str], between: str = " ") -> str:
+    return between.join(list(dict.fromkeys(suspects))[-_MOST_SUSPECTS:])
 
 
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:

@@ -58,7 +58,8 @@ class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
     ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may be the
-    message's own, since it came there in an earlier run too, or each time that the server hung up.
+    message's own, since it came there in an earlier run too, or each time that the server hung up. ``suspects`` are the
+    messages at which one came that may be their own, and ``senders`` those of whom it may be.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
@@ -75,6 +76,8 @@ class Ending:
     next_at: float = 0.0
     refused: str = ""
     in_doubt: bool = False
+    suspects: dict[str, None] = field(default_factory=dict)
+    senders: set[str] = field(default_factory=set)
     unconnected: Trouble | None = None
     relayed: bool = False
     denied: Trouble | None = None
@@ -99,14 +102,17 @@ class Ending:
     def excused(self, feed: QueueFeed) -> bool:
         """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
 
-        Returns whether it was so; never twice for the same message.
+        Returns whether it was so; never twice for the same message, nor for more than some.
         """
         if not (self.in_doubt and feed.suspicion.progress) or self.refused in self._excused:
+            return False
+        if len(self._excused) >= EXCUSED_CONNECTIONS:
             return False
         self._excused.add(self.refused)
         if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
             self.unresolved.add(self.refused)
         feed.suspicion.convict(self.refused)
+        feed.suspicion.convict_senders(self.senders)
         self.trouble, self.refused, self.in_doubt = None, "", False
         return True
 
@@ -176,6 +182,9 @@ class Run:
         self.ending.unconnected = None
         try:
             self.drive_one(start_others)
+        except BaseException as error:
+            self._fail(error)
+            raise
         finally:
             for thread in others:
                 thread.join()
@@ -189,7 +198,12 @@ class Run:
         try:
             self.drive_one(None)
         except BaseException as error:  # noqa: BLE001 # a thread's error is raised again in the main one
-            self._failure = error
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """Let no other connection begin a message: what becomes of it could not be recorded either."""
+        self._failure = self._failure or error
+        self._feed.closed = True
 
     def doubt(self, distrusted: Collection[str], doubted: str) -> None:
         """Go without what earlier runs found not to work, or doubt to work."""
@@ -251,10 +265,15 @@ class Run:
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
                 if end.trouble is not None and of_account:
                     most = MOST_SENDERS_IN_DOUBT if end.sender else MOST_IN_DOUBT
-                    if end.trouble.kind is Kind.PERMANENT and end.refused and self._in_doubt < most:
+                    # Another of the same sender was on its way already, and tells nothing new.
+                    is_known = self._feed.suspicion.is_suspected(end.sender)
+                    if end.trouble.kind is Kind.PERMANENT and end.refused and (is_known or self._in_doubt < most):
                         # Another message shows at once whether it is the account's; one of another sender, if need be.
-                        self._in_doubt += 1
+                        self._in_doubt += not is_known
                         self._feed.suspect((end.refused,), sender=end.sender)
+                        self.ending.suspects[end.refused] = None
+                    if end.trouble.kind is Kind.PERMANENT and end.sender:
+                        self.ending.senders.add(end.sender)
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspicion.suspects
@@ -262,10 +281,12 @@ class Run:
                 self.ending.relayed |= end.relayed
                 self.ending.denied = end.denied or self.ending.denied
                 most = EXCUSED_CONNECTIONS if end.decided or self.ending.relayed else MOST_IN_DOUBT
-                is_excused = (end.blamed or end.decided) and losses.excused < most
-                if end.relayed or is_excused:
+                is_excused = (end.blamed or end.decided or end.passed_over) and losses.excused < most
+                if end.relayed or (is_excused and not end.passed_over):
                     at = "" if of_account or end.alive else end.refused
                     losses = _Losses(at=at, excused=0 if end.relayed else losses.excused + 1)
+                elif is_excused:
+                    losses.excused += 1
                 if not end.alive:
                     session.close()
                     session = None
@@ -293,8 +314,9 @@ class Run:
         if losses.count >= LOST_CONNECTIONS:
             in_doubt = bool(end.refused) and again
             if end.refused:
-                # The next run lets others go first: it may be these two, and not the account.
+                # The next run lets others go first: it may be these two, or their sender's all, and not the account.
                 self.ending.unresolved.add(end.refused)
+                self.ending.senders.update({end.sender} - {""})
             self._end_all(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
         elif end.refused:
             self._feed.suspect((end.refused,))
@@ -355,6 +377,9 @@ class Run:
                 self.ending.reason = "stopped"
                 return False
             if not self._feed.has_work():
+                if self._must_end:
+                    # Asked to end, it looks no further.
+                    self.ending.reason = "stopped" if self._stop.requested else "time limit"
                 return False
             if self._feed.message_limit_reached:
                 self.ending.reason = "message limit"

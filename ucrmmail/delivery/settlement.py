@@ -4,8 +4,9 @@ Outcomes are for each recipient: one who was relayed is never tried again, one w
 those deferred decide when the message comes back.
 
 An attempt is over when everybody who is pending has had a turn. Until then it goes on, in this run or the next one: a
-limit lets a message go in parts, a run ends in the middle of one with many recipients. Nobody is put off, and no
-attempt is lost, because others were refused for now or could not be tried.
+limit lets a message go in parts, a run ends in the middle of one with many recipients, a server hangs up at one of
+them. Nobody is put off, and no attempt is lost, because others were refused for now or could not be tried; but a
+connection that is lost at the content is an attempt for all.
 """
 
 from __future__ import annotations

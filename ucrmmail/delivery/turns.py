@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 # So long after its last turn, or the time of the next one, a message has its usual place again.
 BEHIND_FOR_S = 3600.0
-# So many messages are looked at for one that shows whose trouble it is: each is opened for that.
-_MOST_SEARCHED = 500
+# While one is searched for that shows whose trouble it is, each is opened for that: the time is looked at this often.
+_SEARCHED_AT_ONCE = 100
 # What may have come before messages that let others go first is looked for this often while those go: to list the queue
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
@@ -35,14 +35,21 @@ class Turns:
     """The order in which a feed claims messages; ``next`` is claimed and has not left.
 
     ``due()`` names what was dealt to this process, each message once; without it the queue is asked, and names a
-    message again as long as it stands there.
+    message again as long as it stands there. ``left_s()`` is as in `QueueFeed`.
     """
 
     def __init__(
-        self, spool: Spool, suspicion: Suspicion, clock: Clock, *, due: Callable[[], Iterator[str]] | None = None
+        self,
+        spool: Spool,
+        suspicion: Suspicion,
+        clock: Clock,
+        *,
+        left_s: Callable[[], float],
+        due: Callable[[], Iterator[str]] | None = None,
     ) -> None:
         self._spool = spool
         self._clock = clock
+        self._left_s = left_s
         self._suspicion = suspicion
         self._source = due or spool.due
         self._is_dealt = due is not None
@@ -50,8 +57,9 @@ class Turns:
         # What was asked for too early, and comes before what is due. (To chain it in front would nest without end.)
         self._first: list[str] = []
         self.next: Claimed | None = None
-        # Suspects whose turn it was while proof was awaited.
+        # Suspects whose turn it was while proof was awaited, and what is of suspected senders.
         self._aside: dict[str, None] = {}
+        self._of_suspected: dict[str, None] = {}
         # A heap of what was dealt to us and is not done: what was begun or given back, and what was claimed behind it.
         self._again: list[str] = []
         # Messages that would keep others waiting: their ids, and a heap of the same.
@@ -60,13 +68,14 @@ class Turns:
         # What was tried before, while one is searched for that never was.
         self._tried: dict[str, None] = {}
         self._search_is_over = False
-        self._of_senders = 0
+        self._passed = 0
         self._asked_at = -inf
 
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        return self.next is not None or bool(self._again or self._aside or self._late or self._tried)
+        others = self._again or self._aside or self._of_suspected or self._late or self._tried
+        return self.next is not None or bool(others)
 
     def look(self, *, others_are_out: bool) -> Claimed | None:
         """Return ``next``, claimed now unless it is already; None when nothing is due that could be claimed.
@@ -116,18 +125,24 @@ class Turns:
     def set_suspect_aside(self) -> None:
         """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
         if self.next is not None and (self.next.queue_id in self._suspicion.suspects or self._shows_nothing(self.next)):
-            self._aside[self.next.queue_id] = None
+            aside = self._aside if self.next.queue_id in self._suspicion.suspects else self._of_suspected
+            aside[self.next.queue_id] = None
             self._spool.release(self.next)
             self.next = None
 
     def _claim_next(self, *, others_are_out: bool) -> Claimed | None:
         """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
-        if self._aside and not self._suspicion.awaits_proof:
+        if (self._aside or self._of_suspected) and not self._suspicion.awaits_proof:
             # Behind the rest: a server that is silent at one may take all the time there is.
-            self._due, self._aside = chain(self._due, self._aside), {}
+            self._due = chain(self._due, self._of_suspected, self._aside)
+            self._of_suspected, self._aside = {}, {}
         claimed = self._claim_from_queue()
-        if claimed is None and not others_are_out:
+        if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
+            if self._of_suspected:
+                self._suspicion.give_up_on_senders()
+                self._of_suspected = self._bring_back(self._of_suspected)
+                claimed = self._claim_from_queue()
             while claimed is None and self._aside:
                 first = next(iter(self._aside))
                 del self._aside[first]
@@ -135,7 +150,7 @@ class Turns:
         return claimed
 
     def _claim_from_queue(self) -> Claimed | None:
-        """Claim what is due; asks the queue anew once, for what came meanwhile."""
+        """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""
         if self._tried and not self._prefers_untried:
             self._end_search()
         for _ in range(2):
@@ -143,7 +158,7 @@ class Turns:
                 if queue_id in self._suspicion.suspects and self._suspicion.awaits_proof:
                     self._aside[queue_id] = None
                     continue
-                if queue_id in self._late or queue_id in self._tried or queue_id in self._aside:
+                if self._was_seen(queue_id):
                     continue
                 claimed = self._claim_late(before=queue_id)
                 if claimed is not None:
@@ -152,9 +167,8 @@ class Turns:
                 claimed = self._spool.claim(queue_id)
                 if claimed is None:
                     continue
-                if self._shows_nothing(claimed) and self._of_senders < _MOST_SEARCHED:
-                    self._of_senders += 1
-                    self._aside[queue_id] = None
+                if self._shows_nothing(claimed):
+                    self._of_suspected[queue_id] = None
                 elif self._prefers_untried and claimed.state.attempts:
                     self._tried[queue_id] = None
                 elif self._comes_behind(claimed.state):
@@ -163,6 +177,9 @@ class Turns:
                 else:
                     return claimed
                 self._spool.release(claimed)
+                self._passed += 1
+                if not self._passed % _SEARCHED_AT_ONCE and self._left_s() <= 0:
+                    return None
             now = self._clock.monotonic()
             if self._late and not self._tried and now - self._asked_at < _LOOK_AGAIN_S:
                 break
@@ -175,18 +192,24 @@ class Turns:
 
     @property
     def _prefers_untried(self) -> bool:
-        searches = not self._search_is_over and len(self._tried) < _MOST_SEARCHED
-        return searches and self._suspicion.prefers_untried
+        return not self._search_is_over and self._suspicion.prefers_untried
 
     def _end_search(self) -> None:
         """Let what was tried before have its place in the order again, for the rest of the run."""
         self._search_is_over = True
-        tried, self._tried = self._tried, {}
+        self._tried = self._bring_back(self._tried)
+
+    def _bring_back(self, passed: dict[str, None]) -> dict[str, None]:
+        """Let these have their places in the order again; return the empty dict that is left of them."""
         if self._is_dealt:
-            for queue_id in tried:
+            for queue_id in passed:
                 self._put_first(queue_id)
         else:
             self.ask_anew()
+        return {}
+
+    def _was_seen(self, queue_id: str) -> bool:
+        return any(queue_id in seen for seen in (self._late, self._tried, self._aside, self._of_suspected))
 
     def _shows_nothing(self, claimed: Claimed) -> bool:
         """Return whether it is of a sender who may be to blame, as another message is, while proof is awaited."""

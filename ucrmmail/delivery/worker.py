@@ -50,6 +50,8 @@ class Ended:
     trouble: Trouble | None = None
     refused: str = ""
     in_doubt: bool = False
+    suspects: dict[str, None] = field(default_factory=dict)
+    senders: frozenset[str] = frozenset()
     unconnected: Trouble | None = None
     relayed: bool = False
     denied: Trouble | None = None
@@ -86,6 +88,7 @@ def work(
     own_spool = spool.beside(number)
     own_feed = feed.beside(
         own_spool,
+        number,
         due=deal.ids,
         on_settled=settled.append,
         on_synced=tell,
@@ -106,6 +109,8 @@ def work(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
         in_doubt=own_run.ending.in_doubt,
+        suspects=own_run.ending.suspects,
+        senders=frozenset(own_run.ending.senders),
         unconnected=own_run.ending.unconnected,
         relayed=own_run.ending.relayed,
         denied=own_run.ending.denied,

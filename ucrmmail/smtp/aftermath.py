@@ -119,8 +119,8 @@ class Aftermath:
         It is deferred, so that one which always makes the server hang up does not stop the others for ever. One whose
         MAIL was not even answered is not to blame, unless it was so before and others are relayed.
 
-        Some servers refuse a recipient and hang up (Exim's ``drop``): who was refused for good before is not asked
-        again, and who comes behind has had no turn.
+        Some servers refuse a recipient and hang up (Exim's ``drop``): who was refused before has his answer, and who
+        comes behind has had no turn.
         """
         trouble = lost_connection(self._hand.stage, what)
         self._stages.failed(trouble)
@@ -140,6 +140,7 @@ class Aftermath:
             # It may have meant the message before: asked again on a connection of its own, this one shows it.
             self.give_back()
             return End(trouble, alive=False, refused=refused)
+        passed_over = False
         if blamed or self._hand.stage in _TRIED:
             if not (hung_up and self._decide(message)):
                 lost = Outcome("", Result.DEFERRED, self._hand.stage, what, "4.4.2")
@@ -148,13 +149,23 @@ class Aftermath:
                 if is_one_of_many:
                     own = message.outcomes.get(culprit, lost)
                     message.outcomes[culprit] = replace(own.of(culprit), alone=True)
-                message.decide(message.transaction.recipients, lost)
+                    passed_over = hung_up
+                if not passed_over:
+                    message.decide(message.transaction.recipients, lost)
                 # Several such recipients, one after the other, do not stand for the account.
                 message.blamed = said if blamed or is_one_of_many else ""
             # Who is still to be asked by himself lets others go first.
             message.late = True
         self._part_from(message)
-        return End(trouble, alive=False, refused=refused, blamed=blamed, decided=message.is_refused_for_good)
+        return End(
+            trouble,
+            alive=False,
+            refused=refused,
+            sender=message.transaction.reverse_path if refused else "",
+            blamed=blamed,
+            passed_over=passed_over,
+            decided=message.is_refused_for_good,
+        )
 
     def _behind(self, message: Message, trouble: Trouble) -> End:
         """Give all back behind a refusal of this message, for which the server may have ended the connection."""
@@ -251,7 +262,8 @@ class Aftermath:
                 self._part_from(message)
                 return End(None, alive=False, blamed=True)
         # It may be his own, and the others get the message first.
-        is_one_of_many = self._closes(trouble) and len(message.transaction.recipients) > 1
+        at_one = self._hand.stage is Stage.RCPT or self._closes(trouble)
+        is_one_of_many = at_one and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
         sender = message.transaction.reverse_path if self._may_be_the_senders(trouble) else ""
         return End(trouble, alive=False, refused=refused, sender=sender)

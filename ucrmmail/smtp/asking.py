@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.message.outcome import Scope, Stage
 from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
-from ucrmmail.smtp.exchange import is_done
+from ucrmmail.smtp.exchange import is_done, is_good_bye
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import CLOSING, RefusedError, is_too_many_recipients
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
@@ -89,11 +89,13 @@ class Asking:
         message.turned_away = trouble = self._exchange.trouble(Stage.MAIL, mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
+        is_reset = False
         if not self._chunking and (message.data_asked or accepted):
             data = self._exchange.ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
-            if is_done(data) or (message.data_asked and accepted and not data.positive and self._exchange.says_more()):
-                # One too many came before it: what was taken for refusals may be about another message.
+            if is_done(data):
                 raise ProtocolError(f"the server answered {data.code} where it makes no sense")
+            if message.data_asked and accepted and not data.positive:
+                is_reset = self._reset_behind(data)
         message.decide_refused()
         if trouble is None and accepted:
             trouble = self._exchange.trouble(Stage.DATA, data) if data is not None else None
@@ -104,7 +106,34 @@ class Asking:
             # DATA may be refused although recipients were accepted.
             message.refuse(trouble)
         self._leave(mail, data, somebody_accepted=bool(accepted))
+        self._session.reset_due &= not is_reset
         return False
+
+    def _reset_behind(self, refusal: Reply) -> bool:
+        """Make sure that this is the answer to DATA; return whether the server has forgotten the transaction.
+
+        One reply too many before it, and what was taken for a refusal would be about another message. RSET is due
+        anyway: where it is not answered as it must be, they are out of step. Raises ProtocolError, StoppedError.
+        """
+        out_of_step = ProtocolError(f"the server answered {refusal.code} where it makes no sense")
+        if refusal.code == CLOSING:
+            if self._exchange.says_more():
+                raise out_of_step
+            return False
+        self._session.refused = True
+        try:
+            self._wire.send(b"RSET\r\n", self._exchange.patience_s[Stage.RSET])
+            reply = self._wire.read_reply(self._exchange.patience_s[Stage.RSET])
+        except ConnectionLostError:
+            # Some hang up behind a refusal. It counts.
+            self._session.broken = True
+            return False
+        if is_good_bye(reply):
+            self._session.broken = True
+            self._session.used_up = self._exchange.is_used_up(reply)
+        elif not is_done(reply):
+            raise out_of_step
+        return is_done(reply)
 
     def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
         """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""

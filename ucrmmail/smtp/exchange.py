@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _GOOD_BYE = frozenset({221, CLOSING})
 _GOOD_BYES = tuple([b"%d" % code for code in _GOOD_BYE])
-# A reply too many is mostly there with the one before it; to see it is worth a moment where one message's refusal would
-# be taken for another's.
+# A reply too many is mostly there with the one before it; to see it is worth a moment where the server ends the
+# connection, and one message's refusal would be taken for another's.
 _OUT_OF_STEP_WITHIN_S = 0.2
 
 
@@ -66,7 +66,7 @@ class Exchange:
             words = self._wire.last_words()
             if words is not None:
                 self.heed_good_bye(words)
-                if words.code in _GOOD_BYE:
+                if is_good_bye(words):
                     # What was said before it counts: no reply was out of step.
                     raise ConnectionLostError(f"the server said good-bye: {words}")
             raise ProtocolError("the server said something that nobody had asked for")
@@ -103,7 +103,7 @@ class Exchange:
         that are out of step would be taken for another message's. ``somebody_accepted``: the server relays for us, to
         others.
         """
-        if reply.code in _GOOD_BYE and reply.positive:
+        if is_good_bye(reply) and reply.positive:
             raise ConnectionLostError(f"the server said good-bye: {reply}")
         if reply.positive:
             raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
@@ -133,3 +133,8 @@ class Exchange:
 def is_done(reply: Reply) -> bool:
     """Return whether a command succeeded: 2yz, but neither a greeting nor a good-bye (RFC 5321 section 4.2.1)."""
     return 200 <= reply.code < 300 and reply.code not in {220, 221}
+
+
+def is_good_bye(reply: Reply) -> bool:
+    """Return whether the server closes the connection behind this reply."""
+    return reply.code in _GOOD_BYE

@@ -10,6 +10,7 @@ the final dot is otherwise. The first chunk leaves when the envelope was answere
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import replace
@@ -66,10 +67,16 @@ class _Submitter:
         self._feed_error: Exception | None = None
 
     def run(self) -> End:
-        end = self._send_all()
-        if self._feed_error is not None:
-            # The connection ended first; but nothing more may be sent, over another one either.
-            raise self._feed_error
+        try:
+            end = self._send_all()
+            if self._feed_error is not None:
+                # The connection ended first; but nothing more may be sent, over another one either.
+                raise self._feed_error
+        except Exception:
+            # What has not left must not count under the limits; where not even that can be recorded, it does.
+            with suppress(OSError):
+                self._aftermath.give_back()
+            raise
         return replace(end, relayed=self._relayed, denied=self._session.denied)
 
     def _send_all(self) -> End:

@@ -1,0 +1,282 @@
+"""Whose trouble it is: a message's, a sender's, a recipient's, or the account's; told from run to run, by any connection.
+
+Whatever is to blame, however much of it there is, the rest of the queue goes in the next run or so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.machine import Machine, MovedClock
+from tests.support.flushes import ONE_BY_ONE, mail, people, queued, results, run, taken
+from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, SmtpServer, Wait
+from tests.support.spools import put
+from ucrmmail.delivery.account import AccountState, load_account
+from ucrmmail.delivery.feed import QueueFeed
+from ucrmmail.delivery.run import EXCUSED_CONNECTIONS
+from ucrmmail.limits.ledger import Ledger
+from ucrmmail.limits.rules import Rules, Throttle
+from ucrmmail.smtp.wire import Wire
+from ucrmmail.spool.claimed import Claimed
+from ucrmmail.spool.queue import Spool
+
+BLOCKED = "554 5.7.1 Sender address blocked"
+QUOTA = "450 4.7.1 Error: too much mail from 10.0.0.1"
+PAUSE = "421 4.3.0 Temporary system problem"
+PUT_OFF = "450 4.2.0 greylisted"
+MANY = Throttle(100_000, 1e8)
+
+
+def account_of(machine: Machine) -> AccountState:
+    return load_account(machine.directory + "/account.json", owner=os.geteuid())
+
+
+def wait_for_the_pause(machine: Machine, clock: MovedClock) -> None:
+    clock.offset += max(61.0, account_of(machine).not_before - clock.now() + 1)
+
+
+def put_all(machine: Machine, senders: Sequence[str]) -> None:
+    for number, sender in enumerate(senders):
+        put(machine.directory, f"u{number}@example.com", now=machine.clock.now() + number / 1000, reverse_path=sender)
+
+
+def of_sender(act: str | Action) -> Callable[[bytes], str | Action | None]:
+    return lambda line: act if b"<news" in line else None
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize(("connections", "rules"), [(1, Rules()), (4, Rules()), (4, Rules((MANY,)))])
+def test_a_blocked_sender_with_many_messages_stops_nobody_elses(tmp_path: Path, connections: int, rules: Rules) -> None:
+    """Behind the first 500 of them nobody was looked for, run after run."""
+    machine = Machine(tmp_path, rules=rules)
+    put_all(machine, ["news@isp.example"] * 600 + [f"other{number}@isp.example" for number in range(3)])
+    with SmtpServer(faults={"mail": of_sender(BLOCKED)}) as server:
+        report = run(machine, server, connections=connections)
+        # Over several connections each message of his cost a round: up to 1,600 logins in a run.
+        assert len(server.connections) <= 40
+    assert (report.exit_code, report.relayed, report.deferred) == (0, 3, 600)
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("senders", [3, 6])
+def test_several_blocked_senders_stop_nobody_else(tmp_path: Path, senders: int) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, [*(f"news{number % senders}@isp.example" for number in range(60)), "other@isp.example"])
+    with SmtpServer(faults={"mail": of_sender(BLOCKED)}) as server:
+        for _ in range(1 + senders // 3):
+            report = run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert len(server.accepted) == 1
+    assert (report.exit_code, report.relayed, report.deferred) == (0, 1, 60)
+    assert account_of(machine).senders == ""
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("place", ["body", "final-dot"])
+@pytest.mark.parametrize("tried_before", [True, False])
+def test_many_messages_at_which_the_server_hangs_up_keep_new_mail_for_a_run_at_most(
+    tmp_path: Path, place: str, tried_before: bool
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, ["news@isp.example"] * 600)
+    if tried_before:
+        with SmtpServer(faults={"rcpt": PUT_OFF}) as server:
+            assert run(machine, server).deferred == 600
+    here = threading.local()
+
+    def at_mail(line: bytes) -> None:
+        here.is_costly = b"<news" in line
+
+    clock.offset += 3700
+    mail(machine, "new@example.com")
+    with SmtpServer(faults={"mail": at_mail, place: lambda _line: DROP if here.is_costly else None}) as server:
+        for _ in range(2):
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert [message.recipients for message in server.accepted] == [["new@example.com"]]
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("said", [QUOTA, PAUSE])
+def test_what_ends_one_run_each_is_remembered_until_it_was_tried_again(
+    tmp_path: Path, said: str, connections: int
+) -> None:
+    """Forgotten as soon as anything was relayed, eight of them took 37 runs, and 32 hours."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    costly = 8
+    for number in range(costly):
+        mail(machine, f"good{number}@example.com")
+        mail(machine, f"bad{number}@example.com")
+    mail(machine, "last@example.com")
+    began = clock.now()
+    with SmtpServer(faults={"rcpt": lambda line: said if b"<bad" in line else None}) as server:
+        for _ in range(costly + 1):
+            run(machine, server, connections=connections)
+            wait_for_the_pause(machine, clock)
+        assert len(set(taken(server))) == costly + 1
+    # Which of four connections has which message, and meets its trouble first, is a matter of luck.
+    assert clock.now() - began <= 3600.0 * connections
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ONE_BY_ONE], ids=["group", "one by one"])
+@pytest.mark.parametrize("act", [DROP, Cut(b"450 4.2.1 later\r\n")])
+def test_nobody_is_given_up_because_the_server_hangs_up_at_others(
+    tmp_path: Path, act: Action, extensions: Sequence[str]
+) -> None:
+    """Each of them cost all others an attempt: behind forty, ten were given up who had never been asked."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    queue_id = mail(machine, *people(50, *range(40)))
+    with SmtpServer(extensions=extensions, faults={"rcpt": lambda line: act if b"<bad" in line else None}) as server:
+        for number in range(3):
+            mail(machine, f"other{number}@example.com")
+            run(machine, server)
+            assert f"other{number}@example.com" in taken(server), "other mail goes first"
+            assert len(server.connections) <= (EXCUSED_CONNECTIONS + 6) * (number + 1)
+            wait_for_the_pause(machine, clock)
+    left = queued(machine, queue_id)
+    assert left.attempts == 1
+    assert {name: result for name, result in results(left).items() if "good" in name} == dict.fromkeys(
+        people(50)[40:], "relayed"
+    )
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("said", ["530 5.7.0 authentication required for this recipient", QUOTA])
+def test_one_recipient_of_several_that_go_one_by_one_keeps_the_message_from_no_other(tmp_path: Path, said: str) -> None:
+    """It is the only mail, and nothing shows whether the server means the account."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    mail(machine, *people(6, 0))
+    faults = {"rcpt": lambda line: said if b"<bad" in line else None}
+    with SmtpServer(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=1"), faults=faults) as server:
+        for _ in range(2):
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert sorted(taken(server)) == people(6)[1:]
+
+
+@pytest.mark.requirement("R2", "S19")
+@pytest.mark.parametrize("tried_before", [True, False])
+def test_a_search_for_what_shows_whose_trouble_it_is_ends_when_the_run_is_asked_to(
+    tmp_path: Path, tried_before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.put(800)
+    if tried_before:
+        with SmtpServer(faults={"rcpt": PUT_OFF}) as server:
+            assert run(machine, server).deferred == 800
+        clock.offset += 120
+        with SmtpServer(faults={"greeting": "421 4.3.2 down"}) as server:
+            assert run(machine, server).exit_code == 75
+        wait_for_the_pause(machine, clock)
+    claimed: list[str] = []
+    claim = Spool.claim
+
+    def counted(spool: Spool, queue_id: str) -> Claimed | None:
+        claimed.append(queue_id)
+        if len(claimed) == 300:
+            machine.stop.request(15)
+        return claim(spool, queue_id)
+
+    monkeypatch.setattr(Spool, "claim", counted)
+    with SmtpServer(faults={"mail": "530 5.7.0 Authentication required"}) as server:
+        report = run(machine, server)
+    assert len(claimed) <= 401
+    assert (report.reason, report.held_back) in {("stopped", 800), ("account", 800)}
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize("in_main", [True, False])
+def test_no_connection_goes_on_when_an_outcome_could_not_be_recorded(
+    tmp_path: Path, in_main: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, rules=Rules((MANY,)))
+    machine.put(100)
+    settle, failed_at = Spool.settle, list[int]()
+
+    def fails_once(spool: Spool, claimed: Claimed, state: object) -> None:
+        is_main = threading.current_thread() is threading.main_thread()
+        if not failed_at and len(server.accepted) >= 10 and is_main is in_main:
+            failed_at.append(len(server.accepted))
+            raise OSError(errno.EIO, "Input/output error", "journal")
+        settle(spool, claimed, state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Spool, "settle", fails_once)
+    with SmtpServer(faults={"final-dot": Wait(0.01)}) as server:
+        with pytest.raises(OSError, match="Input/output error"):
+            run(machine, server, connections=3)
+        server.wait_until_idle()
+        # What was on the wire, and one more of each whose dot was answered at that moment.
+        assert len(server.accepted) <= failed_at[0] + 2 * 3
+
+
+@pytest.mark.requirement("R22")
+def test_an_envelope_that_went_ahead_gives_its_place_back_when_the_queue_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, rules=Rules((Throttle(10, 1e8),)))
+    machine.put(4)
+    with SmtpServer() as server:
+
+        def fails(_feed: QueueFeed) -> None:
+            raise OSError(errno.EIO, "no", "queue")
+
+        monkeypatch.setattr(QueueFeed, "idle", fails)
+        with pytest.raises(OSError, match="no"):
+            run(machine, server)
+        server.wait_until_idle()
+        assert len(server.accepted) == 1
+    now = machine.clock.now()
+    ledger = Ledger(f"{machine.directory}/ledger", machine.rules, now, machine.boot_id)
+    left = 0
+    while ledger.earliest(now) <= now:
+        ledger.reserve(now)
+        left += 1
+    assert left == 9
+
+
+@pytest.mark.requirement("R9")
+def test_a_run_in_which_the_server_spoke_of_messages_alone_ends_the_growth_of_the_pause(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    mail(machine, "joe@example.com")
+    with SmtpServer(faults={"greeting": "421 4.3.2 down"}) as server:
+        for _ in range(4):
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+    assert account_of(machine).failures == 4
+    with SmtpServer(faults={"rcpt": PUT_OFF}) as server:
+        assert run(machine, server).deferred == 1
+    assert account_of(machine).failures == 0
+
+
+@pytest.mark.requirement("S19")
+def test_a_refusal_of_data_is_not_waited_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cost a fifth of a second, in which one reply too many might have come; RSET, which is due, tells at once."""
+    machine = Machine(tmp_path)
+    machine.put(10)
+    waits: list[float] = []
+    has_spoken = Wire.has_spoken
+
+    def counted(wire: Wire, within_s: float = 0.0) -> bool:
+        waits.extend([within_s] if within_s else [])
+        return has_spoken(wire, within_s)
+
+    monkeypatch.setattr(Wire, "has_spoken", counted)
+    with SmtpServer(faults={"data": "450 4.7.1 greylisted"}) as server:
+        assert run(machine, server).deferred == 10
+        assert (len(server.connections), server.commands.count(b"RSET")) == (1, 10)
+    assert waits == []
