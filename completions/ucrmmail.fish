@@ -244,7 +244,7 @@ complete -c ucrmmail -n '__ucrmmail_at /enqueue' -l json -d 'Print one JSON docu
 complete -c ucrmmail -n '__ucrmmail_at /enqueue' -s h -l help -d 'Show what it does, its options and examples'
 complete -c ucrmmail -n '__ucrmmail_at /enqueue 1' -F
 complete -c ucrmmail -n '__ucrmmail_at /flush' -l time-limit -x -d 'Begin no message after this time, such as 50s'
-complete -c ucrmmail -n '__ucrmmail_at /flush' -l message-limit -x -d 'Send at most N messages (0: no limit)'
+complete -c ucrmmail -n '__ucrmmail_at /flush' -l message-limit -x -d 'Begin at most N messages (0: no limit)'
 complete -c ucrmmail -n '__ucrmmail_at /flush' -l wait -d 'Sleep through pauses that fit the time limit, or leave at once'
 complete -c ucrmmail -n '__ucrmmail_at /flush' -l no-wait -d 'Sleep through pauses that fit the time limit, or leave at once'
 complete -c ucrmmail -n '__ucrmmail_at /flush' -l dry-run -d 'Send nothing: show what would go, and when'

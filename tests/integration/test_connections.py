@@ -47,6 +47,64 @@ def test_a_slow_message_does_not_hold_up_those_on_other_connections(program: Pro
     assert program.queue() == []
 
 
+@pytest.mark.parametrize("limits", ["", "throttler"], ids=["no limit", "limit"])
+def test_slow_messages_go_side_by_side(program: Program, tmp_path: Path, limits: str) -> None:
+    """One connection took three of them before the others were there, and each connection one behind another."""
+    throttler = 'message_limit = 1000\nduration = "1h"' if limits else ""
+    with SmtpServer(faults={"final-dot": [Wait(1.5)] * 12}) as server:
+        program.configure(server.port, smtp="connections = 4", throttler=throttler)
+        enqueue(program, tmp_path, 12)
+        program.run("flush")
+        server.wait_until_idle()
+        assert subjects(server) == list(range(12))
+        taken = [dialogue.commands.count(b"DATA") for dialogue in server.connections]
+    # In the time that each has for the first one, no connection can have been through with three.
+    assert sorted(taken) == [3, 3, 3, 3]
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_no_message_begins_behind_the_time_limit_however_late_the_answer_to_the_last(
+    program: Program, tmp_path: Path, connections: int, pipelining: bool
+) -> None:
+    with SmtpServer(faults={"final-dot": [None] * connections + [Wait(2.5)] * 20}) as server:
+        # The first one is quick, so that the next envelope goes with its end.
+        settings = f"connections = {connections}\npipelining = {str(pipelining).lower()}"
+        program.configure(server.port, smtp=settings)
+        enqueue(program, tmp_path, 20)
+        program.run("flush", "--time-limit", "1s")
+        server.wait_until_idle()
+        # Of each connection one that was slow: it was under way when the time was over.
+        assert connections < len(server.accepted) <= 2 * connections
+    assert len(program.queue()) == 20 - len(server.accepted)
+
+
+@pytest.mark.parametrize("limits", ["", "throttler"], ids=["no limit", "limit"])
+@pytest.mark.parametrize(
+    "said",
+    ["432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", "421 4.7.0 Too many concurrent SMTP connections"],
+)
+def test_a_server_that_says_at_mail_that_it_wants_fewer_connections_has_them(
+    program: Program, tmp_path: Path, said: str, limits: str
+) -> None:
+    """It had paused the account, although two connections were welcome."""
+
+    def refuse_the_third(line: bytes) -> str | None:
+        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
+        earlier = [each for each in server.connections[:number] if each.sock.fileno() >= 0]
+        return said if len(earlier) >= 2 else None
+
+    throttler = 'message_limit = 1000\nduration = "1h"' if limits else ""
+    with SmtpServer(faults={"mail": refuse_the_third, "final-dot": [Wait(0.05)] * 99}) as server:
+        program.configure(server.port, smtp="connections = 4", throttler=throttler)
+        enqueue(program, tmp_path, 40)
+        run = program.run("flush", "--json")
+        server.wait_until_idle()
+        assert subjects(server) == list(range(40))
+    assert (run.json["relayed"], run.json["error"]) == (40, None)
+    assert not program.run("status", "--json").json["account"]["deferred"]
+
+
 @pytest.mark.requirement("R18")
 def test_connections_that_get_no_greeting_keep_no_message_from_the_one_that_did(
     program: Program, tmp_path: Path

@@ -52,6 +52,7 @@ class ListFeed:
     events: list[str] = field(default_factory=list)
     suspects: tuple[str, ...] = ()
     parts: dict[str, list[Outcome]] = field(default_factory=dict)
+    is_shared: bool = False
 
     def ready(self) -> Transaction | None:
         if not self.transactions:

@@ -29,10 +29,11 @@ In cron:
 def flush(
     context: typer.Context,
     time_limit: Annotated[
-        str, typer.Option("--time-limit", metavar="DURATION", help="Begin no message after this time, such as 50s.")
-    ] = "",
+        str | None,
+        typer.Option("--time-limit", metavar="DURATION", help="Begin no message after this time, such as 50s."),
+    ] = None,
     message_limit: Annotated[
-        int, typer.Option("--message-limit", metavar="N", min=0, help="Send at most N messages (0: no limit).")
+        int, typer.Option("--message-limit", metavar="N", min=0, help="Begin at most N messages (0: no limit).")
     ] = 0,
     wait: Annotated[
         bool,

@@ -86,9 +86,12 @@ def _set_flag(request: FlushRequest, name: str) -> bool:
     return True
 
 
-def read_time_limit(text: str) -> float:
-    """Return the seconds of ``--time-limit``; 0.0 for "". Raises UsageError."""
-    if not text:
+def read_time_limit(text: str | None) -> float:
+    """Return the seconds of ``--time-limit``, 0.0 when it was not given.
+
+    Raises UsageError, also for "": a variable that is not set in a script is no wish for a run without end.
+    """
+    if text is None:
         return 0.0
     try:
         seconds = parse_duration(text)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 # More urgent mail is looked for this often while the workers are busy, and the time limit.
 _LOOK_AGAIN_S = 1.0
+# Who takes the last message tells nobody, and those who are free wait for the line to end.
+_LOOK_AT_THE_END_S = 0.01
 _SLOT_BYTES = 8
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -168,7 +170,7 @@ class Crew:
                         connections = started
                 if not self._workers:
                     return
-                self._wait(deal)
+                self._wait(deal, dealer)
                 if deal.closed and not self._dealt:
                     self._dismiss_silent()
                 if self._clock.monotonic() >= look_at:
@@ -180,16 +182,17 @@ class Crew:
             for worker in self._workers:
                 self._see_off(worker)
 
-    def _wait(self, deal: Deal) -> None:
-        """Take the notes that come, until there is room for more ids, a request to stop, or nothing for a second."""
+    def _wait(self, deal: Deal, dealer: Dealer) -> None:
+        """Take the notes that come, until there is room for more ids, a request to stop, or nothing for a while."""
         poll = select.poll()
         if not self._stop.requested:
             poll.register(self._stop.fileno(), select.POLLIN)
-        if not deal.closed:
+        at_the_end = dealer.waits_for_the_last
+        if not (deal.closed or at_the_end):
             poll.register(deal.fileno(), select.POLLOUT)
         for worker in self._workers:
             poll.register(worker.notes.fileno(), select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(_LOOK_AGAIN_S * 1000)}
+        ready = {fd for fd, _ in poll.poll((_LOOK_AT_THE_END_S if at_the_end else _LOOK_AGAIN_S) * 1000)}
         for worker in list(self._workers):
             if worker.notes.fileno() in ready:
                 self._listen_to(worker)

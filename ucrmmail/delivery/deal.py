@@ -8,8 +8,11 @@ not wait behind them.
 from __future__ import annotations
 
 import socket
+import struct
+import termios
 from collections import deque
 from contextlib import suppress
+from fcntl import ioctl
 from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
@@ -47,6 +50,12 @@ class Deal:
         except BlockingIOError:
             return False
         return True
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the workers have taken all that was put on the line."""
+        (unread,) = struct.unpack("i", ioctl(self._hand, termios.TIOCOUTQ, bytes(4)))
+        return not unread
 
     def take_back(self) -> list[str]:
         """Return the ids that no worker has taken yet; they are not on the line any more."""
@@ -87,13 +96,21 @@ class Dealer:
         self._waiting: deque[str] = deque()
         self._last = ""
 
+    @property
+    def waits_for_the_last(self) -> bool:
+        """Whether all is on the line, and what may still come before it is looked for until it is taken."""
+        return not (self._waiting or self._deal.closed)
+
     def hand_out(self) -> None:
-        """Put as many ids on the line as it takes, and close it behind the last one. Raises OSError."""
+        """Put as many ids on the line as it takes; close it when the last one was taken. Raises OSError."""
         while not self._deal.closed:
             if not self._waiting:
-                if not self._take(_BLOCK):
+                if self._take(_BLOCK):
+                    continue
+                if self._deal.is_empty:
                     self._deal.close()
-            elif self._deal.put(self._waiting[0]):
+                return
+            if self._deal.put(self._waiting[0]):
                 self._last = self._waiting.popleft()
             else:
                 return

@@ -89,6 +89,7 @@ class QueueFeed:
         more_came: Callable[[], bool] = lambda: False,
         suspicion: Suspicion | None = None,
         on_synced: Callable[[], None] = lambda: None,
+        is_shared: bool = False,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -102,6 +103,7 @@ class QueueFeed:
         self._on_synced = on_synced
         self._concerns = concerns
         self.more_came = more_came
+        self.is_shared = is_shared
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
@@ -147,6 +149,7 @@ class QueueFeed:
             due=due,
             suspicion=self.suspicion.copy(number),
             on_synced=on_synced,
+            is_shared=True,
         )
 
     @property
@@ -276,7 +279,7 @@ class QueueFeed:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
         with self._lock:
             self.tell()
-            if not self.message_limit_reached and self.left_s() > 0:
+            if not (self.is_shared or self.message_limit_reached) and self.left_s() > 0:
                 self.has_work()
 
     def unused(self, transaction: Transaction) -> None:

@@ -13,6 +13,7 @@ from ucrmmail.dataclass import dataclass, field
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.trouble import is_of_concurrency
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
@@ -262,6 +263,11 @@ class Run:
                     self._feed.tell()
                 used_up = end.used_up
                 self._judge(end, without)
+                if self._is_one_too_many(end):
+                    # As at a connection that is refused: the others go on, and have its message too.
+                    self.ending.unconnected = end.trouble
+                    self.ending.relayed |= end.relayed
+                    return
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
                 if end.trouble is not None and of_account:
                     most = MOST_SENDERS_IN_DOUBT if end.sender else MOST_IN_DOUBT
@@ -290,13 +296,18 @@ class Run:
                 if not end.alive:
                     session.close()
                     session = None
-                    is_stopped = end.trouble is None and self._stop.requested
+                    is_stopped = end.trouble is None and self._must_end
                     if not (end.relayed or is_excused or end.used_up or end.distrust or postponed or is_stopped):
                         # With the doubt it is tried once more: that is the one which counts.
                         self._count(losses, end)
         finally:
             if session is not None:
                 session.quit()
+
+    def _is_one_too_many(self, end: End) -> bool:
+        """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""
+        reply = end.trouble.reply if end.trouble is not None else None
+        return self._feed.is_shared and not end.alive and reply is not None and is_of_concurrency(reply)
 
     @property
     def _must_end(self) -> bool:

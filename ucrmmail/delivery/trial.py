@@ -36,6 +36,7 @@ class Trial:
     outcomes: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     limit: str = ""
     opens_at: float = 0.0
+    is_shared: bool = False
     _open: list[tuple[Transaction, Reservation]] = field(default_factory=list)
 
     @classmethod

@@ -6,7 +6,7 @@
     kind             all that counts is taken to have been sent when the last of it was
     recipients to messages   the count stays: there were no more messages than recipients
     messages to recipients   nobody knows how many there were: the window is full until it is over
-    a throttle added         it starts from nothing
+    a throttle added         what the one with the longest duration knows; of recipients, one for each message at least
 
 Where something is not known it is counted: too little mail for one window is better than a blocked account.
 """
@@ -50,7 +50,16 @@ def _windows_for(tally: Tally, rules: Rules) -> list[Window]:
                     left.remove(old)
                     heirs[place] = _converted(old, throttle, tally)
                     break
-    return [heirs.get(place) or empty_window(throttle) for place, throttle in enumerate(rules.throttles)]
+    known = max(tally.windows, key=lambda window: window.rule.duration_s, default=None)
+    return [heirs.get(place) or _added(known, throttle, tally) for place, throttle in enumerate(rules.throttles)]
+
+
+def _added(known: Window | None, throttle: Throttle, tally: Tally) -> Window:
+    """Return a window for a throttle that is new: what was sent just before it counts, as at the provider."""
+    if known is None:
+        return empty_window(throttle)
+    # A window that is full for a day would be worse than to count each message once.
+    return _converted(replace(known, rule=replace(known.rule, unit=throttle.unit)), throttle, tally)
 
 
 def _converted(old: Window, throttle: Throttle, tally: Tally) -> Window:

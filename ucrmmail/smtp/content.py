@@ -30,7 +30,7 @@ class UnreadableError(Exception):
 
 
 class Content:
-    """Sends the content of one message after the other.
+    """Sends the content of one message after the other; ``answered_in_s`` is how long the last one was waited for.
 
     ``look_ahead()`` returns what may go in the same write behind the final dot; ``meanwhile()`` is called while the
     server works on the message.
@@ -53,6 +53,7 @@ class Content:
         self._patience_s = exchange.patience_s
         self._look_ahead = look_ahead
         self._meanwhile = meanwhile
+        self.answered_in_s = math.inf
 
     def send(self, message: Message) -> bool:
         """Send it to who is in its envelope; return whether the server took it."""
@@ -74,8 +75,10 @@ class Content:
             shown = _told(last) + ahead if self._wire.observed else None
             self._wire.send(b"".join((*last, ahead)), self._patience_s[Stage.BODY], shown=shown, patient=True)
             self._wire.allow(math.inf)
+            left_at_s = self._wire.now_s
             self._meanwhile()
             reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
+            self.answered_in_s = self._wire.now_s - left_at_s
             trouble = self._exchange.trouble(Stage.FINAL_DOT, reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.

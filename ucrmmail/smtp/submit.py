@@ -37,6 +37,8 @@ _ENVELOPE_TIMES = 3
 # RCPT takes no more than its share of this time: the message is to have the rest, who was not asked another one.
 _SHARE_OF_RCPT = 0.5
 _LEAST_BYTES_A_SECOND = 4096
+# Where the server takes longer for a message, what would wait behind it goes over another connection, if there are any.
+_SLOW_S = 1.0
 
 
 def submit(session: Session, feed: Feed) -> End:
@@ -108,6 +110,9 @@ class _Submitter:
     def _advance(self) -> Message | None:
         if self._feed_error is not None:
             raise self._feed_error
+        if self._hand.ahead is not None and self._feed.left_s() <= 0:
+            # The answer to the last message took all the time there was.
+            raise StoppedError
         self._envelope_sent = self._hand.ahead is not None and self._hand.ahead.beyond is None
         self._hand.current, self._hand.ahead = self._hand.ahead or self._next(), None
         return self._hand.current
@@ -158,6 +163,8 @@ class _Submitter:
 
     def _look_ahead(self) -> bytes:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
+        if self._feed.is_shared and self._content.answered_in_s > _SLOW_S:
+            return b""
         try:
             self._hand.ahead = self._next()
         except Exception as error:  # noqa: BLE001 # whatever the queue's trouble is, the message on the wire is not to blame

@@ -43,7 +43,11 @@ class Feed(Protocol):
 
     Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient who had
     a turn, or to ``unused`` when its body never left for reasons not its own.
+
+    ``is_shared``: other connections ask it too, and what waits here behind a slow message would go over them.
     """
+
+    is_shared: bool
 
     def ready(self) -> Transaction | None:
         """Return the next transaction that may leave now; None when none may."""

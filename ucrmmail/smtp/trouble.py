@@ -148,6 +148,11 @@ def is_of_the_connection(reply: Reply) -> bool:
     return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
 
 
+def is_of_concurrency(reply: Reply) -> bool:
+    """Return whether a limit of connections at a time is used up: 432 "sender thread limit exceeded" of Microsoft."""
+    return not reply.positive and _OF_CONCURRENCY.search(reply.text.lower()) is not None
+
+
 def is_of_errors(reply: Reply) -> bool:
     """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
     return reply.code == CLOSING and _TOO_MANY_ERRORS in reply.text.lower()
@@ -241,6 +246,10 @@ _OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quot
 _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
+)
+_OF_CONCURRENCY = re.compile(
+    r"\b(concurrent|simultaneous|parallel) (smtp )?(connection|session)s?\b|\bthread limit\b"
+    r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
 )
 _TOO_MANY_ERRORS = "too many errors"
 _BRACKETED = re.compile(r"<[^<>]*>")

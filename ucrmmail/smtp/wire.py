@@ -177,6 +177,11 @@ class Wire:
         self._limit = self._clock.monotonic() + seconds
 
     @property
+    def now_s(self) -> float:
+        """The time of the clock that deadlines are on."""
+        return self._clock.monotonic()
+
+    @property
     def left_s(self) -> float:
         """How much is left of the time that ``allow`` gave."""
         return self._limit - self._clock.monotonic()

@@ -20,7 +20,6 @@ FORMS = [
     ["--config=/etc/a.toml", "flush", "--message-limit=0", "--json"],
     ["flush", "-v"],
     ["flush", "--no-wait", "--wait", "--verbose"],
-    ["flush", "--time-limit", ""],
 ]
 WORDS = st.sampled_from(
     ["flush", "--config", "--config=b", "--time-limit", "--time-limit=5s", "--message-limit", "--message-limit=-1",
@@ -49,6 +48,11 @@ def by_typer(arguments: list[str]) -> dict[str, object] | None:
 
 def fields_of(request: FlushRequest) -> dict[str, object]:
     return {name: getattr(request, name) for name in FlushRequest.__slots__}
+
+
+def test_an_empty_time_limit_is_a_mistake() -> None:
+    assert read_request(["flush", "--time-limit", ""]) is None
+    assert by_typer(["flush", "--time-limit", ""]) is None
 
 
 @pytest.mark.parametrize("arguments", FORMS, ids=" ".join)

@@ -34,9 +34,10 @@ def test_every_id_arrives_once_and_in_order_however_many_there_are(deal: Deal) -
     taken = deal.ids()
     while not deal.closed:
         dealer.hand_out()
-        if not deal.closed:
+        if len(got) < len(queued):
+            assert not deal.closed, "what comes before the last one is taken may pass it"
             got.append(next(taken))
-    got += taken
+    assert list(taken) == []
     assert got == queued
     assert list(dealt) == queued
 
@@ -50,8 +51,10 @@ def test_what_is_dealt_and_still_in_the_queue_is_not_dealt_again(deal: Deal) -> 
     queue.append(third)
     del dealt[first]
     dealer.hand_out()
-    assert deal.closed
+    assert dealer.waits_for_the_last
     assert sorted(deal.take_back()) == [first, first, second, third]
+    dealer.hand_out()
+    assert deal.closed
 
 
 def test_only_a_moments_work_is_on_the_line(deal: Deal) -> None:
@@ -74,10 +77,27 @@ def test_urgent_mail_passes_what_no_worker_has_taken_yet(deal: Deal) -> None:
     assert next(taken) == bulk[0]
 
 
+def test_urgent_mail_passes_all_of_a_short_queue_that_no_worker_has_taken_yet(deal: Deal) -> None:
+    bulk, (urgent,) = ids(5, priority=2), ids(1, priority=0)
+    queue = list(bulk)
+    dealer = Dealer(deal, lambda: iter(queue), {})
+    dealer.hand_out()
+    taken = deal.ids()
+    assert next(taken) == bulk[0]
+    queue.append(urgent)
+    dealer.look_again()
+    dealer.hand_out()
+    assert [next(taken) for _ in range(5)] == [urgent, *bulk[1:]]
+    dealer.hand_out()
+    assert deal.closed
+
+
 def test_two_workers_never_get_the_same_id(deal: Deal) -> None:
     queued = ids(20)
-    Dealer(deal, once(queued), {}).hand_out()
+    dealer = Dealer(deal, once(queued), {})
+    dealer.hand_out()
     one, other = deal.ids(), deal.ids()
     got = [next(taken) for _ in range(10) for taken in (one, other)]
     assert got == queued
+    dealer.hand_out()
     assert (list(one), list(other)) == ([], []), "the line was closed behind the last id"

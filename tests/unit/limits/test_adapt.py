@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.rules import Flood, Rules, Throttle
 from ucrmmail.limits.tally import Tally, empty_tally
@@ -70,7 +72,8 @@ def test_from_messages_to_recipients_an_unused_window_stays_unused() -> None:
 def test_a_throttle_keeps_its_window_when_another_is_put_before_it() -> None:
     tally = sent(under(Throttle(1, 60.0)), 0.0)
     both = adapted(tally, under(Throttle(500, DAY), Throttle(1, 60.0)))
-    assert [window.used(1.0) for window in both.windows] == [0, 1]
+    assert [window.used(1.0) for window in both.windows] == [1, 1]
+    assert both.windows[1].opens(1.0, 1, 0) == 60.0
 
 
 def test_a_throttle_keeps_its_window_when_the_one_before_it_is_removed() -> None:
@@ -102,3 +105,20 @@ def test_the_old_tally_is_not_changed() -> None:
     other = adapted(tally, under(Throttle(2, 90.0, sliding=True)))
     other.settle(other.reserve(1.0, 1), 1.0, 1, certain=True)
     assert tally.windows[0].used(1.0) == 1
+
+
+@pytest.mark.parametrize("sliding", [True, False])
+def test_a_throttle_that_is_added_counts_what_was_sent_before(sliding: bool) -> None:
+    """It is added because the provider counts so: with ten of its twelve used, twelve more went at once."""
+    tally = sent(under(Throttle(100, DAY, sliding=sliding)), *range(10))
+    day = Throttle(100, DAY, sliding=sliding)
+    assert adapted(tally, under(day, Throttle(11, 3600.0, sliding=sliding))).opens(20.0, 1) == 20.0
+    assert adapted(tally, under(day, Throttle(10, 3600.0, sliding=sliding))).opens(20.0, 1) == 3600.0
+    assert adapted(tally, under(day, Throttle(10, 5.0, sliding=sliding))).opens(20.0, 1) == 20.0
+
+
+def test_a_throttle_of_recipients_that_is_added_counts_one_for_each_message() -> None:
+    tally = sent(under(Throttle(100, DAY)), *range(10))
+    both = under(Throttle(100, DAY), Throttle(12, 3600.0, unit="recipients"))
+    assert adapted(tally, both).opens(20.0, 2) == 20.0
+    assert adapted(tally, both).opens(20.0, 3) == 3600.0

@@ -13,6 +13,7 @@ from ucrmmail.smtp.trouble import (
     RefusedError,
     account_trouble,
     classify,
+    is_of_concurrency,
     is_of_the_connection,
     lost_connection,
 )
@@ -229,3 +230,19 @@ def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
 )
 def test_a_limit_of_one_connection_is_told_from_one_of_the_account(reply: bytes, of_the_connection: bool) -> None:
     assert is_of_the_connection(parse_reply([reply])) is of_the_connection
+
+
+@pytest.mark.parametrize(
+    ("reply", "of_concurrency"),
+    [
+        (b"432 4.3.2 STOREDRV.ClientSubmit; sender thread limit exceeded", True),
+        (b"421 4.3.2 Concurrent connections limit exceeded", True),
+        (b"421 4.7.0 Too many concurrent SMTP connections; please try again later", True),
+        (b"421 too many connections from your address", True),
+        (b"421 4.7.0 too many messages in this connection", False),
+        (b"421 4.7.0 too many messages, slow down", False),
+        (b"250 no thread limit exceeded", False),
+    ],
+)
+def test_a_limit_of_connections_at_a_time_is_known(reply: bytes, of_concurrency: bool) -> None:
+    assert is_of_concurrency(parse_reply([reply])) is of_concurrency
