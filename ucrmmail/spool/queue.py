@@ -72,7 +72,7 @@ class Spool:
         self.corrupt = self._aside.corrupt
         self.problems = self._aside.problems
         self.lost: list[str] = []
-        self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
+        self._order = Order(self._moves, self._aside, self._clock.monotonic, self.make_room)
         self._worker = worker
         self._reserve = Reserve(self.directory)
         self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room, past_damage=True)
