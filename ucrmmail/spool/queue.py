@@ -79,6 +79,7 @@ class Spool:
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
+        self._left_out: set[str] = set()
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
@@ -195,7 +196,7 @@ class Spool:
         What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
         others. Raises OSError when no file can be opened at all.
         """
-        if queue_id in self._undone:
+        if queue_id in self._undone or queue_id in self._left_out:
             return None
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
@@ -227,6 +228,11 @@ class Spool:
         """Let go of a message that was not tried, or was only read."""
         self._forget_room(claimed.queue_id)
         claimed.close()
+
+    def leave_out(self, claimed: Claimed) -> None:
+        """Let go of a message that is not to be claimed again in this run."""
+        self._left_out.add(claimed.queue_id)
+        self.release(claimed)
 
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
