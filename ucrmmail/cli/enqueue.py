@@ -183,19 +183,19 @@ def enqueue_files(
                 with Scratch(settings.spool_directory, min_free_bytes=settings.min_free_space) as scratch:
                     try:
                         prepared = _prepared(file, envelope, settings, scratch)
+                        # Ids are sending order: the order of the files.
+                        latest = max(time.time(), latest + NEXT_ID_S)
+                        batch.add(
+                            new_queue_id(latest, prepared.priority),
+                            reverse_path=prepared.reverse_path,
+                            recipients=prepared.recipients,
+                            message=prepared.content,
+                            eight_bit=prepared.eight_bit,
+                            utf8=prepared.utf8,
+                        )
                     except (DataError, NoUserError, NoInputError) as error:
                         result.fail((arriving.pop(),), error)
                         continue
-                    # Ids are sending order: the order of the files.
-                    latest = max(time.time(), latest + NEXT_ID_S)
-                    batch.add(
-                        new_queue_id(latest, prepared.priority),
-                        reverse_path=prepared.reverse_path,
-                        recipients=prepared.recipients,
-                        message=prepared.content,
-                        eight_bit=prepared.eight_bit,
-                        utf8=prepared.utf8,
-                    )
                 if len(batch) >= _TOGETHER:
                     result.accept(arriving, batch.commit(), quiet=quiet)
                     arriving.clear()

@@ -217,7 +217,7 @@ class _Taker:
         if not again or find(self._directory, queue_id) is None:
             try:
                 self._add(prepared, queue_id)
-            except NoUserError as error:
+            except (DataError, NoUserError) as error:
                 self._reject(path, name, error.what)
                 return
             except UcrmmailError as error:

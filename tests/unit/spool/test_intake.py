@@ -98,6 +98,22 @@ def drop(tmp_path: Path) -> Drop:
     return Drop(new_spool(tmp_path))
 
 
+def test_a_message_that_is_too_large_for_the_queue_is_rejected_and_stops_no_other(drop: Drop) -> None:
+    recipients = ("x" * (LARGEST_ENVELOPE_BYTES // 2),) * 2
+    drop.add("1.eml", b"to too many")
+    drop.add("2.eml")
+
+    def to_many(raw: bytes) -> Prepared:
+        prepared = prepare(raw)
+        prepared.recipients = recipients if b"many" in raw else (JOE,)
+        return prepared
+
+    taken = drop.take(prepare=to_many)
+    assert taken.rejected == [("1.eml", "the message goes to 2 recipients, more than fit into one envelope")]
+    assert [name for name, _ in taken.accepted] == ["2.eml"]
+    assert taken.problems == []
+
+
 def test_complete_files_are_taken_in_the_order_of_their_changes(drop: Drop) -> None:
     for number, name in enumerate(["z.eml", "a.eml", "m.eml"]):
         os.utime(drop.add(name, name.encode()), (1e9 + number, 1e9 + number))
