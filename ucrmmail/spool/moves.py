@@ -25,6 +25,7 @@ from ucrmmail.spool.layout import (
     path_in_queue,
 )
 from ucrmmail.spool.state import decode_state, encode_state
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -278,5 +279,8 @@ def _names_in(path: str, wanted: Collection[str]) -> set[str]:
     try:
         with os.scandir(path) as entries:
             return {entry.name for entry in entries if entry.name in wanted}
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        # It is gone, or no directory, or cannot be looked into: what is in it no run can send.
+        if is_of_all(error):
+            raise
         return set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.journal import FULL
 from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_id_in, is_minute, is_queue_id, minute_of
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -132,23 +133,25 @@ class Order:
         """Return the smallest ids of a bucket after ``last``, sorted, and whether those are all."""
         names: list[str] = []
         complete = True
+        path = f"{self._queue}/{bucket}"
         try:
-            entries = os.scandir(f"{self._queue}/{bucket}")
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name <= last:
+                        continue
+                    if not is_id_in(bucket, name):
+                        self._aside.put_in_order(path, name)
+                        continue
+                    names.append(name)
+                    if len(names) >= 2 * _NAMES_AT_ONCE:
+                        names.sort()
+                        del names[_NAMES_AT_ONCE:]
+                        complete = False
         except FileNotFoundError:
-            return names, True
-        with entries:
-            for entry in entries:
-                name = entry.name
-                if name <= last:
-                    continue
-                if not is_id_in(bucket, name):
-                    self._aside.put_in_order(f"{self._queue}/{bucket}", name)
-                    continue
-                names.append(name)
-                if len(names) >= 2 * _NAMES_AT_ONCE:
-                    names.sort()
-                    del names[_NAMES_AT_ONCE:]
-                    complete = False
+            pass
+        except OSError as error:
+            self._aside.pass_over(path, error)
         names.sort()
         return (names, True) if complete else (names[:_NAMES_AT_ONCE], False)
 
@@ -159,15 +162,17 @@ class Order:
             try:
                 with os.scandir(f"{self._queue}/{bucket}") as entries:
                     count += sum(1 for _ in entries)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+            except OSError as error:
+                # Another was quicker, it is no directory, or it cannot be looked into, as a person was told.
+                if is_of_all(error):
+                    raise
         return count
 
     def bring_back(self, now: float, max_delay_s: float) -> int:
         """Bring back into the queue what was deferred until ``now``, oldest first; return how many those were.
 
-        At the most some thousands at a time. ``max_delay_s`` is as in ``Return``. What a full disk has no room for, one
-        more directory perhaps, stays where it is and is told: it does not stop what waits. Raises OSError.
+        At the most some thousands at a time. ``max_delay_s`` is as in ``Return``. What cannot come back, since a full
+        disk has no room for one more directory, say, is told, and does not stop what waits. Raises OSError.
         """
         returns = Return(now, max_delay_s)
         back = 0
@@ -200,10 +205,11 @@ class Order:
         except FileNotFoundError:
             return False  # a person has moved it
         except OSError as error:
-            if error.errno not in FULL:
+            if is_of_all(error):
                 raise
             # Once for all of them, however many that are.
-            self._aside.tell(f"{self._deferred}: not all that is due can come back into the queue: {error.strerror}")
+            where = self._deferred if error.errno in FULL else os.path.dirname(path)
+            self._aside.tell(f"{where}: not all that is due can come back into the queue: {error.strerror}")
             return False
         return True
 
@@ -235,9 +241,16 @@ class Order:
             entries = os.scandir(path)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            self._aside.pass_over(path, error)
+            return
         with entries:
             for entry in entries:
                 try:
-                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+                    at = entry.stat(follow_symlinks=False).st_mtime
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    self._aside.pass_over(path, error)
+                    return
+                yield entry.name, at

@@ -141,10 +141,10 @@ class Spool:
         for path in left:
             os.unlink(path)
         self._reserve.hold()
-        sweep_tmp(self.directory, now, self._aside.put_in_order)
-        sweep_replacements(self.directory, now)
+        sweep_tmp(self.directory, now, self._aside)
+        sweep_replacements(self.directory, now, self._aside)
         sweep_drop(self.directory, now)
-        purge_sent(self.directory, now - self._keep_sent_s)
+        purge_sent(self.directory, now - self._keep_sent_s, self._aside)
         return list(self._unreported)
 
     def _settle_later(self, queue_id: str, state: MessageState | None) -> None:

@@ -12,8 +12,7 @@ from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, SENT, TMP, epoch_of, is
 from ucrmmail.spool.moves import read_state, remove_if_empty
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.moves import Moves
     from ucrmmail.spool.state import MessageState
 
@@ -53,46 +52,55 @@ def redo(
         os.close(fd)
 
 
-def sweep_tmp(directory: str, now: float, misplaced: Callable[[str, str], None]) -> None:
-    """Remove what submissions that died have left in tmp/. Raises OSError.
+def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
+    """Remove what submissions that died have left in tmp/. Raises OSError when tmp/ cannot be read.
 
     A living one holds a lock on its file. Files that are being taken from the drop directory are left to the intake.
     """
     tmp = f"{directory}/{TMP}"
-    for entry in os.scandir(tmp):
-        if entry.name.endswith(TAKEN_SUFFIX):
-            continue
-        try:
-            age_s = now - entry.stat(follow_symlinks=False).st_mtime
-            if -_OLD_S < age_s < _YOUNG_S:
+    with os.scandir(tmp) as entries:
+        for entry in entries:
+            if entry.name.endswith(TAKEN_SUFFIX):
                 continue
-            fd = open_untrusted(entry.path, owner=os.geteuid())
-        except FileNotFoundError:
-            continue
-        except DistrustError:
-            misplaced(tmp, entry.name)
-            continue
-        try:
-            if try_lock(fd):
-                os.unlink(entry.path)
-        finally:
-            os.close(fd)
+            try:
+                _remove_if_left(entry, now)
+            except FileNotFoundError:
+                continue  # it was accepted, or taken back, at this moment
+            except DistrustError:
+                aside.put_in_order(tmp, entry.name)
+            except OSError as error:
+                aside.pass_over(entry.path, error)
 
 
-def sweep_replacements(directory: str, now: float) -> None:
+def _remove_if_left(entry: os.DirEntry[str], now: float) -> None:
+    """Remove a file in tmp/ if it is old and nobody holds it. Raises DistrustError, OSError."""
+    if -_OLD_S < now - entry.stat(follow_symlinks=False).st_mtime < _YOUNG_S:
+        return
+    fd = open_untrusted(entry.path, owner=os.geteuid())
+    try:
+        if try_lock(fd):
+            os.unlink(entry.path)
+    finally:
+        os.close(fd)
+
+
+def sweep_replacements(directory: str, now: float, aside: Aside) -> None:
     """Remove what was left in the spool itself by those who died while they replaced a file there. Raises OSError.
 
     A living one takes less between making its file and renaming it. ``queue retry`` does so beside a flush.
     """
-    for entry in os.scandir(directory):
-        if not is_replacement(entry.name):
-            continue
-        try:
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and not -_OLD_S < now - found.st_mtime < _YOUNG_S:
-                os.unlink(entry.path)
-        except FileNotFoundError:
-            continue
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not is_replacement(entry.name):
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and not -_OLD_S < now - found.st_mtime < _YOUNG_S:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                aside.pass_over(entry.path, error)
 
 
 def sweep_drop(directory: str, now: float) -> None:
@@ -111,12 +119,30 @@ def sweep_drop(directory: str, now: float) -> None:
             continue
 
 
-def purge_sent(directory: str, before: float) -> None:
-    """Remove the relayed messages of all hours that were over at ``before``. Raises OSError."""
+def purge_sent(directory: str, before: float, aside: Aside) -> None:
+    """Remove the relayed messages of all hours that were over at ``before``. Raises OSError when sent/ cannot be read.
+
+    What is no hour, or no message in one, is set aside.
+    """
     sent = f"{directory}/{SENT}"
     for hour in os.listdir(sent):
         if not is_hour(hour) or epoch_of(hour) + 3600 > before:
             continue
-        for name in os.listdir(f"{sent}/{hour}"):
-            os.unlink(f"{sent}/{hour}/{name}")
-        remove_if_empty(f"{sent}/{hour}")
+        try:
+            _purge_hour(f"{sent}/{hour}", aside)
+        except NotADirectoryError:
+            aside.put_in_order(sent, hour)
+        except OSError as error:
+            aside.pass_over(f"{sent}/{hour}", error)
+
+
+def _purge_hour(path: str, aside: Aside) -> None:
+    """Remove the messages of an hour, and then the hour. Raises OSError when it cannot be read."""
+    for name in os.listdir(path):
+        try:
+            os.unlink(f"{path}/{name}")
+        except IsADirectoryError:
+            aside.put_in_order(path, name)
+        except OSError as error:
+            aside.pass_over(f"{path}/{name}", error)
+    remove_if_empty(path)
