@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ELOOP, ENOTDIR
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
@@ -130,19 +131,40 @@ def purge_sent(directory: str, before: float, aside: Aside) -> None:
             continue
         try:
             _purge_hour(f"{sent}/{hour}", aside)
-        except NotADirectoryError:
+        except DistrustError:
             aside.put_in_order(sent, hour)
         except OSError as error:
             aside.pass_over(f"{sent}/{hour}", error)
 
 
 def _purge_hour(path: str, aside: Aside) -> None:
-    """Remove the messages of an hour, and then the hour. Raises OSError when it cannot be read."""
-    for name in os.listdir(path):
-        try:
-            os.unlink(f"{path}/{name}")
-        except IsADirectoryError:
-            aside.put_in_order(path, name)
-        except OSError as error:
-            aside.pass_over(f"{path}/{name}", error)
+    """Remove the messages of an hour, and then the hour.
+
+    Raises DistrustError when it is no directory, OSError when it cannot be read.
+    """
+    # By a descriptor: a link in its place would have us remove what is elsewhere.
+    fd = _open_directory(path)
+    try:
+        for name in os.listdir(fd):
+            if not is_queue_id(name):
+                aside.put_in_order(path, name)
+                continue
+            try:
+                os.unlink(name, dir_fd=fd)
+            except IsADirectoryError:
+                aside.put_in_order(path, name)
+            except OSError as error:
+                aside.pass_over(f"{path}/{name}", error)
+    finally:
+        os.close(fd)
     remove_if_empty(path)
+
+
+def _open_directory(path: str) -> int:
+    """Return a descriptor of a directory. Raises DistrustError when it is anything else, OSError."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (ENOTDIR, ELOOP):
+            raise DistrustError(f"{path} is not a directory") from error
+        raise

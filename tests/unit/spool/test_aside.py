@@ -103,7 +103,7 @@ def test_a_minute_whose_messages_cannot_be_looked_at_is_told_once(directory: str
 
 
 @pytest.mark.requirement("S15", "S19")
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "link" not in kind])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["20200101T00", "20200101T00/1-20200101T000000.000000-aaaaaa"])
 def test_a_hostile_thing_in_sent_stops_no_run_and_is_not_followed(
     directory: str, tmp_path: Path, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
@@ -122,6 +122,29 @@ def test_a_hostile_thing_in_sent_stops_no_run_and_is_not_followed(
         assert spool.problems == []
         assert os.listdir(f"{directory}/sent") == []
     assert (tmp_path / "secret").read_text() == "keep"
+
+
+@pytest.mark.requirement("S15")
+def test_what_was_relayed_is_not_looked_for_through_a_link(directory: str, tmp_path: Path) -> None:
+    names = ["thesis.txt", "1-20200101T000000.000000-aaaaaa"]
+    for name in names:
+        (tmp_path / name).write_text("precious")
+    Path(directory, "sent", "20200101T00").symlink_to(tmp_path)
+    spool = Spool(directory, clock=StillClock())
+    run(spool)
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+    assert spool.corrupt == [("20200101T00", "it does not belong there")]
+
+
+@pytest.mark.requirement("S15")
+def test_only_messages_are_removed_from_an_hour(directory: str) -> None:
+    hour = Path(directory, "sent", "20200101T00")
+    hour.mkdir()
+    for name in ("notes", "1-20200101T000000.000000-aaaaaa"):
+        (hour / name).touch()
+    run(Spool(directory, clock=StillClock()))
+    assert not hour.exists()
+    assert sorted(os.listdir(f"{directory}/corrupt")) == ["notes", "notes.reason"]
 
 
 @pytest.mark.requirement("R4")
