@@ -22,12 +22,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
-from ucrmmail.files import DistrustError
+from ucrmmail.files import DistrustError, fsync_directory
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
-from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, check_root, is_queue_id
+from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id
 from ucrmmail.spool.listing import STATES
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
+from ucrmmail.spool.recovery import taken_as
 from ucrmmail.spool.state import RecipientState
 from ucrmmail.spool.unread import Unread, UnreadError, is_of_all
 
@@ -119,9 +120,21 @@ def _retry(moves: Moves, queue_id: str, place: str, path: str) -> str:
 
 def _remove(moves: Moves, queue_id: str, place: str, path: str) -> str:
     del place
+    _remove_what_it_was_made_of(moves, queue_id)
     moves.remove(path)
     moves.forget_state(queue_id)
     return ""
+
+
+def _remove_what_it_was_made_of(moves: Moves, queue_id: str) -> None:
+    """Remove the file from drop/ that a flush has left which died: the next one would accept it again."""
+    tmp = f"{moves.directory}/{TMP}"
+    try:
+        moves.remove(f"{tmp}/{taken_as(queue_id)}")
+    except FileNotFoundError:
+        return
+    # A power cut must not bring it back alone.
+    fsync_directory(tmp)
 
 
 def _begun_anew(state: MessageState) -> MessageState:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
-from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, SENT, TMP, epoch_of, is_hour, is_queue_id
+from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, TMP, epoch_of, is_hour, is_queue_id
 from ucrmmail.spool.moves import read_state, remove_if_empty
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ _YOUNG_S = 60.0
 # As qmail: whatever a clock that was set says, nobody writes to one file for so long.
 _OLD_S = 36 * 3600.0
 TAKEN_SUFFIX = ".eml"
+
+
+def taken_as(queue_id: str) -> str:
+    """Return the name in tmp/ of the file that a message from drop/ was made of: its priority was not known yet."""
+    return f"{PRIORITIES.index('normal')}{queue_id[1:]}{TAKEN_SUFFIX}"
 
 
 def redo(
