@@ -229,7 +229,7 @@ class _Taker:
                 self._stop(error)
                 return
         self._open.append((path, name, queue_id))
-        if len(self._open) >= _BATCH:
+        if len(self._open) >= _BATCH or self._batch.is_full:
             self.commit()
 
     def _prepared(self, path: str, scratch: Scratch) -> Prepared:

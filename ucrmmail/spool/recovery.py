@@ -80,14 +80,20 @@ def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
 
 def _remove_if_left(entry: os.DirEntry[str], now: float) -> None:
     """Remove a file in tmp/ if it is old and nobody holds it. Raises DistrustError, OSError."""
-    if -_OLD_S < now - entry.stat(follow_symlinks=False).st_mtime < _YOUNG_S:
+    if _is_young(entry.stat(follow_symlinks=False), now):
         return
     fd = open_untrusted(entry.path, owner=os.geteuid())
     try:
-        if try_lock(fd):
+        # A batch makes its files look new before it lets go of them, and moves them then.
+        if try_lock(fd) and not _is_young(os.fstat(fd), now):
             os.unlink(entry.path)
     finally:
         os.close(fd)
+
+
+def _is_young(found: os.stat_result, now: float) -> bool:
+    """Return whether somebody may be writing to a file, whatever a clock that was set says."""
+    return -_OLD_S < now - found.st_mtime < _YOUNG_S
 
 
 def sweep_replacements(directory: str, now: float, aside: Aside) -> None:
@@ -101,7 +107,7 @@ def sweep_replacements(directory: str, now: float, aside: Aside) -> None:
                 continue
             try:
                 found = entry.stat(follow_symlinks=False)
-                if stat.S_ISREG(found.st_mode) and not -_OLD_S < now - found.st_mtime < _YOUNG_S:
+                if stat.S_ISREG(found.st_mode) and not _is_young(found, now):
                     os.unlink(entry.path)
             except FileNotFoundError:
                 continue

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import cannot_be_opened
 from tests.support.spools import new_spool
 from ucrmmail.cli.enqueue import Enqueued, Envelope, enqueue_files
 from ucrmmail.config.submission import read_submission_settings
-from ucrmmail.errors import DataError
+from ucrmmail.errors import DataError, TemporaryError
 from ucrmmail.spool import queuefile
 
 
@@ -34,3 +36,13 @@ def test_a_message_that_is_too_large_for_the_queue_stops_no_other(
     assert [Path(file).name for _, file in done.queued] == ["1.eml"]
     assert [(Path(file).name, type(error)) for file, error in done.errors] == [("0.eml", DataError)]
     assert done.exit_code == 65
+
+
+@pytest.mark.requirement("R4")
+def test_a_process_that_can_open_no_more_files_is_told_to_try_again(tmp_path: Path) -> None:
+    with cannot_be_opened(str(tmp_path / "0.eml"), errno.EMFILE):
+        done = enqueue(tmp_path, b"To: ann@example.com\n\nhi\n")
+    ((_, error),) = done.errors
+    assert isinstance(error, TemporaryError)
+    assert error.what == f"{tmp_path}/0.eml: Too many open files"
+    assert done.exit_code == 75
