@@ -25,7 +25,7 @@ from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.files import DistrustError, fsync_directory
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
-from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id
+from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
 from ucrmmail.spool.listing import STATES
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.recovery import taken_as
@@ -72,22 +72,26 @@ class Change:
 
 
 def hold(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Keep messages from being sent until they are released. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Keep messages from being sent until they are released.
+
+    Raises PermissionDeniedError, ConfigError, OSError; CannotCreateError when a place of the spool is missing and none
+    can be made.
+    """
     return _each(directory, queue_ids, _hold)
 
 
 def release(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let held messages wait for their turn again, at once. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Let held messages wait for their turn again, at once. Raises as ``hold``."""
     return _each(directory, queue_ids, _release)
 
 
 def retry(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let deferred and failed messages be tried again at once. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Let deferred and failed messages be tried again at once. Raises as ``hold``."""
     return _each(directory, queue_ids, _retry)
 
 
 def remove(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Remove messages for good, whatever their state. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Remove messages for good, whatever their state. Raises as ``hold``."""
     return _each(directory, queue_ids, _remove)
 
 
@@ -169,6 +173,8 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         yield from (Change(queue_id, trouble=UNKNOWN) for queue_id in queue_ids)
         return
     check_host(directory)
+    # Who removes a place that is empty has it made anew.
+    make_spool(directory)
     moves = Moves(directory)
     told: list[Change] = []
     for queue_id, seen_at in _found(directory, queue_ids):
@@ -196,6 +202,7 @@ def _one(
         return Change(queue_id, trouble="is not a queue id")
     if seen_at is None:
         return Change(queue_id, trouble=UNKNOWN)
+    path = ""
     while True:
         try:
             locked = _lock(moves, queue_id, seen_at, even_unread=change is _remove)
@@ -212,7 +219,9 @@ def _one(
         except DistrustError as error:
             return Change(queue_id, trouble=f"cannot be trusted: {error}")
         except FileNotFoundError:
-            seen_at = None  # a flush brought it back into the queue at this moment: look again
+            if not path or os.path.lexists(path):
+                raise
+            seen_at, path = None, ""  # a flush brought it back into the queue at this moment: look again
         except UnreadError as error:
             return Change(queue_id, trouble=error.unread.trouble, unread=True)
         else:

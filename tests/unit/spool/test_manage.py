@@ -134,6 +134,27 @@ def test_what_is_not_there_is_told(directory: str, tmp_path: Path, command: type
 
 
 @pytest.mark.requirement("S15")
+@pytest.mark.parametrize("place", ["held", "failed", "deferred", "state", "tmp"])
+def test_a_place_that_somebody_removed_is_made_anew(directory: str, place: str) -> None:
+    queue_id = put(directory)
+    os.rmdir(f"{directory}/{place}")
+    assert list(hold(directory, [queue_id])) == [Change(queue_id, before="waiting", after="held")]
+    assert list(release(directory, [queue_id])) == [Change(queue_id, before="held", after="waiting")]
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize("command", [hold, remove])
+def test_what_is_missing_and_not_the_message_ends_the_command(directory: str, command: type) -> None:
+    queue_id = put(directory)
+
+    def is_missing(_number: int, _name: str) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "the place")
+
+    with at_each_call(is_missing, ("rename", "unlink")), pytest.raises(FileNotFoundError, match="the place"):
+        list(command(directory, [queue_id]))
+    assert place_of(directory, queue_id) == "queue"
+
+
 def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     queue_id = put(directory)
     path = Path(path_in_queue(directory, queue_id))
