@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.files import DistrustError, fsync_directory
+from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
 from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
@@ -125,8 +126,16 @@ def _retry(moves: Moves, queue_id: str, place: str, path: str) -> str:
 def _remove(moves: Moves, queue_id: str, place: str, path: str) -> str:
     del place
     _remove_what_it_was_made_of(moves, queue_id)
-    moves.remove(path)
+    # It leaves in one step, and its state then: who is killed behind that leaves a file that a flush removes with it.
+    leaving = f"{moves.directory}/{TMP}/{queue_id}"
+    try:
+        moves.to_tmp(path, queue_id)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        leaving = path
     moves.forget_state(queue_id)
+    moves.remove(leaving)
     return ""
 
 

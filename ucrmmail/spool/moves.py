@@ -90,6 +90,10 @@ class Moves:
         """Keep a message that failed for good until a person removes or retries it."""
         self._rename(source, f"{self.directory}/{FAILED}/{queue_id}")
 
+    def to_tmp(self, source: str, queue_id: str) -> None:
+        """Take a message out of the queue that is about to be removed, as one that was not accepted yet."""
+        self._rename(source, f"{self.directory}/{TMP}/{queue_id}")
+
     def to_corrupt(self, source: str, name: str, reason: str) -> str:
         """Set aside what cannot be believed, whatever it is, with the reason beside it; return its new name.
 

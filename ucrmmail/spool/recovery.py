@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
-from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, TMP, epoch_of, is_hour, is_queue_id
-from ucrmmail.spool.moves import read_state, remove_if_empty
+from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, STATE, TMP, epoch_of, is_hour, is_queue_id
+from ucrmmail.spool.moves import find, read_state, remove_if_empty
 
 if TYPE_CHECKING:
     from ucrmmail.spool.aside import Aside
@@ -59,7 +59,7 @@ def redo(
 
 
 def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
-    """Remove what submissions that died have left in tmp/. Raises OSError when tmp/ cannot be read.
+    """Remove what submissions, and removals, that died have left in tmp/. Raises OSError when tmp/ cannot be read.
 
     A living one holds a lock on its file. Files that are being taken from the drop directory are left to the intake.
     """
@@ -69,7 +69,7 @@ def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
             if entry.name.endswith(TAKEN_SUFFIX):
                 continue
             try:
-                _remove_if_left(entry, now)
+                _remove_if_left(directory, entry, now)
             except FileNotFoundError:
                 continue  # it was accepted, or taken back, at this moment
             except DistrustError:
@@ -78,17 +78,25 @@ def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
                 aside.pass_over(entry.path, error)
 
 
-def _remove_if_left(entry: os.DirEntry[str], now: float) -> None:
-    """Remove a file in tmp/ if it is old and nobody holds it. Raises DistrustError, OSError."""
+def _remove_if_left(directory: str, entry: os.DirEntry[str], now: float) -> None:
+    """Remove a file in tmp/, and its state, if it is old and nobody holds it. Raises DistrustError, OSError."""
     if _is_young(entry.stat(follow_symlinks=False), now):
         return
     fd = open_untrusted(entry.path, owner=os.geteuid())
     try:
         # A batch makes its files look new before it lets go of them, and moves them then.
         if try_lock(fd) and not _is_young(os.fstat(fd), now):
+            _forget_state(directory, entry.name)
             os.unlink(entry.path)
     finally:
         os.close(fd)
+
+
+def _forget_state(directory: str, name: str) -> None:
+    """Remove the state of a message that was being removed. Raises OSError."""
+    state = f"{directory}/{STATE}/{name}"
+    if is_queue_id(name) and os.path.lexists(state) and find(directory, name) is None:
+        os.unlink(state)
 
 
 def _is_young(found: os.stat_result, now: float) -> bool:
