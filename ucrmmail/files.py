@@ -191,6 +191,19 @@ def is_replacement(name: str) -> bool:
     return len(parts) == 4 and parts[1].isdigit() and len(parts[2]) == 8 and parts[3] == "tmp"
 
 
+def replacements_left(path: str) -> list[str]:
+    """Return what ``replace_file`` writes, or has left, beside this file, or the one that a link leads to.
+
+    Nothing where the directory cannot be read.
+    """
+    directory, name = os.path.split(os.path.realpath(path))
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [f"{directory}/{each}" for each in names if is_replacement(each) and each.rsplit(".", 3)[0] == name]
+
+
 def _keep_owner(fd: int, before: os.stat_result) -> None:
     """Give the new file the old one's owner, where the system lets us: only root can keep a foreign one."""
     try:
