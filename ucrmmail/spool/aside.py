@@ -33,7 +33,7 @@ class Aside:
         """Remember what was refused at one place, which keeps nobody from the others. Raises what is refused at all."""
         if is_of_all(error):
             raise error
-        self.tell(f"{path}: {error.strerror}; give it back its owner and mode, mend the disk, or remove it")
+        self.tell(f"{path}: {error.strerror}; give it back its owner and mode, or mend the disk")
 
     def put_in_order(self, parent: str, name: str) -> None:
         """Move a message to its bucket, whoever put it elsewhere in queue/; set anything else aside. Raises OSError."""

@@ -170,7 +170,11 @@ class Moves:
     def remove_empty(self) -> None:
         """Remove the empty directories that crashes have left: an empty queue/ tells cron that nothing is to do."""
         for parent in self._parents:
-            for name in os.listdir(parent):
+            try:
+                names = os.listdir(parent)
+            except PermissionError:
+                continue  # a person was told
+            for name in names:
                 if remove_if_empty(f"{parent}/{name}"):
                     self._directories.add(parent)
 

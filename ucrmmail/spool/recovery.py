@@ -11,6 +11,7 @@ from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lo
 from ucrmmail.spool.claimed import lock_message
 from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, STATE, TMP, epoch_of, is_hour, is_queue_id
 from ucrmmail.spool.moves import find, read_state, remove_if_empty
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from ucrmmail.spool.aside import Aside
@@ -126,26 +127,38 @@ def sweep_replacements(directory: str, now: float, aside: Aside) -> None:
 def sweep_drop(directory: str, now: float) -> None:
     """Remove what hand-overs that died have left in drop/, ``.ID.RANDOM``, when nobody can be writing to it any more.
 
-    Raises OSError when drop/ cannot be read.
+    That drop/ cannot be read is told by who takes from it. Raises OSError when nothing at all can be opened.
     """
-    for entry in os.scandir(f"{directory}/{DROP}"):
-        if not (entry.name.startswith(".") and is_queue_id(entry.name[1 : 1 + ID_LENGTH])):
+    drop = f"{directory}/{DROP}"
+    try:
+        names = os.listdir(drop)
+    except OSError as error:
+        if is_of_all(error):
+            raise
+        return
+    for name in names:
+        if not (name.startswith(".") and is_queue_id(name[1 : 1 + ID_LENGTH])):
             continue
         try:
-            if abs(now - entry.stat(follow_symlinks=False).st_mtime) > _OLD_S:
-                os.unlink(entry.path)
+            if abs(now - os.lstat(f"{drop}/{name}").st_mtime) > _OLD_S:
+                os.unlink(f"{drop}/{name}")
         except OSError:
             # Gone; or no file, which others may have put there: it is in nobody's way.
             continue
 
 
 def purge_sent(directory: str, before: float, aside: Aside) -> None:
-    """Remove the relayed messages of all hours that were over at ``before``. Raises OSError when sent/ cannot be read.
+    """Remove the relayed messages of all hours that were over at ``before``.
 
     What is no hour, or no message in one, is set aside.
     """
     sent = f"{directory}/{SENT}"
-    for hour in os.listdir(sent):
+    try:
+        hours = os.listdir(sent)
+    except OSError as error:
+        aside.pass_over(sent, error)
+        return
+    for hour in hours:
         if not is_hour(hour) or epoch_of(hour) + 3600 > before:
             continue
         try:

@@ -61,10 +61,25 @@ def test_a_place_that_cannot_be_looked_into_keeps_nobody_from_the_others(directo
     with as_user(FLUSHER):
         spool = Spool(directory, clock=StillClock())
         assert run(spool) == [good]
-        assert spool.problems == [
-            f"{path}: Permission denied; give it back its owner and mode, mend the disk, or remove it"
-        ]
+        assert spool.problems == [f"{path}: Permission denied; give it back its owner and mode, or mend the disk"]
         assert spool.corrupt == []
+
+
+@pytest.mark.requirement("R4", "S19")
+@pytest.mark.parametrize(("place", "told"), [("sent", 1), ("drop", 0)])
+def test_a_whole_place_that_holds_no_mail_to_send_keeps_none_from_leaving(
+    directory: str, place: str, told: int
+) -> None:
+    """What drop/ holds is taken, and that it cannot be read is told, by another."""
+    good = put(directory)
+    for parent, _, names in os.walk(directory):
+        for each in (parent, *(f"{parent}/{name}" for name in names)):
+            os.chown(each, FLUSHER, FLUSHER)
+    Path(directory, place).chmod(0)
+    with as_user(FLUSHER):
+        spool = Spool(directory, clock=StillClock())
+        assert run(spool) == [good]
+    assert [problem.split(": ")[0] for problem in spool.problems] == [f"{directory}/{place}"] * told
 
 
 @pytest.mark.requirement("R4", "S19")
