@@ -47,7 +47,7 @@ def name_error(error: BaseException | None, path: str) -> None:
         error.filename = path
 
 
-def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> int:
+def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None, most_links: int = 1) -> int:
     """Return a descriptor for reading a regular file in a place that others may write to.
 
     No symbolic link is followed and no FIFO or device is waited for; a second hard link means that someone could
@@ -55,10 +55,12 @@ def open_untrusted(name: str, *, dir_fd: int | None = None, owner: int | None = 
 
     Raises DistrustError with the reason, or OSError.
     """
-    return open_distrusted(name, dir_fd=dir_fd, owner=owner)[0]
+    return open_distrusted(name, dir_fd=dir_fd, owner=owner, most_links=most_links)[0]
 
 
-def open_distrusted(name: str, *, dir_fd: int | None = None, owner: int | None = None) -> tuple[int, os.stat_result]:
+def open_distrusted(
+    name: str, *, dir_fd: int | None = None, owner: int | None = None, most_links: int = 1
+) -> tuple[int, os.stat_result]:
     """Do as ``open_untrusted``; return what was found out about the file as well."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
     try:
@@ -75,7 +77,7 @@ def open_distrusted(name: str, *, dir_fd: int | None = None, owner: int | None =
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise DistrustError(f"{name} is not a regular file")
-        if found.st_nlink > 1:
+        if found.st_nlink > most_links:
             raise DistrustError(f"{name} has {found.st_nlink} hard links")
         if owner is not None and found.st_uid != owner:
             raise DistrustError(f"{name} belongs to uid {found.st_uid}, not to {owner}")
@@ -148,7 +150,7 @@ def replace_file(
     Raises OSError.
     """
     target = os.path.realpath(path) if follows_link else path
-    temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    temporary = replacement_of(target)
     try:
         before: os.stat_result | None = os.lstat(target)
     except FileNotFoundError:
@@ -178,10 +180,28 @@ def replace_file(
         fsync_directory(os.path.dirname(target))
 
 
+def replacement_of(path: str) -> str:
+    """Return a name beside a file that nobody else uses, for what will be that file."""
+    return f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+
+
 def is_replacement(name: str) -> bool:
-    """Return whether a name is one that ``replace_file`` writes to: who is killed there leaves it."""
+    """Return whether a name is one of ``replacement_of``: who is killed there leaves it."""
     parts = name.rsplit(".", 3)
     return len(parts) == 4 and parts[1].isdigit() and len(parts[2]) == 8 and parts[3] == "tmp"
+
+
+def replacements_left(path: str) -> list[str]:
+    """Return what ``replace_file`` writes, or has left, beside this file, or the one that a link leads to.
+
+    Nothing where the directory cannot be read.
+    """
+    directory, name = os.path.split(os.path.realpath(path))
+    try:
+        names = os.listdir(directory)
+    except OSError:
+        return []
+    return [f"{directory}/{each}" for each in names if is_replacement(each) and each.rsplit(".", 3)[0] == name]
 
 
 def _keep_owner(fd: int, before: os.stat_result) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -255,3 +257,59 @@ def test_the_queue_is_not_listed_for_each_message_that_lets_others_go_first(
     came = put(world.directory, now=NOW + 99)
     assert begin(feed).queue_id == came
     assert len(listed) <= 4
+
+
+# --- a full disk ------------------------------------------------------------------------------------------------------
+
+MANY = [f"{number}@example.com" for number in range(500)]
+
+
+@contextmanager
+def room_for(journal: Path, size_bytes: int) -> Iterator[None]:
+    """Let no process of ours have a journal that is longer: the kernel refuses, as a full disk does."""
+    real = os.posix_fallocate
+
+    def fallocate(fd: int, offset: int, length: int) -> None:
+        if offset + length > size_bytes and os.path.samestat(os.fstat(fd), journal.stat()):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(fd, offset, length)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", fallocate)
+        yield
+
+
+@pytest.mark.requirement("R26", "S19")
+@pytest.mark.parametrize("mailings", [1, 3])
+def test_a_mailing_that_finds_no_room_for_its_record_lets_the_others_go(world: World, mailings: int) -> None:
+    large = [put(world.directory, *MANY, now=NOW - 10 + number) for number in range(mailings)]
+    feed = world.feed()
+    with room_for(Path(world.directory, "journal"), 1 << 20):
+        sent = []
+        while (transaction := feed.ready()) is not None:
+            relay(feed, transaction)
+            sent.append(transaction.queue_id)
+        assert not feed.has_work(), "it is left out for the whole run"
+    assert sent == world.ids
+    world.spool.finish()
+    feed.conclude()
+    assert [line.split()[0] for line in world.concerns.lines] == large
+    assert all("500 recipients may take 3.3MB" in line for line in world.concerns.lines)
+    assert world.concerns.exit_code == TemporaryError.exit_code
+    assert list(Spool(world.directory).due()) == large
+
+
+@pytest.mark.requirement("R26")
+def test_a_disk_without_room_for_any_record_ends_the_run_before_a_message_leaves(world: World) -> None:
+    put(world.directory, *MANY, now=NOW - 10)
+    feed = world.feed()
+    with room_for(Path(world.directory, "journal"), 0), pytest.raises(OSError, match="No space left"):
+        feed.ready()
+
+
+@pytest.mark.requirement("R26")
+def test_mailings_without_room_are_not_passed_over_without_end(world: World) -> None:
+    for number in range(101):
+        put(world.directory, *MANY[:20], now=NOW - 1000 + number)
+    with room_for(Path(world.directory, "journal"), 1 << 16), pytest.raises(OSError, match="No space left"):
+        world.feed().ready()

@@ -67,6 +67,17 @@ def test_a_bad_file_is_told_and_the_others_go_on(queue: Program, tmp_path: Path)
     assert len(queue.queue()) == 2
 
 
+def test_many_files_are_accepted_by_a_process_that_may_open_few(queue: Program, tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.eml").write_bytes(PLAIN)
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *queue.command("enqueue", *map(str, tmp_path.glob("*.eml")))],
+        env=queue.env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == len(queue.queue()) == 60
+
+
 @pytest.mark.requirement("S15")
 def test_what_is_no_file_is_refused_at_once_and_the_others_go_on(queue: Program, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.eml")

@@ -13,7 +13,7 @@ import typer
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.dataclass import dataclass, field
-from ucrmmail.errors import DataError, InputOutputError, NoInputError, NoUserError, UcrmmailError
+from ucrmmail.errors import DataError, InputOutputError, NoInputError, NoUserError, TemporaryError, UcrmmailError
 from ucrmmail.output import human
 from ucrmmail.streams import discard
 
@@ -33,8 +33,6 @@ Examples:
 STANDARD_INPUT = "-"
 # What the caller has opened for us, as the shell does for <(command): pipes are welcome there.
 _DESCRIPTORS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
-# Synced together. A reader of the ids sees the first ones after some tens of milliseconds.
-_TOGETHER = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +181,20 @@ def enqueue_files(
                 with Scratch(settings.spool_directory, min_free_bytes=settings.min_free_space) as scratch:
                     try:
                         prepared = _prepared(file, envelope, settings, scratch)
+                        # Ids are sending order: the order of the files.
+                        latest = max(time.time(), latest + NEXT_ID_S)
+                        batch.add(
+                            new_queue_id(latest, prepared.priority),
+                            reverse_path=prepared.reverse_path,
+                            recipients=prepared.recipients,
+                            message=prepared.content,
+                            eight_bit=prepared.eight_bit,
+                            utf8=prepared.utf8,
+                        )
                     except (DataError, NoUserError, NoInputError) as error:
                         result.fail((arriving.pop(),), error)
                         continue
-                    # Ids are sending order: the order of the files.
-                    latest = max(time.time(), latest + NEXT_ID_S)
-                    batch.add(
-                        new_queue_id(latest, prepared.priority),
-                        reverse_path=prepared.reverse_path,
-                        recipients=prepared.recipients,
-                        message=prepared.content,
-                        eight_bit=prepared.eight_bit,
-                        utf8=prepared.utf8,
-                    )
-                if len(batch) >= _TOGETHER:
+                if batch.is_full:
                     result.accept(arriving, batch.commit(), quiet=quiet)
                     arriving.clear()
             result.accept(arriving, batch.commit(), quiet=quiet)
@@ -208,7 +206,7 @@ def enqueue_files(
 def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scratch: Scratch) -> Prepared:
     """Return the message of a file, ready for the queue.
 
-    Raises DataError, NoUserError, NoInputError; and what a scratch file raises when the spool fails.
+    Raises DataError, NoUserError, NoInputError; TemporaryError, and what a scratch file raises when the spool fails.
     """
     from ucrmmail.message.prepare import Addresses, gather, prepare
 
@@ -238,12 +236,17 @@ def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scrat
 
 
 def read_input(file: str, most: int) -> bytes:
-    """Return what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
+    """Return what is in a file, or in a pipe, up to ``most`` bytes. Raises as ``_pieces`` does."""
     return b"".join(_pieces(file, most))
 
 
 def _pieces(file: str, most: int) -> Iterator[bytes]:
-    """Yield what is in a file, or in a pipe, up to ``most`` bytes. Raises NoInputError."""
+    """Yield what is in a file, or in a pipe, up to ``most`` bytes.
+
+    Raises NoInputError, TemporaryError when no file can be opened at all.
+    """
+    from ucrmmail.spool.unread import is_of_all
+
     try:
         fd = 0 if file == STANDARD_INPUT else _open(file)
         try:
@@ -254,6 +257,10 @@ def _pieces(file: str, most: int) -> Iterator[bytes]:
             if fd:
                 os.close(fd)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and is_of_all(error):
+            raise TemporaryError(
+                f"{_name(file)}: {error.strerror}", remedy="mend this, then submit it again"
+            ) from error
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise NoInputError(f"{_name(file)}: {why}", remedy="name files that you may read") from error
 

@@ -137,6 +137,7 @@ def queue_messages(config: Config, messages: Sequence[Prepared]) -> list[str]:
 
     directory = config.text("spool.directory")
     latest = 0.0
+    queue_ids: list[str] = []
     with Batch(directory, min_free_bytes=config.size_bytes("spool.min_free_space")) as batch:
         for prepared in messages:
             latest = max(time.time(), latest + NEXT_ID_S)
@@ -148,4 +149,6 @@ def queue_messages(config: Config, messages: Sequence[Prepared]) -> list[str]:
                 eight_bit=prepared.eight_bit,
                 utf8=prepared.utf8,
             )
-        return list(batch.commit())
+            if batch.is_full:
+                queue_ids += batch.commit()
+        return [*queue_ids, *batch.commit()]

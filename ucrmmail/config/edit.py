@@ -24,7 +24,7 @@ from ucrmmail.config.schema import KEYS
 from ucrmmail.config.source import parse, read_file
 from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError, PermissionDeniedError, TemporaryError, UsageError
-from ucrmmail.files import Locked, replace_file
+from ucrmmail.files import Locked, replace_file, replacements_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -160,6 +160,10 @@ def _locked(location: Location) -> Iterator[None]:
         lock = Locked(f"{target}.lock")
         lock.__enter__()
     try:
+        with _explained(location):
+            # Who holds the lock is the only writer: the others have died.
+            for left in replacements_left(target):
+                os.unlink(left)
         yield
     finally:
         lock.__exit__()

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.config.texts import plain, shown
 from ucrmmail.dataclass import dataclass
-from ucrmmail.units import parse_duration, parse_size
+from ucrmmail.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,8 +144,8 @@ def duration(smallest_s: float = 0.0) -> Kind:
     return Kind("duration", "a number and a unit (s, m, h, d, w), such as 90s, 24h or 1h30m" + least, check)
 
 
-def size(smallest_bytes: int = 0) -> Kind:
-    """Return the kind of an amount of data; its value is in bytes."""
+def size(smallest_bytes: int = 0, largest_bytes: int = 0) -> Kind:
+    """Return the kind of an amount of data; its value is in bytes. ``largest_bytes`` 0 is none."""
 
     def check(written: object) -> Value:
         if not isinstance(written, (str, int)) or isinstance(written, bool):
@@ -156,9 +156,12 @@ def size(smallest_bytes: int = 0) -> Kind:
             raise NotAllowedError(f"{_described(written)} is not a size") from None
         if size_bytes < smallest_bytes:
             raise NotAllowedError(f"{_described(written)} is too small")
+        if largest_bytes and size_bytes > largest_bytes:
+            raise NotAllowedError(f"{_described(written)} is too large")
         return size_bytes
 
-    return Kind("size", "bytes with a unit (kB, MB, GB, KiB, MiB, GiB), such as 50MB", check)
+    most = f", at most {format_size(largest_bytes)}" if largest_bytes else ""
+    return Kind("size", "bytes with a unit (kB, MB, GB, KiB, MiB, GiB), such as 50MB" + most, check)
 
 
 def words(items: str, validate: Callable[[str], str]) -> Kind:

@@ -344,7 +344,7 @@ _SPOOL = (
     Key("spool.keep_sent", duration(), "0", "How long relayed messages are kept in sent/; 0: not at all.", "7d"),
     Key(
         "spool.max_message_size",
-        size(1),
+        size(1, submission.LARGEST_MESSAGE_BYTES),
         submission.MAX_MESSAGE_SIZE,
         "The largest message that is accepted.",
         "25MB",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ucrmmail.config.location import Location
 
 MAX_MESSAGE_SIZE = "50MB"
+# A queue file has less than 2 GiB, envelope and all.
+LARGEST_MESSAGE_BYTES = 2_000_000_000
 MIN_FREE_SPACE = "50MB"
 SYNC = ("batch", "each")
 TABLES = ("smtp", "addresses", "throttler", "antiflood", "spool", "retry", "dns", "credentials", "oauth", "imap")
@@ -44,7 +46,9 @@ class SubmissionSettings:
 
     def __init__(self, spool: _Table, addresses: _Table, default_spool: str) -> None:
         self.spool_directory = spool.directory("directory", default_spool)
-        self.max_message_size = spool.size("max_message_size", MAX_MESSAGE_SIZE, smallest=1)
+        self.max_message_size = spool.size(
+            "max_message_size", MAX_MESSAGE_SIZE, smallest=1, largest=LARGEST_MESSAGE_BYTES
+        )
         self.min_free_space = spool.size("min_free_space", MIN_FREE_SPACE, smallest=0)
         self.sender = addresses.mailbox("sender")
         self.organization = addresses.mailbox("organization")
@@ -150,8 +154,8 @@ class _Table:
             raise self._wrong(key, f"{value!r} is not an absolute path")
         return value.rstrip("/") or "/"
 
-    def size(self, key: str, default: str, *, smallest: int) -> int:
-        """Return a size in bytes; an integer in the file is bytes too."""
+    def size(self, key: str, default: str, *, smallest: int, largest: int = 0) -> int:
+        """Return a size in bytes; an integer in the file is bytes too. ``largest`` 0 is none."""
         value = self._values.get(key, default)
         if not isinstance(value, (str, int)) or isinstance(value, bool):
             raise self._wrong(key, "is not a size, such as 50MB")
@@ -161,6 +165,8 @@ class _Table:
             raise self._wrong(key, str(error)) from None
         if size_bytes < smallest:
             raise self._wrong(key, f"{value!r} is too small")
+        if largest and size_bytes > largest:
+            raise self._wrong(key, f"{value!r} is too large")
         return size_bytes
 
     def mailbox(self, key: str) -> str:

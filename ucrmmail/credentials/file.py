@@ -10,18 +10,18 @@ its place between the look and the rename.
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 import tomllib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ucrmmail.credentials.secret import SecretMissingError
 from ucrmmail.errors import CannotCreateError, ConfigError, PermissionDeniedError
-from ucrmmail.files import DistrustError, Locked, open_untrusted, read_all, replace_file
+from ucrmmail.files import DistrustError, Locked, open_untrusted, read_all, replace_file, replacements_left
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _LARGEST = 1 << 20
 _STORE = "`ucrmmail config set smtp.password --store file`"
@@ -46,41 +46,52 @@ def write(path: str, name: str, secret: str) -> None:
 
 
 def delete(path: str, names: tuple[str, ...]) -> bool:
-    """Forget the secrets under these names; return whether there was one. Raises as ``write``."""
+    """Forget the secrets under these names; return whether there was one. Raises as ``write``.
+
+    What a writer that was killed has left is forgotten too.
+    """
     try:
         found = bool(_secrets(path).keys() & set(names))
     except SecretMissingError:
-        return False
+        found = False
     if found:
         _change(path, lambda secrets: {name: secrets[name] for name in secrets if name not in names})
+    elif replacements_left(path):
+        with _writing(path):
+            pass
     return found
 
 
 def _change(path: str, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
     import tomli_w  # noqa: PLC0415 # only what writes needs it
 
+    with _writing(path):
+        try:
+            secrets = _secrets(path)
+        except SecretMissingError:
+            secrets = {}
+        replace_file(path, tomli_w.dumps({"secrets": change(secrets)}).encode(), mode=0o600, follows_link=True)
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    """Be the only writer of the file, in a directory that nobody else can write to, and remove what others have left.
+
+    Who was killed has left secrets too. Raises CannotCreateError, PermissionDeniedError.
+    """
     directory = os.path.dirname(path)
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
         _refuse_open_directory(directory)
         with Locked(f"{path}.lock"):
-            _sweep(path)
-            try:
-                secrets = _secrets(path)
-            except SecretMissingError:
-                secrets = {}
-            replace_file(path, tomli_w.dumps({"secrets": change(secrets)}).encode(), mode=0o600, follows_link=True)
+            for left in replacements_left(path):
+                os.unlink(left)
+            yield
     except OSError as error:
         raise CannotCreateError(
             f"{path} cannot be written: {error.strerror or error}",
             remedy="make its directory yours, or name another file: `ucrmmail config set credentials.file`",
         ) from None
-
-
-def _sweep(path: str) -> None:
-    """Remove what a writer that was killed has left: it holds secrets too. The caller holds the lock."""
-    for left in glob.iglob(f"{glob.escape(os.path.realpath(path))}.*.tmp"):
-        os.unlink(left)
 
 
 def _refuse_open_directory(directory: str) -> None:

@@ -18,5 +18,6 @@ class Concerns:
         self.exit_code = self.exit_code or exit_code
 
     def take_over(self, other: Concerns) -> None:
-        """Add what another process of the run leaves."""
-        self.add(*other.lines, exit_code=other.exit_code)
+        """Add what another process of the run leaves; what two of them met is told once."""
+        known = set(self.lines)
+        self.add(*[line for line in other.lines if line not in known], exit_code=other.exit_code)

@@ -19,9 +19,12 @@ from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.delivery.turns import Turns
-from ucrmmail.errors import InputOutputError
+from ucrmmail.errors import InputOutputError, TemporaryError
+from ucrmmail.journal import FULL
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.transaction import Transaction
+from ucrmmail.spool.state import longest_encoding
+from ucrmmail.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -39,6 +42,10 @@ if TYPE_CHECKING:
 
 # Outcomes are brought to the disk together, at the most this often (reliability: "what is synced when").
 SYNC_INTERVAL_S = 0.05
+# Where the record of a message to a few recipients finds no room, no other will. A mailing to thousands may need more
+# than there is, and all that is behind it does not; so many in a row are passed over.
+_SMALL_RECORD_BYTES = 1 << 16
+_MOST_WITHOUT_ROOM = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,8 @@ class QueueFeed:
         self._synced_at = clock.monotonic()
         self._unsynced = False
         self._started = 0
+        self._without_room: list[str] = []
+        self._without_room_in_a_row = 0
         # Nothing more leaves on any connection: the account is in trouble.
         self.closed = False
 
@@ -197,7 +206,11 @@ class QueueFeed:
         return bool(self._message_limit) and self._started >= self._message_limit
 
     def ready(self) -> Transaction | None:
-        """Return the next message, reserved and ready to leave, or None when none may leave right now."""
+        """Return the next message, reserved and ready to leave, or None when none may leave right now.
+
+        A large mailing that finds no room for the record of what becomes of it waits for another run, and lets the next
+        message go. Raises OSError when none finds any.
+        """
         with self._lock:
             if self.closed or self.message_limit_reached or self.left_s() <= 0:
                 return None
@@ -209,7 +222,12 @@ class QueueFeed:
             if self._ledger.earliest(now, amount) > now:
                 return None
             # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
-            self._spool.ensure_room(claimed)
+            try:
+                self._spool.ensure_room(claimed)
+            except OSError as error:
+                self._leave_out(claimed, error)
+                return self.ready()
+            self._without_room_in_a_row = 0
             reservation = self._ledger.reserve(now, amount)
             self._turns.take()
             self._started += 1
@@ -223,6 +241,20 @@ class QueueFeed:
                 utf8=claimed.utf8,
                 chunks=claimed.chunks,
             )
+
+    def _leave_out(self, claimed: Claimed, error: OSError) -> None:
+        """Let a large mailing, at which room was refused, wait for another run. Raises ``error`` unless it is that."""
+        self._without_room_in_a_row += 1
+        needed = longest_encoding(claimed.recipients)
+        is_one_of_few = needed > _SMALL_RECORD_BYTES and self._without_room_in_a_row <= _MOST_WITHOUT_ROOM
+        if error.errno not in FULL or not is_one_of_few:
+            raise error
+        self._turns.take()
+        self._spool.leave_out(claimed)
+        self._without_room.append(
+            f"{claimed.queue_id} waits for room on the disk: to record what becomes of its {len(claimed.recipients)} "
+            f"recipients may take {format_size(needed)}"
+        )
 
     def left_s(self) -> float:
         """Return for how many seconds more the run may begin a message."""
@@ -378,10 +410,12 @@ class QueueFeed:
             self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
 
     def conclude(self) -> None:
-        """Tell what is known at the end alone: what a limit holds back in part, and what is missing in the log."""
+        """Tell what is known at the end alone: what a limit holds back in part, or a disk, and what the log lacks."""
         for queue_id, part in self._parts.items():
             self._on_settled(MessageReport(queue_id, part.reverse_path, HELD_BACK, tuple(part.outcomes.values())))
         self._parts.clear()
+        if self._without_room:
+            self._concerns.add(*self._without_room, exit_code=TemporaryError.exit_code)
         if self._log.complaint:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 

@@ -192,7 +192,7 @@ def flush(
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.
         concerns.add(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
-    held_back = spool.count_waiting() if report.reason or report.trouble is not None or spool.problems else 0
+    held_back = spool.count_waiting() if report.reason or report.trouble is not None or concerns.exit_code else 0
     return replace(
         report,
         relayed=counts.relayed,

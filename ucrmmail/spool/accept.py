@@ -52,7 +52,7 @@ def accept(
     ``queue_id`` is for a caller that must be able to repeat itself after a crash; else a new one is made.
     Raises TemporaryError when it cannot be made durable (full, read-only or failing disk): nothing was accepted.
     Raises CannotCreateError when there is no spool and none can be made where it is to be, PermissionDeniedError when
-    others could change it, NoUserError for a wrong address.
+    others could change it, NoUserError for a wrong address, DataError for what is too large.
     """
     queue_id = queue_id or new_queue_id(now, priority)
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)

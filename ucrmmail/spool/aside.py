@@ -10,6 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from ucrmmail.spool.layout import QUEUE, is_queue_id
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from ucrmmail.spool.moves import Moves
@@ -28,8 +29,14 @@ class Aside:
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def pass_over(self, path: str, error: OSError) -> None:
+        """Remember what was refused at one place, which keeps nobody from the others. Raises what is refused at all."""
+        if is_of_all(error):
+            raise error
+        self.tell(f"{path}: {error.strerror}; give it back its owner and mode, or mend the disk")
+
     def put_in_order(self, parent: str, name: str) -> None:
-        """Move a message to its bucket, whoever put it elsewhere in queue/; set anything else aside."""
+        """Move a message to its bucket, whoever put it elsewhere in queue/; set anything else aside. Raises OSError."""
         path = f"{parent}/{name}"
         in_queue = parent.startswith(f"{self._moves.directory}/{QUEUE}")
         try:
@@ -37,6 +44,9 @@ class Aside:
                 self._moves.to_queue(path, name)
                 return
         except FileNotFoundError:
+            return
+        except OSError as error:
+            self.pass_over(path, error)
             return
         self.set_aside(path, name, "it does not belong there")
 

@@ -2,11 +2,16 @@
 
 Syncing waits for the disk, so several threads do it while the caller prepares the next message. Nobody may be told of
 a queue id before ``commit`` has returned it.
+
+The next message may take its time, as one that comes through a pipe does: until ``commit`` each file stays open, and so
+locked, or a flush would take it for a leftover.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from ucrmmail.spool.accept import check_free_space, enter_queue, forget, open_spool, refused, room_for, write_arriving
@@ -19,6 +24,14 @@ if TYPE_CHECKING:
     from ucrmmail.message.arrival import Stored
 
 _SYNCING_THREADS = 2
+# A reader of the queue ids sees the first ones after some tens of milliseconds.
+_MOST_TOGETHER = 256
+
+
+def _most_open() -> int:
+    """Return how many files may be open at a time; most of what a process may have is left to others."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_TOGETHER if allowed == resource.RLIM_INFINITY else max(1, min(_MOST_TOGETHER, allowed // 4))
 
 
 class Batch:
@@ -27,12 +40,16 @@ class Batch:
     with Batch(directory, min_free_bytes=50_000_000) as batch:
         batch.add(...)
         for queue_id in batch.commit(): ...
+
+    One that ``is_full`` is to be committed before more is added to it.
     """
 
     def __init__(self, directory: str, *, min_free_bytes: int) -> None:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._arriving: dict[str, Future[None]] = {}
+        self._open: list[int] = []
+        self._most = _most_open()
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -45,6 +62,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self._arriving)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many files are open as should be."""
+        return len(self._arriving) >= self._most
 
     def add(
         self,
@@ -71,7 +93,8 @@ class Batch:
             if isinstance(error, OSError):
                 raise refused(self._directory, error) from error
             raise
-        self._arriving[queue_id] = self._threads().submit(_sync_and_close, fd)
+        self._open.append(fd)
+        self._arriving[queue_id] = self._threads().submit(os.fsync, fd)
 
     def _threads(self) -> ThreadPoolExecutor:
         """Return the threads that sync; they begin with the first message, since most batches of a flush are empty."""
@@ -90,6 +113,7 @@ class Batch:
         try:
             for synced in self._arriving.values():
                 synced.result()
+            self._let_go()
             if queue_ids:
                 enter_queue(self._directory, queue_ids)
         except BaseException as error:
@@ -100,16 +124,19 @@ class Batch:
         self._arriving.clear()
         return queue_ids
 
+    def _let_go(self) -> None:
+        """Close the files, so that a flush can have them once they are in the queue. Raises OSError."""
+        while self._open:
+            # They look new from here on: that keeps them from a flush while they have no lock and are not moved yet.
+            os.utime(self._open[-1])
+            os.close(self._open.pop())
+
     def _forget_all(self) -> None:
         for synced in self._arriving.values():
-            # Waited for: a descriptor must not outlive its batch. Its failure is told by commit.
+            # Waited for: a descriptor must not be closed under it. Its failure is told by commit.
             synced.exception()
+        while self._open:
+            with suppress(OSError):
+                os.close(self._open.pop())
         forget(self._directory, self._arriving)
         self._arriving.clear()
-
-
-def _sync_and_close(fd: int) -> None:
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

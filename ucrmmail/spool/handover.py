@@ -58,7 +58,7 @@ def hand_over(
     """Put a message into the drop directory: it is durable when this returns.
 
     Raises TemporaryError when it cannot be made durable: nothing was handed over. Raises NoUserError for a wrong
-    address.
+    address, DataError for what is too large.
     """
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
     name = f"{new_queue_id(now, priority)}.{os.urandom(16).hex()}"

@@ -15,15 +15,28 @@ Within one boot of one machine the locks hold, so that a container with a new na
 from __future__ import annotations
 
 import os
+from errno import EMLINK, ENOSYS, EOPNOTSUPP, EPERM
 
 from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError
-from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file, write_all
+from ucrmmail.files import (
+    DistrustError,
+    Naming,
+    fsync_directory,
+    open_untrusted,
+    read_all,
+    replace_file,
+    replacement_of,
+    write_all,
+)
+from ucrmmail.spool.accept import forget_file
 from ucrmmail.spool.mounts import is_shared, mount_of
 
 HOST = "host"
 _LARGEST_BYTES = 4096
 _UNKNOWN = "-"
+# What file systems without hard links say: SMB and FUSE may be such.
+_NO_LINKS = (EPERM, EOPNOTSUPP, ENOSYS, EMLINK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,11 @@ def claim_host(directory: str) -> None:
     if before is None:
         if _write_first(f"{directory}/{HOST}", _encode(here)):
             return
-        # Another host was quicker by a moment.
+        # Another host was quicker by a moment, or the file is empty.
+        before = read_host(directory)
+    if before is None:
+        replace_file(f"{directory}/{HOST}", _encode(here))
+        # Of two hosts that do so at once, the one that came last.
         before = read_host(directory)
     _refuse_other(directory, kind, before, here)
     if before != here:
@@ -79,10 +96,14 @@ def check_host(directory: str) -> None:
 
 
 def read_host(directory: str) -> Host | None:
-    """Return the host that runs the queue; None when none has written itself down. Raises ConfigError, OSError."""
+    """Return the host that runs the queue; None when none has written itself down. Raises ConfigError, OSError.
+
+    An empty file is one that somebody died at.
+    """
     path = f"{directory}/{HOST}"
     try:
-        fd = open_untrusted(path, owner=os.geteuid())
+        # Its other name is the one it was written under: only the owner can make names in the spool.
+        fd = open_untrusted(path, owner=os.geteuid(), most_links=2)
     except FileNotFoundError:
         return None
     except DistrustError as error:
@@ -92,6 +113,8 @@ def read_host(directory: str) -> Host | None:
             content = read_all(fd, _LARGEST_BYTES)
         finally:
             os.close(fd)
+    if not content:
+        return None
     # A name may hold whatever its administrator has set; the others hold no blank.
     machine, boot, name = [*content.decode("utf-8", "replace").rstrip("\n").split(" ", 2), "", "", ""][:3]
     return Host(machine or _UNKNOWN, boot or _UNKNOWN, name)
@@ -109,19 +132,45 @@ def _refuse_other(directory: str, kind: str, before: Host | None, here: Host) ->
 
 
 def _write_first(path: str, content: bytes) -> bool:
-    """Write a file that nobody else has made; return False when somebody has. Raises OSError."""
+    """Write a file that nobody else has made, in one step; return False when somebody has. Raises OSError."""
+    arriving = replacement_of(path)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        _write_new(arriving, content)
+        os.link(arriving, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _write_unlinked(path, content)
+    finally:
+        forget_file(arriving)
+    fsync_directory(os.path.dirname(path))
+    return True
+
+
+def _write_unlinked(path: str, content: bytes) -> bool:
+    """Do as ``_write_first`` where a file has one name: who is killed in it leaves an empty one."""
+    try:
+        _write_new(path, content)
+    except FileExistsError:
+        return False
+    except OSError:
+        forget_file(path)
+        raise
+    fsync_directory(os.path.dirname(path))
+    return True
+
+
+def _write_new(path: str, content: bytes) -> None:
+    """Write a file that is not there yet, to the disk. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with Naming(path):
         try:
             write_all(fd, content)
             os.fsync(fd)
         finally:
             os.close(fd)
-    fsync_directory(os.path.dirname(path))
-    return True
 
 
 def _encode(host: Host) -> bytes:

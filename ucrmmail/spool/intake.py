@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
@@ -206,6 +207,8 @@ class _Taker:
         except (DistrustError, DamagedError) as error:
             self._reject(path, name, str(error))
             return
+        except FileNotFoundError:
+            return  # a person has removed the message that was made of it
         except OSError as error:
             self.result.problems.append(f"{path}: {error.strerror}")
             return
@@ -215,16 +218,18 @@ class _Taker:
         queue_id = f"{PRIORITIES.index(prepared.priority)}{queue_id[1:]}"
         # An id that was made a moment ago need not be looked for: that takes a look into each minute of deferred/.
         if not again or find(self._directory, queue_id) is None:
+            if again and not os.path.lexists(path):
+                return
             try:
                 self._add(prepared, queue_id)
-            except NoUserError as error:
+            except (DataError, NoUserError) as error:
                 self._reject(path, name, error.what)
                 return
             except UcrmmailError as error:
                 self._stop(error)
                 return
         self._open.append((path, name, queue_id))
-        if len(self._open) >= _BATCH:
+        if len(self._open) >= _BATCH or self._batch.is_full:
             self.commit()
 
     def _prepared(self, path: str, scratch: Scratch) -> Prepared:
@@ -267,7 +272,8 @@ class _Taker:
             self._stop(error)
             return
         for path, name, queue_id in taken:
-            self._moves.remove(path)
+            with suppress(FileNotFoundError):  # a person was quick to remove the message, and this with it
+                self._moves.remove(path)
             self.touched = True
             self.result.accepted.append((name, queue_id))
 

@@ -8,6 +8,7 @@
     failed       -            -                -            -         +          -          ?      a person was told
     damaged      -            -                -            -         -          +          ?      a person was told
     relayed      -            -                -            -         -          -          -      or in sent/HOUR/ID
+    removed      +            -                -            -         -          -          ?      by a person
 
 Guarantee: after ``accept()`` returned, ID is in queue/, deferred/, held/, failed/ or corrupt/ until every recipient
 was relayed or a person removed it. Each arrow between two states is one rename (or the last unlink), done after the

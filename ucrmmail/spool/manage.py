@@ -22,12 +22,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
-from ucrmmail.files import DistrustError
+from ucrmmail.files import DistrustError, fsync_directory
+from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
-from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, check_root, is_queue_id
+from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
 from ucrmmail.spool.listing import STATES
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
+from ucrmmail.spool.recovery import taken_as
 from ucrmmail.spool.state import RecipientState
 from ucrmmail.spool.unread import Unread, UnreadError, is_of_all
 
@@ -71,22 +73,26 @@ class Change:
 
 
 def hold(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Keep messages from being sent until they are released. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Keep messages from being sent until they are released.
+
+    Raises PermissionDeniedError, ConfigError, OSError; CannotCreateError when a place of the spool is missing and none
+    can be made.
+    """
     return _each(directory, queue_ids, _hold)
 
 
 def release(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let held messages wait for their turn again, at once. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Let held messages wait for their turn again, at once. Raises as ``hold``."""
     return _each(directory, queue_ids, _release)
 
 
 def retry(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Let deferred and failed messages be tried again at once. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Let deferred and failed messages be tried again at once. Raises as ``hold``."""
     return _each(directory, queue_ids, _retry)
 
 
 def remove(directory: str, queue_ids: Iterable[str]) -> Iterator[Change]:
-    """Remove messages for good, whatever their state. Raises PermissionDeniedError, ConfigError, OSError."""
+    """Remove messages for good, whatever their state. Raises as ``hold``."""
     return _each(directory, queue_ids, _remove)
 
 
@@ -119,9 +125,29 @@ def _retry(moves: Moves, queue_id: str, place: str, path: str) -> str:
 
 def _remove(moves: Moves, queue_id: str, place: str, path: str) -> str:
     del place
-    moves.remove(path)
+    _remove_what_it_was_made_of(moves, queue_id)
+    # It leaves in one step, and its state then: who is killed behind that leaves a file that a flush removes with it.
+    leaving = f"{moves.directory}/{TMP}/{queue_id}"
+    try:
+        moves.to_tmp(path, queue_id)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        leaving = path
     moves.forget_state(queue_id)
+    moves.remove(leaving)
     return ""
+
+
+def _remove_what_it_was_made_of(moves: Moves, queue_id: str) -> None:
+    """Remove the file from drop/ that a flush has left which died: the next one would accept it again."""
+    tmp = f"{moves.directory}/{TMP}"
+    try:
+        moves.remove(f"{tmp}/{taken_as(queue_id)}")
+    except FileNotFoundError:
+        return
+    # A power cut must not bring it back alone.
+    fsync_directory(tmp)
 
 
 def _begun_anew(state: MessageState) -> MessageState:
@@ -156,6 +182,8 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         yield from (Change(queue_id, trouble=UNKNOWN) for queue_id in queue_ids)
         return
     check_host(directory)
+    # Who removes a place that is empty has it made anew.
+    make_spool(directory)
     moves = Moves(directory)
     told: list[Change] = []
     for queue_id, seen_at in _found(directory, queue_ids):
@@ -183,6 +211,7 @@ def _one(
         return Change(queue_id, trouble="is not a queue id")
     if seen_at is None:
         return Change(queue_id, trouble=UNKNOWN)
+    path = ""
     while True:
         try:
             locked = _lock(moves, queue_id, seen_at, even_unread=change is _remove)
@@ -199,7 +228,9 @@ def _one(
         except DistrustError as error:
             return Change(queue_id, trouble=f"cannot be trusted: {error}")
         except FileNotFoundError:
-            seen_at = None  # a flush brought it back into the queue at this moment: look again
+            if not path or os.path.lexists(path):
+                raise
+            seen_at, path = None, ""  # a flush brought it back into the queue at this moment: look again
         except UnreadError as error:
             return Change(queue_id, trouble=error.unread.trouble, unread=True)
         else:

@@ -25,6 +25,7 @@ from ucrmmail.spool.layout import (
     path_in_queue,
 )
 from ucrmmail.spool.state import decode_state, encode_state
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -88,6 +89,10 @@ class Moves:
     def to_failed(self, source: str, queue_id: str) -> None:
         """Keep a message that failed for good until a person removes or retries it."""
         self._rename(source, f"{self.directory}/{FAILED}/{queue_id}")
+
+    def to_tmp(self, source: str, queue_id: str) -> None:
+        """Take a message out of the queue that is about to be removed, as one that was not accepted yet."""
+        self._rename(source, f"{self.directory}/{TMP}/{queue_id}")
 
     def to_corrupt(self, source: str, name: str, reason: str) -> str:
         """Set aside what cannot be believed, whatever it is, with the reason beside it; return its new name.
@@ -165,7 +170,11 @@ class Moves:
     def remove_empty(self) -> None:
         """Remove the empty directories that crashes have left: an empty queue/ tells cron that nothing is to do."""
         for parent in self._parents:
-            for name in os.listdir(parent):
+            try:
+                names = os.listdir(parent)
+            except PermissionError:
+                continue  # a person was told
+            for name in names:
                 if remove_if_empty(f"{parent}/{name}"):
                     self._directories.add(parent)
 
@@ -278,5 +287,8 @@ def _names_in(path: str, wanted: Collection[str]) -> set[str]:
     try:
         with os.scandir(path) as entries:
             return {entry.name for entry in entries if entry.name in wanted}
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        # It is gone, or no directory, or cannot be looked into: what is in it no run can send.
+        if is_of_all(error):
+            raise
         return set()

@@ -10,11 +10,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from ucrmmail.journal import FULL
 from ucrmmail.spool.layout import DEFERRED, QUEUE, epoch_of, is_bucket, is_id_in, is_minute, is_queue_id, minute_of
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
+    from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.moves import Moves
 
 # Mail that is more urgent, and what was deferred until now, is looked for this often while others leave.
@@ -49,12 +52,18 @@ class Return:
 
 
 class Order:
-    """Yields queue ids in sending order; ``misplaced(parent, name)`` takes away what is not a message's name."""
+    """Yields queue ids in sending order; what is not a message's name is put ``aside``.
 
-    def __init__(self, moves: Moves, misplaced: Callable[[str, str], None], monotonic: Callable[[], float]) -> None:
+    ``make_room()`` gives up the room that is held for a full disk.
+    """
+
+    def __init__(
+        self, moves: Moves, aside: Aside, monotonic: Callable[[], float], make_room: Callable[[], None] = lambda: None
+    ) -> None:
         self._moves = moves
-        self._misplaced = misplaced
+        self._aside = aside
         self._monotonic = monotonic
+        self._make_room = make_room
         self._queue = f"{moves.directory}/{QUEUE}"
         self._deferred = f"{moves.directory}/{DEFERRED}"
 
@@ -92,7 +101,7 @@ class Order:
         """Return the first bucket that is new, or has changed since its names were read, and its time stamp."""
         for bucket in sorted(os.listdir(self._queue)):
             if not is_bucket(bucket):
-                self._misplaced(self._queue, bucket)
+                self._aside.put_in_order(self._queue, bucket)
                 continue
             change = self._change_of(self._queue, bucket)
             if change and looked.get(bucket) != change:
@@ -106,7 +115,7 @@ class Order:
         except FileNotFoundError:
             return 0
         if not stat.S_ISDIR(found.st_mode):
-            self._misplaced(parent, name)
+            self._aside.put_in_order(parent, name)
             return 0
         return found.st_mtime_ns
 
@@ -124,23 +133,25 @@ class Order:
         """Return the smallest ids of a bucket after ``last``, sorted, and whether those are all."""
         names: list[str] = []
         complete = True
+        path = f"{self._queue}/{bucket}"
         try:
-            entries = os.scandir(f"{self._queue}/{bucket}")
+            with os.scandir(path) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name <= last:
+                        continue
+                    if not is_id_in(bucket, name):
+                        self._aside.put_in_order(path, name)
+                        continue
+                    names.append(name)
+                    if len(names) >= 2 * _NAMES_AT_ONCE:
+                        names.sort()
+                        del names[_NAMES_AT_ONCE:]
+                        complete = False
         except FileNotFoundError:
-            return names, True
-        with entries:
-            for entry in entries:
-                name = entry.name
-                if name <= last:
-                    continue
-                if not is_id_in(bucket, name):
-                    self._misplaced(f"{self._queue}/{bucket}", name)
-                    continue
-                names.append(name)
-                if len(names) >= 2 * _NAMES_AT_ONCE:
-                    names.sort()
-                    del names[_NAMES_AT_ONCE:]
-                    complete = False
+            pass
+        except OSError as error:
+            self._aside.pass_over(path, error)
         names.sort()
         return (names, True) if complete else (names[:_NAMES_AT_ONCE], False)
 
@@ -151,20 +162,23 @@ class Order:
             try:
                 with os.scandir(f"{self._queue}/{bucket}") as entries:
                     count += sum(1 for _ in entries)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+            except OSError as error:
+                # Another was quicker, it is no directory, or it cannot be looked into, as a person was told.
+                if is_of_all(error):
+                    raise
         return count
 
     def bring_back(self, now: float, max_delay_s: float) -> int:
         """Bring back into the queue what was deferred until ``now``, oldest first; return how many those were.
 
-        At the most some thousands at a time. ``max_delay_s`` is as in ``Return``. Raises OSError.
+        At the most some thousands at a time. ``max_delay_s`` is as in ``Return``. What cannot come back, since a full
+        disk has no room for one more directory, say, is told, and does not stop what waits. Raises OSError.
         """
         returns = Return(now, max_delay_s)
         back = 0
         for due in sorted(os.listdir(self._deferred)):
             if not is_minute(due):
-                self._misplaced(self._deferred, due)
+                self._aside.put_in_order(self._deferred, due)
             elif returns.of_minute(due) and back < _BACK_AT_ONCE and self._change_of(self._deferred, due):
                 back += self._bring_back_minute(due, returns, _BACK_AT_ONCE - back)
         return back
@@ -179,14 +193,35 @@ class Order:
             if not returns.of_message(due, at):
                 continue
             if is_queue_id(name):
-                try:
-                    self._moves.to_queue(f"{path}/{name}", name)
-                except FileNotFoundError:
-                    continue  # a person has moved it
-                back += 1
+                back += self._is_back(f"{path}/{name}", name)
             else:
-                self._misplaced(path, name)
+                self._aside.put_in_order(path, name)
         return back
+
+    def _is_back(self, path: str, name: str) -> bool:
+        """Bring one message back; return whether it came."""
+        try:
+            self._with_room(path, name)
+        except FileNotFoundError:
+            return False  # a person has moved it
+        except OSError as error:
+            if is_of_all(error):
+                raise
+            # Once for all of them, however many that are.
+            where = self._deferred if error.errno in FULL else os.path.dirname(path)
+            self._aside.tell(f"{where}: not all that is due can come back into the queue: {error.strerror}")
+            return False
+        return True
+
+    def _with_room(self, path: str, name: str) -> None:
+        """Move a message into the queue, on a full disk with the room that is held for what must go on there."""
+        try:
+            self._moves.to_queue(path, name)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._make_room()
+            self._moves.to_queue(path, name)
 
     def next_due_at(self) -> float:
         """Return when the first deferred message comes back, in seconds since the epoch; 0.0 when none is deferred."""
@@ -206,9 +241,16 @@ class Order:
             entries = os.scandir(path)
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            self._aside.pass_over(path, error)
+            return
         with entries:
             for entry in entries:
                 try:
-                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+                    at = entry.stat(follow_symlinks=False).st_mtime
                 except FileNotFoundError:
                     continue
+                except OSError as error:
+                    self._aside.pass_over(path, error)
+                    return
+                yield entry.name, at

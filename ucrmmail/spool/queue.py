@@ -72,13 +72,14 @@ class Spool:
         self.corrupt = self._aside.corrupt
         self.problems = self._aside.problems
         self.lost: list[str] = []
-        self._order = Order(self._moves, self._aside.put_in_order, self._clock.monotonic)
+        self._order = Order(self._moves, self._aside, self._clock.monotonic, self.make_room)
         self._worker = worker
         self._reserve = Reserve(self.directory)
         self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room, past_damage=True)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
+        self._left_out: set[str] = set()
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
@@ -140,10 +141,10 @@ class Spool:
         for path in left:
             os.unlink(path)
         self._reserve.hold()
-        sweep_tmp(self.directory, now, self._aside.put_in_order)
-        sweep_replacements(self.directory, now)
+        sweep_tmp(self.directory, now, self._aside)
+        sweep_replacements(self.directory, now, self._aside)
         sweep_drop(self.directory, now)
-        purge_sent(self.directory, now - self._keep_sent_s)
+        purge_sent(self.directory, now - self._keep_sent_s, self._aside)
         return list(self._unreported)
 
     def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
@@ -195,7 +196,7 @@ class Spool:
         What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
         others. Raises OSError when no file can be opened at all.
         """
-        if queue_id in self._undone:
+        if queue_id in self._undone or queue_id in self._left_out:
             return None
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
@@ -227,6 +228,11 @@ class Spool:
         """Let go of a message that was not tried, or was only read."""
         self._forget_room(claimed.queue_id)
         claimed.close()
+
+    def leave_out(self, claimed: Claimed) -> None:
+        """Let go of a message that is not to be claimed again in this run."""
+        self._left_out.add(claimed.queue_id)
+        self.release(claimed)
 
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from ucrmmail.errors import NoUserError
+from ucrmmail.errors import DataError, NoUserError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ucrmmail.message.arrival import Stored
 
 CHUNK_BYTES = 1 << 18
-# Room for the envelope of a message to 100,000 recipients; what is longer is damage.
+# Room for the envelope of a message to 100,000 recipients; what is longer is refused, or damage.
 LARGEST_ENVELOPE_BYTES = 1 << 25
+# spool.max_message_size leaves room in it for the envelope.
 _LARGEST_FILE_BYTES = 1 << 31
 _MAGIC = b"ucrmmail-queue 1 "
 _LONGEST_FIRST_LINE = 48
@@ -71,8 +72,8 @@ def encode_head(
 ) -> bytes:
     """Return what stands before the message in its queue file.
 
-    Raises NoUserError for an address that could not be read back as it is, or when there is no recipient;
-    TemporaryError from the file of a stored message.
+    Raises NoUserError for an address that could not be read back as it is, or when there is no recipient; DataError for
+    what is too large to be read back; TemporaryError from the file of a stored message.
     """
     lines = [f"from {reverse_path}"]
     lines += [f"to {recipient}" for recipient in recipients]
@@ -86,6 +87,16 @@ def encode_head(
                 f"{address!r} is not an address", why="it is empty or holds control characters", remedy="correct it"
             )
     envelope = ("\n".join(lines) + "\n\n").encode()
+    if len(envelope) > LARGEST_ENVELOPE_BYTES - _LONGEST_FIRST_LINE:
+        raise DataError(
+            f"the message goes to {len(recipients)} recipients, more than fit into one envelope",
+            remedy="send it to fewer at a time",
+        )
+    if len(envelope) + len(message) > _LARGEST_FILE_BYTES - _LONGEST_FIRST_LINE:
+        raise DataError(
+            f"the message has {len(message)} bytes as it goes on the wire, more than the queue can hold",
+            remedy="send less",
+        )
     crc = zlib.crc32(envelope)
     for part in parts_of(message):
         crc = zlib.crc32(part, crc)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ELOOP, ENOTDIR
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
-from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, SENT, TMP, epoch_of, is_hour, is_queue_id
-from ucrmmail.spool.moves import read_state, remove_if_empty
+from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, STATE, TMP, epoch_of, is_hour, is_queue_id
+from ucrmmail.spool.moves import find, read_state, remove_if_empty
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.moves import Moves
     from ucrmmail.spool.state import MessageState
 
@@ -22,6 +23,11 @@ _YOUNG_S = 60.0
 # As qmail: whatever a clock that was set says, nobody writes to one file for so long.
 _OLD_S = 36 * 3600.0
 TAKEN_SUFFIX = ".eml"
+
+
+def taken_as(queue_id: str) -> str:
+    """Return the name in tmp/ of the file that a message from drop/ was made of: its priority was not known yet."""
+    return f"{PRIORITIES.index('normal')}{queue_id[1:]}{TAKEN_SUFFIX}"
 
 
 def redo(
@@ -53,70 +59,144 @@ def redo(
         os.close(fd)
 
 
-def sweep_tmp(directory: str, now: float, misplaced: Callable[[str, str], None]) -> None:
-    """Remove what submissions that died have left in tmp/. Raises OSError.
+def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
+    """Remove what submissions, and removals, that died have left in tmp/. Raises OSError when tmp/ cannot be read.
 
     A living one holds a lock on its file. Files that are being taken from the drop directory are left to the intake.
     """
     tmp = f"{directory}/{TMP}"
-    for entry in os.scandir(tmp):
-        if entry.name.endswith(TAKEN_SUFFIX):
-            continue
-        try:
-            age_s = now - entry.stat(follow_symlinks=False).st_mtime
-            if -_OLD_S < age_s < _YOUNG_S:
+    with os.scandir(tmp) as entries:
+        for entry in entries:
+            if entry.name.endswith(TAKEN_SUFFIX):
                 continue
-            fd = open_untrusted(entry.path, owner=os.geteuid())
-        except FileNotFoundError:
-            continue
-        except DistrustError:
-            misplaced(tmp, entry.name)
-            continue
-        try:
-            if try_lock(fd):
-                os.unlink(entry.path)
-        finally:
-            os.close(fd)
+            try:
+                _remove_if_left(directory, entry, now)
+            except FileNotFoundError:
+                continue  # it was accepted, or taken back, at this moment
+            except DistrustError:
+                aside.put_in_order(tmp, entry.name)
+            except OSError as error:
+                aside.pass_over(entry.path, error)
 
 
-def sweep_replacements(directory: str, now: float) -> None:
+def _remove_if_left(directory: str, entry: os.DirEntry[str], now: float) -> None:
+    """Remove a file in tmp/, and its state, if it is old and nobody holds it. Raises DistrustError, OSError."""
+    if _is_young(entry.stat(follow_symlinks=False), now):
+        return
+    fd = open_untrusted(entry.path, owner=os.geteuid())
+    try:
+        # A batch makes its files look new before it lets go of them, and moves them then.
+        if try_lock(fd) and not _is_young(os.fstat(fd), now):
+            _forget_state(directory, entry.name)
+            os.unlink(entry.path)
+    finally:
+        os.close(fd)
+
+
+def _forget_state(directory: str, name: str) -> None:
+    """Remove the state of a message that was being removed. Raises OSError."""
+    state = f"{directory}/{STATE}/{name}"
+    if is_queue_id(name) and os.path.lexists(state) and find(directory, name) is None:
+        os.unlink(state)
+
+
+def _is_young(found: os.stat_result, now: float) -> bool:
+    """Return whether somebody may be writing to a file, whatever a clock that was set says."""
+    return -_OLD_S < now - found.st_mtime < _YOUNG_S
+
+
+def sweep_replacements(directory: str, now: float, aside: Aside) -> None:
     """Remove what was left in the spool itself by those who died while they replaced a file there. Raises OSError.
 
     A living one takes less between making its file and renaming it. ``queue retry`` does so beside a flush.
     """
-    for entry in os.scandir(directory):
-        if not is_replacement(entry.name):
-            continue
-        try:
-            found = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(found.st_mode) and not -_OLD_S < now - found.st_mtime < _YOUNG_S:
-                os.unlink(entry.path)
-        except FileNotFoundError:
-            continue
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if not is_replacement(entry.name):
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISREG(found.st_mode) and not _is_young(found, now):
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                aside.pass_over(entry.path, error)
 
 
 def sweep_drop(directory: str, now: float) -> None:
     """Remove what hand-overs that died have left in drop/, ``.ID.RANDOM``, when nobody can be writing to it any more.
 
-    Raises OSError when drop/ cannot be read.
+    That drop/ cannot be read is told by who takes from it. Raises OSError when nothing at all can be opened.
     """
-    for entry in os.scandir(f"{directory}/{DROP}"):
-        if not (entry.name.startswith(".") and is_queue_id(entry.name[1 : 1 + ID_LENGTH])):
+    drop = f"{directory}/{DROP}"
+    try:
+        names = os.listdir(drop)
+    except OSError as error:
+        if is_of_all(error):
+            raise
+        return
+    for name in names:
+        if not (name.startswith(".") and is_queue_id(name[1 : 1 + ID_LENGTH])):
             continue
         try:
-            if abs(now - entry.stat(follow_symlinks=False).st_mtime) > _OLD_S:
-                os.unlink(entry.path)
+            if abs(now - os.lstat(f"{drop}/{name}").st_mtime) > _OLD_S:
+                os.unlink(f"{drop}/{name}")
         except OSError:
             # Gone; or no file, which others may have put there: it is in nobody's way.
             continue
 
 
-def purge_sent(directory: str, before: float) -> None:
-    """Remove the relayed messages of all hours that were over at ``before``. Raises OSError."""
+def purge_sent(directory: str, before: float, aside: Aside) -> None:
+    """Remove the relayed messages of all hours that were over at ``before``.
+
+    What is no hour, or no message in one, is set aside.
+    """
     sent = f"{directory}/{SENT}"
-    for hour in os.listdir(sent):
+    try:
+        hours = os.listdir(sent)
+    except OSError as error:
+        aside.pass_over(sent, error)
+        return
+    for hour in hours:
         if not is_hour(hour) or epoch_of(hour) + 3600 > before:
             continue
-        for name in os.listdir(f"{sent}/{hour}"):
-            os.unlink(f"{sent}/{hour}/{name}")
-        remove_if_empty(f"{sent}/{hour}")
+        try:
+            _purge_hour(f"{sent}/{hour}", aside)
+        except DistrustError:
+            aside.put_in_order(sent, hour)
+        except OSError as error:
+            aside.pass_over(f"{sent}/{hour}", error)
+
+
+def _purge_hour(path: str, aside: Aside) -> None:
+    """Remove the messages of an hour, and then the hour.
+
+    Raises DistrustError when it is no directory, OSError when it cannot be read.
+    """
+    # By a descriptor: a link in its place would have us remove what is elsewhere.
+    fd = _open_directory(path)
+    try:
+        for name in os.listdir(fd):
+            if not is_queue_id(name):
+                aside.put_in_order(path, name)
+                continue
+            try:
+                os.unlink(name, dir_fd=fd)
+            except IsADirectoryError:
+                aside.put_in_order(path, name)
+            except OSError as error:
+                aside.pass_over(f"{path}/{name}", error)
+    finally:
+        os.close(fd)
+    remove_if_empty(path)
+
+
+def _open_directory(path: str) -> int:
+    """Return a descriptor of a directory. Raises DistrustError when it is anything else, OSError."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (ENOTDIR, ELOOP):
+            raise DistrustError(f"{path} is not a directory") from error
+        raise

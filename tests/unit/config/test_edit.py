@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.faults import dies_at
 from ucrmmail.config.edit import _with_key, _without_key, replace_text, set_value, unset_value
 from ucrmmail.config.load import load
 from ucrmmail.config.location import Location
@@ -326,3 +327,24 @@ def test_a_text_does_not_replace_what_another_command_wrote_meanwhile(path: Path
     with pytest.raises(TemporaryError):
         replace_text(at(path), b"# new\n", b"[smtp]\n")
     assert path.read_text() == "[smtp]\nport = 25\n"
+
+
+def test_what_a_killed_change_left_is_removed_by_the_next(path: Path) -> None:
+    put(path, '[smtp]\nhost = "a.example"\n')
+    link = path.parent / "link.toml"
+    link.symlink_to(path)
+    others = [path.parent / name for name in ("config.toml.tmp", "other.toml.4711.0badcafe.tmp")]
+    for other in others:
+        other.write_text("somebody's own")
+
+    def change(_say: object) -> None:
+        set_value(at(path), "smtp.host", "b.example")
+
+    step, died = 0, True
+    while died:
+        step += 1
+        died, _ = dies_at(step, change)
+        set_value(at(link), "smtp.host", "a.example")
+        set_value(at(link), "smtp.port", 1000 + step)
+        assert set(path.parent.iterdir()) - {link} == {path, *others, Path(f"{path}.lock")}
+    assert step > 5

@@ -123,6 +123,7 @@ def test_the_names_it_knows_are_those_of_the_schema() -> None:
         ('[spool]\ndirectory = "/a\\nb"', "spool.directory"),
         ('[spool]\nmax_message_size = "0"', "spool.max_message_size"),
         ("[spool]\nmax_message_size = true", "spool.max_message_size"),
+        ('[spool]\nmax_message_size = "3GB"', "spool.max_message_size"),
         ('[spool]\nmin_free_space = "much"', "spool.min_free_space"),
         ('[spool]\nmin_free_space = "' + "9" * 400 + '"', "spool.min_free_space"),
         ('[addresses]\nsender = "nobody"', "addresses.sender"),

@@ -79,6 +79,7 @@ def test_what_makes_no_sense_at_the_shell_is_refused(kind: Kind, arguments: list
         (kinds.size(), True),
         (kinds.size(), "9" * 400),
         (kinds.size(1), 0),
+        (kinds.size(1, 5), 6),
         (kinds.words("domains", texts.domain), "a.example"),
         (kinds.words("domains", texts.domain), ["a.example", 5]),
         (kinds.words("domains", texts.domain), ["a.example", ""]),

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.faults import dies_at
 from ucrmmail.credentials import file
 from ucrmmail.credentials.secret import SecretMissingError
 from ucrmmail.errors import CannotCreateError, ConfigError, PermissionDeniedError, UcrmmailError
@@ -255,3 +256,25 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> Non
     file.write(str(path), "user", "word")
     assert not left.exists()
     assert other.exists()
+
+
+@pytest.mark.requirement("S8")
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_killed_writer_left_is_forgotten_with_the_secret(tmp_path: Path, *, kept: bool) -> None:
+    path = tmp_path / "secrets.toml"
+    if kept:
+        file.write(str(path), "somebody else", "word")
+
+    def write(_say: object) -> None:
+        file.write(str(path), "user", CANARY)
+
+    step, died = 0, True
+    while died:
+        step += 1
+        died, _ = dies_at(step, write)
+        file.delete(str(path), ("user",))
+        assert not [each for each in tmp_path.iterdir() if CANARY in each.read_text()]
+        assert path.exists() or not kept
+    assert step > 5
+    if kept:
+        assert file.read(str(path), ("somebody else",)) == "word"

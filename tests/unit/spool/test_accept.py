@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, fails_at
+from tests.support.faults import at_each_call, at_the_opening_of, fails_at
 from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool, place_of, put
 from ucrmmail.errors import CannotCreateError, NoUserError, PermissionDeniedError, TemporaryError
 from ucrmmail.spool.accept import accept
@@ -328,3 +330,76 @@ def test_an_interrupted_batch_leaves_nothing(tmp_path: Path) -> None:
         with at_each_call(interrupt, ("rename",)), pytest.raises(KeyboardInterrupt):
             batch.commit()
         assert everything_in(directory) == []
+
+
+def aged_batch(directory: str, batch: Batch) -> Path:
+    """Add a message whose batch has been waiting for more than a minute; returns its file."""
+    queue_id = new_queue_id(NOW, "normal")
+    add(batch, queue_id)
+    path = Path(directory, "tmp", queue_id)
+    os.utime(path, (time.time() - 100,) * 2)
+    return path
+
+
+@pytest.mark.requirement("R6")
+def test_a_flush_leaves_alone_what_waits_long_for_the_rest_of_its_batch(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    with Batch(directory, min_free_bytes=0) as batch:
+        path = aged_batch(directory, batch)
+        Spool(directory).recover(time.time())
+        assert path.exists()
+
+        def a_flush_looks(_number: int, name: str) -> None:
+            if name == "rename" and path.exists():
+                Spool(directory).recover(time.time())
+
+        with at_each_call(a_flush_looks, ("rename",)):
+            assert batch.commit() == (path.name,)
+    assert everything_in(directory) == [f"queue/{path.name[:15]}/{path.name}"]
+
+
+@pytest.mark.requirement("R6")
+@pytest.mark.parametrize("moment", ["looked at", "opened"])
+def test_a_flush_that_looks_for_leftovers_does_not_meet_a_batch_that_ends(tmp_path: Path, moment: str) -> None:
+    directory = new_spool(tmp_path)
+    spool = Spool(directory)
+    with Batch(directory, min_free_bytes=0) as batch:
+        path = aged_batch(directory, batch)
+
+        def end() -> None:
+            assert batch.commit() == (path.name,)
+
+        before, after = (end, None) if moment == "looked at" else (None, end)
+        with at_the_opening_of(str(path), before=before, after=after):
+            spool.recover(time.time())
+    assert (spool.problems, spool.corrupt) == ([], [])
+    assert list(spool.due()) == [path.name]
+
+
+@pytest.mark.requirement("R6")
+def test_a_file_that_a_batch_lets_go_of_while_a_flush_opens_it_is_no_leftover(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    path = Path(directory, "tmp", new_queue_id(NOW, "normal"))
+    path.touch()
+    os.utime(path, (time.time() - 100,) * 2)
+    with at_the_opening_of(str(path), after=lambda: os.utime(path)):
+        Spool(directory).recover(time.time())
+    assert path.exists()
+
+
+@pytest.mark.requirement("R14")
+def test_a_batch_is_full_before_a_process_has_no_descriptor_left(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for allowed, most in ((soft, 256), (40, 10), (2, 1)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        try:
+            batch = Batch(directory, min_free_bytes=0)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with batch:
+            while not batch.is_full:
+                add(batch, new_queue_id(NOW + len(batch), "normal"))
+            assert len(batch) == most
+    assert len(os.listdir("/proc/self/fd")) == before

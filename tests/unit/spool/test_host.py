@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import posix
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call
+from tests.support.faults import CHANGING, at_each_call, fails_at, in_a_child
 from tests.support.spools import new_spool
 from ucrmmail.errors import ConfigError
 from ucrmmail.spool.host import Host, claim_host, read_host, this_host
@@ -76,10 +80,15 @@ def test_the_machine_id_itself_is_not_written_down() -> None:
 
 
 def test_a_record_that_was_cut_short_names_nobody(tmp_path: Path) -> None:
-    (tmp_path / "host").touch()
+    (tmp_path / "host").write_text("3f9a41c2")
     found = read_host(str(tmp_path))
-    assert found == Host("-", "-", "")
+    assert found == Host("3f9a41c2", "-", "")
     assert not this_host().is_same(found)
+
+
+def test_an_empty_record_is_none(tmp_path: Path) -> None:
+    (tmp_path / "host").touch()
+    assert read_host(str(tmp_path)) is None
 
 
 def test_a_record_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
@@ -102,6 +111,73 @@ def test_a_host_that_hides_what_the_kernel_tells_is_known_by_its_name(tmp_path: 
     assert run.stdout == f"- - {os.uname().nodename} ('', '')\n"
 
 
+@contextmanager
+def on_a_shared_file_system(directory: str) -> Iterator[Path]:
+    """Give the file of the host, in a real FUSE mount over the spool."""
+    subprocess.run(["bindfs", directory, directory], check=True)
+    try:
+        yield Path(directory, "host")
+    finally:
+        subprocess.run(["umount", directory], check=True)
+
+
+CHANGING_WITH_LINKS = (*CHANGING, "link")
+
+
+@pytest.mark.requirement("R24")
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_host_that_dies_while_it_writes_itself_down_goes_on_later(tmp_path: Path, *, links: bool) -> None:
+    directory = new_spool(tmp_path)
+
+    def claim_and_die_at(number: int) -> Callable[[Callable[[str], None]], None]:
+        def die(at: int, name: str) -> None:
+            if at == number:
+                posix._exit(86)
+            if name == "link" and not links:
+                raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        def work(_say: Callable[[str], None]) -> None:
+            with at_each_call(die, CHANGING_WITH_LINKS):
+                claim_host(directory)
+
+        return work
+
+    with on_a_shared_file_system(directory) as record:
+        died, step = True, 0
+        while died:
+            step += 1
+            died, _ = in_a_child(claim_and_die_at(step))
+            claim_host(directory)
+            assert read_host(directory) == this_host()
+            for path in (record, *record.parent.glob("host.*.tmp")):
+                path.unlink(missing_ok=True)
+    assert step > 8
+
+
+@pytest.mark.requirement("R24", "R4")
+@pytest.mark.parametrize("names", [("open", "write", "fsync", "link"), ("write",)], ids=["any", "write"])
+def test_a_full_disk_leaves_no_record_of_nobody(tmp_path: Path, names: tuple[str, ...]) -> None:
+    directory = new_spool(tmp_path)
+    with on_a_shared_file_system(directory) as record:
+        step, called = 0, [""]
+        while len(called) >= step:
+            step += 1
+            with fails_at(step, errno.ENOSPC, names) as called, suppress(OSError):
+                claim_host(directory)
+            assert not record.exists() or read_host(directory) == this_host()
+            claim_host(directory)
+            record.unlink()
+    assert step > 1
+
+
+def test_an_empty_record_that_somebody_left_is_replaced(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    with on_a_shared_file_system(directory) as record:
+        record.touch(mode=0o600)
+        claim_host(directory)
+        assert read_host(directory) == this_host()
+
+
 def test_of_two_hosts_that_begin_at_once_only_one_goes_on(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     record = Path(directory) / "host"
@@ -110,10 +186,7 @@ def test_of_two_hosts_that_begin_at_once_only_one_goes_on(tmp_path: Path) -> Non
         if number == 2:  # the first has found none
             record.write_text("machine-2 boot-2 billing2\n")
 
-    subprocess.run(["bindfs", directory, directory], check=True)
-    try:
+    with on_a_shared_file_system(directory):
         with at_each_call(another_host_is_quicker, ("open",)), pytest.raises(ConfigError, match="host, billing2"):
             claim_host(directory)
         assert record.read_text() == "machine-2 boot-2 billing2\n"
-    finally:
-        subprocess.run(["umount", directory], check=True)

@@ -18,7 +18,7 @@ from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
 from ucrmmail.message.arrival import Arrived
 from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared
-from ucrmmail.spool import intake
+from ucrmmail.spool import intake, manage
 from ucrmmail.spool.intake import Intake, take_drops
 from ucrmmail.spool.layout import priority_of
 from ucrmmail.spool.queue import Spool
@@ -96,6 +96,22 @@ class Drop:
 @pytest.fixture
 def drop(tmp_path: Path) -> Drop:
     return Drop(new_spool(tmp_path))
+
+
+def test_a_message_that_is_too_large_for_the_queue_is_rejected_and_stops_no_other(drop: Drop) -> None:
+    recipients = ("x" * (LARGEST_ENVELOPE_BYTES // 2),) * 2
+    drop.add("1.eml", b"to too many")
+    drop.add("2.eml")
+
+    def to_many(raw: bytes) -> Prepared:
+        prepared = prepare(raw)
+        prepared.recipients = recipients if b"many" in raw else (JOE,)
+        return prepared
+
+    taken = drop.take(prepare=to_many)
+    assert taken.rejected == [("1.eml", "the message goes to 2 recipients, more than fit into one envelope")]
+    assert [name for name, _ in taken.accepted] == ["2.eml"]
+    assert taken.problems == []
 
 
 def test_complete_files_are_taken_in_the_order_of_their_changes(drop: Drop) -> None:
@@ -466,6 +482,59 @@ def test_a_disk_without_room_for_a_large_file_keeps_it(drop: Drop) -> None:
     assert "free" in result.problems[0]
     assert [name for name, _ in take_large(drop).accepted] != []
     assert drop.queued() == [submit(LARGE).message]
+
+
+# --- a message that a person removes ------------------------------------------------------------------------------
+
+
+def accepted_by_a_run_that_died(drop: Drop, data: bytes) -> str:
+    """Accept a file; the file that it was made of stays in tmp/. Returns the queue id."""
+    drop.add("x.eml", data)
+    with at_each_call(dies_removing, ("unlink",)), pytest.raises(ZeroDivisionError):
+        drop.take()
+    (queue_id,) = Spool(drop.directory).due()
+    assert len(os.listdir(f"{drop.directory}/tmp")) == 1
+    return queue_id
+
+
+def dies_removing(number: int, _name: str) -> None:
+    if number == 3:  # the first two make sure that nothing of it is there
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("data", [b"mail", b"urgent"])
+def test_a_removed_message_does_not_come_back_from_what_it_was_made_of(drop: Drop, data: bytes) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, data)
+    assert [change.trouble for change in manage.remove(drop.directory, [queue_id])] == [""]
+    assert drop.take() == Intake()
+    assert drop.queued() == []
+    assert everything_in(drop.directory) == []
+
+
+def test_what_a_message_was_made_of_is_gone_from_the_disk_before_the_message(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    with fails_at(0, 0, ("unlink", "fsync", "rename")) as called:
+        list(manage.remove(drop.directory, [queue_id]))
+    assert called[:3] in (["unlink", "fsync", "unlink"], ["unlink", "fsync", "rename"])
+
+
+@pytest.mark.parametrize("function", ["open", "lstat", "unlink"])
+def test_a_message_that_is_removed_while_its_file_is_taken_up_again_is_not_accepted_anew(
+    drop: Drop, function: str
+) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    removed: list[str] = []
+
+    def a_person_removes_it(_number: int, _name: str) -> None:
+        if not removed:
+            removed.append(queue_id)
+            list(manage.remove(drop.directory, [queue_id]))
+
+    with at_each_call(a_person_removes_it, (function,)):
+        taken = drop.take()
+    assert removed
+    assert (taken.problems, taken.rejected) == ([], [])
+    assert drop.queued() == []
 
 
 # --- a flush that is not run by root ------------------------------------------------------------------------------

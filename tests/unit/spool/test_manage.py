@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, at_the_opening_of, cannot_be_opened
+from tests.support.faults import at_each_call, at_the_opening_of, cannot_be_opened, dies_at
 from tests.support.spools import (
     ANN,
     JOE,
@@ -134,6 +134,67 @@ def test_what_is_not_there_is_told(directory: str, tmp_path: Path, command: type
 
 
 @pytest.mark.requirement("S15")
+@pytest.mark.parametrize("place", ["held", "failed", "deferred", "state", "tmp"])
+def test_a_place_that_somebody_removed_is_made_anew(directory: str, place: str) -> None:
+    queue_id = put(directory)
+    os.rmdir(f"{directory}/{place}")
+    assert list(hold(directory, [queue_id])) == [Change(queue_id, before="waiting", after="held")]
+    assert list(release(directory, [queue_id])) == [Change(queue_id, before="held", after="waiting")]
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize("command", [hold, remove])
+def test_what_is_missing_and_not_the_message_ends_the_command(directory: str, command: type) -> None:
+    queue_id = put(directory)
+
+    def is_missing(_number: int, _name: str) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "the place")
+
+    with at_each_call(is_missing, ("rename", "unlink")), pytest.raises(FileNotFoundError, match="the place"):
+        list(command(directory, [queue_id]))
+    assert place_of(directory, queue_id) == "queue"
+
+
+def removing(directory: str, queue_id: str) -> Callable[[Callable[[str], None]], None]:
+    def work(_say: Callable[[str], None]) -> None:
+        list(remove(directory, [queue_id]))
+
+    return work
+
+
+@pytest.mark.requirement("R5")
+@pytest.mark.parametrize("state", ["deferred", "failed"])
+def test_a_removal_that_is_killed_leaves_the_message_or_nothing(tmp_path: Path, state: str) -> None:
+    died, step, kept = True, 0, []
+    while died:
+        step += 1
+        spool = Spool(new_spool(tmp_path / str(step)), clock=StillClock())
+        queue_id = deferred(spool) if state == "deferred" else failed(spool)
+        spool.finish()
+        directory = spool.directory
+        died, _ = dies_at(step, removing(directory, queue_id))
+        Spool(directory, clock=StillClock()).recover(4e9)
+        is_kept = bool(place_of(directory, queue_id))
+        assert (read_state(directory, queue_id) is not None) == is_kept
+        assert len(everything_in(directory)) == 2 * is_kept
+        kept.append(is_kept)
+    assert kept == sorted(kept, reverse=True), "once it is gone it does not come back"
+    assert kept[0]
+    assert not kept[-1]
+
+
+@pytest.mark.requirement("R26")
+def test_a_message_can_be_removed_from_a_full_disk(spool: Spool) -> None:
+    queue_id = failed(spool)
+
+    def full(_number: int, _name: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with at_each_call(full, ("rename",)):
+        assert list(remove(spool.directory, [queue_id])) == [Change(queue_id, before="failed", after="")]
+    assert everything_in(spool.directory) == []
+
+
 def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     queue_id = put(directory)
     path = Path(path_in_queue(directory, queue_id))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,44 @@ def test_what_becomes_due_at_the_end_is_still_sent(spool: Spool, clock: StillClo
     claim(spool, waiting).close()
     clock.at += 10
     assert old in list(due)
+
+
+def no_room_for_a_directory(unless: Callable[[], bool] = lambda: False) -> Callable[[int, str], None]:
+    def fail(_: int, _name: str) -> None:
+        if not unless():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return fail
+
+
+@pytest.mark.requirement("R26")
+def test_what_comes_back_on_a_full_disk_takes_the_room_that_is_held_for_it(spool: Spool, clock: StillClock) -> None:
+    old, later = deferred(spool, 1), deferred(spool, 600)
+    spool.recover(NOW)
+    reserve = Path(spool.directory) / "reserve"
+    assert reserve.stat().st_size
+    Path(spool.directory, "queue", old[:15]).rmdir()
+    with at_each_call(no_room_for_a_directory(unless=lambda: not reserve.stat().st_size), ("mkdir",)):
+        assert spool.promote_due(NOW + 1, MAX_DELAY_S) == 1
+        clock.move(600)
+        assert set(spool.due()) == {old, later}
+    assert spool.problems == []
+
+
+@pytest.mark.requirement("R26", "S19")
+def test_what_cannot_come_back_on_a_full_disk_is_told_once_and_does_not_stop_what_waits(
+    spool: Spool, clock: StillClock
+) -> None:
+    old = [deferred(spool, delay) for delay in (1, 61, 600)]
+    Path(spool.directory, "queue", old[0][:15]).rmdir()
+    waiting = put(spool.directory, now=NOW + 60)
+    with at_each_call(no_room_for_a_directory(), ("mkdir",)):
+        assert spool.promote_due(NOW + 61, MAX_DELAY_S) == 0
+        clock.move(600)
+        assert list(spool.due()) == [waiting]
+    (problem,) = spool.problems
+    assert problem.endswith("deferred: not all that is due can come back into the queue: No space left on device")
+    assert sorted(spool.due()) == sorted([*old, waiting])
 
 
 def test_a_clock_set_back_does_not_keep_mail_for_years(spool: Spool) -> None:

@@ -34,6 +34,7 @@ from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import try_lock
 from ucrmmail.journal import read_journal
 from ucrmmail.spool import manage
+from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import messages
 from ucrmmail.spool.moves import Moves, read_state
@@ -1106,7 +1107,8 @@ def test_a_message_that_a_person_takes_away_while_it_comes_back_does_not_stop_th
         claimed = claim(spool, queue_id)
         spool.settle(claimed, after(claimed.state, "deferred", next_attempt_at=NOW + 60))
     spool.finish()
-    order = Order(Overtaken(spool.directory), lambda *_: None, lambda: 0.0)
+    moves = Overtaken(spool.directory)
+    order = Order(moves, Aside(moves), lambda: 0.0)
     assert order.bring_back(NOW + 600, MAX_DELAY_S) == 1
 
 

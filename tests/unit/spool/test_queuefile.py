@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucrmmail.errors import NoUserError
+from ucrmmail.config.submission import LARGEST_MESSAGE_BYTES
+from ucrmmail.errors import DataError, NoUserError
+from ucrmmail.message.arrival import Stored
 from ucrmmail.spool.queuefile import (
     CHUNK_BYTES,
+    LARGEST_ENVELOPE_BYTES,
     DamagedError,
     QueueFile,
     encode_head,
@@ -224,3 +228,34 @@ def test_a_message_without_recipients_is_refused() -> None:
     with pytest.raises(NoUserError) as caught:
         encode_head("a@b.example", [], MESSAGE, eight_bit=False, utf8=False)
     assert (caught.value.what, caught.value.remedy) == ("the message has no recipient", "name one")
+
+
+@pytest.mark.requirement("R6")
+def test_an_envelope_that_could_not_be_read_back_is_refused(tmp_path: Path) -> None:
+    """None of the lines is one of a real address, whose millions take seconds."""
+    most = LARGEST_ENVELOPE_BYTES - 48 - len("from a@b.example\n\n")
+    fits = ["x" * (most // 2 - 4), "y" * (most - most // 2 - 4)]
+    whole = encode_head("a@b.example", fits, MESSAGE, eight_bit=False, utf8=False) + MESSAGE
+    assert read(tmp_path / "fits", whole)[0].recipients == tuple(fits)
+    with pytest.raises(DataError, match="goes to 2 recipients, more than fit"):
+        encode_head("a@b.example", [fits[0], f"{fits[1]}y"], MESSAGE, eight_bit=False, utf8=False)
+
+
+class Sparse(Stored):
+    """A message of which only the length is asked."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+
+    def __len__(self) -> int:
+        return self.size_bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(())
+
+
+@pytest.mark.requirement("R6")
+def test_a_message_that_could_not_be_read_back_is_refused() -> None:
+    encode_head("a@b.example", ["c@d.example"], Sparse(LARGEST_MESSAGE_BYTES), eight_bit=False, utf8=False)
+    with pytest.raises(DataError, match="2147483600 bytes as it goes on the wire"):
+        encode_head("a@b.example", ["c@d.example"], Sparse(2_147_483_600), eight_bit=False, utf8=False)
