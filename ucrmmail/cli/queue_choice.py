@@ -108,7 +108,7 @@ def chosen(
         raise UsageError("no messages were named", remedy="give queue ids, --state, --sender or --recipient, or --all")
     if filters.sender is None and filters.recipient is None:
         # Names tell the state: nothing need be read.
-        return list(chain.from_iterable(ids_in(directory, state) for state in states))
+        return list(chain.from_iterable(ids_in(directory, state, unread=unread) for state in states))
     those = messages(directory, states=states, unread=unread)
     found = [message for message in those if filters.meant_by(message, for_all=False)]
     meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]

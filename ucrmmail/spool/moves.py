@@ -25,6 +25,7 @@ from ucrmmail.spool.layout import (
     path_in_queue,
 )
 from ucrmmail.spool.state import decode_state, encode_state
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -272,11 +273,14 @@ def _find_named(directory: str, queue_id: str) -> tuple[str, str] | None:
 
 
 def _names_in(path: str, wanted: Collection[str]) -> set[str]:
-    """Return which of the wanted names are in a directory."""
+    """Return which of the wanted names are in a directory; in one that cannot be looked into, none. Raises OSError."""
     if len(wanted) <= _FEW:
         return {name for name in wanted if os.path.lexists(f"{path}/{name}")}
     try:
         with os.scandir(path) as entries:
             return {entry.name for entry in entries if entry.name in wanted}
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        # Whoever lists the queue tells a person of it: here it keeps no other message from being found.
+        if is_of_all(error):
+            raise
         return set()
