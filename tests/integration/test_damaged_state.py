@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,40 @@ def test_a_damaged_state_of_the_account_is_an_account_without_troubles(program: 
     program.sendmail("-t")
     (program.spool / "notices.json").write_text(at)
     assert program.run("flush", "--json").json["relayed"] == 1
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.requirement("S15")
+@pytest.mark.parametrize("make", [fifo, huge, link])
+@pytest.mark.parametrize("name", ["checked-config", "account.json", "last-flush.json", "notices.json"])
+def test_no_run_waits_for_what_no_run_has_left(
+    program: Program, sink: Sink, name: str, make: Callable[[Path], None]
+) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    note = program.spool / name
+    for sent in (1, 2):
+        note.unlink(missing_ok=True)
+        make(note)
+        # What waited would wait for ever.
+        assert program.run("flush", timeout=20).stderr == ""
+        assert program.run("status", timeout=20).code == 0
+        assert program.run("queue", "retry", "--all", timeout=20).code == 0
+        program.sendmail("-t")
+        assert program.run("flush", timeout=20).stderr == ""
+        assert len(sink.messages) == sent
 
 
 def state_in(ledger: Path) -> Any:
