@@ -106,8 +106,22 @@ def test_what_is_torn_at_the_end_is_no_damage(tmp_path: Path) -> None:
         for zeros in (0, 1, 5000):
             path.write_bytes(whole[:length] + bytes(zeros))
             assert read_past_damage(str(path))[1] == 0
-    path.write_bytes(whole[:-1] + b"!\n" + bytes(4096))
-    assert read_past_damage(str(path)) == ([b"one", b"two", b"three"], 0)
+    path.write_bytes(whole + bytes(4096) + b"torn")
+    assert read_past_damage(str(path)) == ([b"one", b"two", b"three", b"four"], 0)
+
+
+def test_a_flipped_bit_in_the_last_record_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    whole = four_records(path)
+    for position in range(whole.rindex(b"\n", 0, -1) + 1, len(whole) - 1):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            for more in (b"", bytes(4096), b"torn"):
+                path.write_bytes(damaged + more)
+                assert read_past_damage(str(path)) == ([b"one", b"two", b"three"], 1)
+    path.write_bytes(b"garbage\n" * 3)
+    assert read_past_damage(str(path)) == ([], 1)
 
 
 def test_pages_that_a_power_cut_has_lost_are_one_damage_each(tmp_path: Path) -> None:
