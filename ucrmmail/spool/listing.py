@@ -38,7 +38,7 @@ from ucrmmail.spool.state import MessageState, fitted, untried
 from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 WAITING = "waiting"
 STATES = {WAITING: QUEUE, "deferred": DEFERRED, "held": HELD, "failed": FAILED}
@@ -206,14 +206,35 @@ def is_doubtful(directory: str, queue_id: object) -> bool:
     return found is not None and found.uncertain
 
 
-def queue_ids(directory: str, state: str, *, unread: list[Unread] | None = None) -> Iterator[str]:
-    """Yield the ids of all messages in a state, by their names only; ``unread`` as in ``messages``.
+def queue_ids(directory: str, states: Iterable[str], *, unread: list[Unread] | None = None) -> Iterator[str]:
+    """Yield the ids of all messages in these states, by their names, and by what is settled and not moved yet.
 
-    Raises PermissionDeniedError, OSError.
+    ``unread`` is as in ``messages``. Raises PermissionDeniedError, OSError.
     """
-    if _is_there(directory):
+    if not _is_there(directory):
+        return
+    unmoved = _unmoved(directory)
+    for state in states:
         for queue_id, _ in _names(directory, STATES[state], unread=unread):
-            yield queue_id
+            if state != WAITING or unmoved.get(queue_id, WAITING) == WAITING:
+                yield queue_id
+        if state != WAITING:
+            yield from (queue_id for queue_id, settled in unmoved.items() if settled == state)
+
+
+def _unmoved(directory: str) -> dict[str, str]:
+    """Return the state of each message that is settled and still stands in the queue; "" when it is done."""
+    unmoved = {}
+    for queue_id, settled in recorded(directory).items():
+        if os.path.lexists(path_in_queue(directory, queue_id)):
+            try:
+                kept = read_state(directory, queue_id)
+            except OSError as error:
+                if is_of_all(error):
+                    raise
+                kept = None  # whoever reads the message tells a person
+            unmoved[queue_id] = state_of_settled(settled, kept)
+    return unmoved
 
 
 def counts(directory: str) -> Counts:
@@ -236,12 +257,10 @@ def counts(directory: str) -> Counts:
     held = _listed(f"{directory}/{HELD}")
     oldest.look(held)
     failed = len(_listed(f"{directory}/{FAILED}"))
-    for queue_id, settled in recorded(directory).items():
-        if os.path.lexists(path_in_queue(directory, queue_id)):
-            state = _state_of_settled(settled, read_state(directory, queue_id))
-            waiting -= state != WAITING
-            deferred += state == "deferred"
-            failed += state == "failed"
+    for state in _unmoved(directory).values():
+        waiting -= state != WAITING
+        deferred += state == "deferred"
+        failed += state == "failed"
     return Counts(
         waiting=waiting,
         deferred=deferred,
@@ -383,14 +402,14 @@ def _read(
         kept = fitted(kept, file.recipients)
     if state == WAITING and queue_id in settled:
         record = settled[queue_id]
-        state = _state_of_settled(record, kept)
+        state = state_of_settled(record, kept)
         if record is None or not state:
             return None
         kept = record if kept is None or record.revision >= kept.revision else kept
     return QueuedMessage(queue_id, state, path, file.reverse_path, file.recipients, file.size_bytes, kept, beginning)
 
 
-def _state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
+def state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
     """Return the state of a message that stands in the queue and has a record in the journal; "" when it is done."""
     if record is None:
         return ""
