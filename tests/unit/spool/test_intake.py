@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,6 +246,21 @@ def test_a_program_that_links_and_then_unlinks_is_waited_for(drop: Drop) -> None
     assert result.quiet_at > 0
     (drop.path / ".partial").unlink()
     assert drop.take().accepted
+
+
+def test_a_great_many_names_take_no_memory(drop: Drop) -> None:
+    for number in range(4000):
+        drop.add(f"{number:04}.eml", b"")
+    tracemalloc.start()
+    try:
+        result = take_drops(
+            drop.directory, prepare=prepare, now=1.8e9, max_size_bytes=LARGEST, min_free_bytes=0, limit=10
+        )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(result.accepted) + len(result.rejected) <= 10
+    assert most < 1 << 19
 
 
 def test_no_more_than_the_limit_are_taken_at_a_time(drop: Drop) -> None:
