@@ -170,6 +170,8 @@ def test_a_directory_that_cannot_be_read_hides_no_message_elsewhere(program: Pro
     assert [(error["queue_id"], str(odd) in error["error"]) for error in listed.json["errors"]] == [("", True)]
     assert listed.stderr.splitlines() == [f"ucrmmail: {listed.json['errors'][0]['error']}"]
     assert program.run("queue", "list", code=74).stderr == listed.stderr
+    # Its counts would be wrong.
+    assert str(odd) in program.run("status", code=74).stderr
     if directory == "failed":
         return
     document = program.run("flush", "--dry-run", "--json", code=74).json
@@ -191,3 +193,25 @@ def test_a_minute_that_cannot_be_read_keeps_no_deferred_message_from_being_chang
         held = program.run("queue", "hold", "--state", "deferred", "--json", code=74).json
         assert len(held["changed"]) == 25
         assert [error["queue_id"] for error in held["errors"]] == [""]
+
+
+def test_a_link_in_the_queue_is_no_message_that_is_not_there(program: Program) -> None:
+    program.configure(25)
+    queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+    path = Path(path_in_queue(str(program.spool), queue_id))
+    path.rename(program.home / "secret")
+    path.symlink_to(program.home / "secret")
+    for command in ("hold", "release", "retry", "remove"):
+        refused = program.run("queue", command, queue_id, code=74)
+        told = f"ucrmmail: {queue_id} cannot be trusted: {path} is a symbolic link; the next flush sets it aside\n"
+        assert refused.stderr == told
+
+
+def test_a_journal_that_is_too_large_is_named(program: Program) -> None:
+    program.configure(25)
+    program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
+    journal = program.spool / "journal"
+    journal.touch(0o600)
+    os.truncate(journal, 1 << 40)
+    for command in (("flush",), ("queue", "list"), ("status",)):
+        assert f"{journal}: the file is larger than" in program.run(*command, code=74).stderr

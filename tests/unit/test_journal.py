@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.faults import at_each_call, fails_at
-from ucrmmail.files import DistrustError
+from ucrmmail.files import DistrustError, TooLargeError
 from ucrmmail.journal import Journal, read_journal, read_past_damage
 
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
@@ -327,3 +327,13 @@ def test_a_hard_link_that_is_made_at_this_moment_is_refused_and_nothing_is_cut(t
         Journal(str(path))
     path.unlink()
     assert read_journal(str(tmp_path / "other"))[0] == [b"one"]
+
+
+def test_a_journal_that_is_too_large_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.touch()
+    os.truncate(path, (1 << 30) + 1)
+    for read in (read_journal, read_past_damage, Journal):
+        with pytest.raises(TooLargeError, match=r"^the file is larger than 1073741824 bytes$") as raised:
+            read(str(path))
+        assert raised.value.filename == str(path)

@@ -65,7 +65,7 @@ BUSY = "is being sent at this moment"
 class Change:
     """What was done with one message: its state before and after ("" when it is gone), or why nothing was done.
 
-    ``unread``: because it cannot be read.
+    ``unread``: because it cannot be read, or trusted.
     """
 
     queue_id: str
@@ -243,7 +243,7 @@ def _one(
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:
-            return Change(queue_id, trouble=f"cannot be trusted: {error}")
+            return Change(queue_id, trouble=f"cannot be trusted: {error}; the next flush sets it aside", unread=True)
         except FileNotFoundError:
             seen_at = None  # a flush brought it back into the queue at this moment: look again
         except UnreadError as error:

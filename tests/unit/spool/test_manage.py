@@ -216,6 +216,7 @@ def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "secret")
     (change,) = remove(directory, [queue_id])
     assert "symbolic link" in change.trouble
+    assert change.unread
     assert (tmp_path / "secret").exists()
 
 
