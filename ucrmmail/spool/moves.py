@@ -189,16 +189,31 @@ def remove_if_empty(path: str) -> bool:
 
 
 def free_name(directory: str, name: str) -> str:
-    """Return ``name``, or one like it that nothing in ``directory`` has, short enough for ``.reason`` to follow."""
+    """Return ``name``, or one like it that nothing in ``directory`` has, short enough for ``.reason`` to follow.
+
+    Of a thousand with this name not all are asked for: the first free number is searched for by halves.
+    """
     stem = name
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
         stem = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME_BYTES])
-    candidate = stem
-    number = 1
-    while os.path.lexists(f"{directory}/{candidate}") or os.path.lexists(f"{directory}/{candidate}.reason"):
-        number += 1
-        candidate = f"{stem}.{number}"
-    return candidate
+
+    def numbered(number: int) -> str:
+        return stem if number == 1 else f"{stem}.{number}"
+
+    def is_free(number: int) -> bool:
+        path = f"{directory}/{numbered(number)}"
+        return not os.path.lexists(path) and not os.path.lexists(f"{path}.reason")
+
+    taken, free = 0, 1
+    while not is_free(free):
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        between = (taken + free) // 2
+        if is_free(between):
+            free = between
+        else:
+            taken = between
+    return numbered(free)
 
 
 def _fsync_file(path: str) -> None:

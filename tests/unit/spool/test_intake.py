@@ -248,6 +248,21 @@ def test_a_program_that_links_and_then_unlinks_is_waited_for(drop: Drop) -> None
     assert drop.take().accepted
 
 
+def test_the_thousandth_of_a_name_does_not_ask_for_all_before_it(drop: Drop) -> None:
+    rejected = Path(drop.directory) / "rejected"
+    for number in range(1, 1001):
+        (rejected / ("bad.eml" if number == 1 else f"bad.eml.{number}")).touch()
+    # What a person has taken away is taken again, or not.
+    (rejected / "bad.eml.700").rename(rejected / "bad.eml.700.reason")
+    drop.add("bad.eml", b"torn")
+    looked: list[str] = []
+    with at_each_call(lambda _, name: looked.append(name), ("lstat",)):
+        ((kept, _),) = drop.take().rejected
+    assert kept == "bad.eml.1001"
+    assert (rejected / kept).read_bytes() == b"torn"
+    assert len(looked) < 60
+
+
 def test_a_great_many_names_take_no_memory(drop: Drop) -> None:
     for number in range(4000):
         drop.add(f"{number:04}.eml", b"")
