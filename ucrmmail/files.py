@@ -5,6 +5,7 @@ Used by every submission, so it imports only what the interpreter has loaded alr
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -22,7 +23,11 @@ class TooLargeError(DistrustError):
     """A file holds more than it may."""
 
     def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the file is larger than {limit_bytes} bytes")
+        # With a number it takes the name of its file: see ``name_error``.
+        super().__init__(errno.EFBIG, f"the file is larger than {limit_bytes} bytes")
+
+    def __str__(self) -> str:
+        return self.strerror or ""
 
 
 class Naming:
@@ -106,6 +111,9 @@ def _mode_of(name: str, dir_fd: int | None) -> int:
 
 def read_all(fd: int, limit: int) -> bytes:
     """Return the whole file behind ``fd``; raises TooLargeError when it holds more than ``limit`` bytes."""
+    if os.fstat(fd).st_size > limit:
+        # Nothing of it need be read. Of a pipe the size is not known.
+        raise TooLargeError(limit)
     return b"".join(read_pieces(fd, limit))
 
 

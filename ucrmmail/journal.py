@@ -5,9 +5,10 @@
 The file is extended with zeros ahead of use, so that a record needs no new block of a disk that filled up
 meanwhile: ``ensure_room`` fails before the message leaves, not after.
 
-A crash leaves a torn record at the end. One with whole records behind it was damaged since, by a disk that loses what
-it had, or the power went before it was synced. Where each record adds to those before it, reading stops there; where
-each speaks for itself, those behind the damage are read too (``past_damage``), and a person is told.
+A crash leaves a torn record at the end, which has no LF. One that has, or whole records behind it, was damaged since,
+by a disk that loses what it had, or the power went before it was synced. Where each record adds to those before it,
+reading stops there; where each speaks for itself, those behind the damage are read too (``past_damage``), and a person
+is told.
 
 A record is in the kernel when ``append`` returns (a killed process loses nothing) and on the disk when
 ``sync`` returns (a power cut loses nothing). A sync that failed is never repeated as if it could heal: the kernel
@@ -40,7 +41,9 @@ def read_journal(path: str) -> tuple[list[bytes], int]:
 
 
 def read_past_damage(path: str) -> tuple[list[bytes], int]:
-    """Return the payloads of all whole records, in order, and in how many places between them there is something else.
+    """Return the payloads of all whole records, in order, and in how many places there is something else.
+
+    What is torn at the end, without an LF, is none of those.
 
     A missing file is an empty journal. Raises DistrustError or OSError.
     """
@@ -62,7 +65,7 @@ def _read(path: str, *, past_damage: bool) -> tuple[list[bytes], int, int]:
 
 
 def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int, int]:
-    """Return payloads, the offset behind the last one, and the number of damaged places in front of that."""
+    """Return payloads, the offset behind the last one, and the number of damaged places."""
     payloads: list[bytes] = []
     offset = behind = damaged = 0
     while (end := data.find(b"\n", offset)) >= 0:
@@ -74,7 +77,7 @@ def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int,
         elif not past_damage:
             break
         offset = end + 1
-    return payloads, behind, damaged
+    return payloads, behind, damaged + (offset > behind)
 
 
 def journal_of(payloads: Iterable[bytes]) -> bytes:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 EX_USAGE = 64
 
 # Options that take a value, either joined (-fjoe@example.com) or as the next argument.
-_WITH_VALUE = "BCDFLNOQRVXfhopr"
+_WITH_VALUE = "ABCDFLNOQRVXefhopr"
 _IGNORED_MODES = ("m",)
 _POINTERS = {
     "p": "see the queue with `ucrmmail queue list`",
@@ -117,8 +117,6 @@ def _read_flags(flags: str, rest: list[str], options: Options) -> None:
             return
         if flag == "b":
             _check_mode(flags)
-            return
-        if flag in "eA":  # -em, -Ac: the rest of the argument is the value
             return
         if flag == "q":
             raise UsageError("the queue is not run by sendmail", remedy="run `ucrmmail flush`")
@@ -192,7 +190,7 @@ def up_to_dot(pieces: Iterator[bytes]) -> Iterator[bytes]:
         else:
             held = data
     left = held[not_ours:]
-    yield left[:-1] if left == b"\n." else left
+    yield left[:-1] if held == b"\n." else left
 
 
 def submit(options: Options, fd: int) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.support.program import Program
 from tests.support.sink import Sink
+from ucrmmail.journal import journal_of, read_journal
 
 DAMAGED = [
     '{"relayed": NaN}', '{"relayed": -1e999}', '{"relayed": 1e400}', '{"reason": {"deep": Infinity}}', "[" * 3000,
@@ -45,3 +52,90 @@ def test_a_damaged_state_of_the_account_is_an_account_without_troubles(program: 
     program.sendmail("-t")
     (program.spool / "notices.json").write_text(at)
     assert program.run("flush", "--json").json["relayed"] == 1
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 40)
+
+
+def link(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.requirement("S15")
+@pytest.mark.parametrize("make", [fifo, huge, link])
+@pytest.mark.parametrize("name", ["checked-config", "account.json", "last-flush.json", "notices.json"])
+def test_no_run_waits_for_what_no_run_has_left(
+    program: Program, sink: Sink, name: str, make: Callable[[Path], None]
+) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    note = program.spool / name
+    for sent in (1, 2):
+        note.unlink(missing_ok=True)
+        make(note)
+        # What waited would wait for ever.
+        assert program.run("flush", timeout=20).stderr == ""
+        assert program.run("status", timeout=20).code == 0
+        assert program.run("queue", "retry", "--all", timeout=20).code == 0
+        program.sendmail("-t")
+        assert program.run("flush", timeout=20).stderr == ""
+        assert len(sink.messages) == sent
+
+
+def state_in(ledger: Path) -> Any:
+    return json.loads(read_journal(str(ledger))[0][0].removeprefix(b"state "))
+
+
+@pytest.mark.requirement("R29")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"latest": "x"}, {"latest": None}, {"latest": float("nan")}, {"next_id": "x"}, {"antiflood": "x"},
+        {"antiflood": {"rule": {"threshold": 3, "pause_s": 60.0}, "count": 0, "last_at": "x"}},
+        {"pending": [[1, float("nan"), 1]]}, {"throttles": [{"rule": {}}]}, {"count": -1000}, {"start": float("nan")},
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_ledger_whose_whole_records_make_no_sense_counts_as_used_up(
+    program: Program, sink: Sink, change: dict[str, Any]
+) -> None:
+    program.configure(
+        sink.port, throttler="message_limit = 5", antiflood='activation_threshold = 3\npause_time = "60s"'
+    )
+    program.sendmail("-t")
+    program.run("flush")
+    ledger = program.spool / "ledger"
+    state = state_in(ledger)
+    window = state["throttles"][0]["window"]
+    window.update({name: value for name, value in change.items() if name in window})
+    state.update({name: value for name, value in change.items() if name not in window})
+    ledger.write_bytes(journal_of([b"state " + json.dumps(state).encode()]))
+    assert program.run("status", "--json").json["throttler"][0]["used"] == 5
+    program.sendmail("-t")
+    assert "could not be read" in program.run("flush").stderr
+    assert len(sink.messages) == 1
+
+
+@pytest.mark.requirement("R29")
+@pytest.mark.parametrize("change", [{"next_attempt_at": 1e300}, {"at": 1e300}, {"at": -1e18}, {"attempts": -5}])
+def test_a_state_whose_times_cannot_be_is_a_lost_one(program: Program, sink: Sink, change: dict[str, Any]) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    [message] = program.queue()
+    recipient = {"recipient": "joe@example.com", "result": "deferred", "at": change.get("at", 1.0)}
+    document = {"recipients": [recipient], **{name: value for name, value in change.items() if name != "at"}}
+    # A state is written as a record of the journal is.
+    state = program.spool / "state" / message["queue_id"]
+    state.write_bytes(journal_of([json.dumps(document).encode()]))
+    state.chmod(0o600)
+    assert program.queue()[0]["attempts"] == 0
+    assert program.run("queue", "show", message["queue_id"], "--json").json["queue_id"] == message["queue_id"]
+    assert "joe@example.com" in program.run("queue", "show", message["queue_id"]).stdout
+    program.run("flush")
+    assert len(sink.messages) == 1

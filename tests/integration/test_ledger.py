@@ -422,7 +422,7 @@ def test_a_record_that_was_damaged_in_front_of_others_never_lets_more_leave_than
     content = Path(path).read_bytes()
     lines = content.rstrip(b"\0").splitlines(keepends=True)
     assert len(lines) > 8
-    for number in range(len(lines) - 1):
+    for number in range(len(lines)):
         Path(path).write_bytes(b"".join([*lines[:number], b"X" + lines[number][1:], *lines[number + 1 :]]))
         for boot_id in (BOOT, "boot-2", ""):
             assert used(path, rules, boot_id=boot_id) == 4, lines[number]

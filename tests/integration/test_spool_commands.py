@@ -115,6 +115,12 @@ def test_bcc_that_a_broken_header_would_give_away_is_refused_wherever_mail_comes
     broken = b"From: billing@isp.example\nTo: joe@example.com\nno field\nBcc: eve@example.com\n\nhi\n"
     for run in (queue.run("enqueue", "-", stdin=broken, code=65), queue.sendmail("-t", message=broken, code=65)):
         assert "the line 'no field' is no field and ends the header, with Bcc in or below it" in run.stderr
+    below = b"\nTo: joe@example.com\nBcc: eve@example.com\n\nhi\n"
+    for run in (
+        queue.run("enqueue", "--to", "joe@example.com", "-", stdin=below, code=65),
+        queue.sendmail("-e", "q", "joe@example.com", message=below, code=65),
+    ):
+        assert "an empty line in front of the header ends it, with Bcc in or below it" in run.stderr
     assert queue.queue() == []
 
 

@@ -148,3 +148,70 @@ def test_what_became_of_it_so_far_cannot_be_read(program: Program, error: str) -
         assert place_of(str(program.spool), queue.bad) == "held"
         queue.run("queue", "remove", queue.bad, code=0)
         assert not queue.path.exists()
+
+
+@pytest.mark.parametrize(
+    "directory", ["queue/0-20201231T2359", "deferred/20201231T2359", "queue", "deferred", "failed"]
+)
+def test_a_directory_that_cannot_be_read_hides_no_message_elsewhere(program: Program, directory: str) -> None:
+    program.configure(25)
+    whole = "/" not in directory
+    spool = program.spool
+    there = [program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0] for _ in range(2)]
+    program.run("queue", "hold", there[1])
+    seen = [there[1]] if directory == "queue" else there
+    odd = spool / directory
+    if whole:
+        odd.rename(spool / "away")
+    # A link to itself is what root cannot read either.
+    odd.symlink_to(odd)
+    listed = program.run("queue", "list", "--json", code=74)
+    assert [message["queue_id"] for message in listed.json["messages"]] == seen
+    assert [(error["queue_id"], str(odd) in error["error"]) for error in listed.json["errors"]] == [("", True)]
+    assert listed.stderr.splitlines() == [f"ucrmmail: {listed.json['errors'][0]['error']}"]
+    assert program.run("queue", "list", code=74).stderr == listed.stderr
+    # Its counts would be wrong.
+    assert str(odd) in program.run("status", code=74).stderr
+    if directory == "failed":
+        return
+    document = program.run("flush", "--dry-run", "--json", code=74).json
+    assert [message["queue_id"] for message in document["messages"]] == [each for each in there[:1] if each in seen]
+    assert str(odd) in document["errors"][0]["error"]
+    held = program.run("queue", "hold", "--all", "--json", code=74).json
+    assert [change["queue_id"] for change in held["changed"]] == [each for each in there[:1] if each in seen]
+    assert str(odd) in held["errors"][0]["error"]
+
+
+def test_a_minute_that_cannot_be_read_keeps_no_deferred_message_from_being_changed(program: Program) -> None:
+    with SmtpServer(faults={"mail": ["451 4.3.0 later"] * 30}) as server:
+        program.configure(server.port)
+        for _ in range(25):
+            program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
+        program.run("flush")
+        odd = program.spool / "deferred" / "20201231T2359"
+        odd.symlink_to(odd)
+        held = program.run("queue", "hold", "--state", "deferred", "--json", code=74).json
+        assert len(held["changed"]) == 25
+        assert [error["queue_id"] for error in held["errors"]] == [""]
+
+
+def test_a_link_in_the_queue_is_no_message_that_is_not_there(program: Program) -> None:
+    program.configure(25)
+    queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+    path = Path(path_in_queue(str(program.spool), queue_id))
+    path.rename(program.home / "secret")
+    path.symlink_to(program.home / "secret")
+    for command in ("hold", "release", "retry", "remove"):
+        refused = program.run("queue", command, queue_id, code=74)
+        told = f"ucrmmail: {queue_id} cannot be trusted: {path} is a symbolic link; the next flush sets it aside\n"
+        assert refused.stderr == told
+
+
+def test_a_journal_that_is_too_large_is_named(program: Program) -> None:
+    program.configure(25)
+    program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
+    journal = program.spool / "journal"
+    journal.touch(0o600)
+    os.truncate(journal, 1 << 40)
+    for command in (("flush",), ("queue", "list"), ("status",)):
+        assert f"{journal}: the file is larger than" in program.run(*command, code=74).stderr

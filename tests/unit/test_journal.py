@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.faults import at_each_call, fails_at
-from ucrmmail.files import DistrustError
+from ucrmmail.files import DistrustError, TooLargeError
 from ucrmmail.journal import Journal, read_journal, read_past_damage
 
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
@@ -106,8 +106,22 @@ def test_what_is_torn_at_the_end_is_no_damage(tmp_path: Path) -> None:
         for zeros in (0, 1, 5000):
             path.write_bytes(whole[:length] + bytes(zeros))
             assert read_past_damage(str(path))[1] == 0
-    path.write_bytes(whole[:-1] + b"!\n" + bytes(4096))
-    assert read_past_damage(str(path)) == ([b"one", b"two", b"three"], 0)
+    path.write_bytes(whole + bytes(4096) + b"torn")
+    assert read_past_damage(str(path)) == ([b"one", b"two", b"three", b"four"], 0)
+
+
+def test_a_flipped_bit_in_the_last_record_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    whole = four_records(path)
+    for position in range(whole.rindex(b"\n", 0, -1) + 1, len(whole) - 1):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            for more in (b"", bytes(4096), b"torn"):
+                path.write_bytes(damaged + more)
+                assert read_past_damage(str(path)) == ([b"one", b"two", b"three"], 1)
+    path.write_bytes(b"garbage\n" * 3)
+    assert read_past_damage(str(path)) == ([], 1)
 
 
 def test_pages_that_a_power_cut_has_lost_are_one_damage_each(tmp_path: Path) -> None:
@@ -313,3 +327,13 @@ def test_a_hard_link_that_is_made_at_this_moment_is_refused_and_nothing_is_cut(t
         Journal(str(path))
     path.unlink()
     assert read_journal(str(tmp_path / "other"))[0] == [b"one"]
+
+
+def test_a_journal_that_is_too_large_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.touch()
+    os.truncate(path, (1 << 30) + 1)
+    for read in (read_journal, read_past_damage, Journal):
+        with pytest.raises(TooLargeError, match=r"^the file is larger than 1073741824 bytes$") as raised:
+            read(str(path))
+        assert raised.value.filename == str(path)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tests.support.scratch import cut
 from ucrmmail.errors import DataError
-from ucrmmail.sendmail import read_message, up_to_dot
+from ucrmmail.sendmail import parse_arguments, read_message, up_to_dot
 
 
 def whole_up_to_dot(raw: bytes) -> bytes:
     """Return what comes before the dot, of a message in memory."""
-    if raw.startswith((b".\n", b".\r\n")):
+    if raw.startswith((b".\n", b".\r\n")) or raw == b".":
         return b""
     ends = [end for end in (raw.find(b"\n.\n"), raw.find(b"\n.\r\n")) if end >= 0]
     if ends:
@@ -51,3 +51,10 @@ def test_what_comes_after_the_dot_counts_too() -> None:
     with pytest.raises(DataError, match="larger than 3B"):
         list(read_message(reader, 3, dot_ends=True))
     os.close(reader)
+
+
+@pytest.mark.parametrize("flag", ["e", "A", "B", "o", "O", "h"])
+def test_the_value_of_an_option_is_no_recipient(flag: str) -> None:
+    for option in ([f"-{flag}", "q"], [f"-{flag}q"], [f"-i{flag}", "q"]):
+        assert parse_arguments([*option, "-t", "joe@example.com"]).recipients == ["joe@example.com"]
+        assert parse_arguments([*option, "-t"]).extract_recipients

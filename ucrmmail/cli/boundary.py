@@ -50,7 +50,7 @@ def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -
     except OSError as error:
         if output.trouble():
             return 0  # told by the caller
-        told = _from_os_error(error)
+        told = from_os_error(error)
     except Exception as error:  # noqa: BLE001 # the boundary: a fault of ours must not look like a verdict (1)
         return _tell_fault(error)
     print_error(told)
@@ -62,7 +62,8 @@ def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -
     return told.exit_code
 
 
-def _from_os_error(error: OSError) -> UcrmmailError:
+def from_os_error(error: OSError) -> UcrmmailError:
+    """Return what a person is told of an error of the system: the file, why, and whether it may pass by itself."""
     import errno
 
     name = errno.errorcode.get(error.errno or 0, "")

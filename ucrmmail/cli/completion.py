@@ -14,7 +14,7 @@ silence.
 from __future__ import annotations
 
 import os
-from itertools import chain, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.errors import UcrmmailError
@@ -89,8 +89,9 @@ def _queue_ids(words: Sequence[str], current: str) -> Iterator[tuple[str, str]]:
 
     directory = _spool_directory(words)
     states = next((STATES_FOR[word] for word in words if word in STATES_FOR), tuple(STATES))
-    found = chain.from_iterable(queue_ids(directory, state) for state in states)
-    fitting = (queue_id for queue_id in found if queue_id.startswith(current) and queue_id not in words)
+    fitting = (
+        queue_id for queue_id in queue_ids(directory, states) if queue_id.startswith(current) and queue_id not in words
+    )
     for queue_id in islice(fitting, _MOST_IDS):
         unread: list[Unread] = []
         queued = message(directory, queue_id, unread=unread)

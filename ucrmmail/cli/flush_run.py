@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
 from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock, was_set_back
 from ucrmmail.config.submission import refuse_missing
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.files import Locked
 from ucrmmail.output import human
 from ucrmmail.spool.layout import make_spool
+from ucrmmail.streams import StandardOutput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ucrmmail.cli.flush_request import FlushRequest
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
-
+    from ucrmmail.delivery.flush import Watcher
 
 # A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
 _MOST_DOUBTFUL = 1000
@@ -78,16 +83,51 @@ def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunRepor
     from ucrmmail.output.run_report import RunProgress, say_message
 
     if verbose:
-        return parts.run(Watcher(settled=say_message))
+        return _run(parts, Watcher(settled=say_message))
     waiting = parts.spool.count_waiting() if on_terminal else 0
     if not waiting:
-        return parts.run(Watcher())
+        return _run(parts, Watcher())
     progress = RunProgress(waiting)
     progress.start()
     try:
-        return parts.run(Watcher(settled=progress.settled, waiting=progress.waiting))
+        return _run(parts, Watcher(settled=progress.settled, waiting=progress.waiting))
     finally:
         progress.stop()
+
+
+def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
+    """Run the flush. One that the disk has ended has a report too: what it sent is in no other. Raises OSError."""
+    begun: list[Callable[[], RunReport]] = []
+    try:
+        return parts.run(replace(watcher, begun=begun.append))
+    except OSError as error:
+        # What could not be printed is no error of the queue.
+        if not begun or (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble()):
+            raise
+        return _cut_short(begun[0](), parts, error)
+
+
+def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunReport:
+    """Return the report of a run that an error has ended."""
+    from ucrmmail.cli.boundary import from_os_error
+    from ucrmmail.message.outcome import Stage
+    from ucrmmail.smtp.trouble import account_trouble
+    from ucrmmail.spool.listing import counts
+
+    told = from_os_error(error)
+    waiting = 0
+    try:
+        parts.spool.abandon()
+        waiting = counts(parts.spool.directory).waiting
+    except OSError:
+        pass  # what has ended the run may keep us from counting
+    return replace(
+        report,
+        held_back=waiting,
+        trouble=account_trouble(Stage.QUEUE, told.what, why=told.why, remedy=told.remedy, exit_code=told.exit_code),
+        exit_code=told.exit_code,
+        needs_person=tuple(parts.concerns.lines),
+    )
 
 
 def _keep(directory: str, stamp: str, report: RunReport) -> None:

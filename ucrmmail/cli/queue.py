@@ -248,7 +248,7 @@ def _change(
 ) -> None:
     """Make the changes and tell what was done; ends with the exit code of what was not.
 
-    ``unread`` are those of which nobody knows whether they were meant; ``more`` is for programs.
+    ``unread`` are those, and directories, of which nobody knows whether they were meant; ``more`` is for programs.
     """
     from ucrmmail.spool.manage import UNKNOWN, Change
 
@@ -300,4 +300,4 @@ def _tell(
     else:
         human.say(f"{len(done)} messages changed" if len(done) != 1 else "1 message changed")
     for change in undone:
-        human.note(f"ucrmmail: {change.queue_id} {change.trouble}")
+        human.note(f"ucrmmail: {f'{change.queue_id} {change.trouble}'.lstrip()}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -107,8 +106,8 @@ def chosen(
     if not every and not filters.given:
         raise UsageError("no messages were named", remedy="give queue ids, --state, --sender or --recipient, or --all")
     if filters.sender is None and filters.recipient is None:
-        # Names tell the state: nothing need be read.
-        return list(chain.from_iterable(ids_in(directory, state) for state in states))
+        # Names tell the state: no message need be read.
+        return list(ids_in(directory, states, unread=unread))
     those = messages(directory, states=states, unread=unread)
     found = [message for message in those if filters.meant_by(message, for_all=False)]
     meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]

@@ -14,7 +14,7 @@ import time
 from ucrmmail.config.location import locate
 from ucrmmail.config.submission import read_submission_settings, refuse_missing
 from ucrmmail.errors import UcrmmailError
-from ucrmmail.files import Naming, try_lock
+from ucrmmail.files import Naming, open_untrusted, read_all, try_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ NOTHING = "nothing is due"
 BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
+# A path and some numbers.
+_LONGEST_STAMP_BYTES = 8192
 _SLEWED_S = 60.0
 _LOOKED_AT_AGAIN_S = 600.0
 # What ``flush --json`` says when another sends; made of the report, it would cost each of fifty losers half its time.
@@ -86,8 +88,12 @@ def _is_ours_alone(spool: str) -> bool:
 
 
 def _was_checked(spool: str, stamp: str) -> bool:
-    with open(f"{spool}/{CHECKED_CONFIG}", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read() == stamp
+    """Return whether a run has left this stamp. Raises OSError for what no run leaves: a FIFO would be waited for."""
+    fd = open_untrusted(f"{spool}/{CHECKED_CONFIG}", owner=os.geteuid())
+    try:
+        return read_all(fd, _LONGEST_STAMP_BYTES) == stamp.encode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)
 
 
 def _another_sends(spool: str) -> bool:

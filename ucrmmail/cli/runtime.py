@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ucrmmail.clock import Clock
     from ucrmmail.config.load import Config
     from ucrmmail.credentials.secret import Secret
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import Account, Options, Watcher
     from ucrmmail.delivery.overdue import Warner
     from ucrmmail.delivery.report import RunReport
@@ -190,6 +191,7 @@ class FlushParts:
     """Everything a flush works with, opened and recovered; the caller holds the flush lock."""
 
     spool: Spool
+    concerns: Concerns
     run: Callable[[Watcher], RunReport]
 
 
@@ -281,7 +283,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         finally:
             log.close()
 
-    return FlushParts(spool, run)
+    return FlushParts(spool, concerns, run)
 
 
 def warner_of(config: Config) -> Warner | None:

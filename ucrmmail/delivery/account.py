@@ -16,7 +16,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
-from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
+from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all, replace_file
 from ucrmmail.jsontext import read_json
 from ucrmmail.smtp.trouble import without_addresses
 
@@ -214,16 +214,15 @@ def settings_mark(*settings: object) -> str:
 
 
 def load_account(path: str, *, owner: int) -> AccountState:
-    """Return the state that is kept at ``path``; a missing or damaged file is an account without troubles.
+    """Return the state that is kept at ``path``; none, or one that no run has left, is an account without troubles.
 
-    What is lost with it is a pause, not mail. Raises DistrustError for a file that another user made.
+    What is lost with it is a pause, not mail. Raises OSError.
     """
     try:
-        fd = open_untrusted(path, owner=owner)
-    except FileNotFoundError:
+        with open(open_untrusted(path, owner=owner), "rb") as file, Naming(path):
+            raw = read_all(file.fileno(), _LARGEST_FILE)
+    except (FileNotFoundError, DistrustError):
         return AccountState()
-    with Naming(path), open(fd, "rb") as file:
-        raw = read_all(file.fileno(), _LARGEST_FILE)
     try:
         fields = read_json(raw)
         return _checked(replace(AccountState(), **fields))
@@ -245,8 +244,7 @@ def _checked(state: AccountState) -> AccountState:
 def lift_pause(path: str, *, owner: int) -> bool:
     """Let the next run connect at once: a person asks for it. Return whether there was a pause.
 
-    What is known of the trouble stays, so that the next pause is longer still if it was not mended. Raises OSError, and
-    DistrustError for a file that another user made.
+    What is known of the trouble stays, so that the next pause is longer still if it was not mended. Raises OSError.
     """
     state = load_account(path, owner=owner)
     if not state.not_before:

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.message.prepare import Prepared
 
-# A run looks again after so long, and takes for no longer than a moment then: a message may be on the wire.
+# A run looks again after so long, and takes for no longer than a moment then: a message may be on the wire. Before that
+# it looks at the names, which takes what it takes (about a second for 300,000), so that each look takes something.
 LOOK_AGAIN_S = 2.0
-_LONGEST_LOOK_S = 0.5
+_LONGEST_TAKING_S = 0.5
 # A file that was dropped a moment ago is waited for; one that others still write to is left to the next look.
 _LONGEST_QUIET_S = 1.0
 _MOST_LOOKS = 4
@@ -72,11 +73,21 @@ class Drops:
         self._looked_at = self._clock.monotonic()
 
     def look_again(self) -> bool:
-        """Return whether more was accepted, if it is time to look. Raises OSError."""
+        """Return whether more was accepted, if it is time to look: for a moment, behind the look at the names.
+
+        Raises OSError.
+        """
         if self._clock.monotonic() - self._looked_at < LOOK_AGAIN_S or self._stopping():
             return False
-        until = self._clock.monotonic() + _LONGEST_LOOK_S
-        taken = self._take(lambda: not self._stopping() and self._clock.monotonic() < until)
+        until = 0.0
+
+        def may_go_on() -> bool:
+            # Asked for the first time when the names have been looked at.
+            nonlocal until
+            until = until or self._clock.monotonic() + _LONGEST_TAKING_S
+            return not self._stopping() and self._clock.monotonic() < until
+
+        taken = self._take(may_go_on)
         self._looked_at = self._clock.monotonic()
         return bool(taken.accepted)
 

@@ -106,10 +106,14 @@ def _nobody(_message: MessageReport) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who wants to see the run as it goes."""
+    """Who wants to see the run as it goes.
+
+    ``begun(so_far)`` comes first: ``so_far()`` returns what was done until then, also when the run has raised.
+    """
 
     settled: Callable[[MessageReport], None] = _nobody
     waiting: Callable[[str, float], None] = lambda _reason, _until: None
+    begun: Callable[[Callable[[], RunReport]], None] = lambda _so_far: None
 
 
 def flush(
@@ -135,6 +139,7 @@ def flush(
     recorded: the run ends before another message leaves.
     """
     counts = _Counts(options.keep_messages, watcher.settled)
+    watcher.begun(counts.report)
     window = _window(started, options)
     feed = QueueFeed(
         spool=spool,
@@ -355,3 +360,13 @@ class _Counts:
         if self._keep:
             self.messages.append(message)
         self._watch(message)
+
+    def report(self) -> RunReport:
+        """Return what was settled so far."""
+        return RunReport(
+            relayed=self.relayed,
+            deferred=self.deferred,
+            failed=self.failed,
+            doubtful=tuple(self.doubtful),
+            messages=tuple(self.messages),
+        )

@@ -19,7 +19,8 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ucrmmail.dataclass import asdict, dataclass
+from ucrmmail.dataclass import asdict, dataclass, fields
+from ucrmmail.jsontext import like, read_json, typed
 from ucrmmail.limits.antiflood import Row
 from ucrmmail.limits.fixed import FixedWindow
 from ucrmmail.limits.rules import Flood, Rules, Throttle
@@ -68,28 +69,34 @@ def _window_fields(window: Window) -> dict[str, Any] | list[tuple[float, int]]:
 
 
 def _tally_of(document: dict[str, Any]) -> Tally:
+    """Return what a state says. Raises ValueError, KeyError, TypeError, AttributeError when it makes no sense."""
     if document["version"] != _VERSION:
         raise ValueError(document["version"])
     windows: list[Window] = []
     for part in document["throttles"]:
-        throttle = Throttle(**part["rule"])
+        throttle = Throttle(**typed(part["rule"], _THROTTLE_FIELDS))
         if throttle.sliding:
-            entries = deque((float(at), int(units)) for at, units in part["window"])
+            entries = deque((like(at, 0.0), like(units, 0)) for at, units in part["window"])
             windows.append(SlidingWindow(throttle, entries, sum(units for _, units in entries)))
         else:
-            windows.append(FixedWindow(throttle, **part["window"]))
+            windows.append(FixedWindow(throttle, **typed(part["window"], _WINDOW_FIELDS)))
     antiflood = document["antiflood"]
-    row = None if antiflood is None else Row(Flood(**antiflood.pop("rule")), **antiflood)
-    pending = {int(number): (float(at), int(recipients)) for number, at, recipients in document["pending"]}
-    return Tally(
+    row = None
+    if antiflood is not None:
+        row = Row(Flood(**typed(antiflood.pop("rule"), _FLOOD_FIELDS)), **typed(antiflood, _ROW_FIELDS))
+    pending = {like(number, 0): (like(at, 0.0), like(units, 0)) for number, at, units in document["pending"]}
+    tally = Tally(
         rules=Rules(tuple(window.rule for window in windows), row.rule if row is not None else None),
         windows=windows,
         row=row,
         pending=pending,
         pending_recipients=sum(recipients for _, recipients in pending.values()),
-        next_id=document["next_id"],
-        latest=document["latest"],
+        next_id=like(document["next_id"], 0),
+        latest=like(document["latest"], 0.0),
     )
+    # Nothing was counted later than that; a time that is would keep mail until then.
+    tally.set_back(tally.latest)
+    return tally
 
 
 def replay(payloads: Iterable[bytes]) -> tuple[Tally, Block] | None:
@@ -100,12 +107,12 @@ def replay(payloads: Iterable[bytes]) -> tuple[Tally, Block] | None:
         for payload in payloads:
             word, _, rest = payload.partition(b" ")
             if word == b"state":
-                tally, block = _tally_of(json.loads(rest)), Block()
+                tally, block = _tally_of(read_json(rest)), Block()
             elif tally is None:
                 return None
             else:
                 _apply(tally, block, word, rest.split())
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         # Whole records that make no sense: another version's, or a fault of ours. Nothing is built on them.
         return None
     return None if tally is None else (tally, block)
@@ -115,23 +122,39 @@ def _apply(tally: Tally, block: Block, word: bytes, fields: list[bytes]) -> None
     """Count one record. Raises ValueError or KeyError when it makes no sense."""
     match word, fields:
         case b"reserve", [number, at, recipients]:
-            if tally.reserve(float(at), int(recipients)) != int(number):
+            if tally.reserve(_time(at), _count(recipients)) != _count(number):
                 raise ValueError(number)
             block.messages -= 1
-            block.recipients -= int(recipients)
+            block.recipients -= _count(recipients)
         case b"accepted" | b"uncertain", [number, at, recipients]:
-            tally.settle(int(number), float(at), int(recipients), certain=word == b"accepted")
+            tally.settle(_count(number), _time(at), _count(recipients), certain=word == b"accepted")
         case b"refund", [number]:
-            tally.give_back(int(number))
+            tally.give_back(_count(number))
         case b"clock", [at]:
-            tally.set_back(float(at))
-            block.at = min(block.at, float(at))
+            tally.set_back(_time(at))
+            block.at = min(block.at, _time(at))
         case b"block", [at, messages, recipients, boot_id]:
             block.boot_id = boot_id.decode()
-            block.at, block.messages, block.recipients = float(at), int(messages), int(recipients)
+            block.at, block.messages, block.recipients = _time(at), _count(messages), _count(recipients)
         case b"lost", [since, at, messages, recipients]:
-            tally.lose(float(since), float(at), int(messages), int(recipients))
+            tally.lose(_time(since), _time(at), _count(messages), _count(recipients))
         case b"end", []:
             block.messages = block.recipients = 0
         case _:
             raise ValueError(word)
+
+
+def _time(word: bytes) -> float:
+    """Return a time of a record. Raises ValueError when it is none."""
+    return like(float(word), 0.0)
+
+
+def _count(word: bytes) -> int:
+    """Return a count, or a number, of a record. Raises ValueError when it is none."""
+    return like(int(word), 0)
+
+
+_THROTTLE_FIELDS: dict[str, Any] = asdict(Throttle(0, 0.0))
+_FLOOD_FIELDS: dict[str, Any] = asdict(Flood(0, 0.0))
+_WINDOW_FIELDS: dict[str, Any] = {field.name: field.default for field in fields(FixedWindow) if field.name != "rule"}
+_ROW_FIELDS: dict[str, Any] = {field.name: field.default for field in fields(Row) if field.name != "rule"}

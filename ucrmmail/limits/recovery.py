@@ -9,12 +9,13 @@
     other rules                              see ``adapt``
     a torn last record                       it was never relied upon
     a torn record in a block, another boot   power cut, which may keep later pages: as above, from there on
-    an unreadable record in front of others  every limit counts as used up, from now on: what was counted there, or
+    an unreadable record with its line end   every limit counts as used up, from now on: what was counted there, or
                                              behind it, is not known
     a file whose first record is unreadable  the same
+    a whole record that makes no sense       the same: a time or a count that cannot be, another version's words
     an empty file, or one of zeros           the same: a new ledger has its first record from the start
 
-The last three can hold mail back for one window, once. The other choice could have the provider block the account;
+The last four can hold mail back for one window, once. The other choice could have the provider block the account;
 and who knows better removes the file.
 """
 

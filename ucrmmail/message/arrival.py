@@ -81,8 +81,8 @@ class Stored:
 class Arrived:
     """A message as it was handed over, in a scratch file with CRLF line ends. Its length is that of before.
 
-    ``cut_off`` is what begins with a line that is no field, when no empty line ends the header: as much of it as anyone
-    could have meant for a header.
+    ``cut_off`` is what begins with a line that is no field, when no empty line ends the header, or one in front of it
+    does: as much of it as anyone could have meant for a header.
     """
 
     __slots__ = ("_body", "_scratch", "_size_bytes", "cut_off", "fields")
@@ -91,6 +91,8 @@ class Arrived:
         self.fields, self._body = text.split()
         unended = len(self._body) == len(text) - len(joined(self.fields))
         self.cut_off = self._body.beginning(_LONGEST_CUT_OFF) if unended else b""
+        if not self.fields:
+            self.cut_off = text.beginning(_LONGEST_CUT_OFF)
         self._size_bytes = size_bytes
         self._scratch = scratch
 

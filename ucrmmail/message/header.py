@@ -168,15 +168,17 @@ def refuse_cut_off(fields: Fields, rest: bytes) -> None:
         no field
         Bcc: ann@example.com       text by now, which Joe would read
 
-    ``rest`` begins with that line. Who writes a text without a header, or with a first line such as "Warning: ...", is
-    left alone.
+    ``rest`` begins with that line; it may be an empty one, in front of the header. Who writes a text without a header,
+    or with a first line such as "Warning: ...", is left alone.
     """
     line = rest.partition(CRLF)[0]
     ends = f"the line {line[:_SHOWN].decode('utf-8', 'surrogateescape')!r} is no field and ends the header"
+    if not line:
+        ends = "an empty line in front of the header ends it"
     remedy = "let the application write fields and nothing else, then an empty line, then the text"
     if b"\0" in line and (fields or begins_field(line.replace(b"\0", b""))):
         raise DataError(ends, why="a NUL in it", remedy=remedy)
-    paragraph = rest.partition(CRLF + CRLF)[0].translate(None, _NOT_PLAIN).lower()
+    paragraph = rest.lstrip(CRLF).partition(CRLF + CRLF)[0].translate(None, _NOT_PLAIN).lower()
     for name in _NEVER_SENT if b"bcc" in paragraph else ():
         if any(each.partition(b":")[0].rstrip(b" \t") == name for each in paragraph.split(CRLF) if b":" in each):
             raise DataError(

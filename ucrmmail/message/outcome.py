@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 
 class Stage(StrEnum):
-    """Where in the dialogue something happened (RFC 5321 section 3), in the order of the dialogue."""
+    """Where in the dialogue something happened (RFC 5321 section 3), in the order of the dialogue.
 
+    QUEUE is before it, or between: the disk refused.
+    """
+
+    QUEUE = "queue"
     CONFIGURATION = "configuration"
     SECRET = "secret"  # noqa: S105 # the name of a stage
     RESOLVE = "resolve"

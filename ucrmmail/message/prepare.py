@@ -141,7 +141,9 @@ def prepare(
     if isinstance(raw, bytes):
         text = with_crlf(raw)
         fields, body = split_canonical(text)
-        cut_off = body if len(body) == len(text) - sum(len(field) for _name, field in fields) else b""
+        # In front of the first field an empty line ends the header as well, and nobody means it to.
+        whole = not fields or len(body) == len(text) - sum(len(field) for _name, field in fields)
+        cut_off = (body if fields else text) if whole else b""
     else:
         fields, body, cut_off = raw.fields, b"", raw.cut_off
     refuse_controls(fields)

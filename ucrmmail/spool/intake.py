@@ -13,6 +13,7 @@ Files whose names begin with a dot, or do not end in .eml, are not looked at.
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 from contextlib import suppress
@@ -31,11 +32,13 @@ from ucrmmail.spool.recovery import TAKEN_SUFFIX
 from ucrmmail.spool.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from ucrmmail.message.prepare import Prepared
 
 _BATCH = 64
+# When it was changed last (ns), name, mode, number of links, and when its inode was changed (s): in the order to take.
+_Candidate = tuple[int, str, int, int, float]
 
 
 @dataclass(slots=True)
@@ -65,16 +68,19 @@ def take_drops(
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
-    Once ``may_go_on()`` says no, the others stay where they are. The caller holds the flush lock. ``prepare`` is called
-    with a message, and for one that was handed over with its reverse-path and recipients too; it raises DataError or
-    NoUserError for what cannot be sent. Raises OSError when the directories themselves cannot be read.
+    Once ``may_go_on()`` says no, the others stay where they are; it is asked when all names have been looked at. The
+    caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
+    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. Raises OSError when the
+    directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
         taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            # First of all: whoever gives this a moment, by ``may_go_on``, means what comes behind it.
+            taker.look(drop, limit)
             taker.take_up_again()
-            taker.take_new(drop, now, limit)
+            taker.take_new(drop, now)
             taker.commit()
             if taker.touched:
                 with taker.naming:
@@ -118,10 +124,17 @@ class _Taker:
         self._may_go_on = may_go_on
         self._moves = Moves(directory)
         self.naming = Naming(f"{directory}/{DROP}")
+        self._candidates: list[_Candidate] = []
         self._open: list[tuple[str, str, str]] = []
         self._stopped = False
         self.result = Intake()
         self.touched = False
+
+    def look(self, drop: int, limit: int) -> None:
+        """Find what has waited longest in the drop directory."""
+        with self.naming:
+            self._candidates, unseen = _candidates(drop, limit)
+        self.result.problems += [f"{self._directory}/{DROP}/{name}: {why}" for name, why in unseen]
 
     def take_up_again(self) -> None:
         """Accept what an earlier run took from the drop directory and did not accept before it died."""
@@ -132,18 +145,15 @@ class _Taker:
             if taken != queue_id and is_queue_id(queue_id):
                 self._accept_taken(taken, queue_id)
 
-    def take_new(self, drop: int, now: float, limit: int) -> None:
-        """Take what is complete in the drop directory."""
+    def take_new(self, drop: int, now: float) -> None:
+        """Take what was found and is complete."""
         at = now
-        with self.naming:
-            candidates, unseen = _candidates(drop)
-        self.result.problems += [f"{self._directory}/{DROP}/{name}: {why}" for name, why in unseen]
-        for name, found in candidates[:limit]:
+        for _, name, mode, links, changed_at in self._candidates:
             if self._stopped or not self._may_go_on():
                 return
-            reason = _distrusted(found)
+            reason = _distrusted(mode, links)
             if reason:
-                if now - found.st_ctime < QUIET_WITHOUT_LEASE_S and stat.S_ISREG(found.st_mode):
+                if now - changed_at < QUIET_WITHOUT_LEASE_S and stat.S_ISREG(mode):
                     self._look_again_at(now + QUIET_WITHOUT_LEASE_S)  # a program that links and then unlinks
                 else:
                     self._reject(f"{self._directory}/{DROP}/{name}", name, reason)
@@ -297,32 +307,39 @@ class _Taker:
         self.result.quiet_at = min(self.result.quiet_at or at, at)
 
 
-def _candidates(drop: int) -> tuple[list[tuple[str, os.stat_result]], list[tuple[str, str]]]:
-    """Return the names to look at, in the order of their last changes, and those that tell nothing, with the reason."""
-    found = []
-    unseen = []
+def _candidates(drop: int, limit: int) -> tuple[list[_Candidate], list[tuple[str, str]]]:
+    """Return the files to take, in the order of their last changes, and names that tell nothing, with the reason.
+
+    Of hundreds of thousands no more than ``limit`` are in memory at a time.
+    """
+    unseen: list[tuple[str, str]] = []
     with os.scandir(drop) as entries:
-        for entry in entries:
-            if not _is_candidate(entry.name):
-                continue
-            try:
-                found.append((entry.name, entry.stat(follow_symlinks=False)))
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                unseen.append((entry.name, error.strerror or ""))
-    found.sort(key=lambda each: (each[1].st_mtime_ns, each[0]))
-    return found, unseen
+        return heapq.nsmallest(limit, _seen(entries, unseen)), unseen
+
+
+def _seen(entries: Iterable[os.DirEntry[str]], unseen: list[tuple[str, str]]) -> Iterator[_Candidate]:
+    """Yield what is known of each file that may be taken; those that tell nothing go to ``unseen``."""
+    for entry in entries:
+        if not _is_candidate(entry.name):
+            continue
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            unseen.append((entry.name, error.strerror or ""))
+        else:
+            yield found.st_mtime_ns, entry.name, found.st_mode, found.st_nlink, found.st_ctime
 
 
 def _is_candidate(name: str) -> bool:
     return name.endswith(".eml") and not name.startswith(".")
 
 
-def _distrusted(found: os.stat_result) -> str:
-    """Return why a file cannot be taken, "" when it can."""
-    if stat.S_ISLNK(found.st_mode):
+def _distrusted(mode: int, links: int) -> str:
+    """Return why a file of this mode, with so many links, cannot be taken, "" when it can."""
+    if stat.S_ISLNK(mode):
         return "it is a symbolic link"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(mode):
         return "it is not a regular file"
-    return f"it has {found.st_nlink} hard links" if found.st_nlink > 1 else ""
+    return f"it has {links} hard links" if links > 1 else ""

@@ -38,7 +38,7 @@ from ucrmmail.spool.state import MessageState, fitted, untried
 from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 WAITING = "waiting"
 STATES = {WAITING: QUEUE, "deferred": DEFERRED, "held": HELD, "failed": FAILED}
@@ -138,8 +138,8 @@ def messages(
 ) -> Iterator[QueuedMessage]:
     """Yield the messages in these states; within a state in sending order, deferred ones as they come back.
 
-    A file that is damaged is left out: the flush sets it aside and reports it. One that cannot be read is put into
-    ``unread``; without that it is raised. Raises PermissionDeniedError, OSError.
+    A file that is damaged is left out: the flush sets it aside and reports it. One that cannot be read, or a directory,
+    is put into ``unread``; without that it is raised. Raises PermissionDeniedError, OSError.
     """
     if not _is_there(directory):
         return
@@ -148,7 +148,7 @@ def messages(
         # What is settled may still stand in the queue, and belong elsewhere.
         if state not in states and not (state == WAITING and settled):
             continue
-        for queue_id, path in _names(directory, place):
+        for queue_id, path in _names(directory, place, unread=unread):
             message = _seen(directory, queue_id, path, state, settled, unread=unread)
             if message is not None and message.state in states:
                 yield message
@@ -167,10 +167,10 @@ def due(
     returns = Return(now, max_delay_s)
     back = sorted(
         (queue_id, path)
-        for queue_id, path in _names(directory, DEFERRED, returns.of_minute)
+        for queue_id, path in _names(directory, DEFERRED, returns.of_minute, unread=unread)
         if returns.of_message(_parent_name(path), _time_of(path))
     )
-    for queue_id, path in heapq.merge(_names(directory, QUEUE), back):
+    for queue_id, path in heapq.merge(_names(directory, QUEUE, unread=unread), back):
         message = _seen(directory, queue_id, path, WAITING, settled, unread=unread)
         if message is not None and (message.state == WAITING or _is_back(message, returns)):
             yield message
@@ -206,11 +206,35 @@ def is_doubtful(directory: str, queue_id: object) -> bool:
     return found is not None and found.uncertain
 
 
-def queue_ids(directory: str, state: str) -> Iterator[str]:
-    """Yield the ids of all messages in a state, by their names only. Raises PermissionDeniedError, OSError."""
-    if _is_there(directory):
-        for queue_id, _ in _names(directory, STATES[state]):
-            yield queue_id
+def queue_ids(directory: str, states: Iterable[str], *, unread: list[Unread] | None = None) -> Iterator[str]:
+    """Yield the ids of all messages in these states, by their names, and by what is settled and not moved yet.
+
+    ``unread`` is as in ``messages``. Raises PermissionDeniedError, OSError.
+    """
+    if not _is_there(directory):
+        return
+    unmoved = _unmoved(directory)
+    for state in states:
+        for queue_id, _ in _names(directory, STATES[state], unread=unread):
+            if state != WAITING or unmoved.get(queue_id, WAITING) == WAITING:
+                yield queue_id
+        if state != WAITING:
+            yield from (queue_id for queue_id, settled in unmoved.items() if settled == state)
+
+
+def _unmoved(directory: str) -> dict[str, str]:
+    """Return the state of each message that is settled and still stands in the queue; "" when it is done."""
+    unmoved = {}
+    for queue_id, settled in recorded(directory).items():
+        if os.path.lexists(path_in_queue(directory, queue_id)):
+            try:
+                kept = read_state(directory, queue_id)
+            except OSError as error:
+                if is_of_all(error):
+                    raise
+                kept = None  # whoever reads the message tells a person
+            unmoved[queue_id] = state_of_settled(settled, kept)
+    return unmoved
 
 
 def counts(directory: str) -> Counts:
@@ -233,12 +257,10 @@ def counts(directory: str) -> Counts:
     held = _listed(f"{directory}/{HELD}")
     oldest.look(held)
     failed = len(_listed(f"{directory}/{FAILED}"))
-    for queue_id, settled in recorded(directory).items():
-        if os.path.lexists(path_in_queue(directory, queue_id)):
-            state = _state_of_settled(settled, read_state(directory, queue_id))
-            waiting -= state != WAITING
-            deferred += state == "deferred"
-            failed += state == "failed"
+    for state in _unmoved(directory).values():
+        waiting -= state != WAITING
+        deferred += state == "deferred"
+        failed += state == "failed"
     return Counts(
         waiting=waiting,
         deferred=deferred,
@@ -288,10 +310,12 @@ def _without_reasons(path: str) -> int:
 
 
 def _time_of(path: str) -> float:
-    """Return until when a message is deferred; 0.0 when it has just gone."""
+    """Return until when a message is deferred; 0.0 when it has just gone, or cannot be looked at."""
     try:
         return os.lstat(path).st_mtime
-    except FileNotFoundError:
+    except OSError as error:
+        if is_of_all(error):
+            raise
         return 0.0
 
 
@@ -300,18 +324,36 @@ def _parent_name(path: str) -> str:
 
 
 def _names(
-    directory: str, place: str, is_wanted: Callable[[str], bool] = lambda _parent: True
+    directory: str,
+    place: str,
+    is_wanted: Callable[[str], bool] = lambda _parent: True,
+    *,
+    unread: list[Unread] | None,
 ) -> Iterator[tuple[str, str]]:
-    """Yield id and path of each message in a place, in order; of buckets and minutes those that are wanted."""
+    """Yield id and path of each message in a place, in order; of buckets and minutes those that are wanted.
+
+    What cannot be listed of the place goes to ``unread``, if there is one. Raises OSError.
+    """
     top = f"{directory}/{place}"
     if place in (HELD, FAILED):
         parents = [top]
     else:
         is_name = is_bucket if place == QUEUE else is_minute
-        parents = [f"{top}/{name}" for name in sorted(filter(is_name, _listed(top))) if is_wanted(name)]
+        parents = [f"{top}/{name}" for name in sorted(filter(is_name, _listed_or(unread, top))) if is_wanted(name)]
     for parent in parents:
-        for name in sorted(filter(is_queue_id, _listed(parent))):
+        for name in sorted(filter(is_queue_id, _listed_or(unread, parent))):
             yield name, f"{parent}/{name}"
+
+
+def _listed_or(unread: list[Unread] | None, path: str) -> list[str]:
+    """Return the names in a directory; one that cannot be read goes to ``unread``, if there is one. Raises OSError."""
+    try:
+        return _listed(path)
+    except OSError as error:
+        if unread is None or is_of_all(error):
+            raise
+        unread.append(Unread.directory(error, path))
+        return []
 
 
 def _seen(
@@ -360,14 +402,14 @@ def _read(
         kept = fitted(kept, file.recipients)
     if state == WAITING and queue_id in settled:
         record = settled[queue_id]
-        state = _state_of_settled(record, kept)
+        state = state_of_settled(record, kept)
         if record is None or not state:
             return None
         kept = record if kept is None or record.revision >= kept.revision else kept
     return QueuedMessage(queue_id, state, path, file.reverse_path, file.recipients, file.size_bytes, kept, beginning)
 
 
-def _state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
+def state_of_settled(record: MessageState | None, kept: MessageState | None) -> str:
     """Return the state of a message that stands in the queue and has a record in the journal; "" when it is done."""
     if record is None:
         return ""

@@ -9,6 +9,10 @@ it is told.
     held       -          waiting    -                                            gone
     failed     -          -          waiting, who failed is tried from the start  gone
 
+What a flush that was killed has recorded and not carried out counts, as it does in lists: it is carried out first, and
+what was relayed is not in the queue any more. By the revision of the state the next flush sees what came after the
+record.
+
 One that cannot be read can be removed, and nothing else; it stops no other.
 
 A retry of a failed message begins anew: no attempts, nothing reported. Who was relayed is not sent to again.
@@ -18,23 +22,26 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import DistrustError, fsync_directory
 from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
 from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
-from ucrmmail.spool.listing import STATES
+from ucrmmail.spool.listing import STATES, WAITING, state_of_settled
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
+from ucrmmail.spool.records import recorded
 from ucrmmail.spool.recovery import taken_as
 from ucrmmail.spool.state import RecipientState
 from ucrmmail.spool.unread import Unread, UnreadError, is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from ucrmmail.spool.state import MessageState
 
@@ -62,7 +69,7 @@ BUSY = "is being sent at this moment"
 class Change:
     """What was done with one message: its state before and after ("" when it is gone), or why nothing was done.
 
-    ``unread``: because it cannot be read.
+    ``unread``: because it cannot be read, or trusted.
     """
 
     queue_id: str
@@ -165,14 +172,45 @@ def _renew(moves: Moves, queue_id: str, change: Callable[[MessageState], Message
 
     Raises UnreadError when nobody can say who has it already, OSError.
     """
+    state = _kept(moves, queue_id)
+    if state is not None:
+        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1))
+
+
+def _kept(moves: Moves, queue_id: str) -> MessageState | None:
+    """Return the state beside a message. Raises UnreadError when nobody can say who has it already, OSError."""
     try:
-        state = read_state(moves.directory, queue_id)
+        return read_state(moves.directory, queue_id)
     except OSError as error:
         if is_of_all(error):
             raise
         raise UnreadError(Unread.because_of(error, queue_id, f"{moves.directory}/{STATE}/{queue_id}")) from error
-    if state is not None:
-        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1))
+
+
+def _carry_out(moves: Moves, queue_id: str, place: str, path: str, record: MessageState) -> tuple[str, str]:
+    """Do what the journal says of a locked message, unless it was done; return where the message is then.
+
+    Raises UnreadError, OSError.
+    """
+    kept = _kept(moves, queue_id)
+    if kept is not None and (kept.revision > record.revision or (kept.revision == record.revision and place != QUEUE)):
+        return place, path
+    if place == HELD:
+        moves.write_state(queue_id, record)
+        return place, path
+    moves.put(path, queue_id, record)
+    return find(moves.directory, queue_id) or (place, path)
+
+
+def _place_recorded(moves: Moves, queue_id: str, place: str, record: MessageState) -> str:
+    """Return where a message belongs, whatever else can be read of it: to remove it nothing need be carried out."""
+    if place != QUEUE:
+        return place
+    try:
+        kept = _kept(moves, queue_id)
+    except UnreadError:
+        kept = None
+    return STATES[state_of_settled(record, kept) or WAITING]
 
 
 def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str, str, str], str]) -> Iterator[Change]:
@@ -182,12 +220,14 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         yield from (Change(queue_id, trouble=UNKNOWN) for queue_id in queue_ids)
         return
     check_host(directory)
-    # Who removes a place that is empty has it made anew.
-    make_spool(directory)
+    # Who removes a place that is empty has it made anew. What is no directory is told by who looks into it.
+    with suppress(PermissionDeniedError):
+        make_spool(directory)
     moves = Moves(directory)
+    records = recorded(directory)
     told: list[Change] = []
     for queue_id, seen_at in _found(directory, queue_ids):
-        told.append(_one(moves, queue_id, seen_at, change))
+        told.append(_one(moves, queue_id, seen_at, change, records))
         if len(told) >= _TOGETHER:
             moves.make_durable()
             yield from told
@@ -205,11 +245,16 @@ def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tupl
 
 
 def _one(
-    moves: Moves, queue_id: str, seen_at: tuple[str, str] | None, change: Callable[[Moves, str, str, str], str]
+    moves: Moves,
+    queue_id: str,
+    seen_at: tuple[str, str] | None,
+    change: Callable[[Moves, str, str, str], str],
+    records: Mapping[str, MessageState | None],
 ) -> Change:
     if not is_queue_id(queue_id):
         return Change(queue_id, trouble="is not a queue id")
-    if seen_at is None:
+    record = records.get(queue_id)
+    if seen_at is None or (record is None and queue_id in records):
         return Change(queue_id, trouble=UNKNOWN)
     path = ""
     while True:
@@ -219,6 +264,10 @@ def _one(
                 return Change(queue_id, trouble=UNKNOWN)
             place, path, fd = locked
             try:
+                if record is not None and change is _remove:
+                    place = _place_recorded(moves, queue_id, place, record)
+                elif record is not None:
+                    place, path = _carry_out(moves, queue_id, place, path, record)
                 after = change(moves, queue_id, place, path)
             finally:
                 if fd >= 0:
@@ -226,7 +275,7 @@ def _one(
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:
-            return Change(queue_id, trouble=f"cannot be trusted: {error}")
+            return Change(queue_id, trouble=f"cannot be trusted: {error}; the next flush sets it aside", unread=True)
         except FileNotFoundError:
             if not path or os.path.lexists(path):
                 raise

@@ -197,16 +197,31 @@ def remove_if_empty(path: str) -> bool:
 
 
 def free_name(directory: str, name: str) -> str:
-    """Return ``name``, or one like it that nothing in ``directory`` has, short enough for ``.reason`` to follow."""
+    """Return ``name``, or one like it that nothing in ``directory`` has, short enough for ``.reason`` to follow.
+
+    Of a thousand with this name not all are asked for: the first free number is searched for by halves.
+    """
     stem = name
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
         stem = os.fsdecode(os.fsencode(name)[:_LONGEST_NAME_BYTES])
-    candidate = stem
-    number = 1
-    while os.path.lexists(f"{directory}/{candidate}") or os.path.lexists(f"{directory}/{candidate}.reason"):
-        number += 1
-        candidate = f"{stem}.{number}"
-    return candidate
+
+    def numbered(number: int) -> str:
+        return stem if number == 1 else f"{stem}.{number}"
+
+    def is_free(number: int) -> bool:
+        path = f"{directory}/{numbered(number)}"
+        return not os.path.lexists(path) and not os.path.lexists(f"{path}.reason")
+
+    taken, free = 0, 1
+    while not is_free(free):
+        taken, free = free, 2 * free
+    while free - taken > 1:
+        between = (taken + free) // 2
+        if is_free(between):
+            free = between
+        else:
+            taken = between
+    return numbered(free)
 
 
 def _fsync_file(path: str) -> None:
@@ -281,14 +296,14 @@ def _find_named(directory: str, queue_id: str) -> tuple[str, str] | None:
 
 
 def _names_in(path: str, wanted: Collection[str]) -> set[str]:
-    """Return which of the wanted names are in a directory."""
+    """Return which of the wanted names are in a directory; in one that cannot be looked into, none. Raises OSError."""
     if len(wanted) <= _FEW:
         return {name for name in wanted if os.path.lexists(f"{path}/{name}")}
     try:
         with os.scandir(path) as entries:
             return {entry.name for entry in entries if entry.name in wanted}
     except OSError as error:
-        # It is gone, or no directory, or cannot be looked into: what is in it no run can send.
+        # It is gone, or cannot be looked into: what is in it no run can send, and who lists the queue tells of it.
         if is_of_all(error):
             raise
         return set()

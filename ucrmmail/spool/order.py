@@ -76,37 +76,44 @@ class Order:
         # The state of each directory (its time stamp) when its names were read: unchanged, it has nothing new.
         looked: dict[str, int] = {}
         come_back()
+        look_at = self._monotonic() + LOOK_AGAIN_S
         while True:
-            bucket, change = self._first_changed(looked)
-            if not bucket:
-                if come_back():
-                    continue
-                return
-            looked[bucket] = change
-            look_at = self._monotonic() + LOOK_AGAIN_S
-            for name in self._names(bucket):
+            complete = True
+            for bucket, name in self._unseen(looked):
+                complete = False
                 if name not in busy:
                     yield name
                 if self._monotonic() < look_at:
                     continue
                 look_at = self._monotonic() + LOOK_AGAIN_S
                 back = come_back()
-                first, _ = self._first_changed(looked)
+                first, _ = next(self._changed(looked), ("", 0))
                 if first and (first < bucket or (first == bucket and back)):
                     # The rest of this bucket is read again after it, or with what came back.
                     looked[bucket] = -1
                     break
+            if complete and not come_back():
+                return
 
-    def _first_changed(self, looked: dict[str, int]) -> tuple[str, int]:
-        """Return the first bucket that is new, or has changed since its names were read, and its time stamp."""
+    def _unseen(self, looked: dict[str, int]) -> Iterator[tuple[str, str]]:
+        """Yield, in one way through the queue, the ids of each bucket that is new or has changed since, with it.
+
+        A message that leaves changes its bucket too: to begin anew behind each would cost the square of their number.
+        """
+        for bucket, change in self._changed(looked):
+            looked[bucket] = change
+            for name in self._names(bucket):
+                yield bucket, name
+
+    def _changed(self, looked: dict[str, int]) -> Iterator[tuple[str, int]]:
+        """Yield in order each bucket that is new, or has changed since its names were read, and its time stamp."""
         for bucket in sorted(os.listdir(self._queue)):
             if not is_bucket(bucket):
                 self._aside.put_in_order(self._queue, bucket)
                 continue
             change = self._change_of(self._queue, bucket)
             if change and looked.get(bucket) != change:
-                return bucket, change
-        return "", 0
+                yield bucket, change
 
     def _change_of(self, parent: str, name: str) -> int:
         """Return the time stamp of a directory; 0 when it is gone, or is none: then it is taken away."""

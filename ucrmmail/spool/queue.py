@@ -344,6 +344,12 @@ class Spool:
             claimed.close()
         self._settled.clear()
 
+    def abandon(self) -> None:
+        """Let go of all, when a run cannot go on: the next one carries out what is in the journal. Raises OSError."""
+        for claimed, _ in self._settled.values():
+            claimed.close()
+        self._settled.clear()
+
     def _checkpoint(self) -> bool:
         """Make all steps durable, then let the journal forget why they were made; False when it could not.
 

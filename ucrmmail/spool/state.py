@@ -9,11 +9,11 @@ again, never mail.
 from __future__ import annotations
 
 import json
-import math
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from ucrmmail.dataclass import dataclass, fields
+from ucrmmail.jsontext import read_json, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,27 +157,16 @@ def _without_defaults(state: MessageState | RecipientState, defaults: dict[str, 
 
 
 def decode_state(raw: bytes) -> MessageState | None:
-    """Return the state that was kept; None when it is damaged."""
+    """Return the state that was kept; None when it is damaged, or says what cannot be."""
     crc, _, text = raw.rstrip(b"\n").partition(b" ")
     if b"%08x" % zlib.crc32(text) != crc:
         return None
     try:
-        found = json.loads(text)
-        recipients = tuple([RecipientState(**_typed(each, _RECIPIENT_FIELDS)) for each in found.pop("recipients")])
-        return MessageState(recipients, **_typed(found, _MESSAGE_FIELDS))
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        found = read_json(text)
+        recipients = tuple([RecipientState(**typed(each, _RECIPIENT_FIELDS)) for each in found.pop("recipients")])
+        return MessageState(recipients, **typed(found, _MESSAGE_FIELDS))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
-
-
-def _typed(found: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields if each is known and has the type of its default. Raises TypeError: JSON can hold anything."""
-    for name, value in found.items():
-        wanted = type(defaults[name])
-        if type(value) is not wanted and not (wanted is float and type(value) is int):
-            raise TypeError(name)
-        if type(value) is float and not math.isfinite(value):
-            raise ValueError(name)
-    return found
 
 
 _MESSAGE_FIELDS: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """A message that cannot be read: it stays where it is, stops no other, and a person is told which it is and what to do.
 
-Somebody has changed the mode or the owner of its file, or of the state beside it, or the disk fails there.
+Somebody has changed the mode or the owner of its file, or of the state beside it, or the disk fails there. So it is
+with a directory of the queue, and all that is in it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ def is_of_all(error: OSError) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """One such message: ``path`` is the file that cannot be read, ``why`` what the system says."""
+    """One such message: ``path`` is the file that cannot be read, ``why`` what the system says.
+
+    ``queue_id`` is "" for a directory: which messages are in it is not known.
+    """
 
     queue_id: str
     path: str
@@ -40,6 +44,12 @@ class Unread:
             f"{mend}, or run `ucrmmail queue remove {queue_id}`",
         )
 
+    @classmethod
+    def directory(cls, error: OSError, path: str) -> Self:
+        """Return what an error at a directory of the queue says of it."""
+        mend = "give it back its owner and mode 700" if error.errno in _FORBIDDEN else "mend the disk, or move it away"
+        return cls("", path, error.strerror or str(error), mend)
+
     @property
     def trouble(self) -> str:
         """What a person is told, as a sentence that begins with the queue id."""
@@ -48,7 +58,7 @@ class Unread:
     @property
     def line(self) -> str:
         """The whole sentence."""
-        return f"{self.queue_id} {self.trouble}"
+        return f"{self.queue_id} {self.trouble}".lstrip()
 
 
 class UnreadError(Exception):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.faults import at_each_call
 from tests.support.spools import new_spool, put, settle
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
@@ -101,6 +102,24 @@ def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_t
         clock.at += 2.0
         drops.look_again()
     assert Spool(directory).count_waiting() == 10
+
+
+def test_a_look_at_a_great_many_names_takes_something_however_long_it_lasts(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    make_spool(directory)
+    clock = Hurried()
+    drops = Drops(directory, prepare=ready, max_size_bytes=1 << 20, min_free_bytes=0, clock=clock, concerns=Concerns())
+    for number in range(10):
+        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
+    time.sleep(2 * QUIET_S)
+    clock.at += 2.0
+
+    def lasts(_number: int, _name: str) -> None:
+        clock.at += 5.0
+
+    with at_each_call(lasts, ("scandir",)):
+        assert drops.look_again()
+    assert Spool(directory).count_waiting() > 0
 
 
 def test_a_failure_that_nobody_was_told_of_is_told_once_by_the_next_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -77,6 +78,31 @@ def test_a_later_state_replaces_an_earlier_one() -> None:
         [b"state []"],
         [STATE.replace(b'"version":1', b'"version":2')],
         [STATE.replace(b'"sliding"', b'"rolling"')],
+        [STATE.replace(b'"sliding":false', b'"sliding":0', 1)],
+        [STATE.replace(b'"antiflood":{', b'"antiflood":"x","x":{')],
+        [STATE.replace(b'"antiflood":{', b'"antiflood":[1],"x":{')],
+        *[
+            [re.sub(rb'"%b":[0-9.]+' % name, b'"%b":%b' % (name, value), STATE, count=1)]
+            for name in (b"next_id", b"latest", b"limit", b"duration_s", b"start", b"count", b"threshold", b"last_at")
+            for value in (b'"1"', b"null", b"true", b"-1", b"NaN", b"-1e999", b"[" * 3000)
+        ],
+        *[
+            [STATE.replace(b'"pending":[]', b'"pending":[[%b]]' % pending)]
+            for pending in (b"1,NaN,1", b"1,1e300,1", b"1,2.0,-1", b'"1",2.0,1', b"1,2.0")
+        ],
+        *[
+            [re.sub(rb'"window":\[\[[0-9.]+,[0-9]+\]', b'"window":[[%b]' % entry, STATE)]
+            for entry in (b"NaN,1", b"1e300,1", b"2.0,-1", b'"2.0",1')
+        ],
+        *[
+            [STATE, b"block 1.0 4 4 boot", b"reserve 2 2.0 1", record]
+            for at in (b"nan", b"inf", b"1e300", b"-1.0", b"soon")
+            for record in (b"reserve 3 %b 1", b"accepted 2 %b 1", b"clock %b", b"block %b 4 4 boot", b"lost 1.0 %b 1 1")
+            for record in (record % at,)
+        ],
+        [STATE, b"reserve 2 2.0 -1"],
+        [STATE, b"block 2.0 -1 1 boot"],
+        [STATE, b"lost 1.0 2.0 1 -1"],
         [STATE, b"reserve 7 2.0 1"],
         [STATE, b"reserve one 2.0 1"],
         [STATE, b"accepted 99 2.0 1"],
@@ -88,6 +114,11 @@ def test_a_later_state_replaces_an_earlier_one() -> None:
 )
 def test_what_makes_no_sense_is_not_built_upon(payloads: list[bytes]) -> None:
     assert replay(payloads) is None
+
+
+def test_a_time_behind_the_latest_counts_as_the_latest() -> None:
+    told = replay([re.sub(rb'"(start|last_at)":[0-9.]+', rb'"\1":9999999999.0', STATE)])
+    assert told == replay([STATE])
 
 
 def test_a_person_can_read_the_state() -> None:

@@ -296,7 +296,6 @@ def test_bcc_is_never_sent(bcc: str, end: str) -> None:
         ("To: joe@example.com\n: no name\nSubject: x\n{}\nX: y\n\nhi\n", ": no name"),
         ("\ufeffTo: joe@example.com\n{}\n\nhi\n", "\\ufeffTo: joe@example.com"),
         ("From billing Mon Nov 23 11:05:59 2026\n\ufeff{}\nTo: joe@example.com\n\nhi\n", "From billing Mon Nov 23"),
-        ("\n{}\n\nhi\n", None),
         ("To: joe@example.com\n\n{}\n\nhi\n", None),
         ("no header\n\n{}\n\nhi\n", None),
     ],
@@ -316,6 +315,24 @@ def test_bcc_below_a_line_that_is_no_field_is_not_sent_as_text(
         assert refused.value.remedy
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("header", ["\n{}\n\nhi\n", "\n\n\nTo: joe@example.com\nSubject: x\n{}\n\nhi\n"])
+@pytest.mark.parametrize("bcc", ["Bcc: eve@example.com", "resent-BCC : eve@example.com"])
+def test_bcc_below_an_empty_line_in_front_is_not_sent_as_text(header: str, bcc: str, end: str) -> None:
+    raw = header.format(bcc).replace("\n", end).encode()
+    for message in (raw, in_pieces(raw, 10, 100)):
+        with pytest.raises(DataError, match=r"an empty line in front of the header ends it, with .*Bcc in or below it"):
+            submit(message)
+
+
+def test_an_empty_line_in_front_ends_a_header_without_bcc_as_it_does_for_postfix() -> None:
+    raw = b"\nTo: ann@example.com\nSubject: x\n\nhi\n"
+    for message in (raw, in_pieces(raw, 10, 100)):
+        prepared = submit(message)
+        assert prepared.recipients == ("joe@example.com",)
+        assert prepared.message.endswith(b"\r\n\r\nTo: ann@example.com\r\nSubject: x\r\n\r\nhi\r\n")
+
+
 @pytest.mark.parametrize("name", ["S\0ubject", "\0From", "Subject\0", "Bcc\0"])
 def test_a_field_that_a_nul_spoils_is_refused_and_not_made_text(name: str) -> None:
     for raw in (f"{name}: x\r\n{COMPLETE}", COMPLETE.replace("Subject", name)):
@@ -331,6 +348,8 @@ def test_a_field_that_a_nul_spoils_is_refused_and_not_made_text(name: str) -> No
         "Warning: the disk is full\nplease look\n",
         "See below\nSubject: x\nTo: y\n",
         "\0\n",
+        "\nBcc\n",
+        "\n\nhi\n\nBcc: of a message\n",
         "a \0 in a text: two\n",
         "the Bcc: of a message\n  Bcc: indented\nBcc-List: x\nno Bcc\n",
     ],

@@ -59,6 +59,7 @@ def hold_the_promises(raw: bytes) -> bool:
             "longer than 998 bytes, or a NUL",
             "header holds the control character U+",
             "is no field and ends the",
+            "an empty line in front of the header ends it, with Bcc in",
         )
         assert any(reason in refused for reason in reasons)
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -261,6 +262,36 @@ def test_a_program_that_links_and_then_unlinks_is_waited_for(drop: Drop) -> None
     assert result.quiet_at > 0
     (drop.path / ".partial").unlink()
     assert drop.take().accepted
+
+
+def test_the_thousandth_of_a_name_does_not_ask_for_all_before_it(drop: Drop) -> None:
+    rejected = Path(drop.directory) / "rejected"
+    for number in range(1, 1001):
+        (rejected / ("bad.eml" if number == 1 else f"bad.eml.{number}")).touch()
+    # What a person has taken away is taken again, or not.
+    (rejected / "bad.eml.700").rename(rejected / "bad.eml.700.reason")
+    drop.add("bad.eml", b"torn")
+    looked: list[str] = []
+    with at_each_call(lambda _, name: looked.append(name), ("lstat",)):
+        ((kept, _),) = drop.take().rejected
+    assert kept == "bad.eml.1001"
+    assert (rejected / kept).read_bytes() == b"torn"
+    assert len(looked) < 60
+
+
+def test_a_great_many_names_take_no_memory(drop: Drop) -> None:
+    for number in range(4000):
+        drop.add(f"{number:04}.eml", b"")
+    tracemalloc.start()
+    try:
+        result = take_drops(
+            drop.directory, prepare=prepare, now=1.8e9, max_size_bytes=LARGEST, min_free_bytes=0, limit=10
+        )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(result.accepted) + len(result.rejected) <= 10
+    assert most < 1 << 19
 
 
 def test_no_more_than_the_limit_are_taken_at_a_time(drop: Drop) -> None:

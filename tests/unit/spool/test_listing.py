@@ -62,7 +62,7 @@ def test_each_state_has_its_name(directory: str) -> None:
     assert seen(directory) == [(queue_id, state) for state, queue_id in ids.items()]
     for state, queue_id in ids.items():
         assert [each.queue_id for each in messages(directory, states=[state])] == [queue_id]
-        assert list(queue_ids(directory, state)) == [queue_id]
+        assert list(queue_ids(directory, [state])) == [queue_id]
         found = message(directory, queue_id)
         assert found is not None
         assert found.state == state
@@ -230,7 +230,7 @@ def test_a_spool_that_was_never_used_is_empty(tmp_path: Path) -> None:
     assert list(messages(directory)) == []
     assert counts(directory) == Counts()
     assert message(directory, "1-20261123T110559.123456-k3x9qa") is None
-    assert list(queue_ids(directory, "waiting")) == []
+    assert list(queue_ids(directory, ["waiting"])) == []
     assert not os.path.exists(directory)
 
 

@@ -27,8 +27,9 @@ from tests.support.spools import (
 )
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.listing import STATES, messages, queue_ids
 from ucrmmail.spool.manage import BUSY, UNKNOWN, Change, hold, release, remove, retry
-from ucrmmail.spool.moves import read_state
+from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.unread import Unread
 
@@ -94,9 +95,10 @@ def test_a_retry_of_a_failed_message_begins_anew_with_those_who_failed(spool: Sp
 
 def test_a_retry_whose_state_is_lost_begins_with_everyone(spool: Spool) -> None:
     queue_id = failed(spool)
+    spool.finish()
     os.unlink(f"{spool.directory}/state/{queue_id}")
     list(retry(spool.directory, [queue_id]))
-    assert claim(spool, queue_id).pending == (JOE, ANN)
+    assert claim(Spool(spool.directory), queue_id).pending == (JOE, ANN)
 
 
 def test_what_makes_no_sense_changes_nothing(spool: Spool) -> None:
@@ -104,6 +106,79 @@ def test_what_makes_no_sense_changes_nothing(spool: Spool) -> None:
     assert list(retry(spool.directory, [waiting])) == [Change(waiting, "waiting", "waiting")]
     assert list(release(spool.directory, [waiting])) == [Change(waiting, "waiting", "waiting")]
     assert list(hold(spool.directory, [ended])) == [Change(ended, "failed", "failed")]
+
+
+def unmoved(spool: Spool, result: str) -> str:
+    """A message of which a flush has recorded that, and was killed before it could move it."""
+    queue_id = put(spool.directory, JOE, ANN)
+    settle(spool, queue_id, result, in_s=3600.0 if result == "deferred" else 0.0)
+    # What the kernel does when the process dies.
+    spool.abandon()
+    assert place_of(spool.directory, queue_id) == "queue"
+    return queue_id
+
+
+CHANGES = [
+    ("deferred", retry, "waiting"), ("deferred", hold, "held"), ("deferred", release, "deferred"),
+    ("deferred", remove, ""), ("failed", retry, "waiting"), ("failed", hold, "failed"), ("failed", release, "failed"),
+    ("failed", remove, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize(("result", "command", "after"), CHANGES)
+def test_what_a_killed_flush_has_recorded_is_what_is_changed(
+    directory: str, result: str, command: Callable[..., Iterator[Change]], after: str, moved: bool
+) -> None:
+    killed = Spool(directory, clock=StillClock())
+    queue_id = unmoved(killed, result)
+    (listed,) = messages(directory)
+    assert (listed.state, listed.attempts) == (result, 1)
+    if moved:
+        Moves(directory).write_state(queue_id, listed.delivery)
+    assert list(queue_ids(directory, [result])) == [queue_id]
+    assert list(queue_ids(directory, ["waiting"])) == []
+    assert list(command(directory, [queue_id])) == [Change(queue_id, result, after)]
+    assert [(each.state, each.attempts) for each in messages(directory)] == (
+        [(after, 0 if (result, after) == ("failed", "waiting") else 1)] if after else []
+    )
+    again = Spool(directory, clock=StillClock())
+    again.recover(NOW)
+    again.finish()
+    place = {"waiting": "queue"}.get(after, after)
+    assert place_of(directory, queue_id) == place, "the next flush leaves it there"
+    assert list(again.due()) == ([queue_id] if after == "waiting" else [])
+
+
+@pytest.mark.parametrize("command", [hold, release, retry, remove])
+def test_what_a_killed_flush_has_relayed_is_not_in_the_queue(
+    directory: str, command: Callable[..., Iterator[Change]]
+) -> None:
+    queue_id = unmoved(Spool(directory, clock=StillClock()), "relayed")
+    assert list(messages(directory)) == []
+    assert list(queue_ids(directory, STATES)) == []
+    assert list(command(directory, [queue_id])) == [Change(queue_id, trouble=UNKNOWN)]
+    again = Spool(directory, clock=StillClock())
+    again.recover(NOW)
+    assert place_of(directory, queue_id) == ""
+
+
+def test_a_held_message_takes_over_what_a_killed_flush_has_recorded(directory: str) -> None:
+    killed = Spool(directory, clock=StillClock())
+    queue_id = unmoved(killed, "deferred")
+    # As a power cut may leave it: the person's move is on the disk, and the state is not.
+    Moves(directory).to_held(path_in_queue(directory, queue_id), queue_id)
+    assert list(release(directory, [queue_id])) == [Change(queue_id, "held", "waiting")]
+    again = Spool(directory, clock=StillClock())
+    again.recover(NOW)
+    assert list(again.due()) == [queue_id]
+    assert claim(again, queue_id).state.attempts == 1
+
+
+def test_what_a_running_flush_has_settled_is_left_to_it(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    settle(spool, queue_id, "deferred", in_s=3600.0)
+    assert list(retry(spool.directory, [queue_id])) == [Change(queue_id, trouble=BUSY)]
 
 
 def test_removed_is_gone(spool: Spool) -> None:
@@ -202,6 +277,7 @@ def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "secret")
     (change,) = remove(directory, [queue_id])
     assert "symbolic link" in change.trouble
+    assert change.unread
     assert (tmp_path / "secret").exists()
 
 

@@ -91,6 +91,21 @@ def test_settled_messages_are_not_offered_again(spool: Spool) -> None:
     assert spool.count_waiting() == 1
 
 
+def test_many_minutes_with_mail_are_gone_through_once_not_once_for_each(spool: Spool, clock: StillClock) -> None:
+    ids = [put(spool.directory, now=NOW + 60 * minute) for minute in range(200)]
+    looked: list[str] = []
+    sent = []
+    with at_each_call(lambda _, name: looked.append(name), ("lstat", "listdir")):
+        for queue_id in spool.due():
+            sent.append(queue_id)
+            settle(spool, queue_id, "relayed")
+            spool.sync()
+            clock.move(0.01)
+    assert sent == ids
+    assert looked.count("lstat") < 20 * len(ids)
+    assert looked.count("listdir") < 20
+
+
 # --- what was deferred ------------------------------------------------------------------------------------------------
 
 

@@ -726,6 +726,27 @@ def test_a_damaged_record_takes_nothing_from_those_behind_it_and_a_person_is_tol
     assert once_more.lost == [], "told once"
 
 
+@pytest.mark.parametrize("worker", [0, 2])
+def test_a_last_record_that_is_damaged_is_told(directory: str, worker: int) -> None:
+    queue_id = put(directory)
+    spool = Spool(directory, clock=StillClock())
+    by = spool.beside(worker) if worker else spool
+    settle(by, queue_id, "relayed")
+    killed(by)
+    path = Path(f"{directory}/journal.{worker}" if worker else f"{directory}/journal")
+    content = bytearray(path.read_bytes())
+    content[12] ^= 1
+    path.write_bytes(content)
+    again = Spool(directory, clock=StillClock())
+    again.recover(NOW)
+    assert list(again.due()) == [queue_id]
+    assert [each.partition(" was damaged in one place")[0] for each in again.lost] == [str(path)]
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert once_more.lost == [], "told once"
+
+
 def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None:
     queue_id, other = put(directory), put(directory, now=NOW + 1)
     spool = Spool(directory, clock=StillClock())

@@ -73,7 +73,10 @@ def test_every_damaged_bit_makes_it_a_lost_one() -> None:
         '{"recipients":[{"recipient":7}]}', '{"recipients":[{"recipient":"a","at":"soon"}]}',
         '{"recipients":[{"recipient":"a","uncertain":1}]}', '{"recipients":[],"attempts":true}',
         '{"recipients":[],"attempts":1.5}', '{"recipients":[],"next_attempt_at":NaN}',
-        '{"recipients":[],"next_attempt_at":Infinity}', '{"recipients":[],"unknown":1}', "{", "[" * 100_000,
+        '{"recipients":[],"next_attempt_at":Infinity}', '{"recipients":[],"next_attempt_at":1e300}',
+        '{"recipients":[],"first_attempt_at":253402300800}', '{"recipients":[],"next_attempt_at":-1.0}',
+        '{"recipients":[{"recipient":"a","at":1e300}]}', '{"recipients":[{"recipient":"a","at":-1e18}]}',
+        '{"recipients":[],"attempts":-1}', '{"recipients":[],"revision":-9}', '{"recipients":[],"unknown":1}', "{", "[" * 100_000,
     ],
 )  # fmt: skip
 def test_json_of_another_kind_is_a_lost_state(document: str) -> None:
