@@ -680,7 +680,7 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     program.configure(sink.port)
     program.sendmail("-t", message=numbered(1))
     first = program.run("flush", "--json", code=75).json["next_at"]
-    assert "sooner:   ucrmmail queue retry --all" in program.run("status").stdout
+    assert "sooner:   ucrmmail queue retry --state deferred" in program.run("status").stdout
     assert program.run("queue", "retry", "--all").stdout == (
         "the pause of the account is over: the next flush connects\n0 messages changed\n"
     )

@@ -333,7 +333,7 @@ def _known(state: AccountState) -> Trouble:
         Stage(state.stage) if state.stage in list(Stage) else Stage.CONNECT,
         state.what,
         why=state.why,
-        remedy=f"{remedy}`ucrmmail queue retry --all` ends the pause",
+        remedy=f"{remedy}`ucrmmail queue retry --state deferred` ends the pause",
         exit_code=state.exit_code,
     )
 

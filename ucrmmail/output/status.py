@@ -94,7 +94,7 @@ def say_status(document: dict[str, Any]) -> None:
         if account["remedy"]:
             human.say(f"  remedy:   {account['remedy']}")
         if account["not_before"]:
-            human.say("  sooner:   ucrmmail queue retry --all")
+            human.say("  sooner:   ucrmmail queue retry --state deferred")
     last = document["last_flush"]
     if last is None:
         human.say("last flush: none")
