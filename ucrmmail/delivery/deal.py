@@ -95,6 +95,8 @@ class Dealer:
         self._dealt = dealt
         self._waiting: deque[str] = deque()
         self._last = ""
+        # The queue had nothing more when it was asked last.
+        self._is_at_its_end = False
 
     @property
     def waits_for_the_last(self) -> bool:
@@ -105,6 +107,9 @@ class Dealer:
         """Put as many ids on the line as it takes; close it when the last one was taken. Raises OSError."""
         while not self._deal.closed:
             if not self._waiting:
+                # To list the queue again and again would cost more than to send from it.
+                if self._is_at_its_end and not self._deal.is_empty:
+                    return
                 if self._take(_BLOCK):
                     continue
                 if self._deal.is_empty:
@@ -126,6 +131,7 @@ class Dealer:
             # The queue was at its end: something may have come meanwhile.
             self._ids = filterfalse(self._dealt.__contains__, self._due())
             ids = list(islice(self._ids, most))
+        self._is_at_its_end = not ids
         self._dealt.update(dict.fromkeys(ids))
         before = self._waiting[-1] if self._waiting else self._last
         self._waiting += ids

@@ -92,6 +92,20 @@ def test_urgent_mail_passes_all_of_a_short_queue_that_no_worker_has_taken_yet(de
     assert deal.closed
 
 
+def test_the_queue_is_not_listed_again_and_again_while_the_last_ids_wait_for_busy_workers(deal: Deal) -> None:
+    listed: list[int] = []
+
+    def due() -> Iterator[str]:
+        listed.append(1)
+        return iter(ids(5) if len(listed) == 1 else ())
+
+    dealer = Dealer(deal, due, {})
+    for _ in range(100):
+        dealer.hand_out()
+    assert len(listed) <= 2
+    assert not deal.closed
+
+
 def test_two_workers_never_get_the_same_id(deal: Deal) -> None:
     queued = ids(20)
     dealer = Dealer(deal, once(queued), {})
