@@ -19,7 +19,7 @@ from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, SmtpServer,
 from tests.support.spools import put
 from ucrmmail.delivery.account import AccountState, load_account
 from ucrmmail.delivery.feed import QueueFeed
-from ucrmmail.delivery.run import EXCUSED_CONNECTIONS
+from ucrmmail.delivery.schedule import Retry
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.smtp.wire import Wire
@@ -60,7 +60,58 @@ def test_a_blocked_sender_with_many_messages_stops_nobody_elses(tmp_path: Path, 
         report = run(machine, server, connections=connections)
         # Over several connections each message of his cost a round: up to 1,600 logins in a run.
         assert len(server.connections) <= 40
-    assert (report.exit_code, report.relayed, report.deferred) == (0, 3, 600)
+    assert report.relayed == 3
+    if connections == 1:
+        assert (report.exit_code, report.deferred) == (0, 600)
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize(("connections", "rules"), [(1, Rules()), (4, Rules()), (4, Rules((MANY,)))])
+@pytest.mark.parametrize("senders", [1, 2])
+@pytest.mark.parametrize("place", ["mail", "data", "final-dot"])
+def test_an_account_that_is_blocked_during_a_run_is_told_from_a_sender(
+    tmp_path: Path, connections: int, rules: Rules, senders: int, place: str
+) -> None:
+    """What was relayed before shows nothing of it: taken for his own trouble, all his mail lost its attempts."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=rules)
+    put_all(machine, [f"user{number % senders}@isp.example" for number in range(200)])
+
+    def blocked(_line: bytes) -> str | None:
+        return "550 5.7.501 Access denied, account suspended" if len(server.accepted) >= 20 else None
+
+    with SmtpServer(faults={place: blocked}) as server:
+        for number in range(3):
+            report = run(machine, server, connections=connections)
+            assert report.exit_code == 77
+            # What another connection had on its way when one was refused may pass for a proof once.
+            assert report.deferred <= (100 if number == 0 and connections > 1 and senders > 1 else 10)
+            wait_for_the_pause(machine, clock)
+    assert not [message for message in machine.queue() if message.state == "failed"]
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize(("connections", "rules"), [(4, Rules()), (4, Rules((MANY,)))])
+@pytest.mark.parametrize("place", ["rcpt", "mail"])
+def test_messages_that_are_answered_as_if_there_were_too_many_connections_stop_no_others(
+    tmp_path: Path, connections: int, rules: Rules, place: str
+) -> None:
+    """Such as the far server says to a smarthost that asks it whether there is such a recipient."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=rules)
+    put_all(machine, [*(f"bad{number}@isp.example" for number in range(4)), *["good@isp.example"] * 40])
+    here = threading.local()
+
+    def at_mail(line: bytes) -> str | None:
+        here.is_bad = b"<bad" in line
+        return said if place == "mail" and here.is_bad else None
+
+    said = "451 4.7.1 callout: mx.far.example said: 421 too many connections from your host"
+    with SmtpServer(faults={"rcpt": lambda _line: said if here.is_bad else None} | {"mail": at_mail}) as server:
+        for _ in range(5):
+            run(machine, server, connections=connections)
+            wait_for_the_pause(machine, clock)
+        assert len(server.accepted) == 40
 
 
 @pytest.mark.requirement("S19", "R9")
@@ -137,16 +188,18 @@ def test_nobody_is_given_up_because_the_server_hangs_up_at_others(
     """Each of them cost all others an attempt: behind forty, ten were given up who had never been asked."""
     clock = MovedClock()
     machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
     queue_id = mail(machine, *people(50, *range(40)))
+    attempts = 8
     with SmtpServer(extensions=extensions, faults={"rcpt": lambda line: act if b"<bad" in line else None}) as server:
-        for number in range(3):
+        for number in range(attempts):
             mail(machine, f"other{number}@example.com")
-            run(machine, server)
+            assert run(machine, server).exit_code == 0
             assert f"other{number}@example.com" in taken(server), "other mail goes first"
-            assert len(server.connections) <= (EXCUSED_CONNECTIONS + 6) * (number + 1)
-            wait_for_the_pause(machine, clock)
+            assert len(server.connections) <= 10 * (number + 1)
+            clock.offset += 5 * 3600.0
     left = queued(machine, queue_id)
-    assert left.attempts == 1
+    assert left.attempts == attempts
     assert {name: result for name, result in results(left).items() if "good" in name} == dict.fromkeys(
         people(50)[40:], "relayed"
     )

@@ -26,6 +26,7 @@ from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.run import Ending
+from ucrmmail.delivery.suspicion import SENDERS
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_S = 1.0
 # Who takes the last message tells nobody, and those who are free wait for the line to end.
 _LOOK_AT_THE_END_S = 0.01
-_SLOT_BYTES = 8
+_COUNT_BYTES = 8
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -103,9 +104,12 @@ class Crew:
         Raises OSError when an outcome could not be recorded,
         UcrmmailError from the secret.
         """
-        # Memory that all processes share: a slot for us, and one for each worker.
-        self._feed.suspicion.share(memoryview(mmap.mmap(-1, _SLOT_BYTES * (connections + 1))).cast("Q"))
+        # Memory that all processes share: counts for us, and for each worker.
+        shared = mmap.mmap(-1, _COUNT_BYTES * SENDERS * (connections + 1))
+        self._feed.suspicion.share(memoryview(shared).cast("Q"))
         self._feed.heed(lessons)
+        # Whether there is mail of senders that are not suspected, a worker knows of its own messages alone.
+        self._feed.has_work()
         self._run.doubt(lessons.distrusted, lessons.doubted)
         self.ending.doubted = lessons.doubted
         self._fetch_secret()
@@ -235,12 +239,13 @@ class Crew:
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
         if note.trouble is not None:
-            self.ending.because_of(note.trouble, note.refused, in_doubt=note.in_doubt)
+            self.ending.because_of(note.trouble, note.refused, sender=note.sender, in_doubt=note.in_doubt)
         self.ending.unconnected = note.unconnected or self.ending.unconnected
         self.ending.relayed |= note.relayed
         self.ending.denied = note.denied or self.ending.denied
         self.ending.suspects.update(note.suspects)
         self.ending.senders |= note.senders
+        self._feed.suspect(note.suspects)
         self._learn(note)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt

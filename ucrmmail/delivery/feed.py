@@ -22,7 +22,7 @@ from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.journal import FULL
 from ucrmmail.message.outcome import Outcome, Result, Stage
-from ucrmmail.smtp.transaction import Transaction
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, Transaction
 from ucrmmail.spool.state import longest_encoding
 from ucrmmail.units import format_size
 
@@ -46,6 +46,10 @@ SYNC_INTERVAL_S = 0.05
 # than there is, and all that is behind it does not; so many in a row are passed over.
 _SMALL_RECORD_BYTES = 1 << 16
 _MOST_WITHOUT_ROOM = 100
+# At so many of its recipients a message may lose a connection in one attempt before the others wait for the next one.
+# While nothing was relayed in the run, the server may hang up at all.
+_MOST_PASSED_OVER = 6
+_MOST_IN_DOUBT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +244,16 @@ class QueueFeed:
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
                 chunks=claimed.chunks,
+                may_pass_over=self._may_pass_over(claimed.state),
+                is_alone=_is_alone(claimed.state),
             )
+
+    def _may_pass_over(self, state: MessageState) -> bool:
+        """Return whether this attempt has lost few connections at single recipients so far: they keep other mail."""
+        if len(state.recipients) == 1:
+            return True
+        passed_over = sum(one.alone and one.tried for one in state.recipients)
+        return passed_over < (_MOST_PASSED_OVER if self.suspicion.progress else _MOST_IN_DOUBT)
 
     def _leave_out(self, claimed: Claimed, error: OSError) -> None:
         """Let a large mailing, at which room was refused, wait for another run. Raises ``error`` unless it is that."""
@@ -269,7 +282,7 @@ class QueueFeed:
 
         In an earlier run that was for something that the server ``said``: it holds for the same alone.
         """
-        if self.suspicion.is_to_blame(transaction.queue_id):
+        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
             return True
         if of_sender and self.suspicion.is_sender_to_blame(transaction.reverse_path):
             return True
@@ -350,6 +363,7 @@ class QueueFeed:
                 late=late,
                 blamed=blamed,
                 alone=alone,
+                is_over=_is_over(transaction, outcomes, late=late),
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
@@ -364,7 +378,7 @@ class QueueFeed:
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
                 # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
                 if not (doubt or is_part):
-                    self.suspicion.count_relayed()
+                    self.suspicion.count_relayed(claimed.reverse_path)
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:
@@ -438,6 +452,21 @@ class QueueFeed:
             self._log.write()
         self._on_synced()
         self._synced_at = self._clock.monotonic()
+
+
+def _is_over(transaction: Transaction, outcomes: Collection[Outcome], *, late: bool) -> bool:
+    """Return whether who had no turn has none in this attempt: it was lost at too many, or at one more of those."""
+    if transaction.may_pass_over or any(outcome.result is Result.RELAYED for outcome in outcomes):
+        return False
+    return late or transaction.is_alone
+
+
+def _is_alone(state: MessageState) -> bool:
+    """Return whether the turn is that of a recipient who is asked by himself."""
+    if len(state.recipients) == 1:
+        return False
+    turn = state.turn
+    return len(turn) == 1 and any(one.alone for one in state.recipients if one.recipient == turn[0])
 
 
 def _given_up_besides(outcomes: tuple[Outcome, ...], before: MessageState, state: MessageState) -> Iterator[Outcome]:

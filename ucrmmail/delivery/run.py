@@ -58,9 +58,10 @@ class Window:
 class Ending:
     """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
 
-    ``refused`` is the message at which the trouble came last, "" when it came at none. ``in_doubt``: it may be the
-    message's own, since it came there in an earlier run too, or each time that the server hung up. ``suspects`` are the
-    messages at which one came that may be their own, and ``senders`` those of whom it may be.
+    ``refused`` is the message at which the trouble came last, "" when it came at none, and ``sender`` who it may be
+    that is refused with all his messages. ``in_doubt``: it may be the message's own, since it came there in an earlier
+    run too, or each time that the server hung up. ``suspects`` are the messages at which one came that may be their
+    own, and ``senders`` those of whom it may be.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
@@ -76,6 +77,7 @@ class Ending:
     reason: str = ""
     next_at: float = 0.0
     refused: str = ""
+    sender: str = ""
     in_doubt: bool = False
     suspects: dict[str, None] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
@@ -89,11 +91,11 @@ class Ending:
     lock: threading.Lock = field(default_factory=threading.Lock)
     _excused: set[str] = field(default_factory=set)
 
-    def because_of(self, trouble: Trouble, refused: str = "", *, in_doubt: bool = False) -> None:
+    def because_of(self, trouble: Trouble, refused: str = "", *, sender: str = "", in_doubt: bool = False) -> None:
         """Remember the first trouble; one beyond doubt rather than one in doubt."""
         with self.lock:
             if self.trouble is None or (self.in_doubt and not in_doubt):
-                self.trouble, self.refused, self.in_doubt = trouble, refused, in_doubt
+                self.trouble, self.refused, self.sender, self.in_doubt = trouble, refused, sender, in_doubt
 
     def resolve_unconnected(self, has_work: Callable[[], bool]) -> None:
         """Take it for a trouble of the account that the last connection could not be made anew, if it ``has_work``."""
@@ -103,18 +105,18 @@ class Ending:
     def excused(self, feed: QueueFeed) -> bool:
         """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
 
-        Returns whether it was so; never twice for the same message, nor for more than some.
+        Returns whether it was so; never twice for the same message or sender, nor for more than some. What was relayed
+        before shows nothing of an account that was blocked during the run, and the next message would be no other.
         """
-        if not (self.in_doubt and feed.suspicion.progress) or self.refused in self._excused:
+        if not (self.in_doubt and feed.suspicion.progress) or {self.refused, self.sender} & self._excused - {""}:
             return False
         if len(self._excused) >= EXCUSED_CONNECTIONS:
             return False
-        self._excused.add(self.refused)
+        self._excused.update((self.refused, self.sender))
         if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
             self.unresolved.add(self.refused)
         feed.suspicion.convict(self.refused)
-        feed.suspicion.convict_senders(self.senders)
-        self.trouble, self.refused, self.in_doubt = None, "", False
+        self.trouble, self.refused, self.sender, self.in_doubt = None, "", "", False
         return True
 
 
@@ -264,8 +266,11 @@ class Run:
                 used_up = end.used_up
                 self._judge(end, without)
                 if self._is_one_too_many(end):
-                    # As at a connection that is refused: the others go on, and have its message too.
+                    # As at a connection that is refused: the others go on, and have its message too. Should it come
+                    # there again, that is what the server means.
                     self.ending.unconnected = end.trouble
+                    self.ending.suspects[end.refused] = None
+                    self._feed.suspect((end.refused,))
                     self.ending.relayed |= end.relayed
                     return
                 postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
@@ -283,7 +288,7 @@ class Run:
                     postponed = self._feed.postpone(end.refused)
                     if not postponed:
                         in_doubt = end.refused in self._feed.suspicion.suspects
-                        self._end_all(end.trouble, end.refused, in_doubt=in_doubt)
+                        self._end_all(end.trouble, end.refused, sender=end.sender, in_doubt=in_doubt)
                 self.ending.relayed |= end.relayed
                 self.ending.denied = end.denied or self.ending.denied
                 most = EXCUSED_CONNECTIONS if end.decided or self.ending.relayed else MOST_IN_DOUBT
@@ -306,16 +311,18 @@ class Run:
 
     def _is_one_too_many(self, end: End) -> bool:
         """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""
-        reply = end.trouble.reply if end.trouble is not None else None
-        return self._feed.is_shared and not end.alive and reply is not None and is_of_concurrency(reply)
+        if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
+            return False
+        is_new = bool(end.refused) and end.refused not in self._feed.suspicion.suspects
+        return self._feed.is_shared and not end.alive and is_new and is_of_concurrency(end.trouble.reply)
 
     @property
     def _must_end(self) -> bool:
         return self._stop.requested or self._clock.monotonic() >= self._window.sends_until
 
-    def _end_all(self, trouble: Trouble, refused: str, *, in_doubt: bool) -> None:
+    def _end_all(self, trouble: Trouble, refused: str, *, sender: str = "", in_doubt: bool) -> None:
         """Let the run end for the account's trouble: every connection ends what it has in hand, and begins no more."""
-        self.ending.because_of(trouble, refused, in_doubt=in_doubt)
+        self.ending.because_of(trouble, refused, sender=sender, in_doubt=in_doubt)
         self._feed.closed = True
 
     def _count(self, losses: _Losses, end: End) -> None:

@@ -6,7 +6,7 @@ those deferred decide when the message comes back.
 An attempt is over when everybody who is pending has had a turn. Until then it goes on, in this run or the next one: a
 limit lets a message go in parts, a run ends in the middle of one with many recipients, a server hangs up at one of
 them. Nobody is put off, and no attempt is lost, because others were refused for now or could not be tried; but a
-connection that is lost at the content is an attempt for all.
+connection that is lost at the content is an attempt for all, and so is one too many that is lost at single recipients.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ def after_attempt(
     late: bool = False,
     blamed: str = "",
     alone: str = "",
+    is_over: bool = False,
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
     ``late``, ``blamed`` and ``alone`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on.
     The time until it is given up begins when the first attempt is over: under a limit one may last for days.
+    ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself.
@@ -59,6 +61,9 @@ def after_attempt(
         else recipient
         for recipient in state.recipients
     )
+    if is_over:
+        told_last = outcomes[-1] if outcomes else None
+        recipients = tuple(_without_turn(recipient, told_last) for recipient in recipients)
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
         return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed or state.blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
@@ -91,6 +96,16 @@ def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> Re
         tried=True,
         alone=outcome.alone or before.alone,
     )
+
+
+def _without_turn(recipient: RecipientState, last: Outcome | None) -> RecipientState:
+    """Return the state of who is put off for what the server did at others; when he was asked last stays known."""
+    if recipient.tried or not recipient.is_pending:
+        return recipient
+    if last is None or recipient.result:
+        return replace(recipient, tried=True)
+    reply, stage, enhanced = last.reply, last.stage.value, last.enhanced
+    return replace(recipient, tried=True, result=Result.DEFERRED.value, reply=reply, stage=stage, enhanced=enhanced)
 
 
 def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:

@@ -49,6 +49,7 @@ class Ended:
 
     trouble: Trouble | None = None
     refused: str = ""
+    sender: str = ""
     in_doubt: bool = False
     suspects: dict[str, None] = field(default_factory=dict)
     senders: frozenset[str] = frozenset()
@@ -108,6 +109,7 @@ def work(
     return Ended(
         trouble=own_run.ending.trouble,
         refused=own_run.ending.refused,
+        sender=own_run.ending.sender,
         in_doubt=own_run.ending.in_doubt,
         suspects=own_run.ending.suspects,
         senders=frozenset(own_run.ending.senders),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import replace
 from ucrmmail.limits.antiflood import Row
+from ucrmmail.limits.fixed import FixedWindow
 from ucrmmail.limits.sliding import SlidingWindow
 from ucrmmail.limits.tally import Tally, Window, empty_window
 
@@ -59,7 +60,14 @@ def _added(known: Window | None, throttle: Throttle, tally: Tally) -> Window:
     if known is None:
         return empty_window(throttle)
     # A window that is full for a day would be worse than to count each message once.
-    return _converted(replace(known, rule=replace(known.rule, unit=throttle.unit)), throttle, tally)
+    known = replace(known, rule=replace(known.rule, unit=throttle.unit))
+    if isinstance(known, FixedWindow) and not throttle.sliding and known.since + throttle.duration_s <= tally.latest:
+        # When they were sent in it nobody knows: as if just now.
+        new = empty_window(throttle)
+        if units := min(known.used(tally.latest), throttle.limit):
+            new.settled(tally.latest, units, since=tally.latest, reservation_id=0, next_id=tally.next_id, certain=False)
+        return new
+    return _converted(known, throttle, tally)
 
 
 def _converted(old: Window, throttle: Throttle, tally: Tally) -> Window:

@@ -149,7 +149,7 @@ class Aftermath:
                 if is_one_of_many:
                     own = message.outcomes.get(culprit, lost)
                     message.outcomes[culprit] = replace(own.of(culprit), alone=True)
-                    passed_over = hung_up
+                    passed_over = hung_up and message.transaction.may_pass_over
                 if not passed_over:
                     message.decide(message.transaction.recipients, lost)
                 # Several such recipients, one after the other, do not stand for the account.
@@ -172,7 +172,13 @@ class Aftermath:
         self.give_back()
         # One that is over does nothing any more.
         refused = message.transaction.queue_id if message.is_deferred or not message.outcomes else ""
-        return End(trouble, alive=False, refused=refused, decided=message.is_refused_for_good)
+        return End(
+            trouble,
+            alive=False,
+            refused=refused,
+            decided=message.is_refused_for_good,
+            passed_over=message.transaction.is_alone,
+        )
 
     def _culprit(self, message: Message, *, hung_up: bool) -> str:
         """Return the recipient at whom the connection ended, "" when it did not end at one.
@@ -250,7 +256,10 @@ class Aftermath:
             said = str(trouble.reply.code) if trouble.reply is not None else LOST
             # A quota that is used up meets whatever comes first, run after run.
             again = (
-                self._hand.stage is Stage.FINAL_DOT and not trouble.quota and self._feed.is_suspect(message.transaction)
+                self._hand.stage is Stage.FINAL_DOT
+                and trouble.kind is Kind.TRANSIENT
+                and not trouble.quota
+                and self._feed.is_suspect(message.transaction)
             )
             of_sender = self._may_be_the_senders(trouble)
             if again or self._feed.is_to_blame(message.transaction, said, of_sender=of_sender):

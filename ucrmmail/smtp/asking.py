@@ -34,6 +34,7 @@ _LEAST_PACE_S = 1e-6
 # So many recipients may meet what is said of the account before it is taken for that, while nobody was accepted.
 _MOST_IN_DOUBT = 5
 _BAD_SEQUENCE = 503
+_NOT_KNOWN = frozenset({500, 502, 503, 504})
 
 
 class Asking:
@@ -128,7 +129,8 @@ class Asking:
             # Some hang up behind a refusal. It counts.
             self._session.broken = True
             return False
-        if is_good_bye(reply):
+        if is_good_bye(reply) or reply.code in _NOT_KNOWN:
+            # It is in step, but RSET is refused, and would be again.
             self._session.broken = True
             self._session.used_up = self._exchange.is_used_up(reply)
         elif not is_done(reply):

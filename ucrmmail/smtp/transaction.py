@@ -26,7 +26,9 @@ _LONGEST_TOLD = 4096
 class Transaction:
     """One message and its envelope, ready to leave; ``chunks()`` yields the message anew at each call.
 
-    Reading may fail with OSError: then this message is deferred, and the others go on.
+    Reading may fail with OSError: then this message is deferred, and the others go on. ``may_pass_over``: when the
+    server hangs up at a recipient, the others are asked without him; else their attempt is over too. ``is_alone``: it
+    is for one at whom it did so before.
     """
 
     queue_id: str
@@ -36,6 +38,8 @@ class Transaction:
     eight_bit: bool
     utf8: bool
     chunks: Callable[[], Iterator[bytes]]
+    may_pass_over: bool = True
+    is_alone: bool = False
 
 
 class Feed(Protocol):

@@ -82,7 +82,8 @@ class MessageState:
         pending = [recipient for recipient in self.recipients if recipient.is_pending]
         waiting = [recipient for recipient in pending if not recipient.tried] or pending
         together = [recipient.recipient for recipient in waiting if not recipient.alone]
-        return tuple(together) or tuple([recipient.recipient for recipient in waiting[:1]])
+        # Of those who are asked alone the one who was asked longest ago.
+        return tuple(together) or tuple([one.recipient for one in sorted(waiting, key=lambda one: one.at)[:1]])
 
     @property
     def last_at(self) -> float:

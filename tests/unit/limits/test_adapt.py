@@ -87,9 +87,11 @@ def test_two_throttles_of_the_same_duration_keep_their_order() -> None:
     assert [window.used(1.0) for window in again.windows] == [3, 1]
 
 
-def test_a_new_throttle_starts_from_nothing() -> None:
+def test_a_new_throttle_that_is_shorter_takes_all_for_just_sent() -> None:
+    """When in the day they were sent, nobody knows."""
     tally = sent(under(Throttle(500, DAY)), *range(100))
-    assert adapted(tally, under(Throttle(500, DAY), Throttle(1, 60.0))).opens(100.0, 1) == 100.0
+    assert adapted(tally, under(Throttle(500, DAY), Throttle(1, 60.0))).opens(100.0, 1) == 159.0
+    assert adapted(tally, under(Throttle(500, DAY), Throttle(101, 60.0))).opens(100.0, 1) == 100.0
 
 
 def test_antiflood_keeps_its_row_when_its_figures_change() -> None:
