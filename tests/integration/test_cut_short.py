@@ -14,9 +14,9 @@ MANY = 300
 
 
 def flush_with_few_files(program: Program, *arguments: str) -> Run:
-    """A run that may have so few files open that it cannot hold on to all that it has sent."""
+    """A run that may have so few files open that it cannot hold on to what it sends within a moment, however slow."""
     done = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh", *program.command("flush", *arguments)],
+        ["/bin/sh", "-c", 'ulimit -n 14; exec "$@"', "sh", *program.command("flush", *arguments)],
         env=program.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     return Run(done.returncode, done.stdout.decode(), done.stderr.decode())

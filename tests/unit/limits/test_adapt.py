@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ucrmmail.dataclass import replace
 from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.rules import Flood, Rules, Throttle
 from ucrmmail.limits.tally import Tally, empty_tally
@@ -124,3 +125,14 @@ def test_a_throttle_of_recipients_that_is_added_counts_one_for_each_message() ->
     both = under(Throttle(100, DAY), Throttle(12, 3600.0, unit="recipients"))
     assert adapted(tally, both).opens(20.0, 2) == 20.0
     assert adapted(tally, both).opens(20.0, 3) == 3600.0
+
+
+def test_the_first_throttle_of_all_begins_with_nothing() -> None:
+    tally = sent(Rules(flood=Flood(5, 60.0)), 0.0, 1.0)
+    assert adapted(tally, under(Throttle(1, DAY))).opens(2.0, 1) == 2.0
+
+
+def test_a_new_throttle_begins_with_nothing_where_nothing_counts_any_more() -> None:
+    tally = sent(Rules((Throttle(9, 50.0),), Flood(5, 5.0)), 0.0)
+    later = replace(tally, latest=100.0)
+    assert adapted(later, under(Throttle(9, 50.0), Throttle(1, 20.0))).opens(100.0, 1) == 100.0

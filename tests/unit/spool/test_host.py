@@ -16,6 +16,7 @@ import pytest
 from tests.support.faults import CHANGING, at_each_call, fails_at, in_a_child
 from tests.support.spools import new_spool
 from ucrmmail.errors import ConfigError
+from ucrmmail.spool import host
 from ucrmmail.spool.host import Host, claim_host, read_host, this_host
 from ucrmmail.spool.mounts import is_shared, mount_in
 
@@ -190,3 +191,48 @@ def test_of_two_hosts_that_begin_at_once_only_one_goes_on(tmp_path: Path) -> Non
         with at_each_call(another_host_is_quicker, ("open",)), pytest.raises(ConfigError, match="host, billing2"):
             claim_host(directory)
         assert record.read_text() == "machine-2 boot-2 billing2\n"
+
+
+def refuse_links(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refused)
+
+
+def test_where_a_file_has_one_name_the_first_host_is_written_under_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_links(monkeypatch, errno.EOPNOTSUPP)
+    path = str(tmp_path / "host")
+    assert host._write_first(path, b"first\n")
+    assert not host._write_first(path, b"second\n")
+    assert Path(path).read_bytes() == b"first\n"
+    assert os.listdir(tmp_path) == ["host"]
+
+
+@pytest.mark.parametrize("name", ["write", "fsync"])
+def test_where_a_file_has_one_name_nothing_is_left_of_one_that_the_disk_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    refuse_links(monkeypatch, errno.EPERM)
+    calls: list[int] = []
+    real = getattr(os, name)
+
+    def full_the_second_time(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, name, full_the_second_time)
+    with pytest.raises(OSError, match="No space"):
+        host._write_first(str(tmp_path / "host"), b"first\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_link_that_the_disk_refuses_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_links(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output"):
+        host._write_first(str(tmp_path / "host"), b"first\n")
+    assert os.listdir(tmp_path) == []

@@ -29,6 +29,7 @@ from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import Counts, QueuedMessage, counts, due, is_doubtful, message, messages, queue_ids
+from ucrmmail.spool.moves import find_all
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.unread import Unread
 
@@ -328,3 +329,18 @@ def test_a_name_that_is_no_id_hides_none_and_is_counted_for_none(directory: str)
     assert {state for _, state in seen(directory)} == {"waiting", "deferred", "held", "failed"}
     assert len(seen(directory)) == 4
     assert counts(directory).oldest_accepted_at == NOW
+
+
+@pytest.mark.parametrize("odd", ["queue/0-20201231T2359", "deferred/20201231T2359"])
+def test_a_directory_that_cannot_be_read_is_told_and_hides_no_other_message(tmp_path: Path, odd: str) -> None:
+    directory = new_spool(tmp_path)
+    there = [put(directory, now=NOW + number) for number in range(30)]
+    # A link to itself is what nobody can read.
+    os.symlink(f"{directory}/{odd}", f"{directory}/{odd}")
+    unread: list[Unread] = []
+    assert [message.queue_id for message in messages(directory, unread=unread)] == there
+    assert [(each.queue_id, each.path) for each in unread] == [("", f"{directory}/{odd}")]
+    with pytest.raises(OSError, match="symbolic links"):
+        list(messages(directory))
+    gone = there[0][:-6] + "aaaaaa"
+    assert set(find_all(directory, [*there, gone])) == set(there)
