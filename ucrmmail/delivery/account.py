@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all, replace_file
-from ucrmmail.jsontext import read_json
+from ucrmmail.jsontext import read_json, typed
 from ucrmmail.smtp.trouble import without_addresses
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ucrmmail.message.outcome import Trouble
 
 _LARGEST_FILE = 1 << 20
-# The year 10,000, in seconds since the epoch: nothing can show what comes later.
-_END_OF_TIME = 253_402_300_800
 TOLD_AGAIN_AFTER_S = 3600.0
 TRUSTED_AGAIN_AFTER_S = 7 * 86400.0
 
@@ -224,21 +222,9 @@ def load_account(path: str, *, owner: int) -> AccountState:
     except (FileNotFoundError, DistrustError):
         return AccountState()
     try:
-        fields = read_json(raw)
-        return _checked(replace(AccountState(), **fields))
-    except (ValueError, TypeError):
+        return AccountState(**typed(read_json(raw), asdict(AccountState())))
+    except (ValueError, TypeError, KeyError, AttributeError):
         return AccountState()
-
-
-def _checked(state: AccountState) -> AccountState:
-    """Return the state if each field has its type, and each time is one. Raises TypeError, ValueError."""
-    for name, kept in asdict(AccountState()).items():
-        value = getattr(state, name)
-        if isinstance(value, bool) or not isinstance(value, (int, float) if isinstance(kept, float) else type(kept)):
-            raise TypeError(name)
-        if isinstance(kept, float) and not 0 <= value < _END_OF_TIME:
-            raise ValueError(name)
-    return state
 
 
 def lift_pause(path: str, *, owner: int) -> bool:

@@ -83,7 +83,8 @@ class Hurried(Clock):
         return self.at
 
 
-def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_the_rest(tmp_path: Path) -> None:
+def ten_dropped(tmp_path: Path) -> tuple[str, Hurried, Drops]:
+    """Ten files that were dropped a moment ago, and who takes them by a clock that hurries."""
     directory = str(tmp_path / "spool")
     make_spool(directory)
     clock = Hurried()
@@ -91,6 +92,11 @@ def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_t
     for number in range(10):
         (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
     time.sleep(2 * QUIET_S)
+    return directory, clock, drops
+
+
+def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_the_rest(tmp_path: Path) -> None:
+    directory, clock, drops = ten_dropped(tmp_path)
     spool = Spool(directory)
     assert not drops.look_again()
     assert spool.count_waiting() == 0, "it is not time yet"
@@ -105,13 +111,7 @@ def test_a_look_while_a_message_is_on_the_wire_takes_a_moment_and_the_next_one_t
 
 
 def test_a_look_at_a_great_many_names_takes_something_however_long_it_lasts(tmp_path: Path) -> None:
-    directory = str(tmp_path / "spool")
-    make_spool(directory)
-    clock = Hurried()
-    drops = Drops(directory, prepare=ready, max_size_bytes=1 << 20, min_free_bytes=0, clock=clock, concerns=Concerns())
-    for number in range(10):
-        (tmp_path / "spool" / "drop" / f"{number}.eml").write_bytes(b"From: a@isp.example\nTo: b@example.com\n\nhi\n")
-    time.sleep(2 * QUIET_S)
+    directory, clock, drops = ten_dropped(tmp_path)
     clock.at += 2.0
 
     def lasts(_number: int, _name: str) -> None:
