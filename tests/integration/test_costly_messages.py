@@ -29,8 +29,9 @@ from tests.support.postfix import private_postfix
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, Fault, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.ending import EXCUSED_CONNECTIONS
 from ucrmmail.delivery.flush import Options
-from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
+from ucrmmail.delivery.judgement import LOST_CONNECTIONS, MOST_IN_DOUBT
 from ucrmmail.spool.claimed import Claimed
 from ucrmmail.spool.moves import Moves
 from ucrmmail.spool.queue import Spool

@@ -31,8 +31,9 @@ from tests.support.flushes import (
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, Action, Cut, Fault, Raw, SmtpServer, Wait
 from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.ending import EXCUSED_CONNECTIONS
 from ucrmmail.delivery.flush import Options
-from ucrmmail.delivery.run import EXCUSED_CONNECTIONS, LOST_CONNECTIONS, MOST_IN_DOUBT
+from ucrmmail.delivery.judgement import LOST_CONNECTIONS, MOST_IN_DOUBT
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.spool.manage import hold, release
 from ucrmmail.spool.moves import Moves

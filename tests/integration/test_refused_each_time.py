@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, Action, SmtpServer
-from ucrmmail.delivery.run import MOST_SENDERS_IN_DOUBT
+from ucrmmail.delivery.judgement import MOST_SENDERS_IN_DOUBT
 
 DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
 # With a limit, several connections are threads of one process; without, they are processes.

@@ -6,7 +6,7 @@ later only means that the server wants fewer. A trouble of the account on one co
 
 A worker does not know what the others send, but how much: what they relay shows who is to blame for its trouble
 (`suspicion`). When it had nothing else to try, the run knows better: if something was relayed, a further round shows it
-(``run.Ending.excused``).
+(``Ending.excused``).
 
 Under a limit nothing would be won, since then the limit is what mail waits for: there the connections are threads of
 ``run``, and each message asks the same ledger.
@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
-from ucrmmail.delivery.run import Ending
 from ucrmmail.delivery.suspicion import SENDERS
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 
@@ -60,9 +59,9 @@ class _Worker:
 class Crew:
     """Drives worker processes over the queue; the same to its caller as ``Run``.
 
-    ``run``, ``feed`` and ``spool`` are the patterns for what each worker makes for itself. ``fetch_secret()`` is called
-    before the first fork: a secret is read once. ``on_settled`` sees every message, as if it was sent here;
-    unless it is ``watched``, only its queue id and result.
+    ``run``, ``feed`` and ``spool`` are the patterns for what each worker makes for itself; ``ending`` is that of
+    ``run``. ``fetch_secret()`` is called before the first fork: a secret is read once. ``on_settled`` sees every
+    message, as if it was sent here; unless it is ``watched``, only its queue id and result.
     """
 
     def __init__(
@@ -96,7 +95,7 @@ class Crew:
         self._parts: dict[str, MessageReport] = {}
         self._died = False
         self._failure: BaseException | None = None
-        self.ending = Ending()
+        self.ending = run.ending
 
     def drive(self, connections: int, lessons: Lessons) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
@@ -110,18 +109,17 @@ class Crew:
         self._feed.heed(lessons)
         # Whether there is mail of senders that are not suspected, a worker knows of its own messages alone.
         self._feed.has_work()
-        self._run.doubt(lessons.distrusted, lessons.doubted)
-        self.ending.doubted = lessons.doubted
+        self.ending.go_without(lessons.distrusted, lessons.doubted)
         self._fetch_secret()
         while True:
             self._feed.put_back()
-            before = self._settled, len(self._run.distrusted)
+            before = self._settled, len(self.ending.distrusted)
             self.ending.refuted.clear()
             self.ending.unconnected = None
             self._play(connections)
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
-            got_on = before != (self._settled, len(self._run.distrusted))
-            got_on |= self.ending.excused(self._feed)
+            got_on = before != (self._settled, len(self.ending.distrusted))
+            got_on |= self.ending.excused(self._feed.suspicion)
             if self._ends or self._died or not got_on or not self._feed.has_work():
                 break
             self._dealt.clear()
@@ -238,30 +236,11 @@ class Crew:
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
-        if note.trouble is not None:
-            self.ending.because_of(note.trouble, note.refused, sender=note.sender, in_doubt=note.in_doubt)
-        self.ending.unconnected = note.unconnected or self.ending.unconnected
-        self.ending.relayed |= note.relayed
-        self.ending.denied = note.denied or self.ending.denied
-        self.ending.suspects.update(note.suspects)
-        self.ending.senders |= note.senders
-        self._feed.suspect(note.suspects)
-        self._learn(note)
+        self.ending.take_over(note.ending)
+        self._feed.suspect(note.ending.suspects)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems
-
-    def _learn(self, note: Ended) -> None:
-        """Let workers of a later round start without what this one found; what one has settled is open for none."""
-        ending = self.ending
-        ending.unresolved |= note.unresolved
-        ending.lies |= note.lies
-        ending.refuted |= note.refuted
-        ending.doubted = note.doubted or ending.doubted
-        if ending.doubted in ending.lies | ending.refuted:
-            ending.doubted = ""
-        self._run.doubt(note.distrusted, ending.doubted)
-        self._run.distrusted -= ending.refuted - ending.lies
 
     def _see_off(self, worker: _Worker) -> None:
         """Wait for the end of a process; one that ended without a word left its journal to the next run."""

@@ -14,17 +14,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.delivery.apart import is_alone, is_over, may_pass_over
 from ucrmmail.delivery.opening import beginning_of, report_failures
-from ucrmmail.delivery.report import HELD_BACK, MessageReport
-from ucrmmail.delivery.settlement import after_attempt, result_of, told, unreported
+from ucrmmail.delivery.room import Room
+from ucrmmail.delivery.settlement import after_attempt, given_up_besides, result_of, told, unreported
 from ucrmmail.delivery.suspicion import Suspicion
+from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
-from ucrmmail.journal import FULL
-from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, Transaction
-from ucrmmail.spool.state import longest_encoding
-from ucrmmail.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -33,46 +32,21 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
+    from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.schedule import Retry
     from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.limits.ledger import Ledger, Reservation
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
-    from ucrmmail.spool.state import MessageState
 
 # Outcomes are brought to the disk together, at the most this often (reliability: "what is synced when").
 SYNC_INTERVAL_S = 0.05
-# Where the record of a message to a few recipients finds no room, no other will. A mailing to thousands may need more
-# than there is, and all that is behind it does not; so many in a row are passed over.
-_SMALL_RECORD_BYTES = 1 << 16
-_MOST_WITHOUT_ROOM = 100
-# At so many of its recipients a message may lose a connection in one attempt before the others wait for the next one.
-# While nothing was relayed in the run, the server may hang up at all.
-_MOST_PASSED_OVER = 6
-_MOST_IN_DOUBT = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     claimed: Claimed
     reservation: Reservation
-
-
-@dataclass(frozen=True, slots=True)
-class _Relayed:
-    """A message that was recorded as relayed to all, and is still to be logged and counted."""
-
-    claimed: Claimed
-    outcomes: tuple[Outcome, ...]
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What became of those recipients of a message whose turn has come; a limit holds the others back."""
-
-    reverse_path: str
-    outcomes: dict[str, Outcome]
 
 
 class QueueFeed:
@@ -106,11 +80,11 @@ class QueueFeed:
         self._ledger = ledger
         self._reporter = reporter
         self._log = log
+        self._teller = Teller(log, on_settled)
         self._retry = retry
         self._clock = clock
         self._left_s = left_s
         self._message_limit = message_limit
-        self._on_settled = on_settled
         self._on_synced = on_synced
         self._concerns = concerns
         self.more_came = more_came
@@ -119,13 +93,10 @@ class QueueFeed:
         self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
         self._open: dict[str, _Work] = {}
-        self._to_tell: list[_Relayed] = []
-        self._parts: dict[str, _Part] = {}
+        self._room = Room(spool)
         self._synced_at = clock.monotonic()
         self._unsynced = False
         self._started = 0
-        self._without_room: list[str] = []
-        self._without_room_in_a_row = 0
         # Nothing more leaves on any connection: the account is in trouble.
         self.closed = False
 
@@ -225,13 +196,10 @@ class QueueFeed:
             amount = self._amount(claimed, now)
             if self._ledger.earliest(now, amount) > now:
                 return None
-            # A disk that is full must be noticed before the message leaves, not when its outcome is to be recorded.
-            try:
-                self._spool.ensure_room(claimed)
-            except OSError as error:
-                self._leave_out(claimed, error)
+            if not self._room.is_there_for(claimed):
+                self._turns.take()
+                self._spool.leave_out(claimed)
                 return self.ready()
-            self._without_room_in_a_row = 0
             reservation = self._ledger.reserve(now, amount)
             self._turns.take()
             self._started += 1
@@ -244,30 +212,9 @@ class QueueFeed:
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
                 chunks=claimed.chunks,
-                may_pass_over=self._may_pass_over(claimed.state),
-                is_alone=_is_alone(claimed.state),
+                may_pass_over=may_pass_over(claimed.state, has_relayed=bool(self.suspicion.progress)),
+                is_alone=is_alone(claimed.state),
             )
-
-    def _may_pass_over(self, state: MessageState) -> bool:
-        """Return whether this attempt has lost few connections at single recipients so far: they keep other mail."""
-        if len(state.recipients) == 1:
-            return True
-        passed_over = sum(one.alone and one.tried for one in state.recipients)
-        return passed_over < (_MOST_PASSED_OVER if self.suspicion.progress else _MOST_IN_DOUBT)
-
-    def _leave_out(self, claimed: Claimed, error: OSError) -> None:
-        """Let a large mailing, at which room was refused, wait for another run. Raises ``error`` unless it is that."""
-        self._without_room_in_a_row += 1
-        needed = longest_encoding(claimed.recipients)
-        is_one_of_few = needed > _SMALL_RECORD_BYTES and self._without_room_in_a_row <= _MOST_WITHOUT_ROOM
-        if error.errno not in FULL or not is_one_of_few:
-            raise error
-        self._turns.take()
-        self._spool.leave_out(claimed)
-        self._without_room.append(
-            f"{claimed.queue_id} waits for room on the disk: to record what becomes of its {len(claimed.recipients)} "
-            f"recipients may take {format_size(needed)}"
-        )
 
     def left_s(self) -> float:
         """Return for how many seconds more the run may begin a message."""
@@ -363,7 +310,7 @@ class QueueFeed:
                 late=late,
                 blamed=blamed,
                 alone=alone,
-                is_over=_is_over(transaction, outcomes, late=late),
+                is_over=is_over(transaction, outcomes, late=late),
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
@@ -383,19 +330,15 @@ class QueueFeed:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:
                 # The connection is idle until the next body leaves, and that is soon: messages are quick now.
-                self._to_tell.append(_Relayed(claimed, outcomes, now))
+                self._teller.relayed(claimed, outcomes, now)
                 return
             self.tell()
             if is_part:
-                # It is counted with the last one.
-                self._log_all(claimed, outcomes, now)
+                self._teller.part(claimed, outcomes, now)
                 self._turns.go_on_with(claimed.queue_id)
-                if outcomes:
-                    parts = self._parts.setdefault(claimed.queue_id, _Part(claimed.reverse_path, {}))
-                    parts.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
             else:
-                outcomes = (*told(outcomes, state), *_given_up_besides(outcomes, claimed.state, state))
-                self._tell(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+                outcomes = (*told(outcomes, state), *given_up_besides(outcomes, claimed.state, state))
+                self._teller.settled(claimed, outcomes, now, result_of(state), state.next_attempt_at)
             if to_report:
                 report_failures(
                     self._spool, claimed, state, self._reporter, original=original, now=now, concerns=self._concerns
@@ -407,29 +350,13 @@ class QueueFeed:
     def tell(self) -> None:
         """Log and count what was relayed and waits for it: when a connection ends, however it ends."""
         with self._lock:
-            relayed, self._to_tell = self._to_tell, []
-            for each in relayed:
-                self._tell(each.claimed, each.outcomes, each.at, Result.RELAYED, 0.0)
-
-    def _tell(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float) -> None:
-        """Log what became of a message, and tell those who count and watch."""
-        self._log_all(claimed, outcomes, at)
-        parts = self._parts.pop(claimed.queue_id, None)
-        if parts is not None:
-            outcomes = tuple((parts.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
-        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
-
-    def _log_all(self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float) -> None:
-        for outcome in outcomes:
-            self._log.add(at, claimed.queue_id, claimed.reverse_path, outcome)
+            self._teller.tell()
 
     def conclude(self) -> None:
         """Tell what is known at the end alone: what a limit holds back in part, or a disk, and what the log lacks."""
-        for queue_id, part in self._parts.items():
-            self._on_settled(MessageReport(queue_id, part.reverse_path, HELD_BACK, tuple(part.outcomes.values())))
-        self._parts.clear()
-        if self._without_room:
-            self._concerns.add(*self._without_room, exit_code=TemporaryError.exit_code)
+        self._teller.conclude()
+        if self._room.complaints:
+            self._concerns.add(*self._room.complaints, exit_code=TemporaryError.exit_code)
         if self._log.complaint:
             self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
 
@@ -452,26 +379,3 @@ class QueueFeed:
             self._log.write()
         self._on_synced()
         self._synced_at = self._clock.monotonic()
-
-
-def _is_over(transaction: Transaction, outcomes: Collection[Outcome], *, late: bool) -> bool:
-    """Return whether who had no turn has none in this attempt: it was lost at too many, or at one more of those."""
-    if transaction.may_pass_over or any(outcome.result is Result.RELAYED for outcome in outcomes):
-        return False
-    return late or transaction.is_alone
-
-
-def _is_alone(state: MessageState) -> bool:
-    """Return whether the turn is that of a recipient who is asked by himself."""
-    if len(state.recipients) == 1:
-        return False
-    turn = state.turn
-    return len(turn) == 1 and any(one.alone for one in state.recipients if one.recipient == turn[0])
-
-
-def _given_up_besides(outcomes: tuple[Outcome, ...], before: MessageState, state: MessageState) -> Iterator[Outcome]:
-    """Yield who was put off in an earlier part, whichever run or connection that was, and is given up with this one."""
-    told_of = {outcome.recipient for outcome in outcomes}
-    for was, one in zip(before.recipients, state.recipients, strict=False):
-        if was.is_pending and one.result == Result.FAILED and one.recipient not in told_of:
-            yield Outcome(one.recipient, Result.FAILED, Stage(one.stage), one.reply, one.enhanced)

@@ -28,9 +28,10 @@ from ucrmmail.delivery.account import (
     without,
     works,
 )
+from ucrmmail.delivery.ending import EX_UNAVAILABLE
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.report import MessageReport, RunReport
-from ucrmmail.delivery.run import EX_UNAVAILABLE, Run, Window
+from ucrmmail.delivery.run import Run, Window
 from ucrmmail.delivery.suspicion import Lessons
 from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage

@@ -10,36 +10,26 @@ import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
-from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.delivery.ending import Ending
+from ucrmmail.delivery.judgement import Judgement, Losses
+from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
-from ucrmmail.smtp.trouble import is_of_concurrency
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.stop import Stop
     from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.smtp.session import Session
-    from ucrmmail.smtp.transaction import End
 
 # A login costs more than an idle connection, but servers close those that idle for minutes (RFC 5321: five).
 LONGEST_IDLE_S = 90.0
-# So many connections in a row that were lost without a message relayed are a trouble of the account.
-LOST_CONNECTIONS = 2
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
-# So many in a row may end for what is on them, a recipient who does not exist or a message that is to blame: while
-# nothing was relayed in the run, blame is in doubt, and MOST_IN_DOUBT holds.
-EXCUSED_CONNECTIONS = 20
-# So many messages may meet what is a lasting trouble of the account before it is taken for that: others are tried. It
-# is less often one sender's than one recipient's.
-MOST_IN_DOUBT = 5
-MOST_SENDERS_IN_DOUBT = 2
-EX_UNAVAILABLE = 69
 
 
 @dataclass(slots=True)
@@ -55,89 +45,26 @@ class Window:
 
 
 @dataclass(slots=True)
-class Ending:
-    """Why a run ended: a trouble of the account, or a limit in the way; shared by its connections.
+class _Connection:
+    """One of the connections of a run: its session, while there is one, and what became of those before it.
 
-    ``refused`` is the message at which the trouble came last, "" when it came at none, and ``sender`` who it may be
-    that is refused with all his messages. ``in_doubt``: it may be the message's own, since it came there in an earlier
-    run too, or each time that the server hung up. ``suspects`` are the messages at which one came that may be their
-    own, and ``senders`` those of whom it may be.
-
-    ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
-    with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
-    refusal to relay that a login may mend.
-
-    ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
-
-    ``lies`` are the extensions that the server offers and was found not to understand, ``doubted`` is one of which that
-    is still open, ``refuted`` are those of which it was and that are not to blame.
+    ``without`` are the extensions that it goes without. ``used_up``: the last session ended since the server takes only
+    so many messages on one.
     """
 
-    trouble: Trouble | None = None
-    reason: str = ""
-    next_at: float = 0.0
-    refused: str = ""
-    sender: str = ""
-    in_doubt: bool = False
-    suspects: dict[str, None] = field(default_factory=dict)
-    senders: set[str] = field(default_factory=set)
-    unconnected: Trouble | None = None
-    relayed: bool = False
-    denied: Trouble | None = None
-    unresolved: set[str] = field(default_factory=set)
-    lies: set[str] = field(default_factory=set)
-    doubted: str = ""
-    refuted: set[str] = field(default_factory=set)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    _excused: set[str] = field(default_factory=set)
+    session: Session | None = None
+    without: frozenset[str] = frozenset()
+    used_up: bool = False
+    losses: Losses = field(default_factory=Losses)
 
-    def because_of(self, trouble: Trouble, refused: str = "", *, sender: str = "", in_doubt: bool = False) -> None:
-        """Remember the first trouble; one beyond doubt rather than one in doubt."""
-        with self.lock:
-            if self.trouble is None or (self.in_doubt and not in_doubt):
-                self.trouble, self.refused, self.sender, self.in_doubt = trouble, refused, sender, in_doubt
-
-    def resolve_unconnected(self, has_work: Callable[[], bool]) -> None:
-        """Take it for a trouble of the account that the last connection could not be made anew, if it ``has_work``."""
-        if self.unconnected is not None and self.trouble is None and not self.reason and has_work():
-            self.because_of(self.unconnected)
-
-    def excused(self, feed: QueueFeed) -> bool:
-        """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
-
-        Returns whether it was so; never twice for the same message or sender, nor for more than some. What was relayed
-        before shows nothing of an account that was blocked during the run, and the next message would be no other.
-        """
-        if not (self.in_doubt and feed.suspicion.progress) or {self.refused, self.sender} & self._excused - {""}:
-            return False
-        if len(self._excused) >= EXCUSED_CONNECTIONS:
-            return False
-        self._excused.update((self.refused, self.sender))
-        if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
-            self.unresolved.add(self.refused)
-        feed.suspicion.convict(self.refused)
-        self.trouble, self.refused, self.sender, self.in_doubt = None, "", "", False
-        return True
-
-
-@dataclass(slots=True)
-class _Losses:
-    """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
-
-    ``trouble`` is how the last one was lost. ``excused`` counts those that ended for what was on them.
-    """
-
-    count: int = 0
-    excused: int = 0
-    at: str = ""
-    trouble: Trouble | None = None
+    def end_session(self) -> None:
+        if self.session is not None:
+            self.session.close()
+            self.session = None
 
 
 class Run:
-    """Drives connections over a feed until nothing is due or nothing more may leave.
-
-    ``distrusted`` are the extensions that are not used whatever the server offers; what a connection finds is added.
-    """
+    """Drives connections over a feed until nothing is due or nothing more may leave; ``ending`` then says why."""
 
     def __init__(
         self,
@@ -149,27 +76,27 @@ class Run:
         window: Window,
         on_wait: Callable[[float], None],
     ) -> None:
-        self.distrusted: set[str] = set()
         self._feed = feed
         self._connect = connect
         self._clock = clock
         self._stop = stop
         self._window = window
         self._on_wait = on_wait
-        self._in_doubt = 0
+        self._failure: BaseException | None = None
         self.ending = Ending()
+        self._judgement = Judgement(feed, self.ending)
 
     def drive(self, connections: int, lessons: Lessons) -> None:
-        """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
+        """Send what is due over up to ``connections`` connections.
 
         The first connection shows that the login works before the others try; one that is refused later, anew or for
         the first time, only means that the server wants fewer, unless none is left. Raises OSError when an outcome
         could not be recorded, UcrmmailError from the secret.
         """
         self._feed.heed(lessons)
-        self.doubt(lessons.distrusted, lessons.doubted)
+        self.ending.go_without(lessons.distrusted, lessons.doubted)
         self._drive_all(connections)
-        while self.ending.excused(self._feed):
+        while self.ending.excused(self._feed.suspicion):
             self._drive_all(connections)
 
     def _drive_all(self, connections: int) -> None:
@@ -195,8 +122,6 @@ class Run:
             raise self._failure
         self.ending.resolve_unconnected(self._feed.has_work)
 
-    _failure: BaseException | None = None
-
     def _drive_extra(self) -> None:
         try:
             self.drive_one(None)
@@ -208,11 +133,6 @@ class Run:
         self._failure = self._failure or error
         self._feed.closed = True
 
-    def doubt(self, distrusted: Collection[str], doubted: str) -> None:
-        """Go without what earlier runs found not to work, or doubt to work."""
-        self.distrusted.update(distrusted, {doubted} - {""})
-        self.ending.doubted = doubted
-
     def beside(self, feed: QueueFeed) -> Run:
         """Return the run of another process over its own feed."""
         run = Run(
@@ -223,7 +143,7 @@ class Run:
             window=self._window,
             on_wait=self._on_wait,
         )
-        run.doubt(self.distrusted, self.ending.doubted)
+        run.ending.go_without(self.ending.distrusted, self.ending.doubted)
         return run
 
     def drive_one(self, connected: Callable[[], None] | None, *, work_waits: Callable[[], bool] | None = None) -> None:
@@ -232,149 +152,53 @@ class Run:
         ``work_waits()`` is for one that takes its messages from a line: it waits for work without taking it, so that
         none is kept from the others for as long as the connection takes; False when no more comes. Raises as ``drive``.
         """
-        session: Session | None = None
-        losses, without, used_up = _Losses(), frozenset[str](), False
+        own = _Connection()
         try:
             while self.ending.trouble is None and self._failure is None:
-                if session is None and work_waits is not None and not self._must_end:
-                    if not work_waits():
-                        return
-                    without = frozenset(self.distrusted)
-                    session = self._begin(without, connected, patient=used_up)
-                    if session is None:
+                if own.session is None and work_waits is not None and not self._must_end:
+                    if not (work_waits() and self._connect_anew(own, connected)):
                         return
                     connected = None
-                if not self._wait_until_open(session):
+                if not self._wait_until_open(own.session):
                     if self.ending.reason == "time limit":
-                        self._look_back(losses)
+                        self._judgement.out_of_time(own.losses)
                     return
-                if session is not None and not session.is_alive():
+                if own.session is not None and not own.session.is_alive():
                     # Servers say good-bye to a connection that idles, some within seconds: no message is to meet that.
-                    session.close()
-                    session = None
-                if session is None:
-                    # What another connection doubts from here on, this one has not gone without.
-                    without = frozenset(self.distrusted)
-                    session = self._begin(without, connected, patient=used_up)
-                    if session is None:
+                    own.end_session()
+                if own.session is None:
+                    if not self._connect_anew(own, connected):
                         return
                     connected = None
-                try:
-                    end = submit(session, self._feed)
-                finally:
-                    self._feed.tell()
-                used_up = end.used_up
-                self._judge(end, without)
-                if self._is_one_too_many(end):
-                    # As at a connection that is refused: the others go on, and have its message too. Should it come
-                    # there again, that is what the server means.
-                    self.ending.unconnected = end.trouble
-                    self.ending.suspects[end.refused] = None
-                    self._feed.suspect((end.refused,))
-                    self.ending.relayed |= end.relayed
+                if own.session is not None and not self._submit(own, own.session):
                     return
-                postponed, of_account = False, end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
-                if end.trouble is not None and of_account:
-                    most = MOST_SENDERS_IN_DOUBT if end.sender else MOST_IN_DOUBT
-                    # Another of the same sender was on its way already, and tells nothing new.
-                    is_known = self._feed.suspicion.is_suspected(end.sender)
-                    if end.trouble.kind is Kind.PERMANENT and end.refused and (is_known or self._in_doubt < most):
-                        # Another message shows at once whether it is the account's; one of another sender, if need be.
-                        self._in_doubt += not is_known
-                        self._feed.suspect((end.refused,), sender=end.sender)
-                        self.ending.suspects[end.refused] = None
-                    if end.trouble.kind is Kind.PERMANENT and end.sender:
-                        self.ending.senders.add(end.sender)
-                    postponed = self._feed.postpone(end.refused)
-                    if not postponed:
-                        in_doubt = end.refused in self._feed.suspicion.suspects
-                        self._end_all(end.trouble, end.refused, sender=end.sender, in_doubt=in_doubt)
-                self.ending.relayed |= end.relayed
-                self.ending.denied = end.denied or self.ending.denied
-                most = EXCUSED_CONNECTIONS if end.decided or self.ending.relayed else MOST_IN_DOUBT
-                is_excused = (end.blamed or end.decided or end.passed_over) and losses.excused < most
-                if end.relayed or (is_excused and not end.passed_over):
-                    at = "" if of_account or end.alive else end.refused
-                    losses = _Losses(at=at, excused=0 if end.relayed else losses.excused + 1)
-                elif is_excused:
-                    losses.excused += 1
-                if not end.alive:
-                    session.close()
-                    session = None
-                    is_stopped = end.trouble is None and self._must_end
-                    if not (end.relayed or is_excused or end.used_up or end.distrust or postponed or is_stopped):
-                        # With the doubt it is tried once more: that is the one which counts.
-                        self._count(losses, end)
         finally:
-            if session is not None:
-                session.quit()
+            if own.session is not None:
+                own.session.quit()
 
-    def _is_one_too_many(self, end: End) -> bool:
-        """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""
-        if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
-            return False
-        is_new = bool(end.refused) and end.refused not in self._feed.suspicion.suspects
-        return self._feed.is_shared and not end.alive and is_new and is_of_concurrency(end.trouble.reply)
+    def _submit(self, own: _Connection, session: Session) -> bool:
+        """Send what may leave over this session; False when the connection is one too many."""
+        try:
+            end = submit(session, self._feed)
+        finally:
+            self._feed.tell()
+        own.used_up = end.used_up
+        goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
+        if goes_on and not end.alive:
+            own.end_session()
+        return goes_on
 
     @property
     def _must_end(self) -> bool:
         return self._stop.requested or self._clock.monotonic() >= self._window.sends_until
 
-    def _end_all(self, trouble: Trouble, refused: str, *, sender: str = "", in_doubt: bool) -> None:
-        """Let the run end for the account's trouble: every connection ends what it has in hand, and begins no more."""
-        self.ending.because_of(trouble, refused, sender=sender, in_doubt=in_doubt)
-        self._feed.closed = True
-
-    def _count(self, losses: _Losses, end: End) -> None:
-        """Count a connection that was lost; behind the first, another message shows whether it was this one."""
-        losses.count += 1
-        again, losses.at, losses.trouble = end.refused == losses.at, end.refused, end.trouble
-        if losses.count >= LOST_CONNECTIONS:
-            in_doubt = bool(end.refused) and again
-            if end.refused:
-                # The next run lets others go first: it may be these two, or their sender's all, and not the account.
-                self.ending.unresolved.add(end.refused)
-                self.ending.senders.update({end.sender} - {""})
-            self._end_all(_connections_are_lost(losses), end.refused, in_doubt=in_doubt)
-        elif end.refused:
-            self._feed.suspect((end.refused,))
-            self._feed.postpone(end.refused)
-
-    def _look_back(self, losses: _Losses) -> None:
-        """Remember, at the end of the time, that it was the server which took it, and would take that of each run."""
-        if losses.count and not self._feed.suspicion.progress:
-            self.ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
-        elif losses.at:
-            self.ending.unresolved.add(losses.at)
-
-    def _judge(self, end: End, without: frozenset[str]) -> None:
-        """Learn from a round which extensions the server does not understand: mail that goes without is the proof."""
-        ending = self.ending
-        if end.distrust:
-            self.distrusted.add(end.distrust)
-            if end.distrust == "CHUNKING":
-                # It said so itself.
-                ending.lies.add(end.distrust)
-            elif not end.passing:
-                ending.doubted = end.distrust
-        elif (doubted := ending.doubted) in without:
-            if end.relayed:
-                ending.lies.add(doubted)
-                ending.doubted = ""
-            elif not end.alive:
-                # It was not that, and others may go as they were offered.
-                ending.refuted.add(doubted)
-                self.distrusted.discard(doubted)
-                ending.doubted = ""
-
-    def _begin(self, without: frozenset[str], connected: Callable[[], None] | None, *, patient: bool) -> Session | None:
-        """Connect, and log in; None when the run is over for this connection. ``patient``: it is asked twice."""
+    def _connect_anew(self, own: _Connection, connected: Callable[[], None] | None) -> bool:
+        """Connect, and log in; False when the run is over for this connection."""
+        # What another connection doubts from here on, this one has not gone without.
+        own.without = frozenset(self.ending.distrusted)
         try:
-            session = self._connect(self._feed.left_s())
+            own.session = self._session(patient=own.used_up)
         except SessionError as error:
-            if patient and error.trouble.stage is Stage.GREETING and not self._must_end:
-                self._stop.sleep(CLOSED_COUNTS_S)
-                return self._begin(without, connected, patient=False)
             if connected is not None:
                 self.ending.because_of(error.trouble)
             else:
@@ -382,11 +206,20 @@ class Run:
         except StoppedError:
             self.ending.reason = "stopped"
         else:
-            session.do_without(without)
+            own.session.do_without(own.without)
             if connected is not None:
                 connected()
-            return session
-        return None
+        return own.session is not None
+
+    def _session(self, *, patient: bool) -> Session:
+        """Return a session that is logged in; ``patient``: it is asked for twice. Raises as ``smtp.connect``."""
+        try:
+            return self._connect(self._feed.left_s())
+        except SessionError as error:
+            if not patient or error.trouble.stage is not Stage.GREETING or self._must_end:
+                raise
+            self._stop.sleep(CLOSED_COUNTS_S)
+            return self._connect(self._feed.left_s())
 
     def _wait_until_open(self, session: Session | None) -> bool:
         """Wait until a message may leave; return False when none will in this run."""
@@ -422,17 +255,3 @@ class Run:
                 session.quit()
             self._on_wait(opens_at)
             self._stop.sleep(min(pause_s, 1.0))
-
-
-def _connections_are_lost(losses: _Losses) -> Trouble:
-    trouble = losses.trouble
-    what = "the smarthost keeps closing the connection" if losses.count > 1 else "the connection was lost"
-    return Trouble(
-        scope=Scope.ACCOUNT,
-        kind=Kind.TRANSIENT,
-        stage=trouble.stage if trouble is not None else Stage.CONNECT,
-        what=f"{what}: {trouble.what}" if trouble is not None else what,
-        remedy="run `ucrmmail test-connection`; nothing was lost, the next run tries again",
-        reply=trouble.reply if trouble is not None else None,
-        exit_code=EX_UNAVAILABLE,
-    )

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
-from ucrmmail.message.outcome import Result
+from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ucrmmail.delivery.schedule import Retry
-    from ucrmmail.message.outcome import Outcome
 
 # RFC 3463 section 3.5: X.4.7, delivery time expired.
 _EXPIRED = "4.4.7"
@@ -128,6 +127,14 @@ def told(outcomes: tuple[Outcome, ...], state: MessageState) -> tuple[Outcome, .
         else outcome
         for outcome in outcomes
     )
+
+
+def given_up_besides(outcomes: Sequence[Outcome], before: MessageState, state: MessageState) -> Iterator[Outcome]:
+    """Yield who was put off in an earlier part, whichever run or connection that was, and is given up with this one."""
+    told_of = {outcome.recipient for outcome in outcomes}
+    for was, one in zip(before.recipients, state.recipients, strict=False):
+        if was.is_pending and one.result == Result.FAILED and one.recipient not in told_of:
+            yield Outcome(one.recipient, Result.FAILED, Stage(one.stage), one.reply, one.enhanced)
 
 
 def unreported(state: MessageState) -> tuple[RecipientState, ...]:

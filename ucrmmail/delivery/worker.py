@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.concerns import Concerns
+from ucrmmail.delivery.ending import Ending
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.run import Run
-    from ucrmmail.message.outcome import Trouble
     from ucrmmail.spool.queue import Spool
 
 
@@ -45,22 +45,9 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The worker is through. ``failure`` is what the run must raise; the rest is as in ``run.Ending`` and ``Spool``."""
+    """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``."""
 
-    trouble: Trouble | None = None
-    refused: str = ""
-    sender: str = ""
-    in_doubt: bool = False
-    suspects: dict[str, None] = field(default_factory=dict)
-    senders: frozenset[str] = frozenset()
-    unconnected: Trouble | None = None
-    relayed: bool = False
-    denied: Trouble | None = None
-    unresolved: frozenset[str] = frozenset()
-    lies: frozenset[str] = frozenset()
-    doubted: str = ""
-    refuted: frozenset[str] = frozenset()
-    distrusted: frozenset[str] = frozenset()
+    ending: Ending = field(default_factory=Ending)
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -107,20 +94,7 @@ def work(
     own_feed.conclude()
     tell()
     return Ended(
-        trouble=own_run.ending.trouble,
-        refused=own_run.ending.refused,
-        sender=own_run.ending.sender,
-        in_doubt=own_run.ending.in_doubt,
-        suspects=own_run.ending.suspects,
-        senders=frozenset(own_run.ending.senders),
-        unconnected=own_run.ending.unconnected,
-        relayed=own_run.ending.relayed,
-        denied=own_run.ending.denied,
-        unresolved=frozenset(own_run.ending.unresolved),
-        lies=frozenset(own_run.ending.lies),
-        doubted=own_run.ending.doubted,
-        refuted=frozenset(own_run.ending.refuted),
-        distrusted=frozenset(own_run.distrusted),
+        ending=own_run.ending,
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
