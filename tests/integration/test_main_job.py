@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 import zlib
+from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -294,6 +295,44 @@ def test_message_limit_and_dry_run(program: Program, sink: Sink) -> None:
     assert all(queue_id in plan.stdout for queue_id in ids)
     report = program.run("flush", "--message-limit", "2", "--json").json
     assert (report["relayed"], report["held_back"], report["reason"]) == (2, 1, "message limit")
+
+
+@pytest.mark.parametrize(
+    ("tables", "takes"),
+    [({"throttler": 'count = "recipients"\nmessage_limit = 2\nduration = "1s"'}, 100), ({}, 2)],
+    ids=["a limit lets two recipients go", "the server takes two recipients"],
+)
+def test_a_message_in_parts_counts_once_for_the_message_limit(
+    program: Program, sink: Sink, tables: dict[str, str], takes: int
+) -> None:
+    program.configure(sink.port, **tables)
+    taken: list[str] = []
+    sink.on_mail = lambda _address: taken.clear()
+    sink.on_rcpt = lambda address: "452 4.5.3 Too many recipients" if len(taken) == takes else taken.append(address)
+    to = ", ".join(f"r{number}@example.com" for number in range(6)).encode()
+    program.sendmail("-t", message=b"From: a@isp.example\nTo: " + to + b"\n\nhi\n")
+    program.sendmail("-t", message=numbered(1))
+    report = program.run("flush", "--message-limit", "1", "--json").json
+    assert (report["relayed"], report["held_back"], report["reason"]) == (1, 1, "message limit")
+    assert [len(received.recipients) for received in sink.messages] == [2, 2, 2]
+    program.run("flush", "--message-limit", "1")
+    assert program.queue() == []
+
+
+def test_a_run_that_is_stopped_in_a_pause_says_when_it_may_go_on(program: Program, sink: Sink) -> None:
+    program.configure(sink.port, throttler='message_limit = 1\nduration = "30s"')
+    for number in range(2):
+        program.sendmail("-t", message=numbered(number))
+    begun = time.time()
+    flush = program.start("flush", "--json")
+    while not sink.messages:
+        time.sleep(0.005)
+    time.sleep(0.5)
+    flush.send_signal(signal.SIGTERM)
+    report = json.loads(flush.communicate(timeout=60)[0])
+    assert (report["relayed"], report["held_back"], report["reason"]) == (1, 1, "stopped")
+    next_at = datetime.fromisoformat(report["next_at"]).timestamp()
+    assert begun + 29 < next_at < time.time() + 31
 
 
 def planned(program: Program) -> list[tuple[str, list[str]]]:

@@ -96,7 +96,9 @@ class QueueFeed:
         self._room = Room(spool)
         self._synced_at = clock.monotonic()
         self._unsynced = False
-        self._started = 0
+        # Messages that this run has begun, as far as there is a limit for them, and those that wait for another part.
+        self._begun: set[str] = set()
+        self._in_parts: set[str] = set()
         # Nothing more leaves on any connection: the account is in trouble.
         self.closed = False
 
@@ -177,8 +179,10 @@ class QueueFeed:
 
     @property
     def message_limit_reached(self) -> bool:
-        """Whether this run has begun as many messages as it may."""
-        return bool(self._message_limit) and self._started >= self._message_limit
+        """Whether this run has begun as many messages as it may, and the next one is none of them."""
+        if not self._message_limit or len(self._begun) < self._message_limit:
+            return False
+        return self._turns.next is None or self._turns.next.queue_id not in self._in_parts
 
     def ready(self) -> Transaction | None:
         """Return the next message, reserved and ready to leave, or None when none may leave right now.
@@ -187,10 +191,10 @@ class QueueFeed:
         message go. Raises OSError when none finds any.
         """
         with self._lock:
-            if self.closed or self.message_limit_reached or self.left_s() <= 0:
+            if self.closed or self.left_s() <= 0:
                 return None
             claimed = self._look()
-            if claimed is None:
+            if claimed is None or self.message_limit_reached:
                 return None
             now = self._clock.now()
             amount = self._amount(claimed, now)
@@ -202,7 +206,8 @@ class QueueFeed:
                 return self.ready()
             reservation = self._ledger.reserve(now, amount)
             self._turns.take()
-            self._started += 1
+            if self._message_limit:
+                self._begun.add(claimed.queue_id)
             self._open[claimed.queue_id] = _Work(claimed, reservation)
             return Transaction(
                 queue_id=claimed.queue_id,
@@ -280,7 +285,8 @@ class QueueFeed:
             work = self._open.pop(transaction.queue_id)
             self._ledger.refund(work.reservation)
             self._spool.release(work.claimed)
-            self._started -= 1
+            if transaction.queue_id not in self._in_parts:
+                self._begun.discard(transaction.queue_id)
             # Behind the one that was claimed ahead it would be lost with the next connection, for the same reason.
             self._turns.go_on_with(transaction.queue_id)
 
@@ -334,6 +340,8 @@ class QueueFeed:
                 return
             self.tell()
             if is_part:
+                if self._message_limit:
+                    self._in_parts.add(claimed.queue_id)
                 self._teller.part(claimed, outcomes, now)
                 self._turns.go_on_with(claimed.queue_id)
             else:

@@ -223,9 +223,10 @@ class Run:
 
     def _wait_until_open(self, session: Session | None) -> bool:
         """Wait until a message may leave; return False when none will in this run."""
+        opens_at = 0.0
         while True:
             if self._stop.requested:
-                self.ending.reason = "stopped"
+                self.ending.reason, self.ending.next_at = "stopped", opens_at
                 return False
             if not self._feed.has_work():
                 if self._must_end:
