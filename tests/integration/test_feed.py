@@ -19,13 +19,13 @@ from tests.support.spools import NOW, StillClock, claim, new_spool, put
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.feed import QueueFeed
+from ucrmmail.delivery.lessons import Lessons
 from ucrmmail.delivery.log import DeliveryLog
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.report import MessageReport
 from ucrmmail.delivery.run import Run, Window
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.stop import Stop
-from ucrmmail.delivery.suspicion import Lessons
 from ucrmmail.errors import TemporaryError
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import rules_from

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.machine import DAY_S, Machine, MovedClock
+from tests.campaign.machine import DAY_S, Machine, MovedClock, OurStop
 from tests.support.smtp_server import EXTENSIONS, HANG, Action, Fault, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.flush import Options
+from ucrmmail.delivery.report import RunReport
 from ucrmmail.limits.rules import Rules, Throttle
 
 
@@ -21,6 +22,26 @@ def taken_by(server: SmtpServer) -> list[str]:
     """Whom the server has accepted the message for; a report of a failure is not the message."""
     server.wait_until_idle()
     return [recipient for message in server.accepted for recipient in message.recipients if "user" in recipient]
+
+
+def flush_one_part(machine: Machine, server: SmtpServer) -> RunReport:
+    """A run that is asked to stop while the server thinks about its second MAIL."""
+    mails: list[bytes] = []
+
+    def stop(line: bytes) -> Action | None:
+        mails.append(line)
+        if len(mails) == 1:
+            return None
+        machine.stop.request(signal.SIGTERM)
+        return HANG
+
+    machine.stop = OurStop()
+    server.faults["mail"] = stop
+    try:
+        return machine.flush(machine.to(server))
+    finally:
+        del server.faults["mail"]
+        machine.stop = OurStop()
 
 
 @pytest.mark.requirement("R7")
@@ -319,13 +340,13 @@ def test_a_failure_in_a_part_is_reported_once_though_the_run_ends_behind_it(tmp_
     told: list[bytes] = []
     with SmtpServer(faults=faults, most_recipients=2) as server:
         for _ in range(6):
-            report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1, keep_messages=True))
+            flush_one_part(machine, server)
             server.wait_until_idle()
         told += reports(server)
         assert len(told) == 1
         assert b"user0@example.com" in told[0]
         clock.offset += 6 * DAY_S
-        report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1, keep_messages=True))
+        report = flush_one_part(machine, server)
         machine.flush(machine.to(server))
         server.wait_until_idle()
         assert len(reports(server)) == 2
@@ -345,7 +366,7 @@ def test_who_was_put_off_in_a_part_of_another_run_is_reported_when_given_up(tmp_
             machine.flush(machine.to(server), options=Options(wait=False))
             clock.offset += wait_s
         for _ in range(2):
-            report = machine.flush(machine.to(server), options=Options(wait=False, message_limit=1))
+            report = flush_one_part(machine, server)
             assert (report.deferred, report.failed, report.held_back) == (0, 0, 1)
         report = machine.flush(machine.to(server), options=Options(wait=False, keep_messages=True))
     (message,) = [each for each in report.messages if each.result == "failed"]

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.feed import QueueFeed
+    from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.run import Run, Window
     from ucrmmail.delivery.stop import Stop
-    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.spool.queue import Spool
 
 # More urgent mail is looked for this often while the workers are busy, and the time limit.

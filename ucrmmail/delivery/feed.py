@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
+    from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.schedule import Retry
-    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.limits.ledger import Ledger, Reservation
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool

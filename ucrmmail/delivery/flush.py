@@ -17,28 +17,23 @@ from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.account import (
     AccountState,
     after_error,
-    after_trouble,
-    distrusted,
     load_account,
     may_connect_at,
     said_of,
     save_account,
     secret_mark,
     was_told,
-    without,
-    works,
 )
-from ucrmmail.delivery.ending import EX_UNAVAILABLE
 from ucrmmail.delivery.feed import QueueFeed
+from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
-from ucrmmail.delivery.suspicion import Lessons
 from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.concerns import Concerns
@@ -62,8 +57,6 @@ _LIES = {
     "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
     "run `ucrmmail config set smtp.chunking false` to settle it",
 }
-# So many messages, and senders, that may be to blame are remembered.
-_MOST_SUSPECTS = 100
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -228,18 +221,7 @@ def _send(
             return RunReport(
                 reason="account", trouble=_known(state), told=told, next_at=opens_at, exit_code=_EX_TEMPFAIL
             )
-        driver.drive(
-            options.connections,
-            Lessons(
-                # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
-                suspects=state.suspect.split(),
-                senders=state.senders.splitlines(),
-                lost=state.lost.split(),
-                distrusted=distrusted(state, now=clock.now(), settings_mark=account.settings_mark),
-                doubted=state.doubted if state.settings_mark == account.settings_mark else "",
-                in_trouble=state.deferred,
-            ),
-        )
+        driver.drive(options.connections, lessons_of(state, now=clock.now(), settings_mark=account.settings_mark))
         ending = driver.ending
         trouble = ending.trouble
         refused = trouble is not None and trouble.exit_code == _EX_NOPERM
@@ -247,41 +229,32 @@ def _send(
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is.
         return _without_pause(state, _of_error(error), account, clock.now(), prints=options.prints)
-    known = state
-    doubted = ending.doubted if ending.doubted not in ending.lies else ""
-    if ending.lies or doubted != state.doubted:
-        state = without(state, ending.lies, doubted, now=clock.now(), settings_mark=account.settings_mark)
+    now = clock.now()
     if trouble is None:
-        answered = (counts.deferred or counts.failed) and ending.denied is None
-        if state.deferred and (ending.relayed or answered):
-            # The server was reached, and has nothing against the account.
-            state = works(state)
-        lost = _joined(ending.unresolved) if counts.relayed else state.lost
-        if lost != state.lost:
-            state = replace(state, lost=lost)
-        if state is not known:
-            save_account(account.state_path, state)
+        after = after_calm_run(
+            state,
+            ending,
+            relayed=bool(counts.relayed),
+            answered=bool(counts.deferred or counts.failed) and ending.denied is None,
+            now=now,
+            settings_mark=account.settings_mark,
+        )
+        if after is not state:
+            save_account(account.state_path, after)
         if ending.denied is not None and not ending.relayed:
             # Each message is deferred, and all of them for want of a login.
-            return _without_pause(state, ending.denied, account, clock.now(), prints=options.prints)
+            return _without_pause(after, ending.denied, account, now, prints=options.prints)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
-    # What was not tried behind the proof is suspect still: it would end the next run as it has ended this one.
-    before = replace(works(state), suspect=state.suspect, senders=state.senders) if ending.relayed else state
-    at_lost = trouble.exit_code == EX_UNAVAILABLE
-    told = was_told(before, said_of(trouble), trouble.exit_code, now=clock.now())
-    state = after_trouble(
-        before,
+    told = not ending.relayed and was_told(state, said_of(trouble), trouble.exit_code, now=now)
+    state = after_troubled_run(
+        state,
+        ending,
         trouble,
-        now=clock.now(),
-        first_delay_s=retry.first_delay_s,
-        max_delay_s=retry.max_delay_s,
+        now=now,
+        retry=retry,
         settings_mark=account.settings_mark,
         secret_mark=mark,
-        # Each may be to blame: two of them would only take turns.
-        suspect=_joined([*before.suspect.split(), *ending.suspects, *([] if at_lost else ending.refused.split())]),
-        senders=_joined([*before.senders.splitlines(), *sorted(ending.senders)], "\n"),
-        lost=_joined([*before.lost.split(), *ending.unresolved, *(ending.refused.split() if at_lost else [])]),
-        told_at=before.told_at if told else clock.now() if options.prints else 0.0,
+        told_at=state.told_at if told else now if options.prints else 0.0,
     )
     save_account(account.state_path, state)
     return RunReport(
@@ -297,10 +270,6 @@ def _without_pause(state: AccountState, trouble: Trouble, account: Account, now:
         state = after_error(state, trouble, now=now, settings_mark=account.settings_mark, told_at=told_at)
         save_account(account.state_path, state)
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
-
-
-def _joined(suspects: Collection[str], between: str = " ") -> str:
-    return between.join(list(dict.fromkeys(suspects))[-_MOST_SUSPECTS:])
 
 
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.feed import QueueFeed
+    from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.stop import Stop
-    from ucrmmail.delivery.suspicion import Lessons
     from ucrmmail.smtp.session import Session
 
 # A login costs more than an idle connection, but servers close those that idle for minutes (RFC 5321: five).

@@ -10,8 +10,6 @@ import zlib
 from math import inf
 from typing import TYPE_CHECKING
 
-from ucrmmail.dataclass import dataclass
-
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -19,24 +17,6 @@ if TYPE_CHECKING:
 
 # What is relayed is counted by sender, in so many counts: two senders in one count show nothing of each other.
 SENDERS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Lessons:
-    """What earlier runs have learnt of the account.
-
-    ``suspects`` are the messages that ``Ending.refused`` named since a run had no trouble, ``lost`` those of
-    ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
-    ``senders`` of `Ending`. ``distrusted`` and ``doubted`` are the last one's ``Ending.lies`` and ``Ending.doubted``.
-    ``in_trouble``: the last run ended in a trouble of the account.
-    """
-
-    suspects: Collection[str] = ()
-    senders: Collection[str] = ()
-    lost: Collection[str] = ()
-    distrusted: Collection[str] = ()
-    doubted: str = ""
-    in_trouble: bool = False
 
 
 class Suspicion:

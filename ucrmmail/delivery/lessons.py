@@ -1,0 +1,114 @@
+"""What runs learn of an account, one from the other: whose trouble it may be, what its server does not understand.
+
+Pure: from the state that is kept and the ending of a run to the state that the next one finds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.delivery.account import AccountState, after_trouble, distrusted, without, works
+from ucrmmail.delivery.ending import EX_UNAVAILABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from ucrmmail.delivery.ending import Ending
+    from ucrmmail.delivery.schedule import Retry
+    from ucrmmail.message.outcome import Trouble
+
+# So many messages, and senders, that may be to blame are remembered.
+_MOST_SUSPECTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a run is told of earlier ones.
+
+    ``suspects`` are the messages that ``Ending.refused`` named since a run had no trouble, ``lost`` those of
+    ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
+    ``senders`` of `Ending`. ``distrusted`` and ``doubted`` are the last one's ``Ending.lies`` and ``Ending.doubted``.
+    ``in_trouble``: the last run ended in a trouble of the account.
+    """
+
+    suspects: Collection[str] = ()
+    senders: Collection[str] = ()
+    lost: Collection[str] = ()
+    distrusted: Collection[str] = ()
+    doubted: str = ""
+    in_trouble: bool = False
+
+
+def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lessons:
+    """Return what a run that begins ``now``, in seconds since the epoch, is to know."""
+    return Lessons(
+        # What others do not use up: a quota does not go first to those, and pass for the suspect's own trouble.
+        suspects=state.suspect.split(),
+        senders=state.senders.splitlines(),
+        lost=state.lost.split(),
+        distrusted=distrusted(state, now=now, settings_mark=settings_mark),
+        doubted=state.doubted if state.settings_mark == settings_mark else "",
+        in_trouble=state.deferred,
+    )
+
+
+def after_calm_run(
+    state: AccountState, ending: Ending, *, relayed: bool, answered: bool, now: float, settings_mark: str
+) -> AccountState:
+    """Return the state after a run that met no trouble of the account; the same object where nothing changed.
+
+    ``relayed``: it relayed a message to all. ``answered``: the server refused one, with nothing against the account.
+    """
+    known = state
+    state = _with_extensions(state, ending, now=now, settings_mark=settings_mark)
+    if state.deferred and (ending.relayed or answered):
+        # The server was reached, and has nothing against the account.
+        state = works(state)
+    lost = _joined(ending.unresolved) if relayed else state.lost
+    return state if state is known and lost == state.lost else replace(state, lost=lost)
+
+
+def after_troubled_run(
+    state: AccountState,
+    ending: Ending,
+    trouble: Trouble,
+    *,
+    now: float,
+    retry: Retry,
+    settings_mark: str,
+    secret_mark: str,
+    told_at: float,
+) -> AccountState:
+    """Return the state after a run that ended in ``trouble``: how long to wait, and who may be to blame."""
+    state = _with_extensions(state, ending, now=now, settings_mark=settings_mark)
+    if ending.relayed:
+        # What was not tried behind the proof is suspect still: it would end the next run as it has ended this one.
+        state = replace(works(state), suspect=state.suspect, senders=state.senders)
+    refused = ending.refused.split()
+    at_lost = trouble.exit_code == EX_UNAVAILABLE
+    return after_trouble(
+        state,
+        trouble,
+        now=now,
+        first_delay_s=retry.first_delay_s,
+        max_delay_s=retry.max_delay_s,
+        settings_mark=settings_mark,
+        secret_mark=secret_mark,
+        # Each may be to blame: two of them would only take turns.
+        suspect=_joined([*state.suspect.split(), *ending.suspects, *([] if at_lost else refused)]),
+        senders=_joined([*state.senders.splitlines(), *sorted(ending.senders)], "\n"),
+        lost=_joined([*state.lost.split(), *ending.unresolved, *(refused if at_lost else [])]),
+        told_at=told_at,
+    )
+
+
+def _with_extensions(state: AccountState, ending: Ending, *, now: float, settings_mark: str) -> AccountState:
+    doubted = ending.doubted if ending.doubted not in ending.lies else ""
+    if not ending.lies and doubted == state.doubted:
+        return state
+    return without(state, ending.lies, doubted, now=now, settings_mark=settings_mark)
+
+
+def _joined(suspects: Collection[str], between: str = " ") -> str:
+    return between.join(list(dict.fromkeys(suspects))[-_MOST_SUSPECTS:])
