@@ -94,11 +94,12 @@ class Ending:
         Returns whether it was so; never twice for the same message or sender, nor for more than some. What was relayed
         before shows nothing of an account that was blocked during the run, and the next message would be no other.
         """
-        if not (self.in_doubt and suspicion.progress) or {self.refused, self.sender} & self._excused - {""}:
+        whose = {self.refused, self.sender} - {""}
+        if not (self.in_doubt and suspicion.progress) or whose & self._excused:
             return False
         if len(self._excused) >= EXCUSED_CONNECTIONS:
             return False
-        self._excused.update((self.refused, self.sender))
+        self._excused |= whose
         if self.refused and self.trouble is not None and self.trouble.exit_code == EX_UNAVAILABLE:
             self.unresolved.add(self.refused)
         suspicion.convict(self.refused)

@@ -1,0 +1,111 @@
+"""From the ending of a run to what the next one is told: who is suspected, who no longer, and how long it waits."""
+
+from __future__ import annotations
+
+import pytest
+
+from ucrmmail.delivery.account import AccountState
+from ucrmmail.delivery.ending import EX_UNAVAILABLE, Ending
+from ucrmmail.delivery.lessons import Lessons, after_calm_run, after_troubled_run, lessons_of
+from ucrmmail.delivery.schedule import Retry
+from ucrmmail.message.outcome import Stage, Trouble
+from ucrmmail.smtp.trouble import account_trouble
+
+NOW = 1_800_000_000.0
+MARK = "settings"
+REFUSED = account_trouble(Stage.MAIL, "the smarthost refused the account", exit_code=75)
+LOST = account_trouble(Stage.MAIL, "the smarthost keeps closing the connection", exit_code=EX_UNAVAILABLE)
+
+
+def troubled(state: AccountState, ending: Ending, trouble: Trouble = REFUSED) -> AccountState:
+    return after_troubled_run(
+        state,
+        ending,
+        trouble,
+        now=NOW,
+        retry=Retry(first_delay_s=300.0, max_delay_s=14_400.0, give_up_after_s=432_000.0),
+        settings_mark=MARK,
+        secret_mark="",
+        told_at=NOW,
+    )
+
+
+def calm(state: AccountState, ending: Ending, *, relayed: bool = True, answered: bool = False) -> AccountState:
+    return after_calm_run(state, ending, relayed=relayed, answered=answered, now=NOW, settings_mark=MARK)
+
+
+def told(state: AccountState, mark: str = MARK) -> Lessons:
+    return lessons_of(state, now=NOW, settings_mark=mark)
+
+
+def test_a_run_without_anything_to_learn_leaves_the_same_state() -> None:
+    state = AccountState()
+    assert calm(state, Ending(relayed=True)) is state
+    assert told(state) == Lessons(suspects=[], senders=[], lost=[], distrusted=frozenset())
+
+
+def test_the_message_at_which_the_account_was_refused_is_suspected_and_its_sender() -> None:
+    state = troubled(AccountState(), Ending(refused="b", suspects={"a": None}, senders={"x@isp.example"}))
+    lessons = told(state)
+    assert (lessons.suspects, lessons.senders, lessons.lost) == (["a", "b"], ["x@isp.example"], [])
+    assert lessons.in_trouble
+
+
+def test_the_message_at_which_a_connection_was_lost_comes_last() -> None:
+    lessons = told(troubled(AccountState(), Ending(refused="b", unresolved={"a"}), LOST))
+    assert (lessons.suspects, lessons.lost) == ([], ["a", "b"])
+
+
+@pytest.mark.requirement("S19")
+def test_who_is_suspected_stays_so_from_run_to_run_until_one_has_no_trouble() -> None:
+    state = AccountState()
+    for queue_id in "abca":
+        state = troubled(state, Ending(refused=queue_id, senders={f"{queue_id}@isp.example"}))
+    assert told(state).suspects == ["a", "b", "c"]
+    assert told(state).senders == ["a@isp.example", "b@isp.example", "c@isp.example"]
+    assert told(calm(state, Ending(relayed=True))).suspects == []
+
+
+def test_of_very_many_suspects_the_last_ones_are_remembered() -> None:
+    state = troubled(AccountState(), Ending(suspects=dict.fromkeys(str(number) for number in range(150))))
+    assert told(state).suspects == [str(number) for number in range(50, 150)]
+
+
+@pytest.mark.requirement("R9")
+def test_a_run_that_has_relayed_something_begins_the_pauses_anew_and_keeps_the_suspects() -> None:
+    state = AccountState()
+    for _ in range(4):
+        state = troubled(state, Ending(refused="a", senders={"x@isp.example"}))
+    assert state.not_before == NOW + 2400
+    state = troubled(state, Ending(refused="b", relayed=True))
+    assert (state.failures, state.not_before) == (1, NOW + 300)
+    assert (told(state).suspects, told(state).senders) == (["a", "b"], ["x@isp.example"])
+
+
+def test_an_answer_to_a_message_ends_the_trouble_and_a_run_that_reached_nobody_does_not() -> None:
+    state = troubled(AccountState(), Ending(refused="a"))
+    assert not calm(state, Ending(), relayed=False, answered=True).deferred
+    assert calm(state, Ending(reason="stopped"), relayed=False) is state
+
+
+def test_whose_connection_was_lost_is_forgotten_once_others_were_relayed() -> None:
+    state = troubled(AccountState(), Ending(refused="a"), LOST)
+    assert told(calm(state, Ending(), relayed=False)).lost == ["a"]
+    assert told(calm(state, Ending(relayed=True, unresolved={"b"}))).lost == ["b"]
+    assert told(calm(state, Ending(relayed=True))).lost == []
+
+
+@pytest.mark.parametrize("trouble", [None, REFUSED], ids=["calm", "troubled"])
+def test_what_the_server_does_not_understand_is_known_for_its_settings_alone(trouble: Trouble | None) -> None:
+    ending = Ending(lies={"PIPELINING"}, relayed=True)
+    state = calm(AccountState(), ending) if trouble is None else troubled(AccountState(), ending, trouble)
+    assert told(state).distrusted == {"PIPELINING"}
+    assert told(state, "others").distrusted == frozenset()
+
+
+def test_a_doubt_is_handed_on_until_it_is_settled() -> None:
+    state = calm(AccountState(), Ending(doubted="PIPELINING"), relayed=False)
+    assert (told(state).doubted, told(state, "others").doubted) == ("PIPELINING", "")
+    assert told(calm(state, Ending(relayed=True))).doubted == ""
+    settled = calm(state, Ending(relayed=True, doubted="PIPELINING", lies={"PIPELINING"}))
+    assert (told(settled).doubted, told(settled).distrusted) == ("", {"PIPELINING"})
