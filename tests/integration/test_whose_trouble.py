@@ -17,6 +17,7 @@ from tests.campaign.machine import Machine, MovedClock
 from tests.support.flushes import ONE_BY_ONE, mail, people, queued, results, run, taken
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, SmtpServer, Wait
 from tests.support.spools import put
+from ucrmmail.delivery import turns
 from ucrmmail.delivery.account import AccountState, load_account
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.schedule import Retry
@@ -333,3 +334,160 @@ def test_a_refusal_of_data_is_not_waited_behind(tmp_path: Path, monkeypatch: pyt
         assert run(machine, server).deferred == 10
         assert (len(server.connections), server.commands.count(b"RSET")) == (1, 10)
     assert waits == []
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("place", ["mail", "rcpt", "final-dot"])
+@pytest.mark.parametrize(
+    "said", ["450 4.7.1 <{}>: Sender address rejected: sender rate limit exceeded", PAUSE], ids=["quota", "421"]
+)
+def test_a_sender_who_may_send_no_more_for_now_stops_nobody_elses_mail(
+    tmp_path: Path, said: str, place: str, connections: int
+) -> None:
+    """One message of his was learnt in a run, and the next run met the next one."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, ["news@isp.example"] * 120 + [f"other{number}@isp.example" for number in range(3)])
+    here = threading.local()
+
+    def at_mail(line: bytes) -> str | None:
+        here.is_his = b"<news" in line
+        return refuse(line) if place == "mail" else None
+
+    def refuse(_line: bytes) -> str | None:
+        return said.format("news@isp.example") if here.is_his else None
+
+    faults = {place: refuse} | {"mail": at_mail}
+    with SmtpServer(faults=faults) as server:
+        for _ in range(3):
+            run(machine, server, connections=connections)
+            wait_for_the_pause(machine, clock)
+        assert len(server.accepted) == 3
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("act", ["530 5.7.0 Authentication required", PAUSE, DROP], ids=["530", "421", "hang-up"])
+def test_a_server_that_takes_no_reports_takes_everything_else(
+    tmp_path: Path, act: str | Action, connections: int
+) -> None:
+    """The null reverse-path was never suspected."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, [""] * 60 + [f"other{number}@isp.example" for number in range(5)])
+    with SmtpServer(faults={"mail": lambda line: act if b"<>" in line else None}) as server:
+        for _ in range(3):
+            run(machine, server, connections=connections)
+            wait_for_the_pause(machine, clock)
+        assert len(server.accepted) == 5
+        assert len(server.connections) <= 60
+
+
+DOMAIN_OFF = "550 5.7.1 Domain off.example is not allowed to send: see https://mail.example/help"
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_blocked_domain_with_many_senders_stops_no_other_domain(tmp_path: Path, connections: int) -> None:
+    machine = Machine(tmp_path)
+    put_all(machine, [*(f"user{each}@off.example" for each in range(100)), *["other@isp.example"] * 5])
+    with SmtpServer(faults={"mail": lambda line: DOMAIN_OFF if b"@off." in line else None}) as server:
+        report = run(machine, server, connections=connections)
+        assert len(server.accepted) == 5
+    assert not report.failed
+
+
+@pytest.mark.requirement("S19")
+def test_two_blocked_senders_of_the_only_domain_stop_nobody_else_of_it(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    put_all(machine, [f"news{each % 2}@isp.example" for each in range(60)] + ["other@isp.example"] * 5)
+    with SmtpServer(faults={"mail": of_sender(BLOCKED)}) as server:
+        report = run(machine, server)
+        assert len(server.accepted) == 5
+    assert (report.exit_code, report.relayed, report.deferred) == (0, 5, 60)
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("longest_s", [0.0, 60.0])
+def test_a_search_for_others_does_not_take_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest_s: float
+) -> None:
+    """A queue of one sender that is longer than a run was searched to the end of its time, and nothing was sent."""
+    monkeypatch.setattr(turns, "_LONGEST_SEARCH_S", longest_s)
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, ["news@isp.example"] * 300 + ["other@isp.example"])
+    with SmtpServer(faults={"mail": QUOTA}) as server:
+        run(machine, server)
+        wait_for_the_pause(machine, clock)
+    assert account_of(machine).senders == "news@isp.example"
+    with SmtpServer() as server:
+        assert run(machine, server).relayed == 301
+        assert server.accepted[0].reverse_path == ("other@isp.example" if longest_s else "news@isp.example")
+
+
+@pytest.mark.requirement("R8", "R9")
+def test_messages_at_whose_mail_the_server_hangs_up_are_given_up_and_told_of(tmp_path: Path) -> None:
+    """Each run lost two connections at others of them, so that none ever lost an attempt."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
+    put_all(machine, ["news@isp.example"] * 8)
+    days = 6
+    with SmtpServer(faults={"mail": lambda line: DROP if b"<news" in line else None}) as server:
+        for number in range(days * 12):
+            put_all(machine, [f"other{number}@isp.example"])
+            run(machine, server)
+            clock.offset += 7200.0
+        told = [message for message in server.accepted if not message.reverse_path]
+        assert len(taken(server)) >= days * 12 - 3
+    assert len(told) == 8
+    assert {message.state for message in machine.queue() if message.reverse_path == "news@isp.example"} == {"failed"}
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("refused", ["450 4.2.0 greylisted", "550 5.1.1 no such user"])
+def test_a_server_that_takes_a_few_messages_on_a_connection_may_refuse_all_of_them(
+    tmp_path: Path, refused: str, connections: int
+) -> None:
+    """Where nothing was relayed on it, its end was taken for a quota of the account."""
+    machine = Machine(tmp_path)
+    for number in range(20):
+        mail(machine, f"bad{number}@example.com")
+    for number in range(20):
+        mail(machine, f"good{number}@example.com")
+    asked: dict[int, int] = {}
+
+    def at_mail(line: bytes) -> str | None:
+        number = next(at for at, each in enumerate(server.connections) if each.commands and each.commands[-1] is line)
+        asked[number] = asked.get(number, 0) + 1
+        return "421 4.7.0 too many messages in this connection" if asked[number] > 5 else None
+
+    refuse = {"rcpt": lambda line: refused if b"<bad" in line else None}
+    with SmtpServer(faults={"mail": at_mail, **refuse}) as server:
+        report = run(machine, server, connections=connections)
+        assert sum(recipient.startswith("good") for recipient in taken(server)) == 20
+    assert (report.exit_code, report.deferred + report.failed) == (0, 20)
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_server_that_says_good_bye_at_some_recipients_keeps_the_message_from_no_other_for_long(
+    tmp_path: Path, others: int
+) -> None:
+    """One of them was learnt in an attempt, which was over for all: sixty had it after two days."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
+    begun = clock.now()
+    mail(machine, *people(80, *range(0, 80, 4)))
+    with SmtpServer(faults={"rcpt": lambda line: PAUSE if b"<bad" in line else None}) as server:
+        while sum(recipient.startswith("good") for recipient in taken(server)) < 60:
+            assert clock.now() - begun < (1.0 if others else 4.0) * 3600
+            put_all(machine, ["other@isp.example"] * others)
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+            due = min((message.next_attempt_at for message in machine.queue()), default=0.0)
+            clock.offset += max(0.0, due - clock.now())

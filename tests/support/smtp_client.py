@@ -93,7 +93,7 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
-    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
 

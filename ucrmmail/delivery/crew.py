@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
-from ucrmmail.delivery.suspicion import SENDERS
+from ucrmmail.delivery.suspicion import COUNTS
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Crew:
         UcrmmailError from the secret.
         """
         # Memory that all processes share: counts for us, and for each worker.
-        shared = mmap.mmap(-1, _COUNT_BYTES * SENDERS * (connections + 1))
+        shared = mmap.mmap(-1, _COUNT_BYTES * COUNTS * (connections + 1))
         self._feed.suspicion.share(memoryview(shared).cast("Q"))
         self._feed.heed(lessons)
         # Whether there is mail of senders that are not suspected, a worker knows of its own messages alone.

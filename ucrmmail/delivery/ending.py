@@ -25,7 +25,7 @@ class Ending:
     ``refused`` is the message at which the trouble came last, "" when it came at none, and ``sender`` who it may be
     that is refused with all his messages. ``in_doubt``: it may be the message's own, since it came there in an earlier
     run too, or each time that the server hung up. ``suspects`` are the messages at which one came that may be their
-    own, and ``senders`` those of whom it may be.
+    own, and ``senders`` those of whom it may be; ``cleared`` are suspected ones of whom something was relayed.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
@@ -46,6 +46,7 @@ class Ending:
     in_doubt: bool = False
     suspects: dict[str, None] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
+    cleared: set[str] = field(default_factory=set)
     unconnected: Trouble | None = None
     relayed: bool = False
     denied: Trouble | None = None
@@ -75,6 +76,7 @@ class Ending:
         self.denied = other.denied or self.denied
         self.suspects.update(other.suspects)
         self.senders |= other.senders
+        self.cleared |= other.cleared
         self.unresolved |= other.unresolved
         self.lies |= other.lies
         self.refuted |= other.refuted

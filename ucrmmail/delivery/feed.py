@@ -23,7 +23,7 @@ from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, Transaction
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, Transaction, sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -229,14 +229,15 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspicion.suspects
 
-    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted, or ``of_sender``.
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
+        """Return whether others were relayed since this message was postponed, or it was convicted, or its sender.
 
         In an earlier run that was for something that the server ``said``: it holds for the same alone.
         """
-        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
+        hung_up = said in (LOST, LOST_AT_MAIL)
+        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=hung_up):
             return True
-        if of_sender and self.suspicion.is_sender_to_blame(transaction.reverse_path):
+        if said != LOST and self.suspicion.is_sender_to_blame(transaction.sender, hung_up=hung_up):
             return True
         work = self._open.get(transaction.queue_id)
         return work is not None and work.claimed.state.blamed == said
@@ -331,7 +332,7 @@ class QueueFeed:
                 self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
                 # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
                 if not (doubt or is_part):
-                    self.suspicion.count_relayed(claimed.reverse_path)
+                    self.suspicion.count_relayed(sender_of(claimed.reverse_path))
             else:
                 self._ledger.refund(work.reservation)
             if state.relayed and not self._sync_is_due:

@@ -94,14 +94,16 @@ class Judgement:
     def _postpones(self, end: End, trouble: Trouble) -> bool:
         """Let others go before the message at which the account was refused; without any, the run ends for that."""
         if trouble.kind is Kind.PERMANENT:
-            most = MOST_SENDERS_IN_DOUBT if end.sender else MOST_IN_DOUBT
+            # In this run another of the same sender shows whether it is one recipient's, the next one looks further.
+            at_recipient = trouble.stage is Stage.RCPT
+            most = MOST_IN_DOUBT if at_recipient else MOST_SENDERS_IN_DOUBT
             # Another of the same sender was on its way already, and tells nothing new.
             is_known = self._feed.suspicion.is_suspected(end.sender)
             if end.refused and (is_known or self._in_doubt < most):
                 # Another message shows at once whether it is the account's; one of another sender, if need be.
                 self._in_doubt += not is_known
-                self._suspect(end.refused, sender=end.sender)
-            self._ending.senders.update({end.sender} - {""})
+                self._suspect(end.refused, sender="" if at_recipient else end.sender)
+        self._ending.senders.update({end.sender} - {""})
         if self._feed.postpone(end.refused):
             return True
         self._end_all(trouble, end.refused, sender=end.sender, in_doubt=end.refused in self._feed.suspicion.suspects)

@@ -97,7 +97,9 @@ def after_troubled_run(
         secret_mark=secret_mark,
         # Each may be to blame: two of them would only take turns.
         suspect=_joined([*state.suspect.split(), *ending.suspects, *([] if at_lost else refused)]),
-        senders=_joined([*state.senders.splitlines(), *sorted(ending.senders)], "\n"),
+        senders=_joined(
+            [*(one for one in state.senders.splitlines() if one not in ending.cleared), *sorted(ending.senders)], "\n"
+        ),
         lost=_joined([*state.lost.split(), *ending.unresolved, *(refused if at_lost else [])]),
         told_at=told_at,
     )

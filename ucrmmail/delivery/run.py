@@ -173,6 +173,7 @@ class Run:
                 if own.session is not None and not self._submit(own, own.session):
                     return
         finally:
+            self.ending.cleared |= self._feed.suspicion.cleared
             if own.session is not None:
                 own.session.quit()
 

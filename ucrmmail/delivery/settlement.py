@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # RFC 3463 section 3.5: X.4.7, delivery time expired.
 _EXPIRED = "4.4.7"
+# Section 3.5 as well: X.4.2, bad connection.
+_CONNECTION_LOST = "4.4.2"
+_NOT_ASKED = "not asked for yet: the smarthost ended too many connections when it was asked for others"
 
 
 def after_attempt(
@@ -61,8 +64,7 @@ def after_attempt(
         for recipient in state.recipients
     )
     if is_over:
-        told_last = outcomes[-1] if outcomes else None
-        recipients = tuple(_without_turn(recipient, told_last) for recipient in recipients)
+        recipients = tuple(map(_without_turn, recipients))
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
         return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed or state.blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
@@ -97,14 +99,20 @@ def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> Re
     )
 
 
-def _without_turn(recipient: RecipientState, last: Outcome | None) -> RecipientState:
+def _without_turn(recipient: RecipientState) -> RecipientState:
     """Return the state of who is put off for what the server did at others; when he was asked last stays known."""
     if recipient.tried or not recipient.is_pending:
         return recipient
-    if last is None or recipient.result:
+    if recipient.result:
         return replace(recipient, tried=True)
-    reply, stage, enhanced = last.reply, last.stage.value, last.enhanced
-    return replace(recipient, tried=True, result=Result.DEFERRED.value, reply=reply, stage=stage, enhanced=enhanced)
+    return replace(
+        recipient,
+        tried=True,
+        result=Result.DEFERRED.value,
+        reply=_NOT_ASKED,
+        stage=Stage.RCPT.value,
+        enhanced=_CONNECTION_LOST,
+    )
 
 
 def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:

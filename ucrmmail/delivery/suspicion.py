@@ -1,7 +1,7 @@
 """Which message may be to blame for what the server does to a connection: what is suspected, and what would prove it.
 
-A server that refuses or hangs up at a message may mean the message or the account. Only others that are relayed tell:
-so a suspect is postponed, and what it meets once others went is its own.
+A server that refuses or hangs up at a message may mean the message, its sender, his domain, or the account. Only others
+that are relayed tell: so a suspect is postponed, and what it meets once others went is its own.
 """
 
 from __future__ import annotations
@@ -15,33 +15,39 @@ if TYPE_CHECKING:
 
     Counts = list[int] | memoryview[int]
 
-# What is relayed is counted by sender, in so many counts: two senders in one count show nothing of each other.
-SENDERS = 64
+# What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
+# nothing of each other.
+_SENDERS = 1024
+COUNTS = 1 + 2 * _SENDERS
 
 
 class Suspicion:
-    """``relayed`` counts what was relayed in this run, by each process in ``SENDERS`` counts that it alone writes.
+    """``relayed`` counts what was relayed in this run, by each process in ``COUNTS`` counts that it alone writes.
 
     ``in_trouble``: the last run ended in a trouble of the account. ``suspects`` may make the server refuse or hang up
     by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost. A
-    suspected sender may be what the account is refused for: his messages show nothing while proof is awaited.
+    suspected sender may be what the account is refused for: his messages show nothing while proof is awaited, and once
+    two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom something was
+    relayed.
     """
 
     def __init__(self, relayed: Counts | None = None, number: int = 0) -> None:
-        self._relayed = relayed if relayed is not None else [0] * SENDERS
-        self._first = number * SENDERS
+        self._relayed = relayed if relayed is not None else [0] * COUNTS
+        self._first = number * COUNTS
         self.in_trouble = False
         self.suspects: set[str] = set()
-        # How much was relayed when a sender was suspected first.
-        self._senders: dict[str, int] = {}
-        self._tells_senders_apart = True
-        # How much was relayed when other messages were let go first, in all and over this process's connections.
+        self.cleared: set[str] = set()
+        # How much of others was relayed when a sender, or a domain ("@isp.example"), was suspected first: in all, and
+        # over this process's connections.
+        self._senders: dict[str, tuple[int, int]] = {}
+        self._tells_domains_apart = self._tells_senders_apart = True
+        # How much was relayed when other messages were let go first, in the same two ways.
         self._postponed: dict[str, int] = {}
         self._postponed_here: dict[str, int] = {}
 
     def share(self, relayed: Counts) -> None:
-        """Count in these from now on, of which the first ``SENDERS`` are ours: each ``copy`` sees what others count."""
-        for place, count in enumerate(self._relayed[:SENDERS]):
+        """Count in these from now on, of which the first ``COUNTS`` are ours: each ``copy`` sees what others count."""
+        for place, count in enumerate(self._relayed[:COUNTS]):
             relayed[place] = count
         self._relayed, self._first = relayed, 0
 
@@ -49,8 +55,10 @@ class Suspicion:
         """Return the same for another process, which has counts of its own if they are shared."""
         copy = Suspicion(self._relayed, number)
         copy.in_trouble = self.in_trouble
+        copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
-        copy.suspects, copy._senders, copy._postponed = set(self.suspects), dict(self._senders), dict(self._postponed)
+        copy.suspects, copy._postponed = set(self.suspects), dict(self._postponed)
+        copy._senders = {key: (known, copy._of_others_here(key)) for key, (known, _) in self._senders.items()}
         here = copy._here
         copy._postponed_here = {queue_id: at if at < 0 else here for queue_id, at in self._postponed_here.items()}
         return copy
@@ -58,21 +66,34 @@ class Suspicion:
     @property
     def progress(self) -> int:
         """How much was relayed in this run so far."""
-        return sum(self._relayed)
+        return sum(self._relayed[::COUNTS])
+
+    @property
+    def _here(self) -> int:
+        return self._relayed[self._first]
 
     def count_relayed(self, sender: str) -> None:
         """Count one message more; who is not refused, is not what the account is refused for."""
-        self._relayed[self._first + _count_of(sender)] += 1
-        self._senders.pop(sender, None)
+        self._relayed[self._first] += 1
+        for key in _keys_of(sender):
+            self._relayed[self._first + _place_of(key)] += 1
+            if self._senders.pop(key, None) is not None:
+                self.cleared.add(key)
 
-    def _of_others(self, sender: str) -> int:
-        """Return how much of other senders was relayed in this run."""
-        return self.progress - sum(self._relayed[_count_of(sender) :: SENDERS])
+    def _of_others(self, key: str) -> int:
+        """Return how much of other senders, or domains, was relayed in this run."""
+        return self.progress - self._of(key)
+
+    def _of_others_here(self, key: str) -> int:
+        return self._here - self._relayed[self._first + _place_of(key)]
+
+    def _of(self, key: str) -> int:
+        return sum(self._relayed[_place_of(key) :: COUNTS])
 
     @property
     def awaits_proof(self) -> bool:
         """Whether nothing was relayed since a message was postponed, or a sender suspected: others show nothing."""
-        return self.progress in self._postponed.values() or any(map(self.is_suspected, self._senders))
+        return self.progress in self._postponed.values() or any(map(self._shows_nothing, self._senders))
 
     @property
     def prefers_untried(self) -> bool:
@@ -88,28 +109,54 @@ class Suspicion:
             return self._here > self._postponed_here.get(queue_id, inf)
         return self.progress > self._postponed.get(queue_id, inf)
 
-    @property
-    def _here(self) -> int:
-        return sum(self._relayed[self._first : self._first + SENDERS])
-
     def suspect_sender(self, sender: str) -> None:
-        """Let messages of others go before his, and show whether he is to blame."""
-        if sender:
-            self._senders.setdefault(sender, self._of_others(sender))
+        """Let messages of others go before his, and show whether he is to blame; "" is nobody."""
+        if not sender:
+            return
+        self._suspect(sender)
+        domain = _domain_of(sender)
+        if domain and not self._of(domain) and sum(_domain_of(one) == domain for one in self._senders) > 1:
+            self._suspect(domain)
+
+    def _suspect(self, key: str) -> None:
+        self._senders.setdefault(key, (self._of_others(key), self._of_others_here(key)))
 
     def is_suspected(self, sender: str) -> bool:
-        """Return whether nothing of others was relayed since this sender was suspected."""
-        known = self._senders.get(sender) if self._tells_senders_apart else None
-        return known is not None and known == self._of_others(sender)
+        """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""
+        return bool(self._senders and sender) and any(map(self._shows_nothing, _keys_of(sender)))
 
-    def give_up_on_senders(self) -> None:
-        """Suspect none of them any more: there is no mail of others that would show anything."""
+    def _shows_nothing(self, key: str) -> bool:
+        if not (self._tells_domains_apart if _is_domain(key) else self._tells_senders_apart):
+            return False
+        known = self._senders.get(key)
+        return known is not None and known[0] == self._of_others(key)
+
+    def gives_up(self) -> bool:
+        """Tell domains apart no more, or then senders: no mail of others is there. False when that changes nothing."""
+        if self.gives_up_domains():
+            return True
+        given_up = any(map(self._shows_nothing, self._senders))
         self._tells_senders_apart = False
+        return given_up
 
-    def is_sender_to_blame(self, sender: str) -> bool:
-        """Return whether mail of others was relayed since this sender was suspected."""
-        known = self._senders.get(sender)
-        return known is not None and self._of_others(sender) > known
+    def gives_up_domains(self) -> bool:
+        """Tell domains apart no more: mail of other senders is not there but of the same. False if that is so."""
+        given_up = any(self._shows_nothing(key) for key in self._senders if _is_domain(key))
+        self._tells_domains_apart = False
+        return given_up
+
+    def is_sender_to_blame(self, sender: str, *, hung_up: bool = False) -> bool:
+        """Return whether mail of others was relayed since this sender, or his domain, was suspected.
+
+        ``hung_up`` is as in `is_to_blame`.
+        """
+        for key in _keys_of(sender):
+            known = self._senders.get(key)
+            if known is not None and (
+                self._of_others_here(key) > known[1] if hung_up else self._of_others(key) > known[0]
+            ):
+                return True
+        return False
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""
@@ -122,5 +169,21 @@ class Suspicion:
             self._postponed_here.setdefault(queue_id, self._here)
 
 
-def _count_of(sender: str) -> int:
-    return zlib.crc32(sender.encode("utf-8", "surrogateescape")) % SENDERS
+def _keys_of(sender: str) -> tuple[str, ...]:
+    domain = _domain_of(sender)
+    return (sender, domain) if domain else (sender,)
+
+
+def _domain_of(sender: str) -> str:
+    """Return "@" and the domain; "" for the null reverse-path, and for what is a domain itself."""
+    at = sender.rfind("@")
+    return sender[at:].lower() if at > 0 else ""
+
+
+def _is_domain(key: str) -> bool:
+    return key.startswith("@")
+
+
+def _place_of(key: str) -> int:
+    half = _SENDERS if _is_domain(key) else 0
+    return 1 + half + zlib.crc32(key.encode("utf-8", "surrogateescape")) % _SENDERS

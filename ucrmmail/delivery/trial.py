@@ -123,9 +123,8 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
-    def is_to_blame(self, _transaction: Transaction, _said: str, *, of_sender: bool = False) -> bool:
+    def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         """Return False: whatever is said, a person reads it."""
-        del of_sender
         return False
 
     def idle(self) -> None:

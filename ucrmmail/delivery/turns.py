@@ -13,6 +13,8 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
+from ucrmmail.smtp.transaction import sender_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 BEHIND_FOR_S = 3600.0
 # While one is searched for that shows whose trouble it is, each is opened for that: the time is looked at this often.
 _SEARCHED_AT_ONCE = 100
+# So long it is searched at the most, or half of the time that the run has left: some hundred thousand messages of one
+# sender, or such as were tried before, may be all there is.
+_LONGEST_SEARCH_S = 10.0
 # What may have come before messages that let others go first is looked for this often while those go: to list the queue
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
@@ -69,6 +74,7 @@ class Turns:
         self._tried: dict[str, None] = {}
         self._search_is_over = False
         self._passed = 0
+        self._search_until = inf
         self._asked_at = -inf
 
     @property
@@ -120,6 +126,9 @@ class Turns:
         self.set_suspect_aside()
         if self.next is None:
             self.next = self._claim_from_queue()
+        if self.next is None and self._left_s() > 0 and self._suspicion.gives_up_domains():
+            self._of_suspected = self._bring_back(self._of_suspected)
+            self.next = self._claim_from_queue()
         return self.next is not None
 
     def set_suspect_aside(self) -> None:
@@ -139,8 +148,7 @@ class Turns:
         claimed = self._claim_from_queue()
         if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
-            if self._of_suspected:
-                self._suspicion.give_up_on_senders()
+            while claimed is None and self._of_suspected and self._suspicion.gives_up():
                 self._of_suspected = self._bring_back(self._of_suspected)
                 claimed = self._claim_from_queue()
             while claimed is None and self._aside:
@@ -151,6 +159,7 @@ class Turns:
 
     def _claim_from_queue(self) -> Claimed | None:
         """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""
+        self._search_until = inf
         if self._tried and not self._prefers_untried:
             self._end_search()
         for _ in range(2):
@@ -178,8 +187,13 @@ class Turns:
                     return claimed
                 self._spool.release(claimed)
                 self._passed += 1
-                if not self._passed % _SEARCHED_AT_ONCE and self._left_s() <= 0:
+                if self._passed % _SEARCHED_AT_ONCE:
+                    continue
+                if self._left_s() <= 0:
                     return None
+                if self._has_searched_enough():
+                    self._give_up_search()
+                    return self._claim_from_queue()
             now = self._clock.monotonic()
             if self._late and not self._tried and now - self._asked_at < _LOOK_AGAIN_S:
                 break
@@ -199,6 +213,21 @@ class Turns:
         self._search_is_over = True
         self._tried = self._bring_back(self._tried)
 
+    def _has_searched_enough(self) -> bool:
+        """Return whether the search for one that shows something takes too long: nobody else may have mail."""
+        if not (self._tried or self._of_suspected):
+            return False
+        now = self._clock.monotonic()
+        self._search_until = min(self._search_until, now + min(_LONGEST_SEARCH_S, self._left_s() / 2))
+        return now >= self._search_until
+
+    def _give_up_search(self) -> None:
+        """Let all have their places in the order again, for the rest of the run."""
+        self._end_search()
+        while self._suspicion.gives_up():
+            pass
+        self._of_suspected = self._bring_back(self._of_suspected)
+
     def _bring_back(self, passed: dict[str, None]) -> dict[str, None]:
         """Let these have their places in the order again; return the empty dict that is left of them."""
         if self._is_dealt:
@@ -213,7 +242,7 @@ class Turns:
 
     def _shows_nothing(self, claimed: Claimed) -> bool:
         """Return whether it is of a sender who may be to blame, as another message is, while proof is awaited."""
-        return self._suspicion.is_suspected(claimed.reverse_path) and self._suspicion.awaits_proof
+        return self._suspicion.is_suspected(sender_of(claimed.reverse_path)) and self._suspicion.awaits_proof
 
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""

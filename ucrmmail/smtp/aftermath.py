@@ -161,7 +161,7 @@ class Aftermath:
             trouble,
             alive=False,
             refused=refused,
-            sender=message.transaction.reverse_path if refused else "",
+            sender=message.transaction.sender if refused else "",
             blamed=blamed,
             passed_over=passed_over,
             decided=message.is_refused_for_good,
@@ -205,7 +205,8 @@ class Aftermath:
         if is_of_errors(trouble.reply):
             # Without a refusal on this one, a new connection would not be another one.
             return self._session.refused and self._hand.stage in _ENVELOPE
-        return self._session.relayed and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+        # Some count what they refused as well.
+        return self._session.settled and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
 
     def found_to_be_its_own(self, trouble: Trouble) -> Trouble:
         """Return a trouble of the account as the current message's own where that is known: the connection goes on."""
@@ -216,7 +217,7 @@ class Aftermath:
         closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
         if closes or not self._may_be_its_own(trouble):
             return trouble
-        if not self._feed.is_to_blame(message.transaction, said, of_sender=self._may_be_the_senders(trouble)):
+        if not self._feed.is_to_blame(message.transaction, said):
             return trouble
         message.blamed = said
         return as_own(trouble)
@@ -261,21 +262,34 @@ class Aftermath:
                 and not trouble.quota
                 and self._feed.is_suspect(message.transaction)
             )
-            of_sender = self._may_be_the_senders(trouble)
-            if again or self._feed.is_to_blame(message.transaction, said, of_sender=of_sender):
-                message.blamed = said
-                own = as_own(trouble)
-                if message.asking and len(message.transaction.recipients) > 1:
-                    message.decide((message.asking,), replace(outcome_of(own), alone=True))
-                message.refuse(own)
-                self._part_from(message)
-                return End(None, alive=False, blamed=True)
+            # The next recipient shows whether it was about this one alone, as where the server hangs up at him.
+            at_one = self._closes(trouble) and self._may_be_passed_over(message)
+            if again or at_one or self._feed.is_to_blame(message.transaction, said):
+                return self._to_blame(message, trouble, said)
         # It may be his own, and the others get the message first.
         at_one = self._hand.stage is Stage.RCPT or self._closes(trouble)
         is_one_of_many = at_one and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
-        sender = message.transaction.reverse_path if self._may_be_the_senders(trouble) else ""
-        return End(trouble, alive=False, refused=refused, sender=sender)
+        return End(trouble, alive=False, refused=refused, sender=message.transaction.sender if refused else "")
+
+    def _to_blame(self, message: Message, trouble: Trouble, said: str) -> End:
+        """Settle a message at which the account was refused for what is its own, or for one of its recipients."""
+        message.blamed = said
+        own = as_own(trouble)
+        if message.asking and len(message.transaction.recipients) > 1:
+            message.decide((message.asking,), replace(outcome_of(own), alone=True))
+        passed_over = self._may_be_passed_over(message)
+        if passed_over:
+            message.late = True
+        else:
+            message.refuse(own)
+        self._part_from(message)
+        return End(None, alive=False, blamed=True, passed_over=passed_over)
+
+    def _may_be_passed_over(self, message: Message) -> bool:
+        """Return whether the others are asked at once without the recipient at whom the connection ends."""
+        transaction = message.transaction
+        return self._hand.stage is Stage.RCPT and transaction.may_pass_over and len(transaction.recipients) > 1
 
     def after_break(self, message: Message) -> End:
         """End with a connection on which nothing more goes; what became of the message is settled."""
@@ -297,9 +311,6 @@ class Aftermath:
         may have blocked one sender, or one domain, of several.
         """
         return self._hand.stage in _ASKED and trouble.reply is not None
-
-    def _may_be_the_senders(self, trouble: Trouble) -> bool:
-        return trouble.kind is Kind.PERMANENT and self._hand.stage is not Stage.RCPT
 
     def _closes(self, trouble: Trouble) -> bool:
         code = trouble.reply.code if trouble.reply is not None else 0

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # What a server "said" that hung up instead: among the recipients, or at MAIL.
 LOST = "lost"
 LOST_AT_MAIL = "lost at MAIL"
+# Who sends what has the null reverse-path: reports of ours, and those that others pass on through us.
+_NOBODY = "<>"
 # Of a reply, which may have 64 KiB for each of a thousand recipients.
 _LONGEST_TOLD = 4096
 
@@ -40,6 +42,16 @@ class Transaction:
     chunks: Callable[[], Iterator[bytes]]
     may_pass_over: bool = True
     is_alone: bool = False
+
+    @property
+    def sender(self) -> str:
+        """Whose it is, as senders are told apart: never "", which is nobody's."""
+        return sender_of(self.reverse_path)
+
+
+def sender_of(reverse_path: str) -> str:
+    """Return whose messages those of a reverse-path are; servers refuse the null one as they do any other."""
+    return reverse_path or _NOBODY
 
 
 class Feed(Protocol):
@@ -78,12 +90,11 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def is_to_blame(self, transaction: Transaction, said: str, *, of_sender: bool = False) -> bool:
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since a suspect was refused: then its trouble is not the account's.
 
-        ``of_sender``: it may be that of another message of the same sender, too.
-
-        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
+        The suspect is this message or, unless the server hung up among the recipients, another of the same sender. So
+        it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
         """
 
     def idle(self) -> None:
@@ -99,8 +110,8 @@ class End:
 
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
-    be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``sender`` is the reverse-path of one at
-    which it was said for good, or the connection was lost: it may be that of all his messages. ``blamed``: one was
+    be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``sender`` is the `Transaction.sender` of
+    that one: it may be said, or done, to all his messages. ``blamed``: one was
     indeed to blame, and lost an attempt, or ``decided``: a recipient was refused for good before it ended; such a
     connection is none that was lost, unless there are many in a row. ``passed_over``: it ended at one of several
     recipients, and the others are asked without him; nor is that one, but it shows nothing either. ``distrust`` is the

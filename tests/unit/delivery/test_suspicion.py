@@ -1,0 +1,94 @@
+"""Who is suspected, what would prove it, and what is given up when nothing can."""
+
+from __future__ import annotations
+
+import pytest
+
+from ucrmmail.delivery.suspicion import COUNTS, Suspicion
+
+A, B, OTHER, FAR = "a@isp.example", "b@ISP.example", "other@isp.example", "x@far.example"
+
+
+def test_a_suspected_sender_shows_nothing_until_mail_of_others_was_relayed() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    assert (suspicion.is_suspected(A), suspicion.is_suspected(OTHER), suspicion.awaits_proof) == (True, False, True)
+    assert not suspicion.is_sender_to_blame(A)
+    suspicion.count_relayed(OTHER)
+    assert (suspicion.is_suspected(A), suspicion.awaits_proof) == (False, False)
+    assert suspicion.is_sender_to_blame(A)
+    assert not suspicion.is_sender_to_blame(OTHER)
+
+
+def test_one_of_whom_something_was_relayed_is_cleared() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    suspicion.count_relayed(A)
+    assert (suspicion.is_suspected(A), suspicion.cleared) == (False, {A})
+
+
+@pytest.mark.requirement("S19")
+def test_a_domain_is_suspected_with_the_second_of_its_senders() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    assert not suspicion.is_suspected(OTHER)
+    suspicion.suspect_sender(B)
+    assert suspicion.is_suspected(OTHER)
+    suspicion.count_relayed(FAR)
+    assert suspicion.is_sender_to_blame(OTHER)
+    assert not suspicion.is_sender_to_blame(FAR)
+
+
+def test_a_domain_of_which_something_was_relayed_is_not_what_is_refused() -> None:
+    suspicion = Suspicion()
+    suspicion.count_relayed(OTHER)
+    suspicion.suspect_sender(A)
+    suspicion.suspect_sender(B)
+    assert suspicion.is_suspected(A)
+    assert not suspicion.is_suspected(OTHER)
+    # Nor is one that was suspected before.
+    before = Suspicion()
+    before.suspect_sender(A)
+    before.suspect_sender(B)
+    before.count_relayed(OTHER)
+    assert not before.is_suspected(OTHER)
+
+
+def test_domains_are_given_up_before_senders() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    suspicion.suspect_sender(B)
+    assert suspicion.gives_up()
+    assert (suspicion.is_suspected(OTHER), suspicion.is_suspected(A)) == (False, True)
+    assert suspicion.gives_up()
+    assert not suspicion.is_suspected(A)
+    assert not suspicion.gives_up()
+
+
+def test_the_null_reverse_path_has_no_domain_and_nobody_is_not_suspected() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender("")
+    assert not suspicion.awaits_proof
+    suspicion.suspect_sender("<>")
+    suspicion.suspect_sender(A)
+    assert (suspicion.is_suspected("<>"), suspicion.is_suspected(OTHER), suspicion.is_suspected("")) == (
+        True,
+        False,
+        False,
+    )
+
+
+def test_processes_see_what_others_relay_but_of_a_hang_up_only_their_own() -> None:
+    counts = [0] * (3 * COUNTS)
+    run = Suspicion()
+    run.suspect_sender(A)
+    run.postpone(["id"])
+    run.share(counts)
+    one, two = run.copy(1), run.copy(2)
+    two.count_relayed(FAR)
+    assert one.progress == 1
+    assert (one.is_sender_to_blame(A), one.is_sender_to_blame(A, hung_up=True)) == (True, False)
+    assert (one.is_to_blame("id"), one.is_to_blame("id", hung_up=True)) == (True, False)
+    one.count_relayed(FAR)
+    assert one.is_sender_to_blame(A, hung_up=True)
+    assert one.is_to_blame("id", hung_up=True)
