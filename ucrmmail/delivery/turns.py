@@ -149,7 +149,7 @@ class Turns:
         if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
             while claimed is None and self._of_suspected and self._suspicion.gives_up():
-                self._of_suspected = self._bring_back(self._of_suspected)
+                self._bring_suspected_back()
                 claimed = self._claim_from_queue()
             while claimed is None and self._aside:
                 first = next(iter(self._aside))
@@ -226,7 +226,13 @@ class Turns:
         self._end_search()
         while self._suspicion.gives_up():
             pass
+        self._bring_suspected_back()
+
+    def _bring_suspected_back(self) -> None:
+        """Let them have their places again: the suspects too, as long as none of those was postponed in this run."""
         self._of_suspected = self._bring_back(self._of_suspected)
+        if not self._suspicion.awaits_proof:
+            self._aside = self._bring_back(self._aside)
 
     def _bring_back(self, passed: dict[str, None]) -> dict[str, None]:
         """Let these have their places in the order again; return the empty dict that is left of them."""
