@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,20 @@ def test_a_drop_directory_that_is_closed_takes_nothing(foreign: Program) -> None
     (foreign.spool / "drop").rmdir()
     run = foreign.sendmail("-t", message=MESSAGE, code=77)
     assert "belongs to uid 65534" in run.stderr
+
+
+@pytest.mark.parametrize("arguments", [["flush"], ["flush", "--dry-run"], ["queue", "list"], ["status"]])
+def test_whose_queue_it_is_comes_before_what_of_it_may_be_read(foreign: Program, arguments: list[str]) -> None:
+    # Without the rights of root, which may read everything.
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *foreign.command(*arguments)],
+        capture_output=True, text=True, env=foreign.env, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (77, "")
+    assert done.stderr == (
+        f"ucrmmail: the spool {foreign.spool} belongs to uid {NOBODY}, not to 0\n"
+        "  remedy: run as its owner, or set spool.directory to a directory of your own\n"
+    )
 
 
 @pytest.mark.parametrize("spoil", [lambda raw: raw[:-1], lambda raw: raw.replace(b"joe@", b"eve@")])

@@ -461,6 +461,22 @@ def test_a_failure_of_a_null_reverse_path_is_told_to_the_notification_address(pr
 
 
 @pytest.mark.requirement("R8")
+@pytest.mark.parametrize("said", [True, False], ids=["SIZE", "552"])
+def test_the_report_of_a_message_that_is_too_large_is_not_too_large_itself(program: Program, *, said: bool) -> None:
+    most_bytes = 6_000
+    sink = Sink(
+        on_data=lambda envelope: "552 5.3.4 too big" if len(envelope.original_content or b"") > most_bytes else None
+    )
+    with SinkController(sink, data_size_limit=most_bytes if said else 0) as controller:
+        program.configure(controller.sink.port)
+        program.sendmail("-f", "app@isp.example", "joe@example.com", message=numbered(1) + b"a line of it\n" * 500)
+        assert program.run("flush", "--json").json["failed"] == 1
+    assert [(one.recipients, one.reverse_path) for one in sink.messages] == [(["app@isp.example"], "")]
+    assert b"Subject: number 1" in sink.messages[0].content
+    assert b"a line of it" not in sink.messages[0].content
+
+
+@pytest.mark.requirement("R8")
 def test_a_report_that_fails_is_told_to_the_notification_address_and_one_to_that_to_whoever_reads(
     program: Program, sink: Sink
 ) -> None:

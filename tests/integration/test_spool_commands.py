@@ -379,6 +379,41 @@ def test_a_recipient_who_has_the_message_is_none_that_it_goes_to(queue: Program)
     assert queue.queue() == []
 
 
+@pytest.mark.requirement("R7", "R8")
+@pytest.mark.parametrize(("reported", "left"), [(True, 0), (False, 1)], ids=["reported", "to be reported"])
+def test_who_has_failed_and_was_reported_waits_for_nothing(queue: Program, *, reported: bool, left: int) -> None:
+    enqueue(queue, "--to", "ann@example.com", "--to", "bob@example.org", "--to", "eve@example.net")
+    spool = Spool(str(queue.spool))
+    claimed = claim(spool, queue.queue()[0]["queue_id"])
+    first, second, third = claimed.state.recipients
+    recipients = (
+        replace(first, result="relayed", reply="250 ok"),
+        replace(second, result="failed", reply="550 5.1.1 no", reported=reported),
+        replace(third, result="deferred", reply="450 later"),
+    )
+    spool.settle(claimed, replace(claimed.state, recipients=recipients, next_attempt_at=9e9))
+    spool.finish()
+    # Eve waits for it.
+    run = queue.run("queue", "remove", "--recipient", "bob@example.org", "--yes")
+    assert run.lines == ["0 messages changed"]
+    assert "left where they are: 1, which others wait for" in run.stderr
+    run = queue.run("queue", "remove", "--recipient", "eve@example.net", "--yes")
+    assert run.stderr.count("left where they are") == left
+    assert len(queue.queue()) == left
+
+
+@pytest.mark.requirement("R8")
+def test_a_failed_message_is_removed_by_each_who_is_asked_for(queue: Program) -> None:
+    enqueue(queue, "--to", "ann@example.com", "--to", "bob@example.org")
+    spool = Spool(str(queue.spool))
+    claimed = claim(spool, queue.queue()[0]["queue_id"])
+    recipients = tuple(replace(one, result="failed", reply="550 no", reported=True) for one in claimed.state.recipients)
+    spool.settle(claimed, replace(claimed.state, recipients=recipients))
+    spool.finish()
+    assert queue.run("queue", "remove", "--recipient", "ann@example.com", "--yes").lines == ["1 message changed"]
+    assert queue.queue() == []
+
+
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 130, 1), (b"y\n", 0, 0)])
 def test_on_a_terminal_removing_many_asks(queue: Program, answer: bytes, code: int, left: int) -> None:
     enqueue(queue)

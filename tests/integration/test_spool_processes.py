@@ -284,8 +284,9 @@ def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_
 @pytest.mark.requirement("R26")
 @pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
 @pytest.mark.parametrize("limits", ["", "message_limit = 1000"], ids=["unlimited", "limited"])
-def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_it_has_held(
-    program: Program, sink: Sink, limits: str
+@pytest.mark.parametrize("first", ["flush", "enqueue", "sendmail"])
+def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_is_held_from_the_first(
+    program: Program, sink: Sink, first: str, limits: str
 ) -> None:
     program.configure(sink.port, spool='min_free_space = "0"', throttler=limits)
     program.run("flush")
@@ -293,7 +294,7 @@ def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_it_has_held(
     program.spool.mkdir(mode=0o700)
     script = """
         import os, subprocess, sys
-        spool, *command = sys.argv[1:]
+        spool, first, sendmail, *command = sys.argv[1:]
         mail = b"To: joe@example.com\\n\\nhi\\n"
         def run(*arguments):
             done = subprocess.run([*command, *arguments], input=mail, capture_output=True, text=False)
@@ -305,7 +306,12 @@ def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_it_has_held(
                         filler.write(b"x" * 512)
                 except OSError:
                     pass
-        assert run("flush") == (0, "")
+        if first == "flush":
+            assert run("flush") == (0, "")
+        elif first == "sendmail":
+            assert subprocess.run([sendmail, "-t"], input=mail).returncode == 0
+        else:
+            assert run("enqueue", "-")[0] == 0
         assert [run("enqueue", "-")[0] for _ in range(20)] == [0] * 20
         fill()
         print(run("flush"))
@@ -314,13 +320,53 @@ def test_a_flush_sends_all_from_a_full_disk_by_the_room_that_it_has_held(
         print(run("flush"), os.stat(spool + "/reserve").st_blocks > 0)
     """
     run = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=4m,mode=700 none "$1"; exec "$2" -c "$3" "$1" "$4"', "sh",
-         str(program.spool), sys.executable, textwrap.dedent(script), str(BIN / "ucrmmail")],
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=4m,mode=700 none "$1"; shift; exec "$@"', "sh",
+         str(program.spool), sys.executable, "-c", textwrap.dedent(script), str(program.spool), first,
+         str(BIN / "ucrmmail-sendmail"), str(BIN / "ucrmmail")],
         capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines() == ["(0, '')", "(0, '') True"]
-    assert len(sink.messages) == 21
+    assert len(sink.messages) == 21 + (first != "flush")
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_disk_that_can_hold_few_more_files_takes_no_mail_and_a_flush_sends_from_it(
+    program: Program, sink: Sink
+) -> None:
+    sink.on_rcpt = lambda address: "450 4.2.0 later" if address == "late@example.com" else None
+    program.configure(sink.port, spool='min_free_space = "0"', throttler="message_limit = 1000")
+    program.run("flush")
+    program.spool.rename(program.home / "unused")
+    program.spool.mkdir(mode=0o700)
+    script = """
+        import subprocess, sys
+        command = sys.argv[1:]
+        def run(*arguments, to="joe"):
+            mail = f"To: {to}@example.com\\n\\nhi\\n".encode()
+            done = subprocess.run([*command, *arguments], input=mail, capture_output=True)
+            return done.returncode, done.stderr.decode()
+        assert run("enqueue", "-", to="late") == (0, "")
+        accepted = 1
+        while (refused := run("enqueue", "-"))[0] == 0:
+            accepted += 1
+        print(refused[0], "room for only 99 files" in refused[1], accepted)
+        print(run("flush"))
+        print(run("enqueue", "-"), run("flush"))
+    """
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec",
+         'mount -t tmpfs -o size=4m,nr_inodes=140,mode=700 none "$1"; shift; exec "$@"', "sh",
+         str(program.spool), sys.executable, "-c", textwrap.dedent(script), str(BIN / "ucrmmail")],
+        capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    refused, *flushes = run.stdout.splitlines()
+    code, why, accepted = refused.split()
+    assert (code, why, int(accepted) > 10) == ("75", "True", True)
+    assert flushes == ["(0, '')", "(0, '') (0, '')"]
+    assert len(sink.messages) == int(accepted)
 
 
 @pytest.mark.requirement("R25")

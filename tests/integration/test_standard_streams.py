@@ -63,6 +63,20 @@ def test_a_result_that_cannot_be_written_is_told(program: Program, arguments: li
     assert "the result could not be written to standard output: No space left on device" in run.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["flush", "--help"], ["queue", "list", "--help"], ["config", "presets"], ["--version"]]
+)
+def test_a_reader_that_has_gone_is_no_fault(program: Program, arguments: list[str]) -> None:
+    program.configure(25)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        program.command(*arguments), stdout=writer, stderr=subprocess.PIPE, env=program.env, timeout=60, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_nothing(program: Program, files: list[str], redirection: str) -> None:
     program.configure(25)

@@ -105,7 +105,7 @@ def settle(spool: Spool, queue_id: str, result: str, *, only: Sequence[str] = ()
     return state
 
 
-def everything_in(directory: str, *, without: Iterable[str] = ("journal", "reserve")) -> list[str]:
+def everything_in(directory: str, *, without: Iterable[str] = ("journal", "lock", "reserve")) -> list[str]:
     """All files of a spool, as paths below it."""
     found = []
     for parent, _, names in os.walk(directory):

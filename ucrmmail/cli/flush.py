@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -70,8 +71,12 @@ def _dry_run(config: Config, message_limit: int, *, as_json: bool) -> None:
     from ucrmmail.limits.ledger import read_boot_id
     from ucrmmail.output.forecast import show_forecast
     from ucrmmail.spool.intake import count_drops
+    from ucrmmail.spool.layout import check_root
 
     directory = config.text("spool.directory")
+    # Whose queue it is comes before what of it may be read. Where there is none yet, nothing would go.
+    with suppress(FileNotFoundError):
+        check_root(directory)
     now = time.time()
     opens_at = account_opens_at(config, now)
     unread: list[Unread] = []

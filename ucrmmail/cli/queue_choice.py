@@ -63,14 +63,18 @@ class Filters:
         """Return whether it is from whom, and to whom, it is asked for."""
         return self._is_from(message) and (self.recipient is None or any(self._wanted(message.recipients)))
 
-    def meant_by(self, message: QueuedMessage, *, for_all: bool) -> bool:
-        """Return whether a change is for it: of those who do not have it yet one is asked for, with ``for_all`` all."""
+    def meant_by(self, message: QueuedMessage) -> bool:
+        """Return whether a change is for it: one of those who do not have it yet is asked for."""
         if not self._is_from(message):
             return False
         if self.recipient is None:
             return True
         without = [one.recipient for one in message.delivery.recipients if one.result != "relayed"]
-        return (all if for_all else any)(self._wanted(without or message.recipients))
+        return any(self._wanted(without or message.recipients))
+
+    def leave_nobody_waiting(self, message: QueuedMessage) -> bool:
+        """Return whether nobody waits for it but those who are asked for: who has failed and was reported does not."""
+        return self.recipient is None or all(self._wanted(message.delivery.awaiting))
 
     def _is_from(self, message: QueuedMessage) -> bool:
         return self.sender is None or _matches(message.reverse_path, self.sender)
@@ -91,7 +95,7 @@ def chosen(
 ) -> list[str]:
     """Return the ids that are meant: those named, or those in the states ``of`` that the filters mean.
 
-    With ``for_all`` one that goes to others than ``filters.recipient`` as well is left, and told. What cannot be read,
+    With ``for_all`` one that others than ``filters.recipient`` wait for as well is left, and told. What cannot be read,
     so that nobody knows whether a filter means it, goes to ``unread``. All are found before anything is changed: what
     is moved must not be found a second time. Raises UsageError when nothing was named, or something twice.
     """
@@ -109,8 +113,8 @@ def chosen(
         # Names tell the state: no message need be read.
         return list(ids_in(directory, states, unread=unread))
     those = messages(directory, states=states, unread=unread)
-    found = [message for message in those if filters.meant_by(message, for_all=False)]
-    meant = [message.queue_id for message in found if filters.meant_by(message, for_all=for_all)]
+    found = [message for message in those if filters.meant_by(message)]
+    meant = [message.queue_id for message in found if not for_all or filters.leave_nobody_waiting(message)]
     if left := len(found) - len(meant):
         human.note(
             f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant"

@@ -395,6 +395,7 @@ def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, 
             now=time.time(),
             # A report is owed for mail that was accepted: it may use the space that is kept free for this.
             min_free_bytes=min(min_free_bytes, 1_000_000),
+            min_free_files=10,
         )
 
     return accept_report

@@ -33,6 +33,11 @@ def run_typed(arguments: list[str]) -> int:
     except typer.Abort:
         note("ucrmmail: stopped; nothing was changed")
         return 130
+    except SystemExit as ended:
+        # Click ends by itself when a pipe breaks, with 1, which means a verdict here: our boundary knows whose pipe.
+        if isinstance(ended.__context__, OSError):
+            raise ended.__context__ from None
+        raise
     return code if isinstance(code, int) else 0
 
 

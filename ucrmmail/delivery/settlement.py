@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.message.reply import LAST_ANSWER
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
@@ -121,7 +122,7 @@ def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientStat
     return replace(
         recipient,
         result=Result.FAILED.value,
-        reply=f"given up after {format_duration(give_up_after_s)}; the last answer was: {recipient.reply}",
+        reply=f"given up after {format_duration(give_up_after_s)}; {LAST_ANSWER}{recipient.reply}",
         enhanced=_EXPIRED,
     )
 

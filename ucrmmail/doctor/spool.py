@@ -10,6 +10,7 @@ from ucrmmail.clock import rfc3339
 from ucrmmail.dataclass import dataclass
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
+from ucrmmail.spool.accept import MIN_FREE_FILES
 from ucrmmail.spool.host import HOST, read_host, this_host
 from ucrmmail.spool.layout import check_places, check_root
 from ucrmmail.spool.mounts import is_shared, mount_of
@@ -143,8 +144,8 @@ def judge_space(disk: Disk, directory: str, min_free_bytes: int) -> Check:
     if disk.free_bytes < min_free_bytes:
         detail += f", less than spool.min_free_space ({format_size(min_free_bytes)}): no message is accepted"
         return Check("space", Verdict.FAIL, detail, remedy, facts=facts)
-    if disk.free_files == 0:
-        detail += ": no message is accepted"
+    if disk.free_files is not None and disk.free_files < MIN_FREE_FILES:
+        detail += f", less than {MIN_FREE_FILES}: no message is accepted"
         return Check("space", Verdict.FAIL, detail, f"remove files: `df -i {directory}`", facts=facts)
     if disk.free_bytes < 2 * min_free_bytes:
         detail += f"; below {format_size(min_free_bytes)} no message is accepted"

@@ -3,11 +3,13 @@ r"""Delivery status notifications: a sender is told of mail that failed or is la
     multipart/report
       text/plain                 for the person, in words of ``explain.for_writer``
       message/delivery-status    for programs: one block for the message, one for each recipient
-      message/rfc822             the message itself when it is small and plain ASCII, else its header
+      message/rfc822             the message itself when it is small and plain ASCII, and nobody found it too large,
+                                 else its header
 
 All of it is 7-bit, so that it goes where the message could not: a message that failed because a server lacks 8BITMIME
-or SMTPUTF8 must not take its report with it. Addresses outside ASCII are written as RFC 6533 section 3 does for 7-bit
-(``utf-8; j\x{F6}rg@example.com``). Only when the one who is told has such an address, the types for UTF-8 are used.
+or SMTPUTF8 must not take its report with it. Nor must one that is too large (RFC 3461 section 4.3). Addresses outside
+ASCII are written as RFC 6533 section 3 does for 7-bit (``utf-8; j\x{F6}rg@example.com``). Only when the one who is told
+has such an address, the types for UTF-8 are used.
 
 The caller sends it under the null reverse-path, so that a DSN never causes another.
 """
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass
 from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import MAY_BE_DELIVERED, report_text
+from ucrmmail.message.explain import is_too_large
 from ucrmmail.message.header import CRLF, by_name, format_date, holds_utf8, joined, split, unsendable, value_of
 from ucrmmail.message.plain import (
     LONGEST_HOSTNAME,
@@ -103,7 +106,7 @@ def build_dsn(
             retry_until=retry_until,
             international=international,
         ),
-        _original_part(header_fields, body),
+        _original_part(header_fields, body, whole=not any(is_too_large(one.enhanced, one.reply) for one in failed)),
     ]
     boundary = f"=_{queue_id}"
     while any(boundary.encode() in part for part in parts):
@@ -215,10 +218,10 @@ def _ascii(text: str, longest: int) -> str:
     return visible(text, longest).encode("ascii", "backslashreplace").decode("ascii")[:longest]
 
 
-def _original_part(fields: Fields, body: bytes) -> bytes:
-    """Return the message that this is about, or its header, in a form that is 7-bit."""
+def _original_part(fields: Fields, body: bytes, *, whole: bool) -> bytes:
+    """Return the message that this is about, if it may go ``whole``, or its header, in a form that is 7-bit."""
     original = joined(fields) + CRLF + body
-    if original.isascii() and len(original) <= _RETURNED_WHOLE_BYTES and not unsendable(original):
+    if whole and original.isascii() and len(original) <= _RETURNED_WHOLE_BYTES and not unsendable(original):
         return b"Content-Type: message/rfc822\r\n\r\n" + original
     kept = b""
     for _name, field in fields:

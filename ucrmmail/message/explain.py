@@ -6,9 +6,11 @@ delivered (``for_writer``) cannot do that, and is told whether the address, the 
 
 from __future__ import annotations
 
+import re
+
 from ucrmmail.message.outcome import Stage
 from ucrmmail.message.refusals import known_refusal
-from ucrmmail.message.reply import Reply, read_told
+from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
@@ -40,6 +42,12 @@ _OPENING = {
 }
 # Said before the server knows any recipient, it speaks of itself.
 _OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4"))
+
+# RFC 3463: for the mailbox (X.2.3), for the mail system (X.3.4).
+_TOO_LARGE = frozenset({".2.3", ".3.4"})
+# RFC 5321 has 552 for this and for a mailbox that is full.
+_OF_THE_SIZE = re.compile(r"\b(size|too (large|big|long)|larger|bytes)\b")
+_OF_THE_MAILBOX = re.compile(r"mailbox|inbox|quota")
 
 
 def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
@@ -100,3 +108,22 @@ def for_writer(enhanced: str, told: str = "") -> tuple[str, str]:
         return known.why, known.advice or ASK
     meaning = meaning_of(enhanced)
     return meaning.what, meaning.advice or ASK
+
+
+def is_too_large(enhanced: str, told: str) -> bool:
+    """Return whether a refusal means that the message is too large (RFC 3463: X.2.3, X.3.4; or 552 by its words).
+
+    ``told`` may be our own words, and what the server said last behind them.
+    """
+    reply = read_told(told.partition(LAST_ANSWER)[2] or told)
+    if reply is None:
+        return enhanced[1:] in _TOO_LARGE
+    if {enhanced[1:], reply.enhanced[1:]} & _TOO_LARGE:
+        return True
+    text = reply.text.lower()
+    return (
+        reply.code == 552
+        and reply.enhanced[1:] != ".2.2"
+        and _OF_THE_SIZE.search(text) is not None
+        and _OF_THE_MAILBOX.search(text) is None
+    )

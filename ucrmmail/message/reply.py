@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ucrmmail.dataclass import dataclass
 
+LAST_ANSWER = "the last answer was: "
+"""Stands between our own words, that a recipient was given up, and the reply."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:

@@ -30,6 +30,8 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # How often a flush may remove the empty bucket between our mkdir and our rename before something else must be wrong.
 _ATTEMPTS = 100
+# A flush writes down what it sends: some files of its own, and one beside each message that has to wait.
+MIN_FREE_FILES = 100
 # Why a spool cannot be made today. Anything else, such as a parent that is a file, is a wrong setting for ever.
 _OF_THE_DISK = (ENOSPC, EDQUOT, EIO, EROFS, EMFILE, ENFILE, ENOMEM)
 
@@ -45,6 +47,7 @@ def accept(
     utf8: bool,
     now: float,
     min_free_bytes: int,
+    min_free_files: int = MIN_FREE_FILES,
     queue_id: str | None = None,
 ) -> str:
     """Put a message into the queue below ``directory`` and return its queue id: it is durable then.
@@ -58,7 +61,7 @@ def accept(
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
     try:
         open_spool(directory)
-        check_free_space(directory, room_for(message), min_free_bytes)
+        check_free_space(directory, room_for(message), min_free_bytes, min_free_files)
         fd = write_arriving(directory, queue_id, head, message)
         try:
             os.fsync(fd)
@@ -95,8 +98,10 @@ def open_spool(directory: str) -> None:
         raise TemporaryError(error.what, why="the message was not accepted", remedy=error.remedy) from error
 
 
-def check_free_space(directory: str, size_bytes: int, min_free_bytes: int) -> None:
-    """Leave room on the disk for the journal of the flush, and for everything else that lives there.
+def check_free_space(
+    directory: str, size_bytes: int, min_free_bytes: int, min_free_files: int = MIN_FREE_FILES
+) -> None:
+    """Leave room on the disk for what a flush writes down, and for everything else that lives there.
 
     Raises TemporaryError, OSError.
     """
@@ -107,6 +112,13 @@ def check_free_space(directory: str, size_bytes: int, min_free_bytes: int) -> No
             f"{directory}: only {format_size(free_bytes)} free",
             why=f"the message was not accepted: spool.min_free_space keeps {format_size(min_free_bytes)}",
             remedy="make room on the disk, then submit the message again",
+        )
+    # Some file systems, such as Btrfs, make room for files as they need it, and count none.
+    if found.f_files and found.f_favail < min_free_files:
+        raise TemporaryError(
+            f"{directory}: room for only {found.f_favail} files",
+            why=f"the message was not accepted: room for {min_free_files} is kept for what a flush writes down",
+            remedy="remove files from the disk (see `df -i`), then submit the message again",
         )
 
 

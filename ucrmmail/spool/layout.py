@@ -31,7 +31,7 @@ import stat
 import time
 
 from ucrmmail.errors import CannotCreateError, PermissionDeniedError
-from ucrmmail.files import fsync_directory
+from ucrmmail.files import Naming, fsync_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ CORRUPT = "corrupt"
 STATE = "state"
 DROP = "drop"
 REJECTED = "rejected"
-# Made in this order: tmp/, the last one, shows a submission that all are there.
+# Made in this order: tmp/, the last one, shows a submission that all are there, and what a flush needs on a full disk.
 _PLACES = (QUEUE, DEFERRED, HELD, FAILED, SENT, CORRUPT, STATE, DROP, REJECTED, TMP)
 
 PRIORITIES = ("urgent", "normal", "bulk")
@@ -199,6 +199,7 @@ def check_places(directory: str) -> None:
 def make_spool(directory: str) -> None:
     """Make what is missing of the spool, owner-only whatever the umask, and durable.
 
+    Its room is held before it takes the first message: by the first flush messages may have filled the disk.
     drop/ may have been opened to others on purpose; what they put there is distrusted.
     Raises PermissionDeniedError when others could change the spool, CannotCreateError, OSError when it cannot be
     looked at.
@@ -206,7 +207,30 @@ def make_spool(directory: str) -> None:
     directory = directory.rstrip("/") or "/"
     _make_missing(_missing_ancestors(directory))
     check_root(directory)
-    _make_missing([f"{directory}/{place}" for place in _PLACES if not _is_own_directory(f"{directory}/{place}")])
+    missing = [f"{directory}/{place}" for place in _PLACES if not _is_own_directory(f"{directory}/{place}")]
+    if f"{directory}/{TMP}" not in missing:
+        _make_missing(missing)
+        return
+    _make_missing(missing[:-1])
+    _hold_room(directory)
+    _make_missing(missing[-1:])
+
+
+def _hold_room(directory: str) -> None:
+    """Make the lock of a flush, and hold the room that it gives up when there is no other."""
+    from ucrmmail.spool.reserve import Reserve  # noqa: PLC0415 # once in the life of a spool
+
+    path = f"{directory}/lock"
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with Naming(path):
+            try:
+                os.fchmod(fd, 0o600)
+            finally:
+                os.close(fd)
+        Reserve(directory).hold_first()
+    except OSError as error:
+        raise _not_made(path, error) from error
 
 
 def _missing_ancestors(directory: str) -> list[str]:
@@ -226,11 +250,15 @@ def _make_missing(directories: Iterable[str]) -> None:
         except FileExistsError:
             continue  # another process was quicker
         except OSError as error:
-            raise CannotCreateError(
-                f"{error.filename or path}: {error.strerror}",
-                why="the spool cannot be made",
-                remedy="mend this, or set spool.directory to another place",
-            ) from error
+            raise _not_made(path, error) from error
+
+
+def _not_made(path: str, error: OSError) -> CannotCreateError:
+    return CannotCreateError(
+        f"{error.filename or path}: {error.strerror}",
+        why="the spool cannot be made",
+        remedy="mend this, or set spool.directory to another place",
+    )
 
 
 def _is_own_directory(path: str) -> bool:

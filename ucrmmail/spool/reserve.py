@@ -10,6 +10,7 @@ import os
 import stat
 
 from ucrmmail.files import Naming
+from ucrmmail.journal import FULL
 
 RESERVE = "reserve"
 # Room for the records of two messages with some seventy recipients each, whatever the server says to them.
@@ -33,6 +34,24 @@ class Reserve:
         try:
             with Naming(self._path):
                 os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+
+    def hold_first(self) -> None:
+        """Hold the room in a spool that is made. Raises OSError when the disk has none: then nothing is left of it."""
+        if os.path.lexists(self._path):
+            self.hold()
+            return
+        fd = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
+        try:
+            with Naming(self._path):
+                os.fchmod(fd, 0o600)
+                _fill(fd)
+        except OSError as error:
+            # What is no question of room, such as a limit of the process, keeps nobody from submitting.
+            if error.errno in FULL:
+                os.unlink(self._path)
+                raise
         finally:
             os.close(fd)
 
@@ -62,3 +81,4 @@ def _fill(fd: int) -> None:
     except OSError:
         # A part of it would be in the way of whoever needs the last blocks.
         os.ftruncate(fd, 0)
+        raise

@@ -86,6 +86,17 @@ class MessageState:
         return tuple(together) or tuple([one.recipient for one in sorted(waiting, key=lambda one: one.at)[:1]])
 
     @property
+    def awaiting(self) -> tuple[str, ...]:
+        """The recipients to whom something is still to come: the message, or to its sender the report of a failure."""
+        return tuple(
+            [
+                one.recipient
+                for one in self.recipients
+                if one.is_pending or (one.result == "failed" and not one.reported)
+            ]
+        )
+
+    @property
     def last_at(self) -> float:
         """When somebody last had his turn, in seconds since the epoch; 0.0 when nobody had."""
         return max((recipient.at for recipient in self.recipients), default=0.0)

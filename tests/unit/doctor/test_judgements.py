@@ -116,7 +116,7 @@ def test_a_lock_is_found_without_being_touched(tmp_path: Path) -> None:
     ("free_bytes", "free_files", "verdict"),
     [
         (100, 10**6, Verdict.OK), (100, None, Verdict.OK), (99, 10**6, Verdict.WARN), (49, 10**6, Verdict.FAIL),
-        (100, 9_999, Verdict.WARN), (100, 0, Verdict.FAIL),
+        (100, 9_999, Verdict.WARN), (100, 100, Verdict.WARN), (100, 99, Verdict.FAIL), (100, 0, Verdict.FAIL),
     ],
 )  # fmt: skip
 def test_space_is_judged_by_bytes_and_by_files(free_bytes: int, free_files: int | None, verdict: Verdict) -> None:

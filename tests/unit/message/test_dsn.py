@@ -247,6 +247,39 @@ def test_of_a_large_or_8bit_message_the_header_is_returned() -> None:
         assert message.isascii()
 
 
+@pytest.mark.requirement("R8")
+@pytest.mark.parametrize(
+    ("enhanced", "reply"),
+    [
+        ("5.3.4", "the message has 7070 bytes, and the smarthost takes 7069"),
+        ("5.3.4", "552 5.3.4 Message size exceeds fixed limit"),
+        ("5.2.3", "550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient"),
+        ("", "552 sorry, that message size exceeds my databytes limit (#5.3.4)"),
+        ("4.4.7", "given up after 5d; the last answer was: 552 5.3.4 too big"),
+    ],
+)
+def test_of_a_message_that_is_too_large_the_header_is_returned(enhanced: str, reply: str) -> None:
+    too_large = FailedRecipient("eve@example.com", enhanced, reply, "final-dot")
+    _text, _blocks, part = parts_of(dsn(GONE, too_large))
+    assert part.get_content_type() == "text/rfc822-headers"
+    assert part.get_payload(decode=True) == ORIGINAL.partition(b"\r\n\r\n")[0] + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("enhanced", "reply"),
+    [
+        ("5.2.2", "552 5.2.2 Mailbox size limit exceeded"),
+        ("", "552 Quota exceeded"),
+        ("", "552 mailbox is over its size"),
+        ("", "550 your name is too long"),
+        ("4.4.7", "given up after 5d; the last answer was: 451 busy"),
+    ],
+)
+def test_a_mailbox_that_is_full_says_nothing_of_the_size(enhanced: str, reply: str) -> None:
+    _text, _blocks, part = parts_of(dsn(FailedRecipient("eve@example.com", enhanced, reply, "final-dot")))
+    assert part.get_content_type() == "message/rfc822"
+
+
 @pytest.mark.parametrize(
     ("subject", "kind"),
     [("Größe".encode(), "message/global-headers"), ("Größe".encode("latin-1"), "text/rfc822-headers")],

@@ -125,6 +125,23 @@ def test_room_is_kept_free(tmp_path: Path) -> None:
     assert everything_in(directory) == []
 
 
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize(("total", "free", "taken"), [(1000, 100, True), (1000, 99, False), (0, 0, True)])
+def test_room_for_some_files_is_kept_free_where_they_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, total: int, free: int, taken: bool
+) -> None:
+    directory = new_spool(tmp_path)
+    found = os.statvfs(directory)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result((*found[:5], total, free, free, *found[8:])))
+    if taken:
+        put(directory)
+        return
+    with pytest.raises(TemporaryError, match="room for only 99 files") as caught:
+        put(directory)
+    assert "not accepted" in caught.value.why
+    assert everything_in(directory) == []
+
+
 @pytest.mark.requirement("S15")
 def test_a_spool_open_to_others_takes_nothing(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from tests.support.faults import fails_at
+from tests.support.spools import everything_in, new_spool, put
+from ucrmmail.errors import TemporaryError
 from ucrmmail.spool.reserve import Reserve
 
 
@@ -37,6 +40,50 @@ def test_a_disk_without_room_holds_nothing_and_fails_nothing(tmp_path: Path) -> 
     with fails_at(1, errno.EROFS, names=("open",)):
         reserve.hold()
     assert not (tmp_path / "reserve").exists()
+
+
+@pytest.mark.requirement("R26")
+def test_the_room_is_held_from_the_first_submission_and_later_ones_do_not_look(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    before = os.umask(0o277)
+    try:
+        put(str(spool))
+    finally:
+        os.umask(before)
+    assert held_bytes(spool) >= 1 << 20
+    assert {stat.S_IMODE((spool / name).stat().st_mode) for name in ("lock", "reserve")} == {0o600}
+    (spool / "reserve").unlink()
+    (spool / "lock").unlink()
+    put(str(spool))
+    assert not {"lock", "reserve"} & set(os.listdir(spool))
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_spool_whose_room_cannot_be_held_takes_nothing_until_it_can(tmp_path: Path, number: int) -> None:
+    directory = str(tmp_path / "spool")
+    for _ in range(2):
+        with fails_at(1, number, names=("posix_fallocate",)), pytest.raises(TemporaryError) as caught:
+            put(directory)
+        assert os.strerror(number) in caught.value.what
+        assert everything_in(directory, without=("lock",)) == []
+    put(directory)
+    assert held_bytes(tmp_path / "spool") >= 1 << 20
+
+
+def test_a_limit_of_the_process_keeps_nobody_from_submitting(tmp_path: Path) -> None:
+    with fails_at(1, errno.EFBIG, names=("posix_fallocate",)):
+        put(str(tmp_path / "spool"))
+    assert held_bytes(tmp_path / "spool") == 0
+
+
+def test_a_place_that_was_removed_from_a_full_disk_is_made_anew(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    Reserve(directory).give_up()
+    (tmp_path / "spool" / "tmp").rmdir()
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+        put(directory)
+    assert held_bytes(tmp_path / "spool") == 0
 
 
 @pytest.mark.requirement("S15")

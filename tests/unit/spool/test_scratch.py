@@ -223,7 +223,7 @@ def test_room_is_kept_free_by_what_comes_through_a_pipe_without_end(
 ) -> None:
     """On a disk with 10 MiB free, of which 4 MiB are kept."""
     written = 0
-    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=(10 << 20) - written, f_frsize=1))
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=(10 << 20) - written, f_frsize=1, f_files=0))
     with Scratch(directory, min_free_bytes=4 << 20) as scratch:
         file = scratch.new_file()
         for _ in range(6):
