@@ -7,7 +7,7 @@ delivered (``for_writer``) cannot do that, and is told whether the address, the 
 from __future__ import annotations
 
 from ucrmmail.message.outcome import Stage
-from ucrmmail.message.refusals import known_refusal
+from ucrmmail.message.refusals import REFUSALS, known_refusal, stops_account
 from ucrmmail.message.reply import Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
 
@@ -44,7 +44,7 @@ _OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2"
 
 def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
     """Return (why, remedy) for a refusal; both may be "". ``quota``: the reply is known to mean a quota."""
-    known = known_refusal(reply)
+    known = REFUSALS["account-blocked"] if stops_account(stage, reply) else known_refusal(reply)
     if known is not None:
         return known.why, known.remedy
     if quota:
