@@ -324,6 +324,7 @@ def test_a_session_is_alive_until_the_server_says_good_bye() -> None:
     [
         ("web-1.isp.example", "EHLO web-1.isp.example"),
         ("my_host", "EHLO my_host"),
+        ("192.0.2.1", "EHLO [192.0.2.1]"),
         ("", "EHLO [127.0.0.1]"),
         ("a b", "EHLO [127.0.0.1]"),
         ("x\r\nMAIL FROM:<>", "EHLO [127.0.0.1]"),

@@ -48,7 +48,7 @@ def smarthost_of(config: Config) -> Smarthost:
         client_key=config.text("smtp.client_key"),
         timeout_s=config.seconds("smtp.timeout"),
         final_timeout_s=config.seconds("smtp.final_timeout"),
-        local_hostname=_own_name(config),
+        local_hostname=ehlo_name(config),
         pipelining=config.flag("smtp.pipelining"),
         chunking=config.flag("smtp.chunking"),
         allow_insecure_login=config.flag("smtp.allow_insecure_login"),
@@ -108,8 +108,18 @@ def addresses_of(config: Config) -> Addresses:
     )
 
 
+def ehlo_name(config: Config, machine: str = "") -> str:
+    """Return what we call ourselves in EHLO; "" for the address of the connection (RFC 5321 section 4.1.4).
+
+    The name of the ``machine`` is often no full one, as in a container: servers refuse that at every recipient ("need
+    fully-qualified hostname"). An address in brackets (section 4.1.3) they take.
+    """
+    name = machine or os.uname().nodename
+    return config.text("smtp.local_hostname") or (name if "." in name.strip(".") else "")
+
+
 def _own_name(config: Config) -> str:
-    """Return what we call ourselves before other mail systems: in EHLO, and as the Reporting-MTA of a report."""
+    """Return what we call ourselves as the Reporting-MTA of a report."""
     return config.text("smtp.local_hostname") or os.uname().nodename
 
 

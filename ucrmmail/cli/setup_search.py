@@ -246,8 +246,7 @@ def _told(trouble: Trouble) -> str:
 
 def _probe(host: str, combinations: Sequence[tuple[int, str]], config: Config) -> tuple[Probed, ...]:
     """Try the combinations without a login, with the authorities that the configuration trusts."""
-    import os
-
+    from ucrmmail.cli.runtime import ehlo_name
     from ucrmmail.clock import Clock
     from ucrmmail.smtp.probe import probe
     from ucrmmail.smtp.smarthost import Smarthost
@@ -258,6 +257,6 @@ def _probe(host: str, combinations: Sequence[tuple[int, str]], config: Config) -
         verify_certificate=config.flag("smtp.verify_certificate"),
         ca_file=config.text("smtp.ca_file"),
         timeout_s=config.seconds("smtp.timeout"),
-        local_hostname=config.text("smtp.local_hostname") or os.uname().nodename,
+        local_hostname=ehlo_name(config),
     )
     return probe(smarthost, combinations, clock=Clock())

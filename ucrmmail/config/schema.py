@@ -199,9 +199,10 @@ _SMTP = (
         "smtp.local_hostname",
         _HOST,
         "",
-        "The name that this machine gives in EHLO, and in its reports to senders.",
+        "The name that this machine gives in EHLO, and in its reports to senders. Servers that look at it want a full"
+        " name that DNS knows: a name without a dot is given only when it is set here (RFC 5321 section 4.1.4).",
         "app1.isp.example",
-        default_note="the name of this machine",
+        default_note="the name of this machine; in EHLO its address in brackets when that name has no dot",
     ),
     Key(
         "smtp.connections",

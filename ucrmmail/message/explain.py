@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from ucrmmail.message.outcome import Stage
-from ucrmmail.message.refusals import known_refusal
+from ucrmmail.message.refusals import REFUSALS, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
 
@@ -52,7 +52,7 @@ _OF_THE_MAILBOX = re.compile(r"mailbox|inbox|quota")
 
 def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
     """Return (why, remedy) for a refusal; both may be "". ``quota``: the reply is known to mean a quota."""
-    known = known_refusal(reply)
+    known = REFUSALS["account-blocked"] if stops_account(stage, reply) else known_refusal(reply)
     if known is not None:
         return known.why, known.remedy
     if quota:

@@ -24,12 +24,20 @@ Sources:
   F   Fastmail, and I iCloud, N NetEase (163.com), Q QQ mail, U IONOS: their replies as users report them
   P   Postfix smtpd(8), postconf(5): the texts of reject_sender_login_mismatch, reject_unauth_destination and others
   X   Exim specification, ACLs; sendmail cf/README; Exchange Server, "Receive connectors"; qmail-smtpd(8)
-  C   cPanel & WHM documentation, "Max hourly emails per domain"
+  C   cPanel & WHM documentation, "Max hourly emails per domain", "Suspend outgoing email"; what its Exim says, in the
+      help pages of hosters
+  O   what providers say of an address or an account: postmaster.comcast.net, AT&T's and Mailgun's lists of bounces,
+      Rackspace, GMX, Mail.ru, Orange, Free, Proofpoint and Mimecast by smtp.codes, and help pages of Yandex and Zoho
 """
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
+
+from ucrmmail.message import ours
+from ucrmmail.message.outcome import Stage
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -40,7 +48,9 @@ class Refusal(NamedTuple):
 
     ``words`` must all be in the text, in lower case; one may be several that mean the same, with ``|`` between them.
     ``status`` are enhanced codes, empty for any, without the class (".7.26") for each class. ``advice`` is for the
-    writer of the message, "" when only the administrator can help. ``account``: it is said to every message.
+    writer of the message, "" when only the administrator can help. ``account``: it is said to every message. ``ours``:
+    so it is, unless it is what a far server said of the smarthost. ``says`` is an expression for what the smarthost
+    says of us itself (``message.ours``), which has many wordings.
     """
 
     why: str
@@ -49,6 +59,8 @@ class Refusal(NamedTuple):
     status: tuple[str, ...] = ()
     advice: str = ""
     account: bool = False
+    ours: bool = False
+    says: str = ""
 
 
 _APP_PASSWORD = "make an app password (myaccount.google.com/apppasswords) and run `ucrmmail config set smtp.password`"  # noqa: S105
@@ -68,9 +80,19 @@ _ENABLE_SMTP_AUTH = (
 _LATER = "nothing: a later run tries again"
 _WAIT_FOR_WINDOW = "nothing now: a later run tries again. To stay below the limit, set throttler.message_limit to "
 _SECURE = "change the account's password, look for whoever used it, then ask the provider to unblock it"
+_SET_PTR = "let the owner of the address set its PTR; `ucrmmail check-dns` shows both directions"
 _OTHER_MEANS = "reach the person by other means"
+_DELIST = (
+    "look this machine's address up where the reply says, and ask for its removal there; or send through a smarthost "
+    "that takes a login"
+)
+_UNBLOCK = "ask the provider why, or look into the account there; change its password if somebody else may have used it"
 # What a refusal means, its beginning says.
 _TELLING_CHARACTERS = 4096
+# A login or TLS is wanted; and 503 is about the order of commands: "HELO must be first".
+_SAID_BY_CODE = frozenset({503, 530, 538})
+# At RCPT "this account is suspended" is said of the recipient.
+_OF_THE_SENDER = frozenset({Stage.MAIL, Stage.DATA, Stage.FINAL_DOT})
 
 REFUSALS = {
     # --- The login ---------------------------------------------------------------------------------------------
@@ -96,6 +118,7 @@ REFUSALS = {
         "the address of this machine is registered for the relay of another Workspace domain than the sender's",
         "register it in the Google admin console (Apps, Gmail, Routing, SMTP relay service), or log in",
         ("invalid credentials for relay",),
+        ours=True,
     ),
     "microsoft-no-passwords": Refusal(  # M2
         "Microsoft no longer takes passwords for SMTP here", _OAUTH, ("basic authentication is not supported",)
@@ -127,7 +150,7 @@ REFUSALS = {
         ("authentication unsuccessful",),
         ("5.7.3",),
     ),
-    "microsoft-no-login": Refusal("the smarthost wants a login", _LOG_IN, (), ("5.7.57",)),  # M
+    "microsoft-no-login": Refusal("the smarthost wants a login", _LOG_IN, (), ("5.7.57",), ours=True),  # M
     "yahoo-app-password": Refusal(  # Y
         "Yahoo, and AOL, refuse the account's own password over SMTP, or too many wrong ones came",
         "make an app password (login.yahoo.com, Account Security), run `ucrmmail config set smtp.password`, and wait "
@@ -144,6 +167,7 @@ REFUSALS = {
         "the user of these SES credentials may not send, or not for this identity",
         "allow ses:SendRawEmail for the identity, and for its configuration set, in the policy of this IAM user",
         ("is not authorized to perform", "ses:sendrawemail"),
+        ours=True,
     ),
     "brevo-address": Refusal(  # B
         "Brevo takes mail only from IP addresses that are authorised for this account",
@@ -152,7 +176,10 @@ REFUSALS = {
         account=True,
     ),
     "not-logged-in": Refusal(  # P
-        "the smarthost wants a login for this reverse-path", _LOG_IN, ("sender address rejected: not logged in",)
+        "the smarthost wants a login for this reverse-path",
+        _LOG_IN,
+        ("sender address rejected: not logged in",),
+        ours=True,
     ),
     # --- TLS ---------------------------------------------------------------------------------------------------
     "tls-required": Refusal(  # G, Z, P
@@ -305,6 +332,14 @@ REFUSALS = {
         "this machine's address or the sender's domain is not registered for the Workspace relay",
         "register its address in the Google admin console (SMTP relay service), or log in",
         ("mail relay denied",),
+        ours=True,
+    ),
+    "microsoft-connector": Refusal(  # M: 5.7.64
+        "Microsoft 365 has no connector that fits the address, or the certificate, of this machine",
+        "put the address into the inbound connector (Exchange admin center, Mail flow), or log in",
+        ("tenantattribution",),
+        ("5.7.64",),
+        ours=True,
     ),
     "sender-domain": Refusal(  # P
         "the sender's domain does not exist in DNS, or could not be found just now",
@@ -344,8 +379,21 @@ REFUSALS = {
     "gmail-tls": Refusal("Gmail wants mail from this sender to come through TLS", _STARTTLS, ("tls",), (".7.29",)),  # G
     "reverse-name": Refusal(  # G, M, P
         "the address that the mail comes from has no name in DNS (PTR), or another one",
-        "let the owner of the address set its PTR; `ucrmmail check-dns` shows both directions",
-        ("cannot find your reverse hostname|cannot find your hostname|ptr record|reverse dns record",),
+        _SET_PTR,
+        (
+            (
+                "cannot find your reverse hostname|cannot find your hostname|ptr record|ptr resource record|"
+                "ptr-records|reverse dns|invalid rdns|unresolvable relay host name|ip name lookup failed"
+            ),
+        ),
+        ours=True,
+    ),
+    "reverse-name-code": Refusal(  # RFC 7372
+        "the address that the mail comes from has no name in DNS (PTR), or another one",
+        _SET_PTR,
+        (),
+        (".7.25",),
+        ours=True,
     ),
     # --- What the message looks like ----------------------------------------------------------------------------
     "gmail-spam": Refusal(  # G
@@ -398,14 +446,29 @@ REFUSALS = {
         "Microsoft has banned the IP address that the mail comes from",
         "ask for removal at sender.office.com; when the address is the smarthost's, tell the provider",
         ("banned sending ip|, banned sender",),
+        ours=True,
     ),
     "outlook-block-list": Refusal(  # M3
         "the network that the mail comes from stands on a block list of Outlook.com",
         "tell the provider of the smarthost, who can ask for removal at sendersupport.olc.protection.outlook.com",
-        ("part of their network is on our block list",),
+        ("part of their network is on our block list|part of your network is on our block list",),
+        ours=True,
     ),
-    "block-list": Refusal(  # P: reject_rbl_client
-        "the IP address that the mail comes from stands on a block list",
+    "helo-rejected": Refusal(  # P, C
+        "the smarthost does not like the name that this machine gives in EHLO",
+        "set smtp.local_hostname to a full name that DNS has with the address of this machine; `ucrmmail check-dns` "
+        "shows what is wrong with it. With a login most servers do not ask",
+        says=ours.HELO,
+        account=True,
+    ),
+    "client-block-list": Refusal(  # P: reject_rbl_client; O
+        "the smarthost takes no mail from this machine: its IP address stands on a block list",
+        _DELIST,
+        says=ours.BLOCK_LIST,
+        account=True,
+    ),
+    "block-list": Refusal(  # P: reject_rbl_client, reject_rhsbl_sender
+        "the IP address that the mail comes from, or a domain in it, stands on a block list",
         "look it up where the reply says; when the address is the smarthost's, tell the provider",
         ("spamhaus|spamcop|barracudacentral|blocked using",),
     ),
@@ -413,17 +476,24 @@ REFUSALS = {
         "Yahoo takes less mail from this address for now: too much at once, or people complained",
         "nothing now: a later run tries again. Send less at a time; see whom the complaints come from",
         ("[tss",),
+        ours=True,
     ),
     "zoho-blocked": Refusal(  # Z
         "Zoho blocks this sender",
         "secure the account, then ask Zoho to unblock it",
-        ("sender address blocked",),
+        ("sender address blocked|email outgoing blocked",),
         account=True,
     ),
     "ses-paused": Refusal(  # S
         "Amazon has paused the sending of this account",
         "read Amazon's mail about it, or the SES console (Account dashboard, Reputation metrics)",
         ("sending paused for this account",),
+        account=True,
+    ),
+    "account-blocked": Refusal(  # C, O
+        "the provider has stopped the sending of this account",
+        _UNBLOCK,
+        says=ours.ACCOUNT,
         account=True,
     ),
     # --- The way ------------------------------------------------------------------------------------------------
@@ -449,22 +519,49 @@ REFUSALS = {
         ("5.7.12", "5.7.124", "5.7.133", "5.7.134", "5.7.135", "5.7.136"),
         advice=_OTHER_MEANS,
     ),
+    "closed-group-text": Refusal(  # M: the same, by Exchange servers
+        "this mailbox or list takes mail only from inside its organisation",
+        "ask the recipient, by other means",
+        ("resolver.rst.authrequired|resolver.rst.notauthorized",),
+        advice=_OTHER_MEANS,
+    ),
+    "login-wanted": Refusal(  # C, T, N and others; 530 would be the code for it (RFC 4954 section 6)
+        "the smarthost wants a login",
+        _LOG_IN,
+        says=ours.LOGIN,
+        account=True,
+    ),
+    "client-rejected": Refusal(  # P: reject_unless_sasl, check_client_access; X
+        "the smarthost takes no mail from the address of this machine, or none without a login",
+        f"{_LOG_IN}; with a login, ask the provider whether it blocks this machine's address",
+        says=ours.CLIENT,
+        account=True,
+    ),
 }  # fmt: skip
 
 
+# One reply is looked at for its scope, for its kind and for the explanation.
+@lru_cache(maxsize=4)
 def known_refusal(reply: Reply) -> Refusal | None:
     """Return what is known of a refusal by its text or its status code; None when nothing is."""
     if reply.code < 400:
         return None
-    text = reply.text[:_TELLING_CHARACTERS].lower()
+    text = _telling(reply)
+    own = ours.own_words(text) if reply.code not in _SAID_BY_CODE else ""
     for refusal in REFUSALS.values():
-        if _fits(refusal, reply.enhanced, text):
+        if _fits(refusal, reply.enhanced, text, own):
             return refusal
     return None
 
 
-def _fits(refusal: Refusal, enhanced: str, text: str) -> bool:
+def _telling(reply: Reply) -> str:
+    return reply.text[:_TELLING_CHARACTERS].lower()
+
+
+def _fits(refusal: Refusal, enhanced: str, text: str, own: str) -> bool:
     if refusal.status and enhanced not in refusal.status and enhanced[1:] not in refusal.status:
+        return False
+    if refusal.says and not (own and re.search(refusal.says, own)):
         return False
     return all(any(word in text for word in words.split("|")) for words in refusal.words)
 
@@ -477,4 +574,14 @@ def denies_relay(reply: Reply) -> bool:
 def concerns_account(reply: Reply) -> bool:
     """Return whether a refusal is about the account itself: every message would be refused until a person helps."""
     known = known_refusal(reply)
-    return known is not None and known.account
+    return known is not None and (known.account or (known.ours and not ours.is_passed_on(_telling(reply))))
+
+
+def stops_account(stage: Stage, reply: Reply) -> bool:
+    """Return whether an account is said to be suspended, disabled or locked, at a stage that makes it the sender's."""
+    if reply.code < 400 or stage not in _OF_THE_SENDER or known_refusal(reply) is not None:
+        return False
+    behind = stage is not Stage.MAIL
+    if behind and reply.enhanced[1:] == ".2.1":
+        return False
+    return ours.names_stopped_account(_telling(reply), behind_recipients=behind)

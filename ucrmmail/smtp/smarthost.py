@@ -65,5 +65,6 @@ class Smarthost:
         """Return what we call ourselves: the name, or an address literal when that is none (RFC 5321 section 4.1.4)."""
         name = self.local_hostname
         if name and _NAME_CHARACTERS.issuperset(name):
-            return name
+            # An address that stands where a name should is refused without the brackets of section 4.1.3.
+            return f"[{name}]" if name.replace(".", "").isdigit() else name
         return f"[IPv6:{own_address}]" if ":" in own_address else f"[{own_address}]"

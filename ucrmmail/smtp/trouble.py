@@ -5,6 +5,7 @@
     a quota of the sender, at any stage           account    transient  the same
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
     a block of the account (message.refusals)     account    permanent  the same; with 4yz transient
+    our own name, address or login (message.ours) account    permanent  the same, unless a far server is quoted
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
@@ -26,11 +27,13 @@ DATA or the final dot bounces anything; and its word, in EHLO, that a message is
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.explain import for_administrator
+from ucrmmail.message.ours import without_addresses
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.refusals import concerns_account, denies_relay
+from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,11 +86,6 @@ def _wants_login(reply: Reply) -> bool:
     )
 
 
-def _blocked(reply: Reply) -> bool:
-    """Whether the provider has blocked the account: each message would be refused, until a person helps."""
-    return _5yz(reply) and concerns_account(reply)
-
-
 def _out_of_step(reply: Reply) -> bool:
     """Whether the server has lost count of our commands; what it refuses then is not the message's fault."""
     return reply.code == 503
@@ -99,6 +97,16 @@ _LOGIN = frozenset({Stage.AUTH})
 _TLS = frozenset({Stage.STARTTLS, Stage.TLS})
 _HELLO = frozenset({Stage.GREETING, Stage.EHLO})
 _OPENING = _HELLO | _TLS | _LOGIN
+# The recipients are accepted.
+_TAKEN = frozenset({Stage.DATA, Stage.FINAL_DOT})
+
+
+def _until_a_person_helps(stages: frozenset[Stage], holds: Callable[[Reply], bool]) -> tuple[_Rule, _Rule]:
+    """Return the rules of what every message meets: our host or our account is refused, for good or for now."""
+    return (
+        _Rule(stages, lambda reply: _5yz(reply) and holds(reply), Scope.ACCOUNT, Kind.PERMANENT, 77),
+        _Rule(stages, holds, Scope.ACCOUNT, Kind.TRANSIENT),
+    )
 
 
 def is_quota(reply: Reply) -> bool:
@@ -124,11 +132,6 @@ def is_quota(reply: Reply) -> bool:
         return True
     # With 452 and 552 it is most often the mailbox that is full.
     return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
-
-
-def without_addresses(text: str) -> str:
-    """Return the words of a text that are no address, in brackets or not."""
-    return " ".join([word for word in _BRACKETED.sub(" ", text).split() if "@" not in word])
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
@@ -167,8 +170,9 @@ _POLICY = (
     _Rule(_LOGIN, _5yz, Scope.ACCOUNT, Kind.PERMANENT, 77),
     _Rule(_OPENING, _any, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _wants_login, Scope.ACCOUNT, Kind.PERMANENT, 77),
-    _Rule(_ALL, _blocked, Scope.ACCOUNT, Kind.PERMANENT, 77),
-    _Rule(_ALL, concerns_account, Scope.ACCOUNT, Kind.TRANSIENT),
+    *_until_a_person_helps(_ALL, concerns_account),
+    *_until_a_person_helps(frozenset({Stage.MAIL}), partial(stops_account, Stage.MAIL)),
+    *_until_a_person_helps(_TAKEN, partial(stops_account, Stage.FINAL_DOT)),
     _Rule(_ALL, _out_of_step, Scope.MESSAGE, Kind.TRANSIENT),
     # RFC 5321 section 4.5.3.1.10: 552 is to be taken for 452 here.
     _Rule(_RCPT, is_too_many_recipients, Scope.RECIPIENT, Kind.TRANSIENT),
@@ -252,7 +256,6 @@ _OF_CONCURRENCY = re.compile(
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
 )
 _TOO_MANY_ERRORS = "too many errors"
-_BRACKETED = re.compile(r"<[^<>]*>")
 # What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
 _TELLING_CHARACTERS = 4096
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ucrmmail.cli.runtime import settings_mark_of
+from ucrmmail.cli.runtime import ehlo_name, settings_mark_of
 from ucrmmail.config.load import Config, examine_bytes
 from ucrmmail.config.location import Location
 from ucrmmail.config.schema import KEYS
@@ -65,3 +65,22 @@ def test_the_mark_of_the_settings_changes_with_each_that_shapes_a_session(key: s
 def test_the_mark_of_the_settings_is_the_same_however_they_are_written(tmp_path: Path) -> None:
     written = config_of('[smtp]\ntimeout = "1m"\nconnections = 1\n[throttler]\nmessage_limit = 9\n', tmp_path)
     assert settings_mark_of(written) == settings_mark_of(config_of("", tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("machine", "name"),
+    [
+        ("app1.isp.example", "app1.isp.example"),
+        ("app1", ""),
+        ("app1.", ""),
+        ("3f2a9c1b7d60", ""),
+        ("localhost", ""),
+    ],
+)
+def test_the_name_of_the_machine_is_given_when_it_is_a_full_one(machine: str, name: str, tmp_path: Path) -> None:
+    assert ehlo_name(config_of("", tmp_path), machine) == name
+
+
+@pytest.mark.parametrize("name", ["app1", "out.isp.example"])
+def test_a_name_that_is_set_is_given_as_it_is(name: str, tmp_path: Path) -> None:
+    assert ehlo_name(config_of(f'[smtp]\nlocal_hostname = "{name}"\n', tmp_path), "app1.isp.example") == name

@@ -60,7 +60,7 @@ REPLIES = [
             b"550-5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address you've\n"
             b"550 5.7.1 registered in your Workspace SMTP Relay service doesn't match domain of the account"
         ),
-        MESSAGE,
+        ACCOUNT,
         EVER,
     ),
     (
@@ -131,7 +131,7 @@ REPLIES = [
             b"554 Access denied: User `arn:aws:iam::123456789012:user/smtp' is not authorized to perform "
             b"`ses:SendRawEmail' on resource `arn:aws:ses:eu-west-1:123456789012:identity/isp.example'"
         ),
-        MESSAGE,
+        ACCOUNT,
         EVER,
     ),
     ("brevo-address", Stage.AUTH, b"525 5.7.1 Unauthorized IP address", ACCOUNT, EVER),
@@ -140,7 +140,7 @@ REPLIES = [
         "not-logged-in",
         Stage.RCPT,
         b"553 5.7.1 <a@isp.example>: Sender address rejected: not logged in",
-        RECIPIENT,
+        ACCOUNT,
         EVER,
     ),
     ("tls-required", Stage.MAIL, b"530 5.7.0 Must issue a STARTTLS command first. - gsmtp", ACCOUNT, EVER),
@@ -308,7 +308,14 @@ REPLIES = [
         "gmail-relay",
         Stage.MAIL,
         b"550-5.7.0 Mail relay denied [192.0.2.1]. Invalid credentials for one of the domains in: isp.example",
-        MESSAGE,
+        ACCOUNT,
+        EVER,
+    ),
+    (
+        "microsoft-connector",
+        Stage.RCPT,
+        b"550 5.7.64 TenantAttribution; Relay Access Denied [AM0EUR02FT012.eop-EUR02.prod.protection.outlook.com]",
+        ACCOUNT,
         EVER,
     ),
     (
@@ -396,10 +403,11 @@ REPLIES = [
         "reverse-name",
         Stage.FINAL_DOT,
         b"550 5.7.25 The IP address sending this message does not have a PTR record setup",
-        MESSAGE,
+        ACCOUNT,
         EVER,
     ),
-    ("reverse-name", Stage.RCPT, b"450 4.7.25 Client host rejected: cannot find your hostname", RECIPIENT, NOW),
+    ("reverse-name", Stage.RCPT, b"450 4.7.25 Client host rejected: cannot find your hostname", ACCOUNT, NOW),
+    ("reverse-name-code", Stage.RCPT, b"550 5.7.25 Reverse validation failed", ACCOUNT, EVER),
     (
         "gmail-spam",
         Stage.FINAL_DOT,
@@ -461,7 +469,7 @@ REPLIES = [
             b"550 5.7.606 Access denied, banned sending IP [192.0.2.1]. To request removal from this list please visit "
             b"https://sender.office.com/ and follow the directions."
         ),
-        RECIPIENT,
+        ACCOUNT,
         EVER,
     ),
     (
@@ -471,13 +479,27 @@ REPLIES = [
             b"550 5.7.1 Unfortunately, messages from [192.0.2.1] weren't sent. Please contact your Internet service "
             b"provider since part of their network is on our block list (S3150)."
         ),
-        MESSAGE,
+        ACCOUNT,
+        EVER,
+    ),
+    (
+        "helo-rejected",
+        Stage.RCPT,
+        b"504 5.5.2 <app1>: Helo command rejected: need fully-qualified hostname",
+        ACCOUNT,
+        EVER,
+    ),
+    (
+        "client-block-list",
+        Stage.RCPT,
+        b"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+        ACCOUNT,
         EVER,
     ),
     (
         "block-list",
         Stage.RCPT,
-        b"554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org",
+        b"554 5.7.1 Service unavailable; Sender address [a@isp.example] blocked using dbl.spamhaus.org",
         RECIPIENT,
         EVER,
     ),
@@ -500,6 +522,7 @@ REPLIES = [
         ACCOUNT,
         EVER,
     ),
+    ("account-blocked", Stage.MAIL, b"550 5.7.1 Your account has been suspended", ACCOUNT, EVER),
     ("relay", Stage.RCPT, b"554 5.7.1 <joe@example.com>: Relay access denied", RECIPIENT, EVER),
     ("relay", Stage.RCPT, b"550 5.7.1 Unable to relay", RECIPIENT, EVER),
     (
@@ -517,6 +540,31 @@ REPLIES = [
         EVER,
     ),
     ("closed-group", Stage.RCPT, b"550 5.7.133 Sender not authenticated for group", RECIPIENT, EVER),
+    (
+        "closed-group-text",
+        Stage.RCPT,
+        b"550 5.7.1 RESOLVER.RST.AuthRequired; authentication required",
+        RECIPIENT,
+        EVER,
+    ),
+    (
+        "login-wanted",
+        Stage.RCPT,
+        (
+            b"550-Please turn on SMTP Authentication in your mail client.\n"
+            b"550-(app1.isp.example) [192.0.2.1]:41234 is not permitted to relay\n"
+            b"550 through this server without authentication."
+        ),
+        ACCOUNT,
+        EVER,
+    ),
+    (
+        "client-rejected",
+        Stage.RCPT,
+        b"554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
+        ACCOUNT,
+        EVER,
+    ),
 ]
 
 # They hold a word or a code of a row, and mean something else.
@@ -578,7 +626,7 @@ def test_what_only_looks_like_it_is_not_taken_for_a_known_refusal(text: bytes) -
 @pytest.mark.parametrize("name", REFUSALS)
 def test_every_row_says_why_in_a_sentence_and_what_to_do(name: str) -> None:
     row = REFUSALS[name]
-    assert row.words or row.status
+    assert row.words or row.status or row.says
     for text in filter(None, (row.why, row.remedy, row.advice)):
         assert text.isascii()
         assert text.isprintable()
