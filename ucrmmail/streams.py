@@ -101,9 +101,15 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def complain(line: str) -> None:
-    """Write a line to standard error. A disk that is full there as well changes no exit code."""
+def complain(line: str) -> bool:
+    """Write a line to standard error; return whether it could be. A full disk there as well changes no exit code.
+
+    Where standard error was closed, that was the caller's choice: the line counts as written.
+    """
     try:
         sys.stderr.write(line + "\n")
+        sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
+        return False
+    return True

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.program import Program, Run
+from tests.support.sink import Sink
 
 MESSAGE = b"From: billing@isp.example\nTo: joe@example.com\nSubject: Invoice\n\nHello\n"
 
@@ -116,3 +118,89 @@ def test_a_process_that_ends_at_once_keeps_its_code_though_nobody_reads() -> Non
     with open("/dev/full", "w", encoding="ascii") as full:
         run = subprocess.run([sys.executable, "-E", "-c", script], stdout=full, check=False)
     assert run.returncode == 69
+
+
+# --- what is told once only --------------------------------------------------------------------------------------
+
+
+def failing(program: Program, sink: Sink, count: int = 1) -> list[str]:
+    """Queue messages whose failure no report can tell, to a server that refuses them; return their ids."""
+    program.configure(sink.port)
+    program.config.write_text(program.config.read_text().replace('notification = "admin@isp.example"\n', ""))
+    sink.on_rcpt = lambda _address: "550 5.1.1 No such user"
+    path = program.home / "bounce.eml"
+    path.write_bytes(MESSAGE)
+    return program.run("enqueue", "--from", "", *[str(path)] * count).lines
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [
+        ("2> /dev/full", 74), ("> /dev/full 2>&1", 74), ("2>&1 > /dev/null | true; exit ${PIPESTATUS[0]}", 74),
+        ("--json > /dev/full", 74), ("--json > /dev/full 2>&1", 74), ("--json | true; exit ${PIPESTATUS[0]}", 74),
+        ("> /dev/full", 0), ("2>&-", 0), (">&- 2>&-", 0), ("2> /dev/null", 0), ("--json > /dev/null", 0), ("", 0),
+    ],
+)  # fmt: skip
+def test_a_failure_that_could_not_be_printed_is_told_by_the_next_run(
+    program: Program, sink: Sink, redirection: str, code: int
+) -> None:
+    (queue_id,) = failing(program, sink)
+    # The reader has gone before the first line comes.
+    sink.on_mail = lambda _address: time.sleep(0.3)
+    assert run_in_shell(program, redirection, *program.command("flush")).code == code
+    told = program.run("flush").stderr
+    if code:
+        assert told == f"ucrmmail: {queue_id} to joe@example.com failed: 550 5.1.1 No such user\n"
+    else:
+        assert told == ""
+    assert (program.run("flush").stderr, (program.spool / "untold").read_bytes()) == ("", b"")
+
+
+def test_a_worse_code_than_that_of_an_output_that_failed_is_kept(program: Program, sink: Sink) -> None:
+    queue_id = failing(program, sink, 2)[0]
+    replies = iter(["550 5.1.1 No such user", "421 4.7.0 too many messages"])
+    sink.on_rcpt = lambda _address: next(replies)
+    assert run_in_shell(program, "2> /dev/full", *program.command("flush")).code == 75
+    assert f"{queue_id} to joe@example.com failed" in program.run("flush", code=75).stderr
+
+
+def test_a_rejected_file_whose_line_could_not_be_printed_is_told_by_the_next_run(program: Program) -> None:
+    program.configure(25)
+    program.run("flush")
+    (program.spool / "drop" / "x.eml").write_bytes(b"no message\n")
+    assert run_in_shell(program, "2> /dev/full", *program.command("flush")).code == 74
+    assert program.run("flush").stderr.startswith("ucrmmail: drop/x.eml was rejected: ")
+    assert program.run("flush").stderr == ""
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_failure_is_told_by_the_next_run_when_its_own_was_killed(
+    program: Program, sink: Sink, connections: int
+) -> None:
+    queue_id = failing(program, sink)[0]
+    config = program.config.read_text()
+    program.config.write_text(config.replace("[smtp]\n", f"[smtp]\nconnections = {connections}\n"))
+    good = program.home / "good.eml"
+    good.write_bytes(MESSAGE.replace(b"joe@", b"good@"))
+    program.run("enqueue", *[str(good)] * 4)
+    sink.on_rcpt = lambda address: time.sleep(1.0) if address.startswith("good") else "550 5.1.1 No such user"
+    flush = program.start("flush")
+    while not (program.spool / "untold").exists() or not (program.spool / "untold").stat().st_size:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    flush.kill()
+    assert flush.communicate(timeout=60) == (b"", b"")
+    sink.on_rcpt = lambda _address: None
+    assert f"{queue_id} to joe@example.com failed: 550 5.1.1 No such user\n" in program.run("flush").stderr
+    assert program.run("flush").stderr == ""
+
+
+def test_what_could_not_be_printed_is_told_though_nothing_is_to_be_sent_and_nobody_is_asked(
+    program: Program, sink: Sink
+) -> None:
+    (queue_id,) = failing(program, sink)
+    run_in_shell(program, "2> /dev/full", *program.command("flush"))
+    sessions = sink.sessions
+    document = program.run("flush", "--json").json
+    assert document["needs_person"] == [f"{queue_id} to joe@example.com failed: 550 5.1.1 No such user"]
+    assert (sink.sessions, program.run("flush", "--json").json["needs_person"]) == (sessions, [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
@@ -12,6 +13,7 @@ from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, t
 from ucrmmail.config.submission import refuse_missing
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport
+from ucrmmail.errors import InputOutputError
 from ucrmmail.files import Locked
 from ucrmmail.output import human
 from ucrmmail.spool.layout import make_spool
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ucrmmail.cli.flush_request import FlushRequest
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import Watcher
 
 # A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
@@ -36,19 +39,34 @@ def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
     """
     called = Invocation(request.config_option)
     refuse_missing(called.location())
-    report = RunReport(reason=BUSY) if busy else _flush(request, called, called.config())
-    _show(report, verbose=request.verbose, as_json=request.as_json)
+    report, was_told = _busy() if busy else _flush(request, called, called.config())
+    told = _tell(report, as_json=request.as_json)
+    if told:
+        was_told()
+    if not request.as_json and (request.verbose or human.on_terminal(stderr=True)):
+        _sum_up(report)
+    if not told and report.needs_person and not report.exit_code:
+        raise InputOutputError(
+            "what a person has to know of this run could not be written", remedy="the next run tells it again"
+        )
     return report.exit_code
 
 
-def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunReport:
-    """Run the flush under its lock, with the real clock, network and secret."""
+def _busy() -> tuple[RunReport, Callable[[], None]]:
+    return RunReport(reason=BUSY), lambda: None
+
+
+def _flush(request: FlushRequest, called: Invocation, config: Config) -> tuple[RunReport, Callable[[], None]]:
+    """Run the flush under its lock, with the real clock, network and secret.
+
+    Returns its report, and what to call when all in it that needs a person was written.
+    """
     directory = config.text("spool.directory")
     make_spool(directory)
     lock = f"{directory}/lock"
     with Locked(lock, wait=False, fd=taken_lock(lock)) as obtained:
         if not obtained:
-            return RunReport(reason=BUSY)
+            return _busy()
         # What follows is a third of the start, and not for one that finds the lock taken.
         from ucrmmail.cli.runtime import flush_parts, warner_of
         from ucrmmail.delivery.flush import Options
@@ -74,7 +92,19 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
             _keep(directory, stamp, report)
         except OSError:
             pass  # a full disk: what the run has to tell is worth more
-        return report
+        return _with_untold(report, parts.concerns)
+
+
+def _with_untold(report: RunReport, concerns: Concerns) -> tuple[RunReport, Callable[[], None]]:
+    """Return the report with what earlier runs could not tell, and what forgets it."""
+    kept = concerns.recall()
+
+    def forget() -> None:
+        if kept is not None and concerns.untold is not None:
+            with suppress(OSError):  # then it is told once more
+                concerns.untold.forget(kept)
+
+    return replace(report, needs_person=tuple(concerns.lines)), forget
 
 
 def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunReport:
@@ -145,12 +175,17 @@ def _keep(directory: str, stamp: str, report: RunReport) -> None:
     os.utime(f"{directory}/{LAST_FLUSH}", (now, now))
 
 
-def _show(report: RunReport, *, verbose: bool, as_json: bool) -> None:
+def _tell(report: RunReport, *, as_json: bool) -> bool:
+    """Print what came of the run; return whether what needs a person was written to where one may read it."""
     from ucrmmail.output import machine, run_report
 
-    if as_json:
-        machine.print_document(run_report.run_document(report))
-        return
-    run_report.tell_person(report)
-    if verbose or human.on_terminal(stderr=True):
-        human.say(run_report.summary(report))
+    if not as_json:
+        return run_report.tell_person(report)
+    machine.print_document(run_report.run_document(report))
+    return not (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble())
+
+
+def _sum_up(report: RunReport) -> None:
+    from ucrmmail.output.run_report import summary
+
+    human.say(summary(report))

@@ -23,6 +23,7 @@ from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.suspicion import SENDERS
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
-    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.run import Run, Window
@@ -250,7 +250,7 @@ class Crew:
             self._died = True
             status = worker.process.exitcode or 0
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            self._concerns.add(
+            self._concerns.add_once(
                 f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
             )
 
@@ -295,8 +295,12 @@ class Crew:
         # The run ends its workers so, whatever was ignored when it began.
         signal.signal(signal.SIGTERM, self._stop.request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        concerns = Concerns(untold=self._concerns.untold)
         try:
-            last = work(self._run, self._feed, self._spool, deal, notes, number=number, watched=self._watched)
+            last = work(
+                self._run, self._feed, self._spool, deal, notes,
+                number=number, watched=self._watched, concerns=concerns,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 # the run raises it
             last = Ended(failure=error)
         with suppress(OSError):

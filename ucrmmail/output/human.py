@@ -56,13 +56,13 @@ def say_message(message: bytes) -> None:
         say(line)
 
 
-def note(text: str) -> None:
-    """Print a remark on standard error: what a person should know, and no program reads."""
+def note(text: str) -> bool:
+    """Print a remark on standard error: what a person should know, and no program reads. Return whether it could be."""
     try:
         sys.stdout.flush()
     except OSError:
         pass  # it fails again where the command ends, and is told there
-    complain(visible(text))
+    return complain(visible(text))
 
 
 def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:

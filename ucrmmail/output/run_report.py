@@ -115,15 +115,15 @@ def summary(report: RunReport) -> str:
     return line
 
 
-def tell_person(report: RunReport) -> None:
-    """Print on standard error what needs a person: this is what cron mails."""
-    for line in report.needs_person:
-        human.note(f"ucrmmail: {line}")
+def tell_person(report: RunReport) -> bool:
+    """Print on standard error what needs a person: this is what cron mails. Return whether all lines were written."""
+    told = all(human.note(f"ucrmmail: {line}") for line in report.needs_person)
     trouble = report.trouble
     if trouble is not None and (not report.told or human.on_terminal(stderr=True)):
         said = f": {trouble.reply}" if trouble.reply is not None else ""
         human.note(f"ucrmmail: {trouble.what}{said}")
         human.note_advice(trouble.why, trouble.remedy)
+    return told
 
 
 class RunProgress:
