@@ -28,6 +28,7 @@ from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.suspicion import SENDERS
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
+from ucrmmail.errors import TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -251,7 +252,9 @@ class Crew:
             status = worker.process.exitcode or 0
             how = f"signal {-status}" if status < 0 else f"status {status}"
             self._concerns.add_once(
-                f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
+                f"a connection's process was ended from outside ({how}): the next run goes on with what it had",
+                # What it had in hand is not tried, nor all that was due when it was the last one.
+                exit_code=TemporaryError.exit_code,
             )
 
     def _dismiss_silent(self) -> None:
