@@ -6,6 +6,7 @@ written into it. This module is loaded by every submission, so it imports next t
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -33,6 +34,23 @@ def open_what_is_closed() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
+# Escapes what the reader's charset does not have, as output/escape does with what a terminal would obey.
+_ESCAPE = "ucrmmail.escape"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_spelled_out, error.object[error.start : error.end])), error.end
+
+
+def _spelled_out(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that was not UTF-8
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{{{code:04x}}}"
+
+
 class _Descriptor(io.FileIO):
     """A descriptor that remembers what kept it from being written: of who writes it, not all tell."""
 
@@ -47,15 +65,19 @@ class _Descriptor(io.FileIO):
 
 
 class StandardOutput(io.TextIOWrapper):
-    """Standard output whose failure can be told from that of any other file."""
+    """Standard output whose failure can be told from that of any other file, and that takes any text.
+
+    A server says what it wants, and who reads it may have Latin-1, or no more than ASCII.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         stream.flush()
+        codecs.register_error(_ESCAPE, _escaped)
         self._descriptor = _Descriptor(stream.fileno(), "w", closefd=False)
         super().__init__(
             io.BufferedWriter(self._descriptor),
             encoding=stream.encoding,
-            errors=stream.errors,
+            errors=_ESCAPE,
             line_buffering=stream.isatty(),
         )
 

@@ -12,6 +12,9 @@ import pytest
 
 from tests.support.program import Program, Run
 from tests.support.sink import Sink
+from tests.support.smtp_server import SmtpServer
+from ucrmmail.output.escape import visible
+from ucrmmail.streams import _spelled_out
 
 MESSAGE = b"From: billing@isp.example\nTo: joe@example.com\nSubject: Invoice\n\nHello\n"
 
@@ -118,6 +121,38 @@ def test_a_process_that_ends_at_once_keeps_its_code_though_nobody_reads() -> Non
     with open("/dev/full", "w", encoding="ascii") as full:
         run = subprocess.run([sys.executable, "-E", "-c", script], stdout=full, check=False)
     assert run.returncode == 69
+
+
+# --- charsets -----------------------------------------------------------------------------------------------------
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"PYTHONIOENCODING": "latin-1"}, b"n\xf6 such \\u{2603} \\u{1f4ec}"),
+        ({"PYTHONIOENCODING": "ascii"}, b"n\\xf6 such \\u{2603} \\u{1f4ec}"),
+        (ASCII, b"n\\xf6 such \\u{2603} \\u{1f4ec}"),
+        ({"PYTHONIOENCODING": "utf-8"}, "nö such ☃ 📬".encode()),
+    ],
+    ids=["latin-1", "ascii", "C", "utf-8"],
+)
+def test_what_the_charset_of_the_output_does_not_have_is_spelled_out(
+    program: Program, env: dict[str, str], said: bytes
+) -> None:
+    assert visible("\x9f\udcff\U000e0001") == "".join(map(_spelled_out, "\x9f\udcff\U000e0001")), "in the same form"
+    with SmtpServer(faults={"rcpt": lambda line: "550 5.1.1 nö such ☃ 📬" if b"joe" in line else None}) as server:
+        program.configure(server.port)
+        program.env |= env
+        (program.home / "m.eml").write_bytes(MESSAGE.replace(b"Invoice", "Grüße ☃".encode()))
+        (queue_id,) = program.run("enqueue", "--from", "a@isp.example", "m.eml").lines
+        for arguments in (["flush", "-v"], ["queue", "list"], ["queue", "show", queue_id]):
+            done = subprocess.run(
+                program.command(*arguments), env=program.env, cwd=program.home, capture_output=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, b""), arguments
+            assert said in done.stdout
 
 
 # --- what is told once only --------------------------------------------------------------------------------------
