@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+    from ucrmmail.reader import SlowReader
+
 
 def open_what_is_closed() -> None:
     """Occupy the descriptors 0, 1 and 2 where the caller closed them: what is said then goes nowhere.
@@ -82,11 +84,30 @@ class StandardOutput(io.TextIOWrapper):
         )
 
     used = False
+    _reader: SlowReader | None = None
 
     def write(self, text: str, /) -> int:
         """Write, and remember that something was."""
         self.used = True
-        return super().write(text)
+        if self._reader is None:
+            return super().write(text)
+        self._reader.say(text.encode(self.encoding, _ESCAPE))
+        return len(text)
+
+    def never_wait(self, reader: SlowReader) -> None:
+        """Let what is written from now on wait for ``reader``, and nobody for him: until ``wait_again``."""
+        self._reader = reader
+
+    def wait_again(self) -> None:
+        """Write what the reader has not taken so far, however long that lasts. Raises OSError."""
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return
+        rest = reader.leave()
+        if reader.error is not None:
+            self._descriptor.error = reader.error
+        self.buffer.write(rest)
+        self.flush()
 
     def trouble(self) -> OSError | None:
         """Write what waits; return what kept it, now or earlier, from being written, and give up: None when all is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.program import Program, Run
+from tests.support.program import Program, Run, killed_at_last
 from tests.support.sink import Sink
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.output.escape import visible
@@ -239,3 +240,80 @@ def test_what_could_not_be_printed_is_told_though_nothing_is_to_be_sent_and_nobo
     document = program.run("flush", "--json").json
     assert document["needs_person"] == [f"{queue_id} to joe@example.com failed: 550 5.1.1 No such user"]
     assert (sink.sessions, program.run("flush", "--json").json["needs_person"]) == (sessions, [])
+
+
+# --- readers that are slow -----------------------------------------------------------------------------------------
+
+
+def small_pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 4096)
+    return ends
+
+
+def wait_until_free(program: Program) -> None:
+    """Wait until another flush finds the queue free: the one that waits for its reader has let go of it."""
+    deadline = time.monotonic() + 30
+    while program.run("flush", "--json").json["reason"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.requirement("S17")
+@pytest.mark.parametrize("connections", [1, 3])
+def test_lines_that_nobody_reads_hold_up_no_mail_and_come_when_somebody_does(
+    program: Program, sink: Sink, files: list[str], connections: int
+) -> None:
+    program.configure(sink.port, smtp=f"connections = {connections}")
+    program.run("enqueue", *files * 150)
+    heard, said = small_pipe()
+    command = program.command("flush", "-v")
+    with killed_at_last(subprocess.Popen(command, stdout=said, stderr=subprocess.PIPE, env=program.env)) as flush:
+        os.close(said)
+        deadline = time.monotonic() + 30
+        while len(sink.messages) < 450:
+            assert time.monotonic() < deadline, len(sink.messages)
+            time.sleep(0.05)
+        wait_until_free(program)
+        assert flush.poll() is None
+        with open(heard, encoding="utf-8") as pipe:
+            lines = pipe.read().splitlines()
+        assert (flush.wait(20), flush.stderr and flush.stderr.read()) == (0, b"")
+    assert (len(lines), lines[-1]) == (451, "450 relayed")
+    assert len({line.split()[0] for line in lines[:-1]}) == 450
+
+
+def test_a_reader_who_has_gone_ends_no_sending(program: Program, sink: Sink, files: list[str]) -> None:
+    program.configure(sink.port)
+    program.run("enqueue", *files * 150)
+    run = run_in_shell(program, "| head -n 1; exit ${PIPESTATUS[0]}", *program.command("flush", "-v"))
+    assert (run.code, run.stdout.count("\n"), run.stderr) == (0, 1, "")
+    assert (len(sink.messages), program.queue()) == (450, [])
+    program.run("enqueue", *files)
+    run = run_in_shell(program, "> /dev/full", *program.command("flush", "-v"))
+    assert (run.code, len(sink.messages)) == (74, 453)
+    assert "could not be written to standard output: No space left on device" in run.stderr
+
+
+def test_a_person_who_does_not_read_what_failed_holds_up_no_mail_and_is_told_all_of_it(
+    program: Program, sink: Sink
+) -> None:
+    ids = failing(program, sink, 100)
+    heard, said = small_pipe()
+    command = program.command("flush")
+    with killed_at_last(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, env=program.env)) as flush:
+        os.close(said)
+        deadline = time.monotonic() + 30
+        while not program.queue("--state", "failed")[99:]:
+            assert time.monotonic() < deadline
+        # The next run tells all of it, since nobody knows whether this one will.
+        deadline = time.monotonic() + 30
+        while len((again := program.run("flush", "--json").json)["needs_person"]) < 100:
+            assert again["reason"] == "another flush is running"
+            assert time.monotonic() < deadline
+        assert flush.poll() is None
+        with open(heard, encoding="utf-8") as pipe:
+            told = pipe.read()
+        assert flush.wait(20) == 0
+    assert [line.split()[1] for line in told.splitlines()] == ids
+    assert program.run("flush").stderr == ""

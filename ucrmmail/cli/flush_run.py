@@ -39,7 +39,11 @@ def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
     """
     called = Invocation(request.config_option)
     refuse_missing(called.location())
-    report, was_told = _busy() if busy else _flush(request, called, called.config())
+    readers: list[Callable[[], None]] = []
+    try:
+        report, was_told = _busy() if busy else _flush(request, called, called.config(), readers)
+    finally:
+        _wait_for(readers)
     told = _tell(report, as_json=request.as_json)
     if told:
         was_told()
@@ -52,14 +56,27 @@ def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
     return report.exit_code
 
 
+def _wait_for(readers: list[Callable[[], None]]) -> None:
+    """Wait for those who read what the run has said; others may send meanwhile, and a signal ends this at once."""
+    from ucrmmail.delivery.stop import end_at_once
+
+    end_at_once()
+    for catch_up in readers:
+        with suppress(OSError):  # standard output remembers it
+            catch_up()
+
+
 def _busy() -> tuple[RunReport, Callable[[], None]]:
     return RunReport(reason=BUSY), lambda: None
 
 
-def _flush(request: FlushRequest, called: Invocation, config: Config) -> tuple[RunReport, Callable[[], None]]:
+def _flush(
+    request: FlushRequest, called: Invocation, config: Config, readers: list[Callable[[], None]]
+) -> tuple[RunReport, Callable[[], None]]:
     """Run the flush under its lock, with the real clock, network and secret.
 
-    Returns its report, and what to call when all in it that needs a person was written.
+    Returns its report, and what to call when all in it that needs a person was written. Adds to ``readers`` what waits
+    for those who have not read all that was said, which must be behind the lock.
     """
     directory = config.text("spool.directory")
     make_spool(directory)
@@ -84,7 +101,8 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> tuple[R
         )
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
         on_terminal = human.on_terminal(stderr=True) and not request.as_json
-        report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
+        verbose = request.verbose and not request.as_json
+        report = _watched(parts, readers, verbose=verbose, on_terminal=on_terminal)
         warner = warner_of(config)
         if warner is not None:
             warner.look(report.trouble, now=time.time())
@@ -107,22 +125,40 @@ def _with_untold(report: RunReport, concerns: Concerns) -> tuple[RunReport, Call
     return replace(report, needs_person=tuple(concerns.lines)), forget
 
 
-def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunReport:
+def _watched(parts: FlushParts, readers: list[Callable[[], None]], *, verbose: bool, on_terminal: bool) -> RunReport:
     """Run the flush with whatever the person wants to see of it."""
     from ucrmmail.delivery.flush import Watcher
     from ucrmmail.output.run_report import RunProgress, say_message
 
     if verbose:
+        if isinstance(sys.stdout, StandardOutput):
+            readers.append(_never_wait_on(sys.stdout))
         return _run(parts, Watcher(settled=say_message))
     waiting = parts.spool.count_waiting() if on_terminal else 0
     if not waiting:
         return _run(parts, Watcher())
     progress = RunProgress(waiting)
+    readers.append(progress.finish)
     progress.start()
     try:
         return _run(parts, Watcher(settled=progress.settled, waiting=progress.waiting))
     finally:
         progress.stop()
+
+
+def _never_wait_on(output: StandardOutput) -> Callable[[], None]:
+    """Let no line of ``-v`` wait for its reader; return what waits for him."""
+    from ucrmmail.reader import SlowReader
+
+    reader = SlowReader(output.fileno())
+    output.never_wait(reader)
+
+    def catch_up() -> None:
+        output.wait_again()
+        if reader.left_out:
+            human.say(f"{reader.left_out} lines were left out here, since nobody had read those before them")
+
+    return catch_up
 
 
 def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
@@ -131,8 +167,7 @@ def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
     try:
         return parts.run(replace(watcher, begun=begun.append))
     except OSError as error:
-        # What could not be printed is no error of the queue.
-        if not begun or (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble()):
+        if not begun:
             raise
         return _cut_short(begun[0](), parts, error)
 
