@@ -49,6 +49,7 @@ def _run(arguments: Sequence[str]) -> int:
         # Not in the command tree: a Tab key should not wait for typer.
         from ucrmmail.cli.completion import print_completions  # noqa: PLC0415
 
+        sys.stdout = StandardOutput(sys.stdout)
         print_completions(arguments[1:])
         return 0
     from ucrmmail.cli.boundary import run_command  # noqa: PLC0415

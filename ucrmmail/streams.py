@@ -6,6 +6,7 @@ written into it. This module is loaded by every submission, so it imports next t
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import NoReturn, TextIO
 
     from _typeshed import ReadableBuffer
+
+    from ucrmmail.reader import SlowReader
 
 
 def open_what_is_closed() -> None:
@@ -33,6 +36,23 @@ def open_what_is_closed() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
+# Escapes what the reader's charset does not have, as output/escape does with what a terminal would obey.
+_ESCAPE = "ucrmmail.escape"
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_spelled_out, error.object[error.start : error.end])), error.end
+
+
+def _spelled_out(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that was not UTF-8
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{{{code:04x}}}"
+
+
 class _Descriptor(io.FileIO):
     """A descriptor that remembers what kept it from being written: of who writes it, not all tell."""
 
@@ -47,24 +67,47 @@ class _Descriptor(io.FileIO):
 
 
 class StandardOutput(io.TextIOWrapper):
-    """Standard output whose failure can be told from that of any other file."""
+    """Standard output whose failure can be told from that of any other file, and that takes any text.
+
+    A server says what it wants, and who reads it may have Latin-1, or no more than ASCII.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         stream.flush()
+        codecs.register_error(_ESCAPE, _escaped)
         self._descriptor = _Descriptor(stream.fileno(), "w", closefd=False)
         super().__init__(
             io.BufferedWriter(self._descriptor),
             encoding=stream.encoding,
-            errors=stream.errors,
+            errors=_ESCAPE,
             line_buffering=stream.isatty(),
         )
 
     used = False
+    _reader: SlowReader | None = None
 
     def write(self, text: str, /) -> int:
         """Write, and remember that something was."""
         self.used = True
-        return super().write(text)
+        if self._reader is None:
+            return super().write(text)
+        self._reader.say(text.encode(self.encoding, _ESCAPE))
+        return len(text)
+
+    def never_wait(self, reader: SlowReader) -> None:
+        """Let what is written from now on wait for ``reader``, and nobody for him: until ``wait_again``."""
+        self._reader = reader
+
+    def wait_again(self) -> None:
+        """Write what the reader has not taken so far, however long that lasts. Raises OSError."""
+        reader, self._reader = self._reader, None
+        if reader is None:
+            return
+        rest = reader.leave()
+        if reader.error is not None:
+            self._descriptor.error = reader.error
+        self.buffer.write(rest)
+        self.flush()
 
     def trouble(self) -> OSError | None:
         """Write what waits; return what kept it, now or earlier, from being written, and give up: None when all is."""
@@ -101,9 +144,15 @@ def discard(stream: TextIO) -> None:
     os.close(null)
 
 
-def complain(line: str) -> None:
-    """Write a line to standard error. A disk that is full there as well changes no exit code."""
+def complain(line: str) -> bool:
+    """Write a line to standard error; return whether it could be. A full disk there as well changes no exit code.
+
+    Where standard error was closed, that was the caller's choice: the line counts as written.
+    """
     try:
         sys.stderr.write(line + "\n")
+        sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
+        return False
+    return True

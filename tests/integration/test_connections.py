@@ -282,6 +282,9 @@ def test_a_worker_that_is_killed_is_told_and_what_it_had_is_sent_once_by_the_nex
         output, _ = flush.communicate(timeout=60)
         report = json.loads(output)
         assert any("ended from outside (signal 9)" in line for line in report["needs_person"])
+        assert flush.returncode == 75
+        assert report["relayed"] < 40
+        assert report["held_back"] >= 40 - report["relayed"] - 6, "but what was on the wire or not moved yet"
         assert report["relayed"] >= 20, "the other connections went on"
         program.run("flush")
         server.wait_until_idle()
@@ -290,6 +293,40 @@ def test_a_worker_that_is_killed_is_told_and_what_it_had_is_sent_once_by_the_nex
     assert len(numbers) - 40 <= 1, "only what was between the final dot and its record"
     assert program.queue() == []
     assert sorted(path.name for path in program.spool.glob("journal*")) == ["journal"]
+
+
+def test_a_run_whose_workers_were_all_killed_counts_what_waits_and_tells_what_they_could_not(
+    program: Program, tmp_path: Path
+) -> None:
+    refused: list[bytes] = []
+
+    def refuse_the_first(line: bytes) -> str | None:
+        refused.append(line)
+        return "550 5.1.1 No such user" if len(refused) == 1 else None
+
+    with SmtpServer(faults={"rcpt": refuse_the_first, "final-dot": [Wait(0.3)] * 100}) as server:
+        program.configure(server.port, smtp="connections = 3")
+        program.config.write_text(program.config.read_text().replace('notification = "admin@isp.example"\n', ""))
+        (tmp_path / "bounce.eml").write_bytes(b"From: a@isp.example\nTo: no@example.com\n\nhi\n")
+        queue_id = program.run("enqueue", "--from", "", str(tmp_path / "bounce.eml")).stdout.strip()
+        enqueue(program, tmp_path, 40)
+        flush, pids = start_and_wait_for_workers(program, 3)
+        time.sleep(0.5)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        output, _ = flush.communicate(timeout=60)
+        report = json.loads(output)
+        assert (flush.returncode, report["relayed"] < 20) == (75, True)
+        assert report["held_back"] >= 40 - len(server.accepted)
+        assert f"{queue_id} to no@example.com failed: 550 5.1.1 No such user" in report["needs_person"]
+        assert any("ended from outside (signal 9)" in line for line in report["needs_person"])
+        last = program.run("status", "--json").json["last_flush"]
+        assert (last["held_back"], last["exit_code"]) == (report["held_back"], 75)
+        again = program.run("flush", "--json").json
+        server.wait_until_idle()
+        assert not any("failed" in line for line in again["needs_person"])
+        assert sorted(set(subjects(server))) == list(range(40)), "lost"
+    assert program.queue("--state", "waiting") == []
 
 
 @pytest.mark.requirement("R1")

@@ -88,6 +88,22 @@ def test_no_run_waits_for_what_no_run_has_left(
         assert len(sink.messages) == sent
 
 
+@pytest.mark.requirement("S15", "R29")
+@pytest.mark.parametrize("make", [fifo, huge, link, lambda path: path.write_bytes(b"[" * 3000)])
+def test_what_stands_in_the_place_of_what_was_not_told_is_told_once(
+    program: Program, sink: Sink, make: Callable[[Path], None]
+) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    make(program.spool / "untold")
+    program.sendmail("-t")
+    (line,) = program.run("flush", timeout=20).stderr.splitlines()
+    assert line.startswith(f"ucrmmail: {program.spool}/untold")
+    assert len(sink.messages) == 1
+    program.sendmail("-t")
+    assert program.run("flush", timeout=20).stderr == ""
+
+
 def state_in(ledger: Path) -> Any:
     return json.loads(read_journal(str(ledger))[0][0].removeprefix(b"state "))
 

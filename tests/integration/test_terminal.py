@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import subprocess
+import termios
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.nameserver import nsd
-from tests.support.program import Program
+from tests.support.program import Program, killed_at_last
 from tests.support.sink import Sink
 
 ZONE = """\
@@ -105,6 +108,69 @@ def test_a_list_of_the_queue_breaks_nothing_that_is_copied(program: Program, sin
     assert deferred[1] == "    <billing@isp.example> to <joe@customer.example>"
     assert re.match(r"    tried once, again at 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$", deferred[2])
     assert deferred[3] == "    450 4.2.0 Greylisted, please try again later"
+
+
+def waits_for_nobody(program: Program, sink: Sink, count: int) -> None:
+    """Return when all is sent and another flush finds the queue free, though the first one still runs."""
+    deadline = time.monotonic() + 30
+    while len(sink.messages) < count or program.run("flush", "--json").json["reason"]:
+        assert time.monotonic() < deadline, f"{len(sink.messages)} of {count} were sent"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("arguments", [["flush"], ["flush", "-v"]], ids=["bar", "lines"])
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_terminal_that_was_stopped_stops_no_mail(
+    program: Program, sink: Sink, arguments: list[str], connections: int
+) -> None:
+    program.configure(sink.port, smtp=f"connections = {connections}")
+    for _ in range(5):
+        program.sendmail("-t")
+    master, slave = pty.openpty()
+    termios.tcflow(slave, termios.TCOOFF)  # Ctrl-S
+    env = {**program.env, "TERM": "xterm-256color"}
+    command = program.command(*arguments)
+    with killed_at_last(subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env)) as flush:
+        waits_for_nobody(program, sink, 5)
+        assert flush.poll() is None, "it waits for its reader, and has the lock no more"
+        termios.tcflow(slave, termios.TCOON)
+        assert flush.wait(20) == 0
+        os.close(slave)
+        seen = b""
+        while part := read_terminal(master):
+            seen += part
+    assert b"5 relayed" in seen
+    if len(arguments) == 1:
+        assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l"), "the cursor is there again"
+    else:
+        assert seen.count(b"joe@example.com relayed: 250") == 5
+    os.close(master)
+
+
+def read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 65536)
+    except OSError:
+        return b""
+
+
+@pytest.mark.requirement("R2")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_run_that_only_waits_for_its_terminal_is_ended_at_once_by_a_signal(
+    program: Program, sink: Sink, number: signal.Signals
+) -> None:
+    program.configure(sink.port)
+    program.sendmail("-t")
+    master, slave = pty.openpty()
+    termios.tcflow(slave, termios.TCOOFF)
+    command = program.command("flush", "-v")
+    with killed_at_last(subprocess.Popen(command, stdout=slave, stderr=slave, env=program.env)) as flush:
+        waits_for_nobody(program, sink, 1)
+        flush.send_signal(number)
+        assert flush.wait(10) == -number
+    assert program.queue() == []
+    os.close(slave)
+    os.close(master)
 
 
 def test_without_colour_or_with_a_dumb_terminal_there_are_no_control_sequences(program: Program, sink: Sink) -> None:

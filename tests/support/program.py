@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,3 +118,13 @@ class Program:
     def queue(self, *arguments: str) -> list[dict[str, Any]]:
         messages: list[dict[str, Any]] = self.run("queue", "list", "--json", *arguments).json["messages"]
         return messages
+
+
+@contextmanager
+def killed_at_last(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process that a test may find waiting for ever: it ends with the test."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
@@ -12,6 +13,7 @@ from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, t
 from ucrmmail.config.submission import refuse_missing
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport
+from ucrmmail.errors import InputOutputError
 from ucrmmail.files import Locked
 from ucrmmail.output import human
 from ucrmmail.spool.layout import make_spool
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ucrmmail.cli.flush_request import FlushRequest
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
+    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import Watcher
 
 # A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
@@ -36,19 +39,51 @@ def run_flush(request: FlushRequest, *, busy: bool = False) -> int:
     """
     called = Invocation(request.config_option)
     refuse_missing(called.location())
-    report = RunReport(reason=BUSY) if busy else _flush(request, called, called.config())
-    _show(report, verbose=request.verbose, as_json=request.as_json)
+    readers: list[Callable[[], None]] = []
+    try:
+        report, was_told = _busy() if busy else _flush(request, called, called.config(), readers)
+    finally:
+        _wait_for(readers)
+    told = _tell(report, as_json=request.as_json)
+    if told:
+        was_told()
+    if not request.as_json and (request.verbose or human.on_terminal(stderr=True)):
+        _sum_up(report)
+    if not told and report.needs_person and not report.exit_code:
+        raise InputOutputError(
+            "what a person has to know of this run could not be written", remedy="the next run tells it again"
+        )
     return report.exit_code
 
 
-def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunReport:
-    """Run the flush under its lock, with the real clock, network and secret."""
+def _wait_for(readers: list[Callable[[], None]]) -> None:
+    """Wait for those who read what the run has said; others may send meanwhile, and a signal ends this at once."""
+    from ucrmmail.delivery.stop import end_at_once
+
+    end_at_once()
+    for catch_up in readers:
+        with suppress(OSError):  # standard output remembers it
+            catch_up()
+
+
+def _busy() -> tuple[RunReport, Callable[[], None]]:
+    return RunReport(reason=BUSY), lambda: None
+
+
+def _flush(
+    request: FlushRequest, called: Invocation, config: Config, readers: list[Callable[[], None]]
+) -> tuple[RunReport, Callable[[], None]]:
+    """Run the flush under its lock, with the real clock, network and secret.
+
+    Returns its report, and what to call when all in it that needs a person was written. Adds to ``readers`` what waits
+    for those who have not read all that was said, which must be behind the lock.
+    """
     directory = config.text("spool.directory")
     make_spool(directory)
     lock = f"{directory}/lock"
     with Locked(lock, wait=False, fd=taken_lock(lock)) as obtained:
         if not obtained:
-            return RunReport(reason=BUSY)
+            return _busy()
         # What follows is a third of the start, and not for one that finds the lock taken.
         from ucrmmail.cli.runtime import flush_parts, warner_of
         from ucrmmail.delivery.flush import Options
@@ -66,7 +101,8 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
         )
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
         on_terminal = human.on_terminal(stderr=True) and not request.as_json
-        report = _watched(parts, verbose=request.verbose and not request.as_json, on_terminal=on_terminal)
+        verbose = request.verbose and not request.as_json
+        report = _watched(parts, readers, verbose=verbose, on_terminal=on_terminal)
         warner = warner_of(config)
         if warner is not None:
             warner.look(report.trouble, now=time.time())
@@ -74,25 +110,55 @@ def _flush(request: FlushRequest, called: Invocation, config: Config) -> RunRepo
             _keep(directory, stamp, report)
         except OSError:
             pass  # a full disk: what the run has to tell is worth more
-        return report
+        return _with_untold(report, parts.concerns)
 
 
-def _watched(parts: FlushParts, *, verbose: bool, on_terminal: bool) -> RunReport:
+def _with_untold(report: RunReport, concerns: Concerns) -> tuple[RunReport, Callable[[], None]]:
+    """Return the report with what earlier runs could not tell, and what forgets it."""
+    kept = concerns.recall()
+
+    def forget() -> None:
+        if kept is not None and concerns.untold is not None:
+            with suppress(OSError):  # then it is told once more
+                concerns.untold.forget(kept)
+
+    return replace(report, needs_person=tuple(concerns.lines)), forget
+
+
+def _watched(parts: FlushParts, readers: list[Callable[[], None]], *, verbose: bool, on_terminal: bool) -> RunReport:
     """Run the flush with whatever the person wants to see of it."""
     from ucrmmail.delivery.flush import Watcher
     from ucrmmail.output.run_report import RunProgress, say_message
 
     if verbose:
+        if isinstance(sys.stdout, StandardOutput):
+            readers.append(_never_wait_on(sys.stdout))
         return _run(parts, Watcher(settled=say_message))
     waiting = parts.spool.count_waiting() if on_terminal else 0
     if not waiting:
         return _run(parts, Watcher())
     progress = RunProgress(waiting)
+    readers.append(progress.finish)
     progress.start()
     try:
         return _run(parts, Watcher(settled=progress.settled, waiting=progress.waiting))
     finally:
         progress.stop()
+
+
+def _never_wait_on(output: StandardOutput) -> Callable[[], None]:
+    """Let no line of ``-v`` wait for its reader; return what waits for him."""
+    from ucrmmail.reader import SlowReader
+
+    reader = SlowReader(output.fileno())
+    output.never_wait(reader)
+
+    def catch_up() -> None:
+        output.wait_again()
+        if reader.left_out:
+            human.say(f"{reader.left_out} lines were left out here, since nobody had read those before them")
+
+    return catch_up
 
 
 def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
@@ -101,8 +167,7 @@ def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
     try:
         return parts.run(replace(watcher, begun=begun.append))
     except OSError as error:
-        # What could not be printed is no error of the queue.
-        if not begun or (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble()):
+        if not begun:
             raise
         return _cut_short(begun[0](), parts, error)
 
@@ -145,12 +210,17 @@ def _keep(directory: str, stamp: str, report: RunReport) -> None:
     os.utime(f"{directory}/{LAST_FLUSH}", (now, now))
 
 
-def _show(report: RunReport, *, verbose: bool, as_json: bool) -> None:
+def _tell(report: RunReport, *, as_json: bool) -> bool:
+    """Print what came of the run; return whether what needs a person was written to where one may read it."""
     from ucrmmail.output import machine, run_report
 
-    if as_json:
-        machine.print_document(run_report.run_document(report))
-        return
-    run_report.tell_person(report)
-    if verbose or human.on_terminal(stderr=True):
-        human.say(run_report.summary(report))
+    if not as_json:
+        return run_report.tell_person(report)
+    machine.print_document(run_report.run_document(report))
+    return not (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble())
+
+
+def _sum_up(report: RunReport) -> None:
+    from ucrmmail.output.run_report import summary
+
+    human.say(summary(report))

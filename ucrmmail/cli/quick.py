@@ -25,6 +25,8 @@ NOTHING = "nothing is due"
 BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
 LAST_FLUSH = "last-flush.json"
+# As in delivery/untold, which a run with nothing to do does not load.
+UNTOLD = "untold"
 # A path and some numbers.
 _LONGEST_STAMP_BYTES = 8192
 _SLEWED_S = 60.0
@@ -129,8 +131,9 @@ def was_set_back(spool: str, now: float) -> bool:
         return False
 
 
-def _is_journal(name: str) -> bool:
-    return name == "journal" or (name.startswith("journal.") and name[8:].isdigit())
+def _is_left(name: str) -> bool:
+    """Return whether a run that was killed, or could not print, may have left something in a file of this name."""
+    return name in ("journal", UNTOLD) or (name.startswith("journal.") and name[8:].isdigit())
 
 
 def _nothing_due(spool: str, now: float) -> bool:
@@ -138,7 +141,7 @@ def _nothing_due(spool: str, now: float) -> bool:
     if os.listdir(f"{spool}/queue") or os.listdir(f"{spool}/drop") or os.listdir(spool + "/tmp"):  # noqa: S108 # ours, 0700
         return False
     # What a worker that was killed has left counts too: see spool/records.
-    if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if _is_journal(name)):
+    if any(os.stat(f"{spool}/{name}").st_size for name in os.listdir(spool) if _is_left(name)):
         return False
     if was_set_back(spool, now):
         return False

@@ -226,6 +226,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.opening import open_queue
     from ucrmmail.delivery.stop import Stop
+    from ucrmmail.delivery.untold import NAME, Untold
     from ucrmmail.limits.ledger import Ledger, read_boot_id
     from ucrmmail.spool.queue import Spool
 
@@ -236,12 +237,13 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
     stop.on_signals()
     retry = retry_of(config)
     min_free_bytes = config.size_bytes("spool.min_free_space")
-    concerns = Concerns()
+    concerns = Concerns(untold=Untold(f"{directory}/{NAME}"))
     spool = Spool(
         directory,
         sync_each=config.text("spool.sync") == "each",
         keep_sent_s=config.seconds("spool.keep_sent"),
         clock=clock,
+        tell=concerns.keep,
     )
     reporter = Reporter(
         accept=report_acceptor(directory, min_free_bytes),

@@ -23,17 +23,18 @@ from multiprocessing.context import ForkProcess
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.suspicion import COUNTS
 from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
+from ucrmmail.errors import TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from ucrmmail.clock import Clock
-    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.run import Run, Window
@@ -250,8 +251,10 @@ class Crew:
             self._died = True
             status = worker.process.exitcode or 0
             how = f"signal {-status}" if status < 0 else f"status {status}"
-            self._concerns.add(
-                f"a connection's process was ended from outside ({how}): the next run goes on with what it had"
+            self._concerns.add_once(
+                f"a connection's process was ended from outside ({how}): the next run goes on with what it had",
+                # What it had in hand is not tried, nor all that was due when it was the last one.
+                exit_code=TemporaryError.exit_code,
             )
 
     def _dismiss_silent(self) -> None:
@@ -295,8 +298,12 @@ class Crew:
         # The run ends its workers so, whatever was ignored when it began.
         signal.signal(signal.SIGTERM, self._stop.request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        concerns = Concerns(untold=self._concerns.untold)
         try:
-            last = work(self._run, self._feed, self._spool, deal, notes, number=number, watched=self._watched)
+            last = work(
+                self._run, self._feed, self._spool, deal, notes,
+                number=number, watched=self._watched, concerns=concerns,
+            )  # fmt: skip
         except Exception as error:  # noqa: BLE001 # the run raises it
             last = Ended(failure=error)
         with suppress(OSError):

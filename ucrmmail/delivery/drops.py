@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.errors import InputOutputError
 from ucrmmail.spool.intake import Intake, take_drops
-from ucrmmail.spool.layout import DROP
+from ucrmmail.spool.layout import DROP, REJECTED
+from ucrmmail.spool.moves import aside_line
 from ucrmmail.spool.quiet import QUIET_S
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ class Drops:
             max_size_bytes=self._max_size_bytes,
             min_free_bytes=self._min_free_bytes,
             may_go_on=may_go_on,
+            tell=self._concerns.keep,
         )
-        self._tell(*[f"drop/{name} was rejected: {reason}" for name, reason in taken.rejected])
+        self._tell(*[aside_line(REJECTED, name, reason) for name, reason in taken.rejected])
         self._tell(*taken.problems)
         return taken
 

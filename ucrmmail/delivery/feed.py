@@ -367,7 +367,7 @@ class QueueFeed:
         if self._room.complaints:
             self._concerns.add(*self._room.complaints, exit_code=TemporaryError.exit_code)
         if self._log.complaint:
-            self._concerns.add(self._log.complaint, exit_code=InputOutputError.exit_code)
+            self._concerns.add_once(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _amount(self, claimed: Claimed | None, now: float) -> int:
         """Return to how many recipients the next transaction goes, 1 when no limit counts them."""

@@ -31,6 +31,8 @@ from ucrmmail.delivery.run import Run, Window
 from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
+from ucrmmail.spool.layout import CORRUPT
+from ucrmmail.spool.moves import aside_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,7 @@ _LIES = {
     "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
     "run `ucrmmail config set smtp.chunking false` to settle it",
 }
+_LEDGER_DAMAGED = "the record of what was sent (ledger) could not be read: its limits count as used up once"
 _EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
@@ -135,6 +138,8 @@ def flush(
     counts = _Counts(options.keep_messages, watcher.settled)
     watcher.begun(counts.report)
     window = _window(started, options)
+    if ledger.damaged:
+        concerns.keep(_LEDGER_DAMAGED)
     feed = QueueFeed(
         spool=spool,
         ledger=ledger,
@@ -180,13 +185,14 @@ def flush(
         finally:
             feed.put_back()
         feed.conclude()
-        concerns.add(*[_LIES[extension] for extension in sorted(driver.ending.lies)])
+        concerns.add_once(*[_LIES[extension] for extension in sorted(driver.ending.lies)])
     spool.finish()
     ledger.close(clock.now())
     log.write()
     if ledger.damaged:
-        concerns.add("the record of what was sent (ledger) could not be read: its limits count as used up once")
-    concerns.add(*[f"a damaged queue file was set aside as corrupt/{name}: {why}" for name, why in spool.corrupt])
+        concerns.add(_LEDGER_DAMAGED)
+    # Kept already, before they were set aside.
+    concerns.add(*[aside_line(CORRUPT, name, why) for name, why in spool.corrupt])
     concerns.add(*spool.lost)
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.

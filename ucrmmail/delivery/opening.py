@@ -91,7 +91,8 @@ def report_failures(
     """Tell a person of the failures that nobody was told of, then mark them as told.
 
     The failure itself is recorded already. A crash in between repeats the telling, it never swallows it. A report that
-    cannot be queued (a full disk) stays owed, and the next run tries again: it does not stop the other messages.
+    cannot be queued (a full disk), and a line that cannot be kept for a person, stays owed, and the next run tries
+    again: it does not stop the other messages.
     """
     failed = unreported(state)
     try:
@@ -114,8 +115,8 @@ def report_failures(
         return
     except UcrmmailError as error:
         # There is no way to write to them: the person who reads this is told in their place.
-        concerns.add(f"no report of what follows can be sent: {error.what}")
+        concerns.add_once(f"no report of what follows can be sent: {error.what}")
         told = ""
-    if not told:
-        concerns.add(*[_line(claimed.queue_id, one) for one in failed])
+    if not told and not concerns.add_once(*[_line(claimed.queue_id, one) for one in failed]):
+        return
     spool.update_state(claimed.queue_id, all_reported(state))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 class Stop:
     """A request to end the run; ``fileno()`` is readable once it was made."""
@@ -50,7 +52,7 @@ class Stop:
         One that is ignored stays so: nohup(1) has a run outlive its terminal, and a shell keeps Ctrl-C from a job in
         the background.
         """
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self.request)
 
@@ -58,3 +60,10 @@ class Stop:
         """Wait, but no longer than until the run is asked to end."""
         if seconds > 0:
             select.select([self._read_fd], [], [], seconds)
+
+
+def end_at_once() -> None:
+    """Let those signals end the process again where it stands: the run is over, and only a reader is waited for."""
+    for number in _SIGNALS:
+        if getattr(signal.getsignal(number), "__func__", None) is Stop.request:
+            signal.signal(number, signal.SIG_DFL)

@@ -55,15 +55,23 @@ class Ended:
 
 
 def work(
-    run: Run, feed: QueueFeed, spool: Spool, deal: Deal, notes: Connection, *, number: int, watched: bool
+    run: Run,
+    feed: QueueFeed,
+    spool: Spool,
+    deal: Deal,
+    notes: Connection,
+    *,
+    number: int,
+    watched: bool,
+    concerns: Concerns,
 ) -> Ended:
     """Send what comes over the line until nothing more does, and return the last note.
 
     ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells
-    when its login worked. ``watched`` asks for whole reports of what is settled. Raises OSError, UcrmmailError.
+    when its login worked. ``watched`` asks for whole reports of what is settled; ``concerns`` are the worker's own.
+    Raises OSError, UcrmmailError.
     """
     settled: list[MessageReport] = []
-    concerns = Concerns()
 
     def tell() -> None:
         if settled:

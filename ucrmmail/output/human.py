@@ -15,6 +15,7 @@ from ucrmmail.streams import complain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TextIO
 
     from rich.console import Console
 
@@ -56,13 +57,13 @@ def say_message(message: bytes) -> None:
         say(line)
 
 
-def note(text: str) -> None:
-    """Print a remark on standard error: what a person should know, and no program reads."""
+def note(text: str) -> bool:
+    """Print a remark on standard error: what a person should know, and no program reads. Return whether it could be."""
     try:
         sys.stdout.flush()
     except OSError:
         pass  # it fails again where the command ends, and is told there
-    complain(visible(text))
+    return complain(visible(text))
 
 
 def print_error(error: UcrmmailError, *, program: str = "ucrmmail") -> None:
@@ -89,11 +90,11 @@ def _advice(why: str, remedy: str) -> list[str]:
     return [f"{name} {text}" for name, text in (("why:   ", why), ("remedy:", remedy)) if text]
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a rich console that interprets no markup, emoji codes or highlights in what it prints."""
+def console(*, stderr: bool = False, file: TextIO | None = None) -> Console:
+    """Return a rich console, on ``file`` if there is one, that interprets no markup, emoji codes or highlights."""
     from rich.console import Console  # noqa: PLC0415 # 90 ms that only a terminal needs
 
-    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+    return Console(stderr=stderr, file=file, markup=False, emoji=False, highlight=False)
 
 
 def on_terminal(*, stderr: bool = False) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
 from ucrmmail.message.explain import for_administrator_told
 from ucrmmail.message.outcome import Result
 from ucrmmail.output import human
+from ucrmmail.reader import SlowReader
+from ucrmmail.streams import StandardOutput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,29 +119,35 @@ def summary(report: RunReport) -> str:
     return line
 
 
-def tell_person(report: RunReport) -> None:
-    """Print on standard error what needs a person: this is what cron mails."""
-    for line in report.needs_person:
-        human.note(f"ucrmmail: {line}")
+def tell_person(report: RunReport) -> bool:
+    """Print on standard error what needs a person: this is what cron mails. Return whether all lines were written."""
+    told = all(human.note(f"ucrmmail: {line}") for line in report.needs_person)
     trouble = report.trouble
     if trouble is not None and (not report.told or human.on_terminal(stderr=True)):
         said = f": {trouble.reply}" if trouble.reply is not None else ""
         human.note(f"ucrmmail: {trouble.what}{said}")
         human.note_advice(trouble.why, trouble.remedy)
+    return told
 
 
 class RunProgress:
-    """A bar on the terminal: how many of the messages that were due have been settled, and what it waits for."""
+    """A bar on the terminal: how many of the messages that were due have been settled, and what it waits for.
+
+    A terminal that takes no more misses some of its states.
+    """
 
     def __init__(self, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
+        self._reader = SlowReader(sys.stderr.fileno(), most_bytes=0)
+        self._terminal = StandardOutput(sys.stderr)
+        self._terminal.never_wait(self._reader)
         self._progress: Progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            console=human.console(stderr=True),
+            console=human.console(file=self._terminal),
             transient=True,
         )
         self._total, self._done = total, 0
@@ -149,7 +159,14 @@ class RunProgress:
 
     def stop(self) -> None:
         """Take the bar away; the summary remains."""
+        # The cursor, which was hidden, has to come back.
+        self._reader.most_bytes = 1 << 16
         self._progress.stop()
+
+    def finish(self) -> None:
+        """Wait for a terminal that has not taken all of it so far."""
+        with suppress(OSError):  # nobody looks on any more
+            self._terminal.wait_again()
 
     def settled(self, message: MessageReport) -> None:
         """Move the bar on by one message; one that came during the run, such as a report, makes it longer."""

@@ -65,16 +65,17 @@ def take_drops(
     min_free_bytes: int,
     limit: int = 10_000,
     may_go_on: Callable[[], bool] = lambda: True,
+    tell: Callable[[str], object] = lambda _line: None,
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
     Once ``may_go_on()`` says no, the others stay where they are; it is asked when all names have been looked at. The
     caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
-    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. Raises OSError when the
-    directories themselves cannot be read.
+    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. ``tell(line)`` comes
+    before a file is rejected. Raises OSError when the directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
-        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on)
+        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on, tell=tell)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             # First of all: whoever gives this a moment, by ``may_go_on``, means what comes behind it.
@@ -115,6 +116,7 @@ class _Taker:
         batch: Batch,
         *,
         may_go_on: Callable[[], bool],
+        tell: Callable[[str], object],
     ) -> None:
         self._directory = directory
         self._prepare = prepare
@@ -122,7 +124,7 @@ class _Taker:
         self._min_free_bytes = min_free_bytes
         self._batch = batch
         self._may_go_on = may_go_on
-        self._moves = Moves(directory)
+        self._moves = Moves(directory, tell=tell)
         self.naming = Naming(f"{directory}/{DROP}")
         self._candidates: list[_Candidate] = []
         self._open: list[tuple[str, str, str]] = []

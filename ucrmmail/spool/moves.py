@@ -17,6 +17,7 @@ from ucrmmail.spool.layout import (
     FAILED,
     HELD,
     QUEUE,
+    REJECTED,
     SENT,
     STATE,
     TMP,
@@ -28,7 +29,7 @@ from ucrmmail.spool.state import decode_state, encode_state
 from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from ucrmmail.spool.state import MessageState
 
@@ -39,11 +40,24 @@ _STATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOE
 _LONGEST_NAME_BYTES = 180
 
 
-class Moves:
-    """Moves messages, and remembers what is not durable yet. ``keep_sent_s`` keeps relayed ones in sent/."""
+def aside_line(place: str, name: str, reason: str) -> str:
+    """Return what a person is told of what was set aside in corrupt/ or rejected/ under this name."""
+    if place == REJECTED:
+        return f"drop/{name} was rejected: {reason}"
+    return f"a damaged queue file was set aside as corrupt/{name}: {reason}"
 
-    def __init__(self, directory: str, *, keep_sent_s: float = 0.0) -> None:
+
+class Moves:
+    """Moves messages, and remembers what is not durable yet. ``keep_sent_s`` keeps relayed ones in sent/.
+
+    ``tell(line)`` is called before something is set aside: who is killed behind that has told it.
+    """
+
+    def __init__(
+        self, directory: str, *, keep_sent_s: float = 0.0, tell: Callable[[str], object] = lambda _line: None
+    ) -> None:
         self.directory = directory
+        self._tell = tell
         self._keep_sent_s = keep_sent_s
         self._parents = {f"{directory}/{place}" for place in (QUEUE, DEFERRED, SENT)}
         self._directories: set[str] = set()
@@ -104,6 +118,7 @@ class Moves:
     def set_aside(self, source: str, place: str, name: str, reason: str) -> str:
         """Move anything to ``place`` under a name that is free there, with ``NAME.reason`` beside it."""
         kept = free_name(f"{self.directory}/{place}", name)
+        self._tell(aside_line(place, kept, reason))
         self._rename(source, f"{self.directory}/{place}/{kept}")
         try:
             fd = os.open(f"{self.directory}/{place}/{kept}.reason", _STATE_FLAGS, 0o600)

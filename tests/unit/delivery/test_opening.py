@@ -14,6 +14,7 @@ from ucrmmail.delivery.drops import Drops
 from ucrmmail.delivery.notices import Reporter
 from ucrmmail.delivery.opening import open_queue
 from ucrmmail.delivery.schedule import Retry
+from ucrmmail.delivery.untold import NAME, Untold
 from ucrmmail.errors import NoUserError
 from ucrmmail.message.prepare import Addresses, Prepared, prepare
 from ucrmmail.spool import manage
@@ -147,6 +148,26 @@ def test_a_failure_that_no_report_can_tell_of_is_told_on_the_screen_and_owed_to_
     assert concerns.lines[1].startswith(f"{queue_id} to joe@example.com failed: ")
     assert concerns.exit_code == 0
     assert opened(Spool(directory)) == []
+
+
+def test_a_failure_whose_line_cannot_be_kept_for_a_person_stays_owed(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = Spool(directory)
+    settle(before, put(directory, reverse_path=""), "failed")
+    before.sync()
+    untold = Untold(f"{directory}/{NAME}")
+    Path(untold.path).mkdir()  # as on a disk that is full, or fails
+    for _ in range(2):
+        concerns = Concerns(untold=untold)
+        spool = Spool(directory)
+        assert opened(spool, concerns=concerns) == []
+        assert len(concerns.lines) == 1
+        spool.finish()
+    Path(untold.path).rmdir()
+    opened(Spool(directory), concerns=Concerns(untold=untold))
+    concerns = Concerns(untold=untold)
+    opened(Spool(directory), concerns=concerns)
+    assert (len(concerns.lines), len(untold.read().lines)) == (0, 1), "it is not owed any more, and kept for a reader"
 
 
 def test_a_failure_that_a_person_retried_before_it_was_told_stops_no_run(tmp_path: Path) -> None:
