@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import Machine, MovedClock
-from tests.support.flushes import ONE_BY_ONE, mail, people, queued, results, run, taken
+from tests.support.flushes import ONE_BY_ONE, at_the_bad, mail, people, queued, results, run, taken
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery import turns
@@ -491,3 +491,75 @@ def test_a_server_that_says_good_bye_at_some_recipients_keeps_the_message_from_n
             wait_for_the_pause(machine, clock)
             due = min((message.next_attempt_at for message in machine.queue()), default=0.0)
             clock.offset += max(0.0, due - clock.now())
+
+
+@pytest.mark.requirement("R22", "S19")
+@pytest.mark.parametrize("connections", [1, 4])
+def test_a_quota_that_many_senders_share_costs_none_of_them_an_attempt(tmp_path: Path, connections: int) -> None:
+    """Others went first, and used it up: that is no proof against who comes then."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
+    put_all(machine, [f"user{number % 12}@shop{number % 12}.example" for number in range(60)])
+    hour: dict[int, int] = {}
+
+    def at_mail(_line: bytes) -> str | None:
+        number = int((clock.offset) // 3600)
+        hour[number] = hour.get(number, 0) + 1
+        return QUOTA if hour[number] > 10 else None
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        for _ in range(6 * 12 + 1):
+            run(machine, server, connections=connections)
+            # Refused at first, one who is refused again may be to blame; nobody else is.
+            assert sum(message.attempts for message in machine.queue()) <= 3
+            clock.offset += 300.0
+        assert len(server.accepted) == 60
+
+
+@pytest.mark.requirement("R22", "S19")
+@pytest.mark.parametrize(("connections", "rules"), [(1, Rules()), (4, Rules()), (4, Rules((MANY,)))])
+@pytest.mark.parametrize("after", [0, 20])
+def test_a_server_that_says_good_bye_to_everybody_is_left_alone(
+    tmp_path: Path, connections: int, rules: Rules, after: int
+) -> None:
+    """A message was asked for without each recipient at whom it did so, and each of those lost an attempt."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=rules)
+    for number in range(40):
+        mail(machine, *[f"r{each}@{number}.example" for each in range(4)])
+
+    def at_rcpt(_line: bytes) -> Action | None:
+        return Cut(PAUSE.encode() + b"\r\n") if len(server.accepted) >= after else None
+
+    with SmtpServer(faults={"rcpt": at_rcpt}) as server:
+        for _ in range(3):
+            before = len(server.connections)
+            report = run(machine, server, connections=connections)
+            assert (report.exit_code, report.deferred) == (75, 0)
+            assert len(server.connections) - before <= 2 * connections
+            wait_for_the_pause(machine, clock)
+    with SmtpServer() as server:
+        run(machine, server, connections=connections)
+    assert machine.queue() == []
+
+
+@pytest.mark.requirement("R7", "R8")
+def test_who_was_never_asked_is_not_given_up(tmp_path: Path) -> None:
+    """Behind very many at whom the server hangs up he got their last answer, and failed with them."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
+    queue_id = mail(machine, *people(120, *range(110)))
+    with SmtpServer(faults={"rcpt": at_the_bad(DROP)}) as server:
+        for _ in range(120):
+            run(machine, server)
+            due = min((message.next_attempt_at for message in machine.queue() if message.next_attempt_at), default=0.0)
+            clock.offset += max(60.0, account_of(machine).not_before - clock.now(), due - clock.now())
+            if sum(recipient.startswith("good") for recipient in taken(server)) == 10:
+                break
+        else:
+            pytest.fail("somebody had it never")
+    assert not {one.result for one in queued(machine, queue_id).delivery.recipients if "good" in one.recipient} - {
+        "relayed"
+    }

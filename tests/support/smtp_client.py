@@ -93,9 +93,15 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
+    def is_only_suspect(self, transaction: Transaction) -> bool:
+        return self.suspects == (transaction.queue_id,)
+
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
+
+    def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
+        return False
 
     def left_s(self) -> float:
         return inf

@@ -229,18 +229,23 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspicion.suspects
 
+    def is_only_suspect(self, transaction: Transaction) -> bool:
+        """Return whether no other message is a suspect."""
+        return self.suspicion.suspects == {transaction.queue_id}
+
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted, or its sender.
+        """Return whether others were relayed since this message was postponed, or it was convicted.
 
         In an earlier run that was for something that the server ``said``: it holds for the same alone.
         """
-        hung_up = said in (LOST, LOST_AT_MAIL)
-        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=hung_up):
-            return True
-        if said != LOST and self.suspicion.is_sender_to_blame(transaction.sender, hung_up=hung_up):
+        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
             return True
         work = self._open.get(transaction.queue_id)
         return work is not None and work.claimed.state.blamed == said
+
+    def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
+        """Return whether others were relayed since its sender, or his domain, was suspected."""
+        return said != LOST and self.suspicion.is_sender_to_blame(transaction.sender, hung_up=said == LOST_AT_MAIL)
 
     def heed(self, lessons: Lessons) -> None:
         """Let what earlier runs have learnt decide whose turn it is."""

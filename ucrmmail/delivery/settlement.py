@@ -17,6 +17,7 @@ from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.message.reply import LAST_ANSWER
+from ucrmmail.smtp.transaction import ONCE, QUOTA
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
@@ -46,7 +47,8 @@ def after_attempt(
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
-    ``late``, ``blamed`` and ``alone`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on.
+    ``late``, ``blamed`` and ``alone`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on,
+    unless it is for a quota of the sender's, which others of his may have used up: that costs no attempt.
     The time until it is given up begins when the first attempt is over: under a limit one may last for days.
     ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
@@ -55,6 +57,8 @@ def after_attempt(
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
+    is_free = blamed == QUOTA
+    blamed = state.blamed if blamed in ("", QUOTA, ONCE) else blamed
     told_of = {outcome.recipient: outcome for outcome in outcomes}
     recipients = tuple(
         _recipient_after(recipient, told_of[recipient.recipient], now)
@@ -67,21 +71,25 @@ def after_attempt(
     if is_over:
         recipients = tuple(map(_without_turn, recipients))
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
-        return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed or state.blamed)
+        return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
     deferred = [recipient for recipient in recipients if recipient.is_pending]
-    attempts = state.attempts + 1
-    first_at = state.first_attempt_at or now
+    is_free = is_free and bool(deferred)
+    attempts = state.attempts if is_free else state.attempts + 1
+    first_at = state.first_attempt_at if is_free else state.first_attempt_at or now
     next_at = 0.0
-    if deferred:
+    if is_free:
+        next_at = now + retry.first_delay_s
+    elif deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
         if again is None:
             recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
-        else:
-            next_at = again
+            deferred = [recipient for recipient in recipients if recipient.is_pending]
+            again = now + retry.max_delay_s if deferred else 0.0
+        next_at = again
     last = deferred[-1].recipient if deferred else ""
     reason = next((recipient.reply for recipient in recipients if recipient.recipient == last), "")
-    return MessageState(recipients, attempts, first_at, next_at, reason, state.revision, blamed=blamed or state.blamed)
+    return MessageState(recipients, attempts, first_at, next_at, reason, state.revision, blamed=blamed)
 
 
 def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> RecipientState:
@@ -117,7 +125,7 @@ def _without_turn(recipient: RecipientState) -> RecipientState:
 
 
 def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:
-    if recipient.result != Result.DEFERRED:
+    if recipient.result != Result.DEFERRED or recipient.reply == _NOT_ASKED:
         return recipient
     return replace(
         recipient,

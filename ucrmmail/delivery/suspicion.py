@@ -10,6 +10,8 @@ import zlib
 from math import inf
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -17,8 +19,20 @@ if TYPE_CHECKING:
 
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
 # nothing of each other.
-_SENDERS = 1024
+_SENDERS = 16384
 COUNTS = 1 + 2 * _SENDERS
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """How much was relayed when a sender, or a domain, was suspected first.
+
+    ``own`` is of his, and of others are ``others`` in all and ``others_here`` over this process's connections.
+    """
+
+    own: int
+    others: int
+    others_here: int
 
 
 class Suspicion:
@@ -37,9 +51,8 @@ class Suspicion:
         self.in_trouble = False
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
-        # How much of others was relayed when a sender, or a domain ("@isp.example"), was suspected first: in all, and
-        # over this process's connections.
-        self._senders: dict[str, tuple[int, int]] = {}
+        # By sender or domain ("@isp.example").
+        self._senders: dict[str, _Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
         # How much was relayed when other messages were let go first, in the same two ways.
         self._postponed: dict[str, int] = {}
@@ -58,7 +71,9 @@ class Suspicion:
         copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
         copy.suspects, copy._postponed = set(self.suspects), dict(self._postponed)
-        copy._senders = {key: (known, copy._of_others_here(key)) for key, (known, _) in self._senders.items()}
+        copy._senders = {
+            key: _Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
+        }
         here = copy._here
         copy._postponed_here = {queue_id: at if at < 0 else here for queue_id, at in self._postponed_here.items()}
         return copy
@@ -119,7 +134,12 @@ class Suspicion:
             self._suspect(domain)
 
     def _suspect(self, key: str) -> None:
-        self._senders.setdefault(key, (self._of_others(key), self._of_others_here(key)))
+        self._senders.setdefault(key, _Known(self._of(key), self._of_others(key), self._of_others_here(key)))
+
+    def _still_suspected(self, key: str) -> _Known | None:
+        """Return what is known of a sender or domain, unless something of it was relayed since, by any process."""
+        known = self._senders.get(key)
+        return known if known is not None and known.own == self._of(key) else None
 
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""
@@ -128,8 +148,8 @@ class Suspicion:
     def _shows_nothing(self, key: str) -> bool:
         if not (self._tells_domains_apart if _is_domain(key) else self._tells_senders_apart):
             return False
-        known = self._senders.get(key)
-        return known is not None and known[0] == self._of_others(key)
+        known = self._still_suspected(key)
+        return known is not None and known.others == self._of_others(key)
 
     def gives_up(self) -> bool:
         """Tell domains apart no more, or then senders: no mail of others is there. False when that changes nothing."""
@@ -151,10 +171,10 @@ class Suspicion:
         ``hung_up`` is as in `is_to_blame`.
         """
         for key in _keys_of(sender):
-            known = self._senders.get(key)
-            if known is not None and (
-                self._of_others_here(key) > known[1] if hung_up else self._of_others(key) > known[0]
-            ):
+            known = self._still_suspected(key)
+            if known is None:
+                continue
+            if self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others:
                 return True
         return False
 

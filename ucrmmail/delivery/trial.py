@@ -123,8 +123,16 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
+    def is_only_suspect(self, _transaction: Transaction) -> bool:
+        """Return False, for the same reason."""
+        return False
+
     def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         """Return False: whatever is said, a person reads it."""
+        return False
+
+    def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
+        """Return False, as well."""
         return False
 
     def idle(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, End, Message, as_own, outcome_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, ONCE, QUOTA, End, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, is_of_errors, is_of_the_connection, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
@@ -133,7 +133,7 @@ class Aftermath:
             return self._behind(self._hand.refused, trouble)
         # What a message met at its recipients says nothing of a server that hangs up at each MAIL.
         said = LOST_AT_MAIL if at_mail else LOST
-        blamed = self._hand.stage in _ENVELOPE and self._feed.is_to_blame(message.transaction, said)
+        blamed = self._hand.stage in _ENVELOPE and bool(self._blame(message, said))
         refused = message.transaction.queue_id if not blamed else ""
         hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
         if hung_up and message.behind and (message.refused or message.turned_away is not None):
@@ -150,7 +150,8 @@ class Aftermath:
                     own = message.outcomes.get(culprit, lost)
                     message.outcomes[culprit] = replace(own.of(culprit), alone=True)
                     passed_over = hung_up and message.transaction.may_pass_over
-                if not passed_over:
+                # One too many leaves the others without a turn; behind silence there is no time for them.
+                if not passed_over and not (is_one_of_many and not message.transaction.may_pass_over):
                     message.decide(message.transaction.recipients, lost)
                 # Several such recipients, one after the other, do not stand for the account.
                 message.blamed = said if blamed or is_one_of_many else ""
@@ -217,9 +218,10 @@ class Aftermath:
         closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
         if closes or not self._may_be_its_own(trouble):
             return trouble
-        if not self._feed.is_to_blame(message.transaction, said):
+        blamed = self._blame(message, said, quota=trouble.quota)
+        if not blamed:
             return trouble
-        message.blamed = said
+        message.blamed = blamed
         return as_own(trouble)
 
     def after_refusal(self, trouble: Trouble) -> End:
@@ -244,7 +246,7 @@ class Aftermath:
             message.late = bool(message.outcomes)
             self._part_from(message)
             if message.limit is not None:
-                return End(message.limit, alive=False, refused=message.transaction.queue_id)
+                return self._at_limit(message, message.limit)
             if self._session.settled:
                 return End(None, alive=False, used_up=True)
             # A connection on which nothing became of anything was none that was used up.
@@ -262,24 +264,39 @@ class Aftermath:
                 and not trouble.quota
                 and self._feed.is_suspect(message.transaction)
             )
-            # The next recipient shows whether it was about this one alone, as where the server hangs up at him.
-            at_one = self._closes(trouble) and self._may_be_passed_over(message)
-            if again or at_one or self._feed.is_to_blame(message.transaction, said):
-                return self._to_blame(message, trouble, said)
+            # It has taken another one: the next shows whether it was about this one alone, as where it hangs up at him.
+            at_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
+            blamed = self._blame(message, said, quota=trouble.quota)
+            if again or at_one or blamed:
+                return self._to_blame(message, trouble, blamed or said)
         # It may be his own, and the others get the message first.
         at_one = self._hand.stage is Stage.RCPT or self._closes(trouble)
         is_one_of_many = at_one and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
         return End(trouble, alive=False, refused=refused, sender=message.transaction.sender if refused else "")
 
-    def _to_blame(self, message: Message, trouble: Trouble, said: str) -> End:
+    def _blame(self, message: Message, said: str, *, quota: bool = False) -> str:
+        """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
+        transaction = message.transaction
+        if self._feed.is_to_blame(transaction, said):
+            return said
+        if not self._feed.is_sender_to_blame(transaction, said):
+            return ""
+        if not quota:
+            return said
+        # If it is the account's after all, others have used it up, and it is refused to all that is his. One that is
+        # refused in each run, and no other is, loses its attempts, and is given up one day.
+        return ONCE if self._feed.is_only_suspect(transaction) else QUOTA
+
+    def _to_blame(self, message: Message, trouble: Trouble, blamed: str) -> End:
         """Settle a message at which the account was refused for what is its own, or for one of its recipients."""
-        message.blamed = said
+        message.blamed = blamed
         own = as_own(trouble)
-        if message.asking and len(message.transaction.recipients) > 1:
+        is_one_of_many = bool(message.asking) and len(message.transaction.recipients) > 1
+        if is_one_of_many:
             message.decide((message.asking,), replace(outcome_of(own), alone=True))
         passed_over = self._may_be_passed_over(message)
-        if passed_over:
+        if passed_over or (is_one_of_many and not message.transaction.may_pass_over):
             message.late = True
         else:
             message.refuse(own)
@@ -302,7 +319,10 @@ class Aftermath:
     def after_limit(self, message: Message, trouble: Trouble) -> End:
         """End with what the server said to some recipients of a message that went to the others, and is settled."""
         self.give_back()
-        return End(trouble, alive=False, refused=message.transaction.queue_id)
+        return self._at_limit(message, trouble)
+
+    def _at_limit(self, message: Message, trouble: Trouble) -> End:
+        return End(trouble, alive=False, refused=message.transaction.queue_id, sender=message.transaction.sender)
 
     def _may_be_its_own(self, trouble: Trouble) -> bool:
         """Return whether a trouble of the account may be that of the message at which it was said.

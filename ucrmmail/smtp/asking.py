@@ -69,6 +69,7 @@ class Asking:
         """Move recipients into the next envelope; return its commands as one group."""
         message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
         self._session.transactions_left -= 1
+        message.accepted = False
         message.mail = mail_command(message.transaction, self._offered)
         message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
         message.asked = min(len(message.rcpts), _FIRST_RECIPIENTS) if self._pipelining else 0
@@ -163,6 +164,7 @@ class Asking:
                 raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
             if is_done(reply):
                 accepted.append(recipient)
+                message.accepted = True
                 if self._stages.watched:
                     self._stages.over(Stage.RCPT, recipient, reply=reply)
             elif not mail_accepted:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # What a server "said" that hung up instead: among the recipients, or at MAIL.
 LOST = "lost"
 LOST_AT_MAIL = "lost at MAIL"
+# What a message is blamed for when its sender may send no more for now: that costs no attempt. Neither this nor ONCE
+# holds for the next one.
+QUOTA = "quota"
+ONCE = "once"
 # Who sends what has the null reverse-path: reports of ours, and those that others pass on through us.
 _NOBODY = "<>"
 # Of a reply, which may have 64 KiB for each of a thousand recipients.
@@ -80,8 +84,9 @@ class Feed(Protocol):
         """Record what became of it; when this returns, the next body may leave.
 
         ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
-        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own. ``alone`` has
-        had no turn, and is asked by himself from now on: whatever the server has against the account, it said at him.
+        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own, or ``QUOTA`` or
+        ``ONCE``. ``alone`` has had no turn, and is asked by himself from now on: whatever the server has against the
+        account, it said at him.
         """
 
     def left_s(self) -> float:
@@ -90,12 +95,17 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since a suspect was refused: then its trouble is not the account's.
+    def is_only_suspect(self, transaction: Transaction) -> bool:
+        """Return whether it is one, and no other message was refused as of the account since that was well."""
 
-        The suspect is this message or, unless the server hung up among the recipients, another of the same sender. So
-        it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
+    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
+        """Return whether others were relayed since this suspect was refused: then its trouble is not the account's.
+
+        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
         """
+
+    def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
+        """Return the same of messages of its sender, at whom a server that was ``LOST`` did not hang up."""
 
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""
@@ -143,11 +153,11 @@ class Message:
     ``mail`` and ``rcpts`` are the commands of the envelope. The first ``asked`` of its recipients are on the wire, and
     DATA behind them if it was ``data_asked``. ``kept_s``: of the time for it, what is not for RCPT. ``late``: others go
     before the rest of it. ``behind``: its envelope went behind the final dot of another message. ``asking`` is whose
-    answer is awaited; ``turned_down`` who got the last one, if that was no. ``refused`` are those of this envelope who
-    were refused, and ``turned_away`` is what MAIL was refused with: it counts only when the answers are known to be in
-    step, or when no more come. ``limit`` is what the server said to some behind those that it accepted, and that
-    concerns all: the message goes to the others first. ``blamed``: what was said as of the account, or done, and was
-    found to be its own.
+    answer is awaited, ``accepted`` whether one of this envelope was; ``turned_down`` who got the last one, if that was
+    no. ``refused`` are those of this envelope who were refused, and ``turned_away`` is what MAIL was refused with: it
+    counts only when the answers are known to be in step, or when no more come. ``limit`` is what the server said to
+    some behind those that it accepted, and that concerns all: the message goes to the others first. ``blamed``: what
+    was said as of the account, or done, and was found to be its own.
     """
 
     transaction: Transaction
@@ -161,6 +171,7 @@ class Message:
     late: bool = False
     behind: bool = False
     asking: str = ""
+    accepted: bool = False
     turned_down: str = ""
     refused: dict[str, Outcome] = field(default_factory=dict)
     turned_away: Trouble | None = None

@@ -92,3 +92,18 @@ def test_processes_see_what_others_relay_but_of_a_hang_up_only_their_own() -> No
     one.count_relayed(FAR)
     assert one.is_sender_to_blame(A, hung_up=True)
     assert one.is_to_blame("id", hung_up=True)
+
+
+def test_what_another_process_relays_of_a_suspect_clears_him_here_too() -> None:
+    """One process set all of a domain aside that the others relayed, and kept it to itself."""
+    counts = [0] * (3 * COUNTS)
+    run = Suspicion()
+    run.suspect_sender(A)
+    run.suspect_sender(B)
+    run.share(counts)
+    one, two = run.copy(1), run.copy(2)
+    assert one.is_suspected(OTHER)
+    two.count_relayed(OTHER)
+    assert (one.is_suspected(OTHER), one.is_suspected(A)) == (False, False)
+    assert not one.is_sender_to_blame(OTHER)
+    assert one.is_sender_to_blame(A)
