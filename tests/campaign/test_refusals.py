@@ -120,15 +120,16 @@ def test_a_flush_refused_at_each_system_call_loses_nothing(
         world.enqueue(1)
         world.drain()
     # A run that is slower than the one that was counted syncs elsewhere, and its numbers are others: then once more.
-    for _ in range(ATTEMPTS):
-        chosen, met = refuse_some(world, moods, prepare, errno, tmp_path / "trace")
+    # Some numbers are others all the time, such as those behind what the import system does: then other calls.
+    for turn in range(ATTEMPTS):
+        chosen, met = refuse_some(world, moods, prepare, errno, tmp_path / "trace", turn)
         if met >= chosen * 3 // 4:
             break
     assert met >= chosen * 3 // 4
 
 
 def refuse_some(
-    world: World, moods: Moods, prepare: Callable[[World, Moods], None], errno: str, trace: Path
+    world: World, moods: Moods, prepare: Callable[[World, Moods], None], errno: str, trace: Path, turn: int
 ) -> tuple[int, int]:
     """Count the calls of one flush, and refuse some of them to as many others; returns how many, and how many were met."""
     prepare(world, moods)
@@ -136,7 +137,7 @@ def refuse_some(
     moods.take_all()
     world.drain()
     met = failed = 0
-    chosen = some(steps, 4)
+    chosen = some(steps, 4, turn=turn)
     for step in chosen:
         prepare(world, moods)
         already = len(world.sent())
@@ -171,22 +172,22 @@ def test_a_submission_refused_at_each_system_call_prints_no_id(tmp_path: Path, s
     world = World(tmp_path / "home", sink)
     for _ in range(2):
         world.enqueue(1)
-    for _ in range(ATTEMPTS):
-        chosen, met, failed = refuse_some_submissions(world, errno, tmp_path / "trace")
+    for turn in range(ATTEMPTS):
+        chosen, met, failed = refuse_some_submissions(world, errno, tmp_path / "trace", turn)
         if met >= chosen * 3 // 4:
             break
     assert met >= chosen * 3 // 4
     assert failed
 
 
-def refuse_some_submissions(world: World, errno: str, trace: Path) -> tuple[int, int, int]:
+def refuse_some_submissions(world: World, errno: str, trace: Path, turn: int) -> tuple[int, int, int]:
     """Do as ``refuse_some`` for submissions of two messages; returns how many were refused, too."""
     names = world.write(2)
     steps = kinds(calls_by_number(world, trace, "enqueue", *names, more=LOOKING))
     world.accepted += [int(Path(name).stem) for name in names]
     world.drain()
     met = failed = 0
-    chosen = some(steps, 4)
+    chosen = some(steps, 4, turn=turn)
     for step in chosen:
         names = world.write(2)
         run, was_met = refused(world, trace, step, errno, "enqueue", *names)

@@ -167,6 +167,6 @@ def calls_by_number(
     return found
 
 
-def some(steps: list[tuple[str, int]], count: int) -> list[tuple[str, int]]:
-    """All in the long form, else so many of them."""
-    return steps if LONG else dice().sample(steps, count)
+def some(steps: list[tuple[str, int]], count: int, *, turn: int = 0) -> list[tuple[str, int]]:
+    """All in the long form, else so many of them, others each ``turn``."""
+    return steps if LONG else dice(str(turn) if turn else "").sample(steps, count)
