@@ -265,9 +265,9 @@ class Aftermath:
                 and self._feed.is_suspect(message.transaction)
             )
             # It has taken another one: the next shows whether it was about this one alone, as where it hangs up at him.
-            at_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
+            about_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
             blamed = self._blame(message, said, quota=trouble.quota)
-            if again or at_one or blamed:
+            if again or about_one or blamed:
                 return self._to_blame(message, trouble, blamed or said)
         # It may be his own, and the others get the message first.
         at_one = self._hand.stage is Stage.RCPT or self._closes(trouble)
