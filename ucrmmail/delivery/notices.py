@@ -55,7 +55,8 @@ class Reporter:
             to = self.notification
         if not to:
             return ""
-        from ucrmmail.message.dsn import FailedRecipient, build_dsn  # noqa: PLC0415 # 5 ms that few runs need
+        from ucrmmail.message.dsn import build_dsn  # noqa: PLC0415 # 5 ms that few runs need
+        from ucrmmail.message.dsntext import FailedRecipient  # noqa: PLC0415 # as above
 
         message = build_dsn(
             to=to,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.dataclass import dataclass
 from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import MAY_BE_DELIVERED, report_text
 from ucrmmail.message.explain import is_too_large
@@ -36,6 +35,7 @@ from ucrmmail.message.plain import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ucrmmail.message.dsntext import FailedRecipient
     from ucrmmail.message.header import Fields
 
 _RETURNED_WHOLE_BYTES = 50_000
@@ -43,22 +43,6 @@ _RETURNED_HEADER_BYTES = 50_000
 _LONGEST_DIAGNOSTIC = 900
 _LONGEST_MESSAGE_ID = 250
 _LONGEST_WORD = 80
-
-
-@dataclass(frozen=True, slots=True)
-class FailedRecipient:
-    """A recipient who did not get the message (or not yet), the status code (RFC 3463, "" when unknown), the reply.
-
-    ``reply`` is the server's, or our own words when it said nothing; ``stage`` is where in the dialogue that was.
-    ``uncertain``: the last dot left and no reply came, so that the recipient may have the message (RFC 1047). For
-    programs that is a failure too, since RFC 3464 has no action for it.
-    """
-
-    recipient: str
-    enhanced: str
-    reply: str
-    stage: str = ""
-    uncertain: bool = False
 
 
 def build_dsn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from email.header import decode_header, make_header
 from typing import TYPE_CHECKING
 
+from ucrmmail.dataclass import dataclass
 from ucrmmail.message.explain import for_writer
 from ucrmmail.message.header import format_date, value_of
 from ucrmmail.message.homograph import in_unicode, mixed_scripts
@@ -13,7 +14,6 @@ from ucrmmail.message.plain import visible, wrapped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ucrmmail.message.dsn import FailedRecipient
     from ucrmmail.message.header import FieldsByName
 
 _LONGEST_SUBJECT = 200
@@ -24,6 +24,22 @@ _UNCERTAIN = (
     f"{MAY_BE_DELIVERED}: the mail server got all of it, and did not say whether it took it",
     "ask the recipient whether it has arrived, perhaps more than once, before you send it again",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRecipient:
+    """A recipient who did not get the message (or not yet), the status code (RFC 3463, "" when unknown), the reply.
+
+    ``reply`` is the server's, or our own words when it said nothing; ``stage`` is where in the dialogue that was.
+    ``uncertain``: the last dot left and no reply came, so that the recipient may have the message (RFC 1047). For
+    programs that is a failure too, since RFC 3464 has no action for it.
+    """
+
+    recipient: str
+    enhanced: str
+    reply: str
+    stage: str = ""
+    uncertain: bool = False
 
 
 def report_text(

@@ -46,6 +46,14 @@ class Capabilities:
         return any(_CROSSED_OUT.fullmatch(word) for word in words)
 
 
+@dataclass(frozen=True, slots=True)
+class InClear:
+    """What a server says to a client that speaks plain text: its ``greeting``, and whether it offers STARTTLS."""
+
+    greeting: str
+    starttls: bool
+
+
 def parse_ehlo(reply: Reply) -> Capabilities:
     """Return what an EHLO reply offers.
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ucrmmail.dataclass import dataclass
-from ucrmmail.smtp.capabilities import parse_ehlo
+from ucrmmail.smtp.capabilities import InClear, parse_ehlo
 from ucrmmail.smtp.connect import connect
 from ucrmmail.smtp.trouble import RefusedError
 from ucrmmail.smtp.wire import ConnectionLostError, HandshakeError, ProtocolError, Wire
@@ -27,14 +26,6 @@ if TYPE_CHECKING:
 
 _LOOK_S = 10.0
 _FAILURES = (RefusedError, ConnectionLostError, ProtocolError, HandshakeError)
-
-
-@dataclass(frozen=True, slots=True)
-class InClear:
-    """What a server says to a client that speaks plain text: its ``greeting``, and whether it offers STARTTLS."""
-
-    greeting: str
-    starttls: bool
 
 
 class Look:

@@ -11,8 +11,8 @@ from ucrmmail.smtp.trouble import RefusedError, account_trouble
 if TYPE_CHECKING:
     import socket
 
+    from ucrmmail.smtp.capabilities import InClear
     from ucrmmail.smtp.certificate import Certificate
-    from ucrmmail.smtp.look import InClear
     from ucrmmail.smtp.smarthost import Smarthost
 
 # Numbers of OpenSSL's x509_vfy.h.

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from tests.support.injections import INJECTIONS
 from tests.support.submission import NOW, submit
-from ucrmmail.message.dsn import FailedRecipient, build_dsn
+from ucrmmail.message.dsn import build_dsn
+from ucrmmail.message.dsntext import FailedRecipient
 from ucrmmail.message.header import format_date
 from ucrmmail.message.plain import REPORT_FIELD
 
