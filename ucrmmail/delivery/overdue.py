@@ -15,6 +15,7 @@ from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, open_untrusted, read_all, replace_file
 from ucrmmail.jsontext import read_json
 from ucrmmail.message.header import format_date
+from ucrmmail.message.outcome import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 # Looking for the oldest message means to list the queue, and that may hold a million.
 _LOOK_AGAIN_S = 600.0
 _LARGEST_FILE = 4096
-# The login was refused; there is no secret to log in with.
-_NO_LOGIN = frozenset({77, 78})
+# What a person has to change: the secret, the settings, or what the provider has against the account or this machine.
+_TO_BE_MENDED = frozenset({77, 78})
+_AT_THE_LOGIN = frozenset({Stage.SECRET, Stage.CONFIGURATION, Stage.AUTH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,10 @@ def notice_of(waiting: Waiting, trouble: Trouble | None, *, smarthost: str, now:
     if trouble is None:
         paragraphs.append("`ucrmmail queue list` says why each is still here, `ucrmmail status` which limits are full.")
     else:
-        if trouble.exit_code in _NO_LOGIN:
-            subject = f"The account cannot log in, mail waits since {since}"
+        if trouble.exit_code in _TO_BE_MENDED:
+            at_login = trouble.stage in _AT_THE_LOGIN or trouble.missing_login
+            what = "The account cannot log in" if at_login else "The account does not work"
+            subject = f"{what}, mail waits since {since}"
         paragraphs.append(f"The account ({smarthost}) does not work: {said_of(trouble)}")
         paragraphs += [trouble.why] * bool(trouble.why) + [f"To do: {trouble.remedy}"] * bool(trouble.remedy)
     paragraphs.append("None of them is lost. There is no other notice until no message is as old as that.")

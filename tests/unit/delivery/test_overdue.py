@@ -79,6 +79,9 @@ def test_the_notice_says_how_many_since_when_and_what_is_in_the_way() -> None:
     assert notice.subject.startswith("The account cannot log in, mail waits since ")
     for words in ("3 messages wait", "smtp.example.net", "535 5.7.8 Username", "it is wrong", "To do: set it anew"):
         assert words in text
+    listed = account_trouble(Stage.MAIL, "the smarthost refused this machine", exit_code=77)
+    subject = notice_of(waiting, listed, smarthost="smtp.example.net", now=NOW).subject
+    assert subject.startswith("The account does not work, mail waits since ")
     down = account_trouble(Stage.CONNECT, "the smarthost cannot be reached", exit_code=69)
     assert notice_of(waiting, down, smarthost="smtp.example.net", now=NOW).subject.startswith("Mail waits since ")
     quiet = notice_of(Waiting(1, NOW - 5 * HOUR), None, smarthost="smtp.example.net", now=NOW)
