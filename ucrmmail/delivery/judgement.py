@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass
 from ucrmmail.delivery.ending import EX_UNAVAILABLE, EXCUSED_CONNECTIONS
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.smtp.trouble import is_of_concurrency
+from ucrmmail.message.quotas import is_of_concurrency
 
 if TYPE_CHECKING:
     from ucrmmail.delivery.ending import Ending

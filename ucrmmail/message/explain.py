@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from ucrmmail.message.outcome import Stage
+from ucrmmail.message.quotas import is_quota
 from ucrmmail.message.refusals import REFUSALS, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
@@ -50,12 +51,12 @@ _OF_THE_SIZE = re.compile(r"\b(size|too (large|big|long)|larger|bytes)\b")
 _OF_THE_MAILBOX = re.compile(r"mailbox|inbox|quota")
 
 
-def for_administrator(stage: Stage, reply: Reply, *, quota: bool = False) -> tuple[str, str]:
-    """Return (why, remedy) for a refusal; both may be "". ``quota``: the reply is known to mean a quota."""
+def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
+    """Return (why, remedy) for a refusal; both may be ""."""
     known = REFUSALS["account-blocked"] if stops_account(stage, reply) else known_refusal(reply)
     if known is not None:
         return known.why, known.remedy
-    if quota:
+    if is_quota(reply):
         return _QUOTA
     if reply.code == 421:
         return "the smarthost asks to be left alone for a while", _LATER
@@ -106,6 +107,8 @@ def for_writer(enhanced: str, told: str = "") -> tuple[str, str]:
     known = known_refusal(reply) if reply is not None else None
     if known is not None:
         return known.why, known.advice or ASK
+    if reply is not None and is_quota(reply):
+        return _QUOTA[0], ASK
     meaning = meaning_of(enhanced)
     return meaning.what, meaning.advice or ASK
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.message.quotas import is_of_errors, is_of_the_connection
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, ONCE, QUOTA, End, Message, as_own, outcome_of
-from ucrmmail.smtp.trouble import CLOSING, classify, is_of_errors, is_of_the_connection, lost_connection
+from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
 if TYPE_CHECKING:

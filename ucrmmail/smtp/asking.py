@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage
+from ucrmmail.message.quotas import is_too_many_recipients
 from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
 from ucrmmail.smtp.exchange import is_done, is_good_bye
 from ucrmmail.smtp.transaction import outcome_of
-from ucrmmail.smtp.trouble import CLOSING, RefusedError, is_too_many_recipients
+from ucrmmail.smtp.trouble import CLOSING, RefusedError
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
 if TYPE_CHECKING:

@@ -102,3 +102,11 @@ def test_the_writer_of_a_message_is_not_told_to_change_a_setting() -> None:
     assert "Outlook.com" in why
     assert advice == "ask the administrator named below"
     assert for_writer("5.4.1", "550 5.4.1 Recipient address rejected: Access denied")[1].startswith("check how")
+
+
+def test_a_quota_is_explained_by_its_words_and_not_by_its_code() -> None:
+    """A code of 5.7.1 read "this sender may not write to this recipient"."""
+    kept = "550 5.7.1 You have reached your daily sending limit"
+    assert for_administrator_told("mail", kept, "5.7.1")[0].startswith("the provider counts what this account sends")
+    assert for_writer("5.7.1", kept)[0].startswith("the provider counts what this account sends")
+    assert not for_administrator_told("rcpt", "452 4.2.2 Mailbox over quota", "4.2.2")[0].startswith("the provider")

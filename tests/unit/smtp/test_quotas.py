@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ucrmmail.message.outcome import Kind, Scope, Stage
+from ucrmmail.message.quotas import is_quota, is_too_many_recipients
 from ucrmmail.message.reply import Reply
-from ucrmmail.smtp.trouble import classify, is_quota, is_too_many_recipients
+from ucrmmail.smtp.trouble import classify
 from ucrmmail.smtp.wire import parse_reply
 
 SENDERS = [

@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
+from ucrmmail.message.quotas import is_of_concurrency, is_of_the_connection
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import (
     _REFUSED,
     RefusedError,
     account_trouble,
     classify,
-    is_of_concurrency,
-    is_of_the_connection,
     lost_connection,
 )
 from ucrmmail.smtp.wire import ProtocolError, parse_reply

@@ -1,0 +1,156 @@
+"""Which limit of the server a refusal means: the sender's quota, one of a transaction, of a connection, or of a moment.
+
+There is no status code that all use for these, so the words decide, as the providers have them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.ours import without_addresses
+
+if TYPE_CHECKING:
+    from ucrmmail.message.reply import Reply
+
+_CLOSING = 421
+# Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
+# says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
+# daily limit of recipients, a tenant over its threshold, its limit for external recipients (learn.microsoft.com, NDR
+# codes in Exchange Online).
+_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.705", "5.7.750"})
+# Words that only a quota of the sender has.
+_QUOTA_WORDS = (
+    "sending limit",  # Google 5.4.5
+    "sending quota",
+    "smtp relay limit",  # Google 4.2.1 "Peak SMTP relay limit exceeded for customer", 5.7.1 "Daily SMTP relay limit"
+    "relay sending limit",
+    "too many login",  # Google 454 4.7.0
+    "unusual rate",
+    "throttling failure",  # Amazon SES 454 "Throttling failure: Maximum sending rate exceeded" (developer guide)
+    "message quota",  # Amazon SES "Daily message quota exceeded"
+    "sending rate",
+    "submissionquota",  # Microsoft 554 5.2.0 STOREDRV.Submission.Exception:SubmissionQuotaExceededException
+    "submission quota",
+    "submission rate",  # Microsoft 4.4.2 "Message submission rate for this client has exceeded the configured limit"
+    "sender thread limit",  # Microsoft 432 4.3.2, more than three connections
+    "sender throttled",  # Microsoft 550 5.2.251 to 5.2.255
+    "unusual sending activity",  # Zoho 550 5.4.6; the code alone is a mail loop
+    "recipient rate limit",  # Microsoft 5.7.233, and Exchange's RecipientRateLimit
+    "quota for outgoing",
+    "quota for outbound",
+    "outmail quota",  # Prolateral 554 "Recipient address rejected: You have exceeded your Outmail quota"
+    "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
+    "too much mail from",  # Postfix 450 4.7.1, smtpd_client_message_rate_limit
+    "too many recipients from",  # Postfix 450 4.7.1, smtpd_client_recipient_rate_limit
+)
+# Words of any rate or quota; whose it is, the rest of the text says.
+_RATE_WORDS = (
+    "too many messages",
+    "too many emails",
+    "too many mails",
+    "too many auth",
+    "too many requests",
+    "too many connections",
+    "too many concurrent",
+    "concurrent connection",
+    "too fast",
+    "too quickly",
+    "slow down",
+    "rate limit",
+    "rate-limit",
+    "ratelimit",  # rspamd, as in mailcow: 451 4.7.1 Ratelimit "user" exceeded
+    "rate exceeded",
+    "throttl",
+    "daily limit",
+    "hourly limit",
+    "daily quota",
+    "hourly quota",
+)
+_SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
+# No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).
+_ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
+# An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
+# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
+_PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
+_LIMIT = re.compile(r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails))\b")
+# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
+_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b")
+_OF_THE_CONNECTION = re.compile(
+    r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
+    r"(smtp )?(connection|session)\b"
+)
+_OF_CONCURRENCY = re.compile(
+    r"\b(concurrent|simultaneous|parallel) (smtp )?(connection|session)s?\b|\bthread limit\b"
+    r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
+)
+_TOO_MANY_ERRORS = "too many errors"
+# What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
+_TELLING_CHARACTERS = 4096
+# These name a recipient's mailbox or a property of one message, not the sender's allowance.
+_NOT_THE_SENDERS = (
+    "mailbox",
+    "inbox",
+    "receiving",
+    "receive limit",  # Microsoft 550 5.2.121
+    "trying to contact",
+    "over quota",
+    "user quota",
+    "greylist",
+    "graylist",
+    "message size",
+    "too large",
+    _TOO_MANY_ERRORS,
+)
+
+
+def is_quota(reply: Reply) -> bool:
+    """Return whether a refusal means that the sender has sent too much, rather than that this message is wrong.
+
+    Greylisting, full mailboxes and too large messages are not meant: those are the recipient's and the message's.
+    """
+    if reply.code < 400 or is_too_many_recipients(reply):
+        return False
+    # An address that is repeated says nothing of a quota, whatever its name is.
+    text = without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
+    if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
+        return True
+    # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
+    if reply.code == 535 or reply.enhanced[1:] in _ROOM_STATUS or any(words in text for words in _NOT_THE_SENDERS):
+        return False
+    if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
+        return True
+    if "recipient" in text:
+        return False
+    # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
+    if any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text):
+        return True
+    # With 452 and 552 it is most often the mailbox that is full.
+    return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
+
+
+def is_too_many_recipients(reply: Reply) -> bool:
+    """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
+
+    Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
+    """
+    if reply.code // 100 not in {4, 5}:
+        return False
+    return reply.enhanced[1:] == ".5.3" or (
+        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in reply.text.lower()
+    )
+
+
+def is_of_the_connection(reply: Reply) -> bool:
+    """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
+    return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
+
+
+def is_of_concurrency(reply: Reply) -> bool:
+    """Return whether a limit of connections at a time is used up: 432 "sender thread limit exceeded" of Microsoft."""
+    return not reply.positive and _OF_CONCURRENCY.search(reply.text.lower()) is not None
+
+
+def is_of_errors(reply: Reply) -> bool:
+    """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
+    return reply.code == _CLOSING and _TOO_MANY_ERRORS in reply.text.lower()
