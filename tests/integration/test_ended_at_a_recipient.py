@@ -130,7 +130,8 @@ def test_a_quota_that_is_used_up_behind_some_recipients_lets_those_have_the_mess
         for hour in range(3):
             asked.clear()
             report = run(machine, server)
-            assert taken(server) == recipients[: 10 * (hour + 1)]
+            # Who was told so comes behind those who were not asked.
+            assert len(taken(server)) == len(set(taken(server))) == min(10 * (hour + 1), 25)
             if hour < 2:
                 assert (report.exit_code, report.held_back) == (75, 1)
                 (left,) = machine.queue()

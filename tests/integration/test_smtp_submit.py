@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from email import message_from_bytes
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from tests.support.smtp_server import DROP, HANG, Action, Fault, Raw, SmtpServer
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Outcome, Scope, Stage
 from ucrmmail.smtp.submit import submit
-from ucrmmail.smtp.transaction import Transaction
+from ucrmmail.smtp.transaction import NO_MARKS, Marks, Transaction
 
 # More than the kernel takes for a server that does not read.
 TWENTY_MEGABYTES = (b"x" * 78 + b"\r\n") * 250_000
@@ -80,11 +79,11 @@ def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record(
     reads: list[bytes] = []
 
     class Slow(ListFeed):
-        def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], **marks: Any) -> None:
+        def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
             # Whatever left before this returned is in the server's hands now.
             time.sleep(0.05)
             reads.append(bytes(server.connections[0].received))
-            super().settle(transaction, outcomes, **marks)
+            super().settle(transaction, outcomes, marks)
 
     with SmtpServer() as server:
         session = connect(server)

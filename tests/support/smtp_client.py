@@ -15,7 +15,7 @@ from ucrmmail.smtp.session import Session, open_session
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.stages import StageReport
 from ucrmmail.smtp.submit import submit
-from ucrmmail.smtp.transaction import End, Transaction
+from ucrmmail.smtp.transaction import NO_MARKS, End, Marks, Transaction
 
 JOE, ANN, BOB = "joe@example.com", "ann@example.com", "bob@example.com"
 BODY = b"From: billing@isp.example\r\nSubject: invoice\r\n\r\nPlease pay.\r\n"
@@ -61,22 +61,14 @@ class ListFeed:
         self.events.append(f"ready {found.queue_id}")
         return found
 
-    def settle(
-        self,
-        transaction: Transaction,
-        outcomes: tuple[Outcome, ...],
-        *,
-        late: bool = False,
-        blamed: str = "",
-        alone: str = "",
-    ) -> None:
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
         told = [outcome.recipient for outcome in outcomes]
-        if alone and not told:
+        if (marks.alone or marks.denied) and not told:
             self.unused(transaction)
             return
         assert told
         assert told == [recipient for recipient in transaction.recipients if recipient in told]
-        self.events.append(f"settle {transaction.queue_id}" + (" late" if late else ""))
+        self.events.append(f"settle {transaction.queue_id}" + (" late" if marks.late else ""))
         self.parts.setdefault(transaction.queue_id, []).extend(outcomes)
         if rest := tuple(recipient for recipient in transaction.recipients if recipient not in told):
             # As the queue does: it goes on with the others.

@@ -23,7 +23,7 @@ from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, Transaction, sender_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, Marks, Transaction, sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -296,19 +296,8 @@ class QueueFeed:
             # Behind the one that was claimed ahead it would be lost with the next connection, for the same reason.
             self._turns.go_on_with(transaction.queue_id)
 
-    def settle(
-        self,
-        transaction: Transaction,
-        outcomes: tuple[Outcome, ...],
-        *,
-        late: bool = False,
-        blamed: str = "",
-        alone: str = "",
-    ) -> None:
-        """Record what became of a message, or of a part of it. Raises OSError when it cannot be: the run must end then.
-
-        The marks are as in ``transaction.Feed``.
-        """
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
+        """Record what became of a message, or of a part. Raises OSError when it cannot be: the run must end then."""
         with self._lock:
             work = self._open.pop(transaction.queue_id)
             now = self._clock.now()
@@ -319,10 +308,8 @@ class QueueFeed:
                 queue_id=claimed.queue_id,
                 now=now,
                 retry=self._retry,
-                late=late,
-                blamed=blamed,
-                alone=alone,
-                is_over=is_over(transaction, outcomes, late=late),
+                marks=marks,
+                is_over=is_over(transaction, outcomes, late=marks.late),
             )
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.

@@ -17,7 +17,7 @@ from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.message.reply import LAST_ANSWER
-from ucrmmail.smtp.transaction import ONCE, QUOTA
+from ucrmmail.smtp.transaction import NO_MARKS, ONCE, QUOTA, Marks
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
@@ -40,15 +40,13 @@ def after_attempt(
     queue_id: str,
     now: float,
     retry: Retry,
-    late: bool = False,
-    blamed: str = "",
-    alone: str = "",
+    marks: Marks = NO_MARKS,
     is_over: bool = False,
 ) -> MessageState:
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
-    ``late``, ``blamed`` and ``alone`` are as in ``Feed.settle``; who is to blame, or goes alone, does so from then on,
-    unless it is for a quota of the sender's, which others of his may have used up: that costs no attempt.
+    Who is marked as to blame, or goes alone, does so from then on, unless it is for a quota of the sender's, which
+    others of his may have used up: that costs no attempt.
     The time until it is given up begins when the first attempt is over: under a limit one may last for days.
     ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
@@ -57,21 +55,23 @@ def after_attempt(
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
-    is_free = blamed == QUOTA
-    blamed = state.blamed if blamed in ("", QUOTA, ONCE) else blamed
+    is_free = marks.blamed == QUOTA
+    blamed = state.blamed if marks.blamed in ("", QUOTA, ONCE) else marks.blamed
     told_of = {outcome.recipient: outcome for outcome in outcomes}
     recipients = tuple(
         _recipient_after(recipient, told_of[recipient.recipient], now)
         if recipient.recipient in told_of
         else replace(recipient, alone=True)
-        if recipient.recipient == alone
+        if recipient.recipient == marks.alone
+        else replace(recipient, at=now)
+        if recipient.recipient in marks.denied
         else recipient
         for recipient in state.recipients
     )
     if is_over:
         recipients = tuple(map(_without_turn, recipients))
     if any(recipient.is_pending and not recipient.tried for recipient in recipients):
-        return replace(state, recipients=recipients, next_attempt_at=0.0, late=late, blamed=blamed)
+        return replace(state, recipients=recipients, next_attempt_at=0.0, late=marks.late, blamed=blamed)
     recipients = tuple(replace(recipient, tried=False) for recipient in recipients)
     deferred = [recipient for recipient in recipients if recipient.is_pending]
     is_free = is_free and bool(deferred)

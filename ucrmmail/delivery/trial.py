@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.message.outcome import Result
+from ucrmmail.smtp.transaction import NO_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ucrmmail.clock import Clock
     from ucrmmail.limits.ledger import Ledger, Reservation
     from ucrmmail.message.outcome import Outcome
-    from ucrmmail.smtp.transaction import Transaction
+    from ucrmmail.smtp.transaction import Marks, Transaction
 
 
 @dataclass(slots=True)
@@ -82,17 +83,9 @@ class Trial:
             self.limit, self.opens_at = self.ledger.in_the_way(now, amount), opens_at
         return opens_at <= now
 
-    def settle(
-        self,
-        transaction: Transaction,
-        outcomes: tuple[Outcome, ...],
-        *,
-        late: bool = False,
-        blamed: str = "",
-        alone: str = "",
-    ) -> None:
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
         """Count what the server took, or may have taken."""
-        del late, blamed, alone  # there is nothing else to send
+        del marks  # there is nothing else to send
         reservation = self._taken(transaction)
         counted = sum(outcome.result is Result.RELAYED or outcome.uncertain for outcome in outcomes)
         if counted:

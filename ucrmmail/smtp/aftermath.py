@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_errors, is_of_the_connection
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, ONCE, QUOTA, End, Message, as_own, outcome_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, End, Marks, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
@@ -63,14 +63,17 @@ class Aftermath:
         self._hand.current = None
         transaction, outcomes = message.transaction, message.outcomes
         told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
-        self._feed.settle(transaction, told, late=message.late, blamed=message.blamed, alone=alone)
+        marks = NO_MARKS
+        if message.late or message.blamed or alone or message.denied:
+            marks = Marks(message.late, message.blamed, alone, tuple(message.denied))
+        self._feed.settle(transaction, told, marks)
         is_refused = message.beyond is None and any(one.result is not Result.RELAYED for one in told)
         self._hand.refused = message if is_refused else None
         self._session.settled = True
 
     def _part_from(self, message: Message, *, alone: str = "") -> None:
         """Settle those of the current message who had their turn; give it back when nobody had."""
-        if message.outcomes or alone:
+        if message.outcomes or alone or (message.denied and len(message.transaction.recipients) > 1):
             self.settle(message, alone=alone)
         self.give_back()
 
@@ -271,8 +274,7 @@ class Aftermath:
             if again or about_one or blamed:
                 return self._to_blame(message, trouble, blamed or said)
         # It may be his own, and the others get the message first.
-        at_one = self._hand.stage is Stage.RCPT or self._closes(trouble)
-        is_one_of_many = at_one and len(message.transaction.recipients) > 1
+        is_one_of_many = self._closes(trouble) and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
         return End(trouble, alive=False, refused=refused, sender=message.transaction.sender if refused else "")
 

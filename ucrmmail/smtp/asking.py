@@ -32,7 +32,7 @@ _FIRST_RECIPIENTS = 20
 # larger group would keep the message from those who were accepted, too.
 _MOST_IN_A_GROUP = 19
 _LEAST_PACE_S = 1e-6
-# So many recipients may meet what is said of the account before it is taken for that, while nobody was accepted.
+# So many recipients in a row may meet what is said of the account before it is taken for that.
 _MOST_IN_DOUBT = 5
 _BAD_SEQUENCE = 503
 _NOT_KNOWN = frozenset({500, 502, 503, 504})
@@ -142,13 +142,12 @@ class Asking:
     def _rcpts(self, message: Message, *, mail_accepted: bool) -> tuple[str, ...]:
         """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""
         accepted: list[str] = []
-        postponed: list[str] = []
-        denied = ""
+        too_many: list[str] = []
         at_first_s = self._wire.left_s
         for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
             message.asking = recipient
             if number == message.asked:
-                if not mail_accepted or (postponed and (accepted or len(postponed) >= _MOST_IN_DOUBT)):
+                if not mail_accepted or too_many or len(message.denied) >= _MOST_IN_DOUBT:
                     break
                 more = self._more_recipients(message, at_first_s)
                 if not more:
@@ -165,27 +164,25 @@ class Asking:
                 raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
             if is_done(reply):
                 accepted.append(recipient)
-                message.accepted = True
+                message.accept()
                 if self._stages.watched:
                     self._stages.over(Stage.RCPT, recipient, reply=reply)
             elif not mail_accepted:
                 # Only "MAIL first": what matters was said before.
                 continue
             elif accepted and is_too_many_recipients(reply):
-                postponed.append(recipient)
+                too_many.append(recipient)
             else:
                 trouble = self._exchange.refusal(Stage.RCPT, reply, somebody_accepted=bool(accepted))
                 if trouble.scope is Scope.ACCOUNT:
-                    message.limit = message.limit or trouble
-                    postponed.append(recipient)
-                    denied = denied or recipient
+                    message.denied[recipient] = trouble
                 else:
                     message.refused[recipient] = outcome_of(trouble)
         if message.limit is not None and not accepted:
-            message.asking = denied
+            message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
         message.asking = ""
-        message.waiting = (*postponed, *message.envelope[message.asked :], *message.waiting)
+        message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)
 
     def _more_recipients(self, message: Message, at_first_s: float) -> tuple[bytes, ...]:
@@ -197,8 +194,9 @@ class Asking:
         if not self._pipelining:
             return message.rcpts[asked : asked + 1] if not asked or self._wire.left_s > message.kept_s else ()
         pace_s = (at_first_s - self._wire.left_s) / asked
+        most = min(_MOST_IN_A_GROUP, _MOST_IN_DOUBT - len(message.denied)) if message.denied else _MOST_IN_A_GROUP
         in_time = (self._wire.left_s - message.kept_s) / max(pace_s, _LEAST_PACE_S)
-        return message.rcpts[asked : asked + max(0, int(min(_MOST_IN_A_GROUP, in_time)))]
+        return message.rcpts[asked : asked + max(0, int(min(most, in_time)))]
 
     def _leave(self, mail: Reply, data: Reply | None, *, somebody_accepted: bool) -> None:
         """Leave a transaction that nothing will come of."""

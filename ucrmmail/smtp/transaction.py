@@ -58,6 +58,26 @@ def sender_of(reverse_path: str) -> str:
     return reverse_path or _NOBODY
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is to be known of a message beside its outcomes, for whoever decides whose turn it is.
+
+    ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
+    ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own, or ``QUOTA`` or
+    ``ONCE``. ``alone`` has had no turn, and is asked by himself from now on: whatever the server has against the
+    account, it ended the connection at him. Those ``denied`` have had none either, since what was said to them concerns
+    all: the others are asked before them.
+    """
+
+    late: bool = False
+    blamed: str = ""
+    alone: str = ""
+    denied: tuple[str, ...] = ()
+
+
+NO_MARKS = Marks()
+
+
 class Feed(Protocol):
     """Where transactions come from, and where their outcomes go.
 
@@ -72,22 +92,8 @@ class Feed(Protocol):
     def ready(self) -> Transaction | None:
         """Return the next transaction that may leave now; None when none may."""
 
-    def settle(
-        self,
-        transaction: Transaction,
-        outcomes: tuple[Outcome, ...],
-        *,
-        late: bool = False,
-        blamed: str = "",
-        alone: str = "",
-    ) -> None:
-        """Record what became of it; when this returns, the next body may leave.
-
-        ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
-        ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own, or ``QUOTA`` or
-        ``ONCE``. ``alone`` has had no turn, and is asked by himself from now on: whatever the server has against the
-        account, it said at him.
-        """
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
+        """Record what became of it; when this returns, the next body may leave."""
 
     def left_s(self) -> float:
         """Return for how many seconds more a message may be begun; ``inf`` when that does not end."""
@@ -155,8 +161,8 @@ class Message:
     before the rest of it. ``behind``: its envelope went behind the final dot of another message. ``asking`` is whose
     answer is awaited, ``accepted`` whether one of this envelope was; ``turned_down`` who got the last one, if that was
     no. ``refused`` are those of this envelope who were refused, and ``turned_away`` is what MAIL was refused with: it
-    counts only when the answers are known to be in step, or when no more come. ``limit`` is what the server said to
-    some behind those that it accepted, and that concerns all: the message goes to the others first. ``blamed``: what
+    counts only when the answers are known to be in step, or when no more come. ``denied`` are those who got an answer
+    that concerns all, and behind whom nobody was accepted so far. ``blamed``: what
     was said as of the account, or done, and was found to be its own.
     """
 
@@ -175,7 +181,7 @@ class Message:
     turned_down: str = ""
     refused: dict[str, Outcome] = field(default_factory=dict)
     turned_away: Trouble | None = None
-    limit: Trouble | None = None
+    denied: dict[str, Trouble] = field(default_factory=dict)
     blamed: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     beyond: Outcome | None = None
@@ -193,6 +199,18 @@ class Message:
         if self.turned_away is not None:
             self.refuse(self.turned_away)
         self.refused.clear()
+
+    def accept(self) -> None:
+        """Take in that the server takes it for a recipient: what it said to others before concerns them alone."""
+        self.accepted = True
+        for recipient, trouble in self.denied.items():
+            self.refused[recipient] = outcome_of(as_own(trouble))
+        self.denied.clear()
+
+    @property
+    def limit(self) -> Trouble | None:
+        """What was said to those who were denied: once nobody is left to be asked, that concerns all."""
+        return next(iter(self.denied.values()), None)
 
     def refuse(self, trouble: Trouble) -> None:
         """Let a trouble of the whole message decide about everybody who has no outcome yet."""

@@ -30,9 +30,9 @@ _RECIPIENT_BYTES = _CHARACTER_BYTES * LONGEST_REPLY + 400
 class RecipientState:
     """One recipient: ``result`` is "" while nothing was tried, else a ``message.outcome.Result``.
 
-    ``at`` is when, in seconds since the epoch. ``reported`` tells whether a person has been told of a failure.
-    ``tried``: it has had its turn in an attempt that is not over, since others have not. ``alone``: it is asked by
-    itself, behind the others, since a connection ended when it was asked.
+    ``at`` is when it was asked for last, in seconds since the epoch. ``reported`` tells whether a person has been told
+    of a failure. ``tried``: it has had its turn in an attempt that is not over, since others have not. ``alone``: it is
+    asked by itself, behind the others, since a connection ended when it was asked.
     """
 
     recipient: str
@@ -78,12 +78,16 @@ class MessageState:
 
     @property
     def turn(self) -> tuple[str, ...]:
-        """The recipients whose turn it is in the attempt that is under way, or that begins: pending, and not tried."""
+        """The recipients whose turn it is in the attempt that is under way, or that begins: pending, and not tried.
+
+        Who was asked longest ago comes first, and whoever is asked alone behind the others.
+        """
         pending = [recipient for recipient in self.recipients if recipient.is_pending]
         waiting = [recipient for recipient in pending if not recipient.tried] or pending
+        if len(waiting) > 1:
+            waiting.sort(key=lambda one: one.at)
         together = [recipient.recipient for recipient in waiting if not recipient.alone]
-        # Of those who are asked alone the one who was asked longest ago.
-        return tuple(together) or tuple([one.recipient for one in sorted(waiting, key=lambda one: one.at)[:1]])
+        return tuple(together) or tuple([one.recipient for one in waiting[:1]])
 
     @property
     def awaiting(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
 from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.smtp.transaction import Marks
 from ucrmmail.spool.state import MessageState, RecipientState
 
 NOW = 1_800_000_000.0
@@ -40,6 +41,12 @@ def test_each_recipient_keeps_an_outcome_of_its_own() -> None:
     assert (state.next_attempt_at, result_of(state)) == (0.0, Result.FAILED)
     assert [recipient.recipient for recipient in unreported(state)] == [ANN]
     assert unreported(all_reported(state)) == ()
+
+
+def test_who_was_denied_for_what_concerns_all_has_had_no_turn_and_comes_behind_the_others() -> None:
+    state = after_attempt(FRESH, (), marks=Marks(denied=(JOE,)), queue_id="1-x", now=NOW, retry=RETRY)
+    assert (state.pending, state.turn) == ((JOE, ANN), (ANN, JOE))
+    assert (state.attempts, state.next_attempt_at, results(state)) == (0, 0.0, {JOE: "", ANN: ""})
 
 
 @pytest.mark.requirement("R11")

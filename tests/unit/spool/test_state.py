@@ -148,6 +148,17 @@ def test_whose_turn_it_is() -> None:
     assert decode_state(encode_state(state)) == state
 
 
+def test_who_was_asked_longest_ago_comes_first() -> None:
+    state = MessageState((
+        RecipientState("a@example.com", at=200.0),
+        RecipientState("b@example.com", at=100.0),
+        RecipientState("c@example.com"),
+        RecipientState("d@example.com", at=100.0, alone=True),
+        RecipientState("e@example.com", at=100.0),
+    ))  # fmt: skip
+    assert state.turn == ("c@example.com", "b@example.com", "e@example.com", "a@example.com")
+
+
 def test_who_goes_alone_comes_behind_the_others_one_by_one() -> None:
     first = RecipientState("a@example.com", "deferred", alone=True)
     second = RecipientState("b@example.com", "deferred", alone=True)
