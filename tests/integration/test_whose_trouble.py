@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -114,6 +115,30 @@ def test_messages_that_are_answered_as_if_there_were_too_many_connections_stop_n
             run(machine, server, connections=connections)
             wait_for_the_pause(machine, clock)
         assert len(server.accepted) == 40
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("place", ["mail", "data", "final-dot"])
+def test_what_another_connection_has_in_hand_shows_whether_it_is_the_account(tmp_path: Path, place: str) -> None:
+    """The run had ended for the account, and taken that away from it, when one connection had seen enough."""
+    machine = Machine(tmp_path)
+    put_all(machine, ["news@isp.example", "other@isp.example", *["news@isp.example"] * 6])
+    here = threading.local()
+
+    def at_mail(line: bytes) -> Action | str | None:
+        here.is_blocked = b"<news" in line
+        return refused(line) if place == "mail" else None
+
+    def refused(_line: bytes) -> Action | str | None:
+        if not here.is_blocked:
+            return Wait(1.2)
+        time.sleep(0.3)
+        return BLOCKED
+
+    with SmtpServer(faults={"mail": at_mail} | ({place: refused} if place != "mail" else {})) as server:
+        report = run(machine, server, connections=3)
+        assert [message.reverse_path for message in server.accepted] == ["other@isp.example"]
+    assert (report.exit_code, report.relayed, report.deferred) == (0, 1, 7)
 
 
 @pytest.mark.requirement("S19", "R9")

@@ -106,7 +106,9 @@ class Judgement:
         self._ending.senders.update({end.sender} - {""})
         if self._feed.postpone(end.refused):
             return True
-        self._end_all(trouble, end.refused, sender=end.sender, in_doubt=end.refused in self._feed.suspicion.suspects)
+        # What others have in hand may still show that it is this sender's.
+        in_doubt = end.refused in self._feed.suspicion.suspects or self._feed.suspicion.was_suspected(end.sender)
+        self._end_all(trouble, end.refused, sender=end.sender, in_doubt=in_doubt)
         return False
 
     def _suspect(self, queue_id: str, *, sender: str = "") -> None:

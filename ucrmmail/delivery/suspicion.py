@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     Counts = list[int] | memoryview[int]
 
@@ -24,7 +24,7 @@ COUNTS = 1 + 2 * _SENDERS
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """How much was relayed when a sender, or a domain, was suspected first.
 
     ``own`` is of his, and of others are ``others`` in all and ``others_here`` over this process's connections.
@@ -52,7 +52,7 @@ class Suspicion:
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
         # By sender or domain ("@isp.example").
-        self._senders: dict[str, _Known] = {}
+        self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
         # How much was relayed when other messages were let go first, in the same two ways.
         self._postponed: dict[str, int] = {}
@@ -72,11 +72,20 @@ class Suspicion:
         copy._tells_senders_apart = self._tells_senders_apart
         copy.suspects, copy._postponed = set(self.suspects), dict(self._postponed)
         copy._senders = {
-            key: _Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
+            key: Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
         }
         here = copy._here
         copy._postponed_here = {queue_id: at if at < 0 else here for queue_id, at in self._postponed_here.items()}
         return copy
+
+    @property
+    def senders(self) -> dict[str, Known]:
+        """The senders, and domains, that were suspected, and how much was relayed then."""
+        return self._senders.copy()
+
+    def take_over(self, senders: Mapping[str, Known]) -> None:
+        """Suspect whom another process of the run has suspected, from then on."""
+        self._senders = {**senders, **self._senders}
 
     @property
     def progress(self) -> int:
@@ -134,12 +143,16 @@ class Suspicion:
             self._suspect(domain)
 
     def _suspect(self, key: str) -> None:
-        self._senders.setdefault(key, _Known(self._of(key), self._of_others(key), self._of_others_here(key)))
+        self._senders.setdefault(key, Known(self._of(key), self._of_others(key), self._of_others_here(key)))
 
-    def _still_suspected(self, key: str) -> _Known | None:
+    def _still_suspected(self, key: str) -> Known | None:
         """Return what is known of a sender or domain, unless something of it was relayed since, by any process."""
         known = self._senders.get(key)
         return known if known is not None and known.own == self._of(key) else None
+
+    def was_suspected(self, sender: str) -> bool:
+        """Return whether this sender, or his domain, was suspected and nothing of his was relayed since."""
+        return bool(sender) and any(self._still_suspected(key) is not None for key in _keys_of(sender))
 
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""

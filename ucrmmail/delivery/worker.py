@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.feed import QueueFeed
     from ucrmmail.delivery.report import MessageReport
     from ucrmmail.delivery.run import Run
+    from ucrmmail.delivery.suspicion import Known
     from ucrmmail.spool.queue import Spool
 
 
@@ -45,9 +46,13 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``."""
+    """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``.
+
+    ``senders`` are those that it suspects, as in ``Suspicion``.
+    """
 
     ending: Ending = field(default_factory=Ending)
+    senders: dict[str, Known] = field(default_factory=dict)
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -103,6 +108,7 @@ def work(
     tell()
     return Ended(
         ending=own_run.ending,
+        senders=own_feed.suspicion.senders,
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
