@@ -5,12 +5,14 @@ What ``ucrmmail flush`` does, but for the configuration: a hundred runs cost no 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from tests.support.smtp_client import SECRET, Listens, smarthost
 from ucrmmail.clock import Clock
+from ucrmmail.delivery.account import remember_told
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.drops import Drops
 from ucrmmail.delivery.flush import Account, Options, Watcher, flush
@@ -117,7 +119,7 @@ class Machine:
             concerns=concerns,
         )
         with closing(DeliveryLog(f"{self.directory}/delivery.log")) as log:
-            return flush(
+            report = flush(
                 spool=spool,
                 drops=drops,
                 ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
@@ -132,6 +134,10 @@ class Machine:
                 watcher=Watcher(),
                 concerns=concerns,
             )
+        if report.trouble is not None and not report.told:
+            account = f"{self.directory}/account.json"
+            remember_told(account, report.trouble, now=self.clock.now(), owner=os.geteuid())
+        return report
 
     def queue(self) -> list[QueuedMessage]:
         """All that waits, or has failed for good."""

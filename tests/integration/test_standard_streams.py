@@ -214,6 +214,20 @@ def test_a_worse_code_than_that_of_an_output_that_failed_is_kept(program: Progra
     assert f"{queue_id} to joe@example.com failed" in program.run("flush", code=75).stderr
 
 
+@pytest.mark.parametrize("said", ["421 4.7.0 too many messages", "530 5.7.0 a login is needed"])
+def test_a_trouble_of_the_account_that_could_not_be_printed_is_told_by_the_next_run(
+    program: Program, sink: Sink, said: str
+) -> None:
+    """It had counted as told for an hour, and for as long as the pause lasted."""
+    program.configure(sink.port)
+    program.run("enqueue", "-", stdin=MESSAGE)
+    sink.on_mail = lambda _address: said
+    code = run_in_shell(program, "2> /dev/full", *program.command("flush")).code
+    assert code in {75, 77}
+    assert said in program.run("flush", code=75).stderr
+    assert program.run("flush", code=75).stderr == ""
+
+
 def test_a_rejected_file_whose_line_could_not_be_printed_is_told_by_the_next_run(program: Program) -> None:
     program.configure(25)
     program.run("flush")

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ucrmmail.cli.flush_request import FlushRequest
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
-    from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.flush import Watcher
 
 # A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
@@ -85,7 +84,8 @@ def _flush(
         if not obtained:
             return _busy()
         # What follows is a third of the start, and not for one that finds the lock taken.
-        from ucrmmail.cli.runtime import flush_parts, warner_of
+        from ucrmmail.cli.runtime import account_path, flush_parts, warner_of
+        from ucrmmail.delivery.account import remember_told
         from ucrmmail.delivery.flush import Options
         from ucrmmail.spool.host import claim_host
 
@@ -96,7 +96,6 @@ def _flush(
             message_limit=request.message_limit,
             wait=request.wait,
             keep_messages=request.as_json,
-            prints=not request.as_json,
             connections=config.integer("smtp.connections"),
         )
         parts = flush_parts(config, options, set_back=was_set_back(directory, time.time()))
@@ -110,19 +109,20 @@ def _flush(
             _keep(directory, stamp, report)
         except OSError:
             pass  # a full disk: what the run has to tell is worth more
-        return _with_untold(report, parts.concerns)
+        kept = parts.concerns.recall()
+        report = replace(report, needs_person=tuple(parts.concerns.lines))
 
+    def was_told() -> None:
+        with suppress(OSError):  # then it is told once more
+            if kept is not None and parts.concerns.untold is not None:
+                parts.concerns.untold.forget(kept)
+            if report.trouble is None or report.told or request.as_json:
+                return
+            with Locked(lock, wait=False) as obtained:
+                if obtained:
+                    remember_told(account_path(config), report.trouble, now=time.time(), owner=os.geteuid())
 
-def _with_untold(report: RunReport, concerns: Concerns) -> tuple[RunReport, Callable[[], None]]:
-    """Return the report with what earlier runs could not tell, and what forgets it."""
-    kept = concerns.recall()
-
-    def forget() -> None:
-        if kept is not None and concerns.untold is not None:
-            with suppress(OSError):  # then it is told once more
-                concerns.untold.forget(kept)
-
-    return replace(report, needs_person=tuple(concerns.lines)), forget
+    return report, was_told
 
 
 def _watched(parts: FlushParts, readers: list[Callable[[], None]], *, verbose: bool, on_terminal: bool) -> RunReport:

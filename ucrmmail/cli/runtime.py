@@ -360,8 +360,13 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
         fetch_secret=login.secret,
         secret=login.mark,
         settings_mark=settings_mark_of(config),
-        state_path=f"{config.text('spool.directory')}/account.json",
+        state_path=account_path(config),
     )
+
+
+def account_path(config: Config) -> str:
+    """Return where is kept what the last runs learnt of the account."""
+    return f"{config.text('spool.directory')}/account.json"
 
 
 def settings_mark_of(config: Config) -> str:
@@ -379,7 +384,7 @@ def account_opens_at(config: Config, now: float) -> float:
     from ucrmmail.delivery.account import load_account, may_connect_at, secret_mark
     from ucrmmail.errors import UcrmmailError
 
-    state = load_account(f"{config.text('spool.directory')}/account.json", owner=os.geteuid())
+    state = load_account(account_path(config), owner=os.geteuid())
     mark = settings_mark_of(config)
     opens_at = may_connect_at(state, now=now, max_delay_s=config.seconds("retry.max_delay"), settings_mark=mark)
     if opens_at > now and state.secret_mark:

@@ -138,9 +138,7 @@ def distrusted(state: AccountState, *, now: float, settings_mark: str) -> frozen
     return frozenset(extension for extension, at in failed_at.items() if 0.0 <= now - at < TRUSTED_AGAIN_AFTER_S)
 
 
-def after_error(
-    state: AccountState, trouble: Trouble, *, now: float, settings_mark: str, told_at: float
-) -> AccountState:
+def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_mark: str) -> AccountState:
     """Return the state after a run that had no secret, or no login where one is missing. There is no pause.
 
     The server was not asked to log us in, or it has nothing against us.
@@ -155,7 +153,6 @@ def after_error(
         remedy=trouble.remedy,
         exit_code=trouble.exit_code,
         settings_mark=settings_mark,
-        told_at=told_at,
     )
 
 
@@ -182,6 +179,16 @@ def was_told(state: AccountState, what: str, exit_code: int, *, now: float) -> b
     """
     same = (without_addresses(state.what), state.exit_code) == (without_addresses(what), exit_code)
     return same and 0.0 <= now - state.told_at < TOLD_AGAIN_AFTER_S
+
+
+def remember_told(path: str, trouble: Trouble, *, now: float, owner: int) -> None:
+    """Keep that a person was told of this trouble: what nobody could read is said by the next run. Raises OSError.
+
+    Another run may have met another trouble meanwhile, or none.
+    """
+    state = load_account(path, owner=owner)
+    if state.deferred and state.what == said_of(trouble):
+        save_account(path, replace(state, told_at=now))
 
 
 def may_connect_at(state: AccountState, *, now: float, max_delay_s: float, settings_mark: str) -> float:

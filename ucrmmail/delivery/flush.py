@@ -84,17 +84,13 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person or cron asks of a run. ``message_limit`` 0 is none, ``time_limit_s`` 0.0 is none.
-
-    ``prints``: a trouble of the account is told to a person by this run, so that the next ones need not.
-    """
+    """What a person or cron asks of a run. ``message_limit`` 0 is none, ``time_limit_s`` 0.0 is none."""
 
     time_limit_s: float = 0.0
     message_limit: int = 0
     wait: bool = True
     connections: int = 1
     keep_messages: bool = False
-    prints: bool = True
 
 
 def _nobody(_message: MessageReport) -> None:
@@ -220,12 +216,13 @@ def _send(
     try:
         opens_at = _account_opens_at(state, account, clock.now(), retry)
         if opens_at > clock.now():
-            # Told already, unless by a run that prints nothing for people; whoever looks on is told again.
-            told = bool(state.told_at)
-            if options.prints and not told:
-                save_account(account.state_path, replace(state, told_at=clock.now()))
             return RunReport(
-                reason="account", trouble=_known(state), told=told, next_at=opens_at, exit_code=_EX_TEMPFAIL
+                reason="account",
+                trouble=_known(state),
+                # Unless nobody could read it, or a program alone; whoever looks on is told again.
+                told=bool(state.told_at),
+                next_at=opens_at,
+                exit_code=_EX_TEMPFAIL,
             )
         driver.drive(options.connections, lessons_of(state, now=clock.now(), settings_mark=account.settings_mark))
         ending = driver.ending
@@ -234,7 +231,7 @@ def _send(
         mark = secret_mark(account.settings_mark, account.secret()) if refused else ""
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is.
-        return _without_pause(state, _of_error(error), account, clock.now(), prints=options.prints)
+        return _without_pause(state, _of_error(error), account, clock.now())
     now = clock.now()
     if trouble is None:
         after = after_calm_run(
@@ -249,7 +246,7 @@ def _send(
             save_account(account.state_path, after)
         if ending.denied is not None and not ending.relayed:
             # Each message is deferred, and all of them for want of a login.
-            return _without_pause(after, ending.denied, account, now, prints=options.prints)
+            return _without_pause(after, ending.denied, account, now)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     told = not ending.relayed and was_told(state, said_of(trouble), trouble.exit_code, now=now)
     state = after_troubled_run(
@@ -260,7 +257,7 @@ def _send(
         retry=retry,
         settings_mark=account.settings_mark,
         secret_mark=mark,
-        told_at=state.told_at if told else now if options.prints else 0.0,
+        told_at=state.told_at if told else 0.0,
     )
     save_account(account.state_path, state)
     return RunReport(
@@ -268,13 +265,11 @@ def _send(
     )
 
 
-def _without_pause(state: AccountState, trouble: Trouble, account: Account, now: float, *, prints: bool) -> RunReport:
-    """Return the report of a run that a setting keeps from sending, and keep whether a person was told of it."""
+def _without_pause(state: AccountState, trouble: Trouble, account: Account, now: float) -> RunReport:
+    """Return the report of a run that a setting keeps from sending."""
     told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
     if not told:
-        told_at = now if prints else 0.0
-        state = after_error(state, trouble, now=now, settings_mark=account.settings_mark, told_at=told_at)
-        save_account(account.state_path, state)
+        save_account(account.state_path, after_error(state, trouble, now=now, settings_mark=account.settings_mark))
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 

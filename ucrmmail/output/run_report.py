@@ -125,7 +125,7 @@ def tell_person(report: RunReport) -> bool:
     trouble = report.trouble
     if trouble is not None and (not report.told or human.on_terminal(stderr=True)):
         said = f": {trouble.reply}" if trouble.reply is not None else ""
-        human.note(f"ucrmmail: {trouble.what}{said}")
+        told &= human.note(f"ucrmmail: {trouble.what}{said}")
         human.note_advice(trouble.why, trouble.remedy)
     return told
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import (
     AccountState,
     after_error,
@@ -15,6 +16,7 @@ from ucrmmail.delivery.account import (
     distrusted,
     load_account,
     may_connect_at,
+    remember_told,
     save_account,
     secret_mark,
     settings_mark,
@@ -134,7 +136,7 @@ def test_the_mark_of_settings_changes_with_each() -> None:
 
 def test_the_same_error_is_told_once_an_hour() -> None:
     error = account_trouble(Stage.SECRET, "no secret", remedy="set it", exit_code=78)
-    state = after_error(AccountState(), error, now=NOW, settings_mark="mark", told_at=NOW)
+    state = replace(after_error(AccountState(), error, now=NOW, settings_mark="mark"), told_at=NOW)
     assert was_told(state, "no secret", 78, now=NOW + 3599)
     assert not was_told(state, "no secret", 78, now=NOW + 3600)
     assert not was_told(state, "no secret", 78, now=NOW - 1), "the clock was set back"
@@ -145,7 +147,7 @@ def test_the_same_error_is_told_once_an_hour() -> None:
 
 def test_an_error_makes_no_pause() -> None:
     error = account_trouble(Stage.SECRET, "no secret", exit_code=78)
-    state = after_error(AccountState(), error, now=NOW, settings_mark="mark", told_at=NOW)
+    state = after_error(AccountState(), error, now=NOW, settings_mark="mark")
     assert state.deferred
     assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
 
@@ -168,6 +170,19 @@ def test_an_outage_is_told_again_an_hour_after_it_was_told_and_not_after_it_was_
         )
         told += [] if known else [minute]
     assert told == [0, 60, 120]
+
+
+def test_only_the_trouble_that_is_kept_counts_as_told(tmp_path: Path) -> None:
+    path = str(tmp_path / "account.json")
+    trouble, other = (account_trouble(Stage.SECRET, what, exit_code=78) for what in ("no secret", "no keyring"))
+    save_account(path, after_error(AccountState(), trouble, now=NOW, settings_mark="m"))
+    remember_told(path, other, now=NOW, owner=os.geteuid())
+    assert not was_told(load_account(path, owner=os.geteuid()), "no secret", 78, now=NOW)
+    remember_told(path, trouble, now=NOW, owner=os.geteuid())
+    assert was_told(load_account(path, owner=os.geteuid()), "no secret", 78, now=NOW)
+    save_account(path, AccountState())
+    remember_told(path, trouble, now=NOW, owner=os.geteuid())
+    assert load_account(path, owner=os.geteuid()) == AccountState()
 
 
 def test_what_was_learnt_of_another_server_is_not_taken_along() -> None:
