@@ -13,6 +13,7 @@ from ucrmmail.message.quotas import is_quota
 from ucrmmail.message.refusals import REFUSALS, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
+from ucrmmail.message.words import words_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
 # What the queue does about it, in every text that says so.
@@ -123,7 +124,7 @@ def is_too_large(enhanced: str, told: str) -> bool:
         return enhanced[1:] in _TOO_LARGE
     if {enhanced[1:], reply.enhanced[1:]} & _TOO_LARGE:
         return True
-    text = reply.text.lower()
+    text = words_of(reply)
     return (
         reply.code == 552
         and reply.enhanced[1:] != ".2.2"

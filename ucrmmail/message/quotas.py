@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.ours import without_addresses
+from ucrmmail.message.words import words_of
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -85,8 +85,6 @@ _OF_CONCURRENCY = re.compile(
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
 )
 _TOO_MANY_ERRORS = "too many errors"
-# What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
-_TELLING_CHARACTERS = 4096
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",
@@ -111,8 +109,7 @@ def is_quota(reply: Reply) -> bool:
     """
     if reply.code < 400 or is_too_many_recipients(reply):
         return False
-    # An address that is repeated says nothing of a quota, whatever its name is.
-    text = without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
+    text = words_of(reply)
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
@@ -137,20 +134,20 @@ def is_too_many_recipients(reply: Reply) -> bool:
     if reply.code // 100 not in {4, 5}:
         return False
     return reply.enhanced[1:] == ".5.3" or (
-        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in reply.text.lower()
+        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in words_of(reply)
     )
 
 
 def is_of_the_connection(reply: Reply) -> bool:
     """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
-    return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
+    return _OF_THE_CONNECTION.search(words_of(reply)) is not None
 
 
 def is_of_concurrency(reply: Reply) -> bool:
     """Return whether a limit of connections at a time is used up: 432 "sender thread limit exceeded" of Microsoft."""
-    return not reply.positive and _OF_CONCURRENCY.search(reply.text.lower()) is not None
+    return not reply.positive and _OF_CONCURRENCY.search(words_of(reply)) is not None
 
 
 def is_of_errors(reply: Reply) -> bool:
     """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
-    return reply.code == _CLOSING and _TOO_MANY_ERRORS in reply.text.lower()
+    return reply.code == _CLOSING and _TOO_MANY_ERRORS in words_of(reply)

@@ -33,6 +33,7 @@ from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_quota, is_too_many_recipients
 from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
+from ucrmmail.message.words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ def _wants_login(reply: Reply) -> bool:
 
     503 with these words is what qmail and hMailServer say to a client that has not logged in.
     """
-    text = reply.text.lower()
+    text = words_of(reply)
     return (
         reply.code in {530, 534, 535, 538}
         or (reply.code == 503 and "auth" in text)
