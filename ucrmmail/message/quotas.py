@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.words import words_of
+from ucrmmail.message.words import is_of_others, words_of
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -94,6 +94,9 @@ _NOT_THE_SENDERS = (
     "trying to contact",
     "over quota",
     "user quota",
+    "disk quota",  # EDQUOT, in the words of the system
+    "storage",  # GMX 552 "exceeded storage allocation, Quota exceeded"
+    "too many messages on",  # GMX and web.de 550 "User has too many messages on server", a full mailbox
     "greylist",
     "graylist",
     "message size",
@@ -106,8 +109,9 @@ def is_quota(reply: Reply) -> bool:
     """Return whether a refusal means that the sender has sent too much, rather than that this message is wrong.
 
     Greylisting, full mailboxes and too large messages are not meant: those are the recipient's and the message's.
+    Nor is what a far server counts: it knows the smarthost, and all who send through it.
     """
-    if reply.code < 400 or is_too_many_recipients(reply):
+    if reply.code < 400 or is_too_many_recipients(reply) or is_of_others(reply):
         return False
     text = words_of(reply)
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):

@@ -64,6 +64,20 @@ OTHERS = [
     "552 5.2.2 quota exceeded",
     "450 4.7.1 too many of them",
     "450 4.7.0 too few of them",
+    "450 4.1.1 <joe@example.com>: unverified address: host mx.example.com[192.0.2.9] said: 421-4.7.28 an unusual rate",
+    "450 4.1.0 <joe@example.com>: unverified address: host mx.example.com[192.0.2.9] said: too much mail from 192.0.2.1",
+    "550 5.7.1 <joe@example.com>: undeliverable: host mx.example.com said: 550 5.4.5 Daily sending quota exceeded",
+    "550 Callout verification failed: 550 Sending limit exceeded",
+    "550 5.7.1 Remote server said: 450 rate limit exceeded",
+    "550 5.1.1 User unknown in domain ratelimit.example",
+    "550 5.1.2 host daily.limit.example not found",
+    "550 5.1.3 too many requests for a malformed address",
+    "451 4.1.6 sending limit of the old address exceeded",
+    "556 5.1.10 domain hourly-exceeded.example does not accept mail",
+    "550 Disk quota exceeded",
+    "451 4.3.0 disk quota exceeded",
+    "550 Requested mail action aborted: exceeded storage allocation, Quota exceeded",
+    "550 User has too many messages on the server.",
 ]
 
 
