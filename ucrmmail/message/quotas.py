@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 _CLOSING = 421
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
-# daily limit of recipients, a tenant over its threshold, its limit for external recipients (learn.microsoft.com, NDR
-# codes in Exchange Online).
-_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.705", "5.7.750"})
+# daily limit of recipients, a tenant over its threshold, its limit for external recipients, too much from one network
+# (learn.microsoft.com, NDR codes in Exchange Online).
+_QUOTA_STATUS = frozenset(
+    {"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.508", "5.7.705", "5.7.750"}
+)
 # Words that only a quota of the sender has.
 _QUOTA_WORDS = (
-    "sending limit",  # Google 5.4.5
+    "sending limit",  # Google 5.4.5; GoDaddy 550 "User a@b has exceeded its 24-hour sending limit"
+    "send limit",  # IONOS and GMX 450 "mailbox unavailable; Mail send limit exceeded"
+    "relay quota",  # GoDaddy 550 "Message would take you over your relay quota"
+    # GMX 550 at RCPT, below "mailbox unavailable", when an account sends too much: the recipient is taken half an hour
+    # later. Of an unknown mailbox it says no such thing (nodemailer issue 1555, PHPMailer issue 1114).
+    "failure sending mail. try again later",
     "sending quota",
     "smtp relay limit",  # Google 4.2.1 "Peak SMTP relay limit exceeded for customer", 5.7.1 "Daily SMTP relay limit"
     "relay sending limit",
@@ -55,6 +62,7 @@ _RATE_WORDS = (
     "too many concurrent",
     "concurrent connection",
     "too fast",
+    "frequency limited",  # QQ 550 "Sender frequency limited", "Connection frequency limited"
     "too quickly",
     "slow down",
     "rate limit",
@@ -71,11 +79,24 @@ _SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
 # No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).
 _ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
-# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
-_PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
-_LIMIT = re.compile(r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails))\b")
-# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
-_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b")
+# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit", "exceeded
+# hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached".
+_PERIOD = re.compile(
+    r"\b(daily|hourly|monthly|(per|last|this)[ -](\d+ )?(second|minute|hour|day|month)s?|(hour|day|month) limit)\b"
+    r"|\b24[ -]?h(ours?)?\b|/(minute|hour|day)\b"
+)
+_LIMIT = re.compile(
+    r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails|recipients))\b"
+)
+# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached", Plesk's "The limit
+# on the number of allowed outgoing messages was exceeded", StartMail's "Your mail limit has been reached", Mailtrap's
+# "The email limit is reached", MailRoute's and policyd's "Policy Rejection- Quota Exceeded".
+_OF_THE_SENDER = re.compile(
+    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b|\blimit\b.{0,30}\b(outgoing|outbound)\b"
+    r"|\b(your|the) e?mail limit\b|\bpolicy rejection\b.{0,3}\bquota exceeded\b"
+)
+# Postfix says this before whatever a policy server answers at RCPT, also of the sender.
+_ASKED_AT_RCPT = "recipient address rejected"
 _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
@@ -100,6 +121,7 @@ _NOT_THE_SENDERS = (
     "greylist",
     "graylist",
     "message size",
+    "size limit",
     "too large",
     _TOO_MANY_ERRORS,
 )
@@ -121,25 +143,27 @@ def is_quota(reply: Reply) -> bool:
         return False
     if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
         return True
-    if "recipient" in text:
+    if "recipient" in text.replace(_ASKED_AT_RCPT, ""):
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
     if any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text):
         return True
-    # With 452 and 552 it is most often the mailbox that is full.
-    return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
+    # With 452 and 552, and where it is the recipient who is refused, it is most often the mailbox that is full.
+    some = reply.code not in {452, 552} and _ASKED_AT_RCPT not in text
+    return some and any(words in text for words in _SOME_QUOTA_WORDS)
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
     """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
 
     Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
+    "Too many recipients received this hour" is a quota.
     """
     if reply.code // 100 not in {4, 5}:
         return False
-    return reply.enhanced[1:] == ".5.3" or (
-        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in words_of(reply)
-    )
+    text = words_of(reply)
+    too_many = reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in text
+    return (reply.enhanced[1:] == ".5.3" or too_many) and not _PERIOD.search(text)
 
 
 def is_of_the_connection(reply: Reply) -> bool:
