@@ -78,6 +78,12 @@ LOGIN = (
     r"|\bpop3?[ -]before[ -]smtp\b|\b(check|get|read|retrieve) (your |for )?(new )?mail (first|before)\b)"
 )
 
+_STOPPED_ACCOUNT = (
+    rf"\b(account|user|login|mailbox)\b( (is|has been|was|temporarily|permanently|currently|now))* {_STOPPED}\b"
+)
+# Postfix names what it has looked at, and by default says it at RCPT (smtpd_delay_reject): who has logged in
+# (check_sasl_access, check_ccert_access), whatever the reason, or the sender (check_sender_access) for this one.
+_BY_POSTFIX = rf"\b(sasl login name|client certificate) rejected:|\bsender address rejected:.*{_STOPPED_ACCOUNT}"
 # Of the recipient, or perhaps: what follows must say more than that an account is locked.
 _OF_THE_RECIPIENT = r"\brecipient|\btried to reach\b|\bmessage to\b|\bcorrespondent\b|\bmailbox\b|\bdelivery error\b"
 ACCOUNT = (
@@ -89,10 +95,9 @@ ACCOUNT = (
     r"|\bsending (for|from|of|by) (this|your) (account|user|address)\b.{0,20}\b(disabled|blocked|suspended|locked)\b"
     r"|\b(disabled|blocked|suspended|restricted|banned|locked|prevented) from sending\b"
     r"|\bsending (is |has been )?(disabled|suspended|blocked|paused)\b)"
+    rf"|{_BY_POSTFIX}"
 )
-_AN_ACCOUNT = re.compile(
-    r"\b(account|user|login|mailbox)\b( (is|has been|was|temporarily|permanently|currently|now))* " + _STOPPED + r"\b"
-)
+_AN_ACCOUNT = re.compile(_STOPPED_ACCOUNT)
 _RECIPIENTS = re.compile(_OF_THE_RECIPIENT)
 
 # The domain was not believed; a host may be called spf.isp.example.

@@ -489,7 +489,7 @@ REFUSALS = {
         ("sending paused for this account",),
         account=True,
     ),
-    "account-blocked": Refusal(  # C, O
+    "account-blocked": Refusal(  # C, O, P: check_sasl_access
         "the provider has stopped the sending of this account",
         _UNBLOCK,
         says=ours.ACCOUNT,
