@@ -92,7 +92,7 @@ _LIMIT = re.compile(
 # on the number of allowed outgoing messages was exceeded", StartMail's "Your mail limit has been reached", Mailtrap's
 # "The email limit is reached", MailRoute's and policyd's "Policy Rejection- Quota Exceeded".
 _OF_THE_SENDER = re.compile(
-    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b|\blimit\b.{0,30}\b(outgoing|outbound)\b"
+    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b|\bnumber of (allowed )?(outgoing|outbound)\b"
     r"|\b(your|the) e?mail limit\b|\bpolicy rejection\b.{0,3}\bquota exceeded\b"
 )
 # Postfix says this before whatever a policy server answers at RCPT, also of the sender.
@@ -121,7 +121,6 @@ _NOT_THE_SENDERS = (
     "greylist",
     "graylist",
     "message size",
-    "size limit",
     "too large",
     _TOO_MANY_ERRORS,
 )

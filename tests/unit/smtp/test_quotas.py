@@ -119,6 +119,7 @@ OTHERS = [
     "550 Mailbox unavailable or access denied",
     "550 Mailbox not found. http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000728",
     "552 The message exceeds the size limit for outgoing mail",
+    "550 5.7.1 Message exceeds the 25 MB limit for outbound mail",
     "554 5.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- This ip has been blacklisted.",
     "450 4.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Please try later.",
     "450 4.7.1 <joe@example.com>: Recipient address rejected: Greylisted for 5 minutes, too many requests",
