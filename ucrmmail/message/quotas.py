@@ -31,7 +31,6 @@ _QUOTA_WORDS = (
     "failure sending mail. try again later",
     "sending quota",
     "smtp relay limit",  # Google 4.2.1 "Peak SMTP relay limit exceeded for customer", 5.7.1 "Daily SMTP relay limit"
-    "relay sending limit",
     "too many login",  # Google 454 4.7.0
     "unusual rate",
     "throttling failure",  # Amazon SES 454 "Throttling failure: Maximum sending rate exceeded" (developer guide)
@@ -70,10 +69,6 @@ _RATE_WORDS = (
     "ratelimit",  # rspamd, as in mailcow: 451 4.7.1 Ratelimit "user" exceeded
     "rate exceeded",
     "throttl",
-    "daily limit",
-    "hourly limit",
-    "daily quota",
-    "hourly quota",
 )
 _SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
 # No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).

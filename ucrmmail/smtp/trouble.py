@@ -2,7 +2,7 @@
 
     seen                                          scope      kind       so
     no connection, no TLS, 421, 4yz to the login  account    transient  stop the run; no message loses an attempt
-    a quota of the sender, at any stage           account    transient  the same
+    a quota of the sender, at any stage           account    transient  the same, unless a far server is quoted
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
     a block of the account (message.refusals)     account    permanent  the same; with 4yz transient
     our own name, address or login (message.ours) account    permanent  the same, unless a far server is quoted
