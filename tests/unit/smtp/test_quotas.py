@@ -57,7 +57,7 @@ SENDERS = [
     # MailRoute, and others with policyd
     "554 5.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Quota Exceeded.",
     "450 4.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Quota Exceeded.",
-    # postfwd, as at Posteo
+    # postfwd
     "554 5.7.1 <DATA>: Data command rejected: limit of 400 rcpts per 24 hours for client a@isp.example reached",
     "554 5.7.1 <joe@example.com>: Recipient address rejected: only 5 recipients per 5 minutes allowed",
     "450 4.7.1 <joe@example.com>: Recipient address rejected: Number messages per hour exceeded",
