@@ -196,7 +196,12 @@ class FewAtOnce(SmtpServer):
 
 @pytest.mark.requirement("S19")
 @pytest.mark.parametrize(
-    "reply", ["421 4.7.0 too many messages in this connection", "452 4.3.2 maximum of 2 messages per session reached"]
+    "reply",
+    [
+        "421 4.4.1 Connection timed out",
+        "421 4.7.0 too many messages in this connection",
+        "452 4.3.2 maximum of 2 messages per session reached",
+    ],
 )
 def test_a_server_that_takes_few_messages_on_a_connection_gets_the_others_on_the_next(
     program: Program, reply: str

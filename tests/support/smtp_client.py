@@ -85,7 +85,7 @@ class ListFeed:
     def is_suspect(self, transaction: Transaction) -> bool:
         return transaction.queue_id in self.suspects
 
-    def is_only_suspect(self, transaction: Transaction) -> bool:
+    def is_only_sender(self, transaction: Transaction) -> bool:
         return self.suspects == (transaction.queue_id,)
 
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:

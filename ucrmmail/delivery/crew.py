@@ -239,7 +239,7 @@ class Crew:
         self._failure = self._failure or note.failure
         self.ending.take_over(note.ending)
         self._feed.suspect(note.ending.suspects)
-        self._feed.suspicion.take_over(note.senders)
+        self._feed.suspicion.take_over(note.senders, note.left_out)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.delivery.apart import is_alone, is_over, may_pass_over
+from ucrmmail.delivery.apart import is_alone, is_over, may_pass_over, turn_of
 from ucrmmail.delivery.opening import beginning_of, report_failures
 from ucrmmail.delivery.room import Room
 from ucrmmail.delivery.settlement import after_attempt, given_up_besides, result_of, told, unreported
@@ -23,7 +23,7 @@ from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, Marks, Transaction, sender_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, sender_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -212,7 +212,7 @@ class QueueFeed:
             return Transaction(
                 queue_id=claimed.queue_id,
                 reverse_path=claimed.reverse_path,
-                recipients=claimed.state.turn[:amount] if self._ledger.counts_recipients else claimed.state.turn,
+                recipients=turn_of(claimed.state)[: amount if self._ledger.counts_recipients else None],
                 size_bytes=claimed.size_bytes,
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
@@ -229,9 +229,9 @@ class QueueFeed:
         """Return whether this message may be to blame for what the server does at it."""
         return transaction.queue_id in self.suspicion.suspects
 
-    def is_only_suspect(self, transaction: Transaction) -> bool:
-        """Return whether no other message is a suspect."""
-        return self.suspicion.suspects == {transaction.queue_id}
+    def is_only_sender(self, transaction: Transaction) -> bool:
+        """Return whether no other sender is suspected."""
+        return self.suspicion.suspects_only(transaction.sender)
 
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since this message was postponed, or it was convicted.
@@ -311,6 +311,10 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
+            if marks.blamed in (QUOTA, ONCE):
+                # The rest of his would be refused as well.
+                self.suspicion.leave_out(transaction.sender)
+                self._turns.leave_out()
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
             # Who failed in a part is reported with the others, when the attempt is over; or by the next run.
@@ -365,7 +369,7 @@ class QueueFeed:
         """Return to how many recipients the next transaction goes, 1 when no limit counts them."""
         if claimed is None or not self._ledger.counts_recipients:
             return 1
-        return self._ledger.part(now, len(claimed.state.turn))
+        return self._ledger.part(now, len(turn_of(claimed.state)))
 
     @property
     def _sync_is_due(self) -> bool:

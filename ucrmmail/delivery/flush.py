@@ -193,7 +193,10 @@ def flush(
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.
         concerns.add(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
-    held_back = spool.count_waiting() if report.reason or report.trouble is not None or concerns.exit_code else 0
+    is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
+    held_back = 0 if is_whole else spool.count_waiting()
+    # What it had no turn for may leave at once.
+    due_at = clock.now() if held_back and report.reason in {"message limit", "time limit"} else spool.next_due_at()
     return replace(
         report,
         relayed=counts.relayed,
@@ -201,7 +204,7 @@ def flush(
         failed=counts.failed,
         held_back=held_back,
         doubtful=tuple(counts.doubtful),
-        next_at=report.next_at or spool.next_due_at() or 0.0,
+        next_at=report.next_at or due_at or 0.0,
         needs_person=tuple(concerns.lines),
         exit_code=report.exit_code or concerns.exit_code,
         messages=tuple(counts.messages),

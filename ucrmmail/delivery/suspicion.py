@@ -42,7 +42,7 @@ class Suspicion:
     by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost. A
     suspected sender may be what the account is refused for: his messages show nothing while proof is awaited, and once
     two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom something was
-    relayed.
+    relayed. ``left_out`` are senders, and domains, that may send no more for now.
     """
 
     def __init__(self, relayed: Counts | None = None, number: int = 0) -> None:
@@ -51,6 +51,7 @@ class Suspicion:
         self.in_trouble = False
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
+        self.left_out: set[str] = set()
         # By sender or domain ("@isp.example").
         self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
@@ -70,7 +71,7 @@ class Suspicion:
         copy.in_trouble = self.in_trouble
         copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
-        copy.suspects, copy._postponed = set(self.suspects), dict(self._postponed)
+        copy.suspects, copy.left_out, copy._postponed = set(self.suspects), set(self.left_out), dict(self._postponed)
         copy._senders = {
             key: Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
         }
@@ -83,9 +84,18 @@ class Suspicion:
         """The senders, and domains, that were suspected, and how much was relayed then."""
         return self._senders.copy()
 
-    def take_over(self, senders: Mapping[str, Known]) -> None:
-        """Suspect whom another process of the run has suspected, from then on."""
+    def take_over(self, senders: Mapping[str, Known], left_out: Collection[str]) -> None:
+        """Suspect whom another process of the run has suspected, from then on, and leave out whom it has left out."""
         self._senders = {**senders, **self._senders}
+        self.left_out.update(left_out)
+
+    def leave_out(self, sender: str) -> None:
+        """Let nothing more of this sender leave in this run, or of his domain: of what was found to be to blame."""
+        self.left_out.update(key for key in _keys_of(sender) if self._is_to_blame(key))
+
+    def is_left_out(self, sender: str) -> bool:
+        """Return whether nothing more of his is to leave."""
+        return bool(self.left_out) and not self.left_out.isdisjoint(_keys_of(sender))
 
     @property
     def progress(self) -> int:
@@ -154,6 +164,10 @@ class Suspicion:
         """Return whether this sender, or his domain, was suspected and nothing of his was relayed since."""
         return bool(sender) and any(self._still_suspected(key) is not None for key in _keys_of(sender))
 
+    def suspects_only(self, sender: str) -> bool:
+        """Return whether no sender but this one is suspected."""
+        return not any(one != sender and not _is_domain(one) for one in self._senders)
+
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""
         return bool(self._senders and sender) and any(map(self._shows_nothing, _keys_of(sender)))
@@ -183,13 +197,13 @@ class Suspicion:
 
         ``hung_up`` is as in `is_to_blame`.
         """
-        for key in _keys_of(sender):
-            known = self._still_suspected(key)
-            if known is None:
-                continue
-            if self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others:
-                return True
-        return False
+        return any(self._is_to_blame(key, hung_up=hung_up) for key in _keys_of(sender))
+
+    def _is_to_blame(self, key: str, *, hung_up: bool = False) -> bool:
+        known = self._still_suspected(key)
+        if known is None:
+            return False
+        return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""

@@ -116,7 +116,7 @@ class Trial:
         """Return False: there is no queue to protect from it."""
         return False
 
-    def is_only_suspect(self, _transaction: Transaction) -> bool:
+    def is_only_sender(self, _transaction: Transaction) -> bool:
         """Return False, for the same reason."""
         return False
 

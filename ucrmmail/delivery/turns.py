@@ -92,6 +92,12 @@ class Turns:
             self.next = self._claim_next(others_are_out=others_are_out)
         return self.next
 
+    def leave_out(self) -> None:
+        """Let go of what was claimed ahead, if it is to be left out of this run."""
+        if self.next is not None and self._suspicion.is_left_out(sender_of(self.next.reverse_path)):
+            self._spool.leave_out(self.next)
+            self.next = None
+
     def take(self) -> Claimed | None:
         """Return ``next``, which leaves now."""
         taken, self.next = self.next, None
@@ -154,7 +160,7 @@ class Turns:
             while claimed is None and self._aside:
                 first = next(iter(self._aside))
                 del self._aside[first]
-                claimed = self._spool.claim(first)
+                claimed = self._claim(first)
         return claimed
 
     def _claim_from_queue(self) -> Claimed | None:
@@ -173,19 +179,18 @@ class Turns:
                 if claimed is not None:
                     self._put_first(queue_id)
                     return claimed
-                claimed = self._spool.claim(queue_id)
-                if claimed is None:
-                    continue
-                if self._shows_nothing(claimed):
-                    self._of_suspected[queue_id] = None
-                elif self._prefers_untried and claimed.state.attempts:
-                    self._tried[queue_id] = None
-                elif self._comes_behind(claimed.state):
-                    self._late.add(queue_id)
-                    heappush(self._late_in_order, queue_id)
-                else:
-                    return claimed
-                self._spool.release(claimed)
+                claimed = self._claim(queue_id)
+                if claimed is not None:
+                    if self._shows_nothing(claimed):
+                        self._of_suspected[queue_id] = None
+                    elif self._prefers_untried and claimed.state.attempts:
+                        self._tried[queue_id] = None
+                    elif self._comes_behind(claimed.state):
+                        self._late.add(queue_id)
+                        heappush(self._late_in_order, queue_id)
+                    else:
+                        return claimed
+                    self._spool.release(claimed)
                 self._passed += 1
                 if self._passed % _SEARCHED_AT_ONCE:
                     continue
@@ -275,7 +280,15 @@ class Turns:
             if before and (self._prefers_untried or queue_id[:1] >= before[:1]):
                 return None
             self._late.remove(heappop(self._late_in_order))
-            claimed = self._spool.claim(queue_id)
+            claimed = self._claim(queue_id)
             if claimed is not None:
                 return claimed
         return None
+
+    def _claim(self, queue_id: str) -> Claimed | None:
+        """Claim a message; None when it is gone, or somebody else has it, or it is left out of this run."""
+        claimed = self._spool.claim(queue_id)
+        if claimed is not None and self._suspicion.is_left_out(sender_of(claimed.reverse_path)):
+            self._spool.leave_out(claimed)
+            return None
+        return claimed

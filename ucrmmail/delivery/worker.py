@@ -48,11 +48,12 @@ class Counted:
 class Ended:
     """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``.
 
-    ``senders`` are those that it suspects, as in ``Suspicion``.
+    ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``.
     """
 
     ending: Ending = field(default_factory=Ending)
     senders: dict[str, Known] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
     failure: BaseException | None = None
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
@@ -109,6 +110,7 @@ def work(
     return Ended(
         ending=own_run.ending,
         senders=own_feed.suspicion.senders,
+        left_out=frozenset(own_feed.suspicion.left_out),
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),

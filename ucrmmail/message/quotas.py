@@ -95,6 +95,8 @@ _ASKED_AT_RCPT = "recipient address rejected"
 _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
+    # Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
+    r"|\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b"
 )
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")

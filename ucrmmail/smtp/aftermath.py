@@ -285,15 +285,14 @@ class Aftermath:
     def _blame(self, message: Message, said: str, *, quota: bool = False) -> str:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
         transaction = message.transaction
-        if self._feed.is_to_blame(transaction, said):
-            return said
-        if not self._feed.is_sender_to_blame(transaction, said):
+        itself = self._feed.is_to_blame(transaction, said)
+        if not (itself or self._feed.is_sender_to_blame(transaction, said)):
             return ""
-        if not quota:
-            return said
-        # If it is the account's after all, others have used it up, and it is refused to all that is his. One that is
-        # refused in each run, and no other is, loses its attempts, and is given up one day.
-        return ONCE if self._feed.is_only_suspect(transaction) else QUOTA
+        # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
+        # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.
+        if quota and not self._feed.is_only_sender(transaction):
+            return QUOTA
+        return said if itself or not quota else ONCE
 
     def _to_blame(self, message: Message, trouble: Trouble, blamed: str) -> End:
         """Settle a message at which the account was refused for what is its own, or for one of its recipients."""

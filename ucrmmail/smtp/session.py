@@ -46,8 +46,8 @@ class SessionError(Exception):
         self.trouble = trouble
 
 
-# RFC 5321 section 4.5.3.1.8: a server takes so many in one transaction at the least, unless it says otherwise.
-_MOST_RECIPIENTS = 100
+# RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
+_MOST_RECIPIENTS = 1000
 
 
 class Session:
@@ -251,9 +251,6 @@ class _Opening:
         raise RefusedError(classify(Stage.EHLO, reply))
 
     def _ask(self, wire: Wire, command: str) -> Reply:
-        # Answers would be taken for those to other questions; but a good-bye is one to any.
-        if wire.pending and not wire.pending.startswith(b"421"):
-            raise ProtocolError("the server said something that nobody had asked for")
         wire.send(command.encode() + b"\r\n", self._timeout_s)
         return wire.read_reply(self._timeout_s)
 

@@ -101,8 +101,8 @@ class Feed(Protocol):
     def is_suspect(self, transaction: Transaction) -> bool:
         """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
 
-    def is_only_suspect(self, transaction: Transaction) -> bool:
-        """Return whether it is one, and no other message was refused as of the account since that was well."""
+    def is_only_sender(self, transaction: Transaction) -> bool:
+        """Return whether nobody but its sender is suspected of being what the account is refused for."""
 
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since this suspect was refused: then its trouble is not the account's.

@@ -223,7 +223,9 @@ def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
         (b"421 4.3.2 limit of 20 messages per SMTP session exceeded", True),
         (b"421 4.7.0 too many messages, slow down", False),
         (b"421 4.7.0 too many connections from your address", False),
-        (b"421 4.4.2 connection timed out", False),
+        (b"421 4.4.1 Connection timed out", True),
+        (b"421 4.4.2 session timeout exceeded", True),
+        (b"421 4.3.2 shutting down", False),
         (b"452 daily limit exceeded", False),
     ],
 )
