@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # How often a flush may remove the empty bucket between our mkdir and our rename before something else must be wrong.
-_ATTEMPTS = 100
+ATTEMPTS = 100
 # A flush writes down what it sends: some files of its own, and one beside each message that has to wait.
 MIN_FREE_FILES = 100
 # Why a spool cannot be made today. Anything else, such as a parent that is a file, is a wrong setting for ever.
@@ -174,7 +174,7 @@ def _enter_bucket(directory: str, queue_id: str, buckets: dict[str, int]) -> Non
         except FileNotFoundError:
             # No bucket yet, or a flush found it empty and removed it just now.
             attempts += 1
-            if attempts == _ATTEMPTS or not os.path.lexists(source):
+            if attempts == ATTEMPTS or not os.path.lexists(source):
                 raise
             if bucket in buckets:
                 os.close(buckets.pop(bucket))

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, write_all
-from ucrmmail.spool.accept import make_bucket
+from ucrmmail.spool.accept import ATTEMPTS, make_bucket
 from ucrmmail.spool.layout import (
     CORRUPT,
     DEFERRED,
@@ -153,12 +153,16 @@ class Moves:
 
     def _rename_into(self, directory: str, source: str, name: str) -> None:
         """Rename into a directory that may have to be made first, or was just removed because it was empty."""
-        try:
-            self._rename(source, f"{directory}/{name}")
-        except FileNotFoundError:
-            make_bucket(directory)
-            self._directories.add(os.path.dirname(directory))
-            self._rename(source, f"{directory}/{name}")
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                self._rename(source, f"{directory}/{name}")
+            except FileNotFoundError:
+                if not attempts_left or not os.path.lexists(source):
+                    raise
+                make_bucket(directory)
+                self._directories.add(os.path.dirname(directory))
+            else:
+                return
 
     def _rename(self, source: str, target: str) -> None:
         os.rename(source, target)
