@@ -16,7 +16,7 @@ from __future__ import annotations
 import heapq
 import os
 import stat
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
@@ -33,6 +33,7 @@ from ucrmmail.spool.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from ucrmmail.message.prepare import Prepared
 
@@ -65,17 +66,17 @@ def take_drops(
     min_free_bytes: int,
     limit: int = 10_000,
     may_go_on: Callable[[], bool] = lambda: True,
-    tell: Callable[[str], object] = lambda _line: None,
+    telling: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
     Once ``may_go_on()`` says no, the others stay where they are; it is asked when all names have been looked at. The
     caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
-    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. ``tell(line)`` comes
-    before a file is rejected. Raises OSError when the directories themselves cannot be read.
+    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. ``telling(line)``
+    is entered before a file is rejected. Raises OSError when the directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
-        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on, tell=tell)
+        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on, telling=telling)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             # First of all: whoever gives this a moment, by ``may_go_on``, means what comes behind it.
@@ -116,7 +117,7 @@ class _Taker:
         batch: Batch,
         *,
         may_go_on: Callable[[], bool],
-        tell: Callable[[str], object],
+        telling: Callable[[str], AbstractContextManager[object]],
     ) -> None:
         self._directory = directory
         self._prepare = prepare
@@ -124,7 +125,7 @@ class _Taker:
         self._min_free_bytes = min_free_bytes
         self._batch = batch
         self._may_go_on = may_go_on
-        self._moves = Moves(directory, tell=tell)
+        self._moves = Moves(directory, telling=telling)
         self.naming = Naming(f"{directory}/{DROP}")
         self._candidates: list[_Candidate] = []
         self._open: list[tuple[str, str, str]] = []
