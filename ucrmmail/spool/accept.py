@@ -106,7 +106,7 @@ def check_free_space(
     Raises TemporaryError, OSError.
     """
     found = os.statvfs(directory)
-    free_bytes = found.f_bavail * found.f_frsize
+    free_bytes = _free_bytes(found)
     if free_bytes - size_bytes < min_free_bytes:
         raise TemporaryError(
             f"{directory}: only {format_size(free_bytes)} free",
@@ -120,6 +120,15 @@ def check_free_space(
             why=f"the message was not accepted: room for {min_free_files} is kept for what a flush writes down",
             remedy="remove files from the disk (see `df -i`), then submit the message again",
         )
+
+
+def room_on(directory: str, min_free_bytes: int) -> int:
+    """Return how many bytes of messages the disk has room for, by what ``check_free_space`` allows. Raises OSError."""
+    return _free_bytes(os.statvfs(directory)) - min_free_bytes
+
+
+def _free_bytes(found: os.statvfs_result) -> int:
+    return found.f_bavail * found.f_frsize
 
 
 def room_for(message: bytes | Stored) -> int:
