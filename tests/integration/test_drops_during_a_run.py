@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.faults import as_user
+from tests.support.faults import as_user, at_each_call, fails_at
 from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.program import Program
@@ -17,6 +20,8 @@ from tests.support.smtp_server import SmtpServer, Wait
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.drops import Drops
+from ucrmmail.delivery.untold import NAME, Untold
+from ucrmmail.errors import DataError
 from ucrmmail.message.prepare import Prepared
 from ucrmmail.spool.layout import make_spool
 
@@ -87,3 +92,32 @@ def test_a_drop_directory_that_cannot_be_looked_into_is_told_once_and_stops_noth
     assert "drop cannot be looked into (Permission denied)" in line
     assert concerns.exit_code == 74
     assert stat.S_IMODE((directory / "drop").stat().st_mode) == 0
+
+
+def test_that_a_file_was_rejected_is_told_only_when_it_was(tmp_path: Path) -> None:
+    directory = tmp_path / "spool"
+    make_spool(str(directory))
+    untold = Untold(str(directory / NAME))
+
+    def lines_of_a_run() -> list[str]:
+        concerns = Concerns(untold=untold)
+        drops = Drops(
+            str(directory), prepare=torn, max_size_bytes=1 << 20, min_free_bytes=0, clock=Clock(), concerns=concerns
+        )
+        drops.take_all(time.sleep)
+        concerns.recall()
+        return concerns.lines
+
+    path = directory / "drop" / "bad.eml"
+    os.mkfifo(path)
+    with fails_at(1, errno.EACCES, names=("rename",), and_later=True):
+        (line,) = lines_of_a_run()
+    assert line == f"{path}: it is not a regular file, and cannot be moved away: Permission denied"
+    with at_each_call(lambda _, _name: path.unlink(missing_ok=True), ("rename",)):
+        assert lines_of_a_run() == []
+    os.mkfifo(path)
+    assert lines_of_a_run() == ["drop/bad.eml was rejected: it is not a regular file"]
+
+
+def torn(_: bytes) -> Prepared:
+    raise DataError("the message is torn")

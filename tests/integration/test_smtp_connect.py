@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from typing import cast
 
@@ -16,7 +17,8 @@ from tests.support.never import NEVER_S
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.stop import Stop
-from ucrmmail.smtp.connect import Address, connect
+from ucrmmail.errors import TemporaryError
+from ucrmmail.smtp.connect import Address, connect, resolve
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.trouble import RefusedError
 from ucrmmail.smtp.wire import StoppedError
@@ -68,3 +70,15 @@ def test_a_request_to_stop_ends_the_wait_for_an_address_and_leaves_no_socket() -
             )  # fmt: skip
         # The server's own end is accepted, and closed, on a thread.
         wait_until(lambda: len(os.listdir("/proc/self/fd")) == len(open_before), "every socket is closed")
+
+
+def test_a_name_that_no_thread_can_look_up_is_for_later_and_leaves_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(TemporaryError, match=r"h\.example cannot be looked up") as caught:
+        resolve(Smarthost("h.example", 25), clock=Clock(), stop=None, deadline=time.monotonic() + NEVER_S)
+    assert "ulimit -u" in caught.value.why
+    assert len(os.listdir("/proc/self/fd")) == len(before)

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.program import PLAIN, Program
 from tests.support.sink import Sink
-from tests.support.spools import MAX_DELAY_S, after, claim, place_of, reported, settle
+from tests.support.spools import MAX_DELAY_S, NOW, after, claim, place_of, put, reported, settle
 from ucrmmail.dataclass import replace
-from ucrmmail.spool.layout import is_queue_id
+from ucrmmail.spool.layout import bucket_of, is_queue_id
 from ucrmmail.spool.queue import Spool
 
 pytestmark = pytest.mark.watched
@@ -314,6 +314,21 @@ def test_hold_release_retry_remove(queue: Program) -> None:
     assert run.lines == [f"{ids['held']} is removed"]
     assert "is not in the queue" in run.stderr
     assert len(queue.queue()) == 2
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_was_changed_before_the_disk_refused_is_told(queue: Program, *, as_json: bool) -> None:
+    enqueue(queue)
+    ids = [put(str(queue.spool), now=NOW + 3600 * number) for number in range(2)]
+    queue.run("queue", "hold", *ids)
+    (queue.spool / "queue" / bucket_of(ids[1])).touch()
+    run = queue.run("queue", "release", *ids, *(["--json"] if as_json else []), code=74)
+    if as_json:
+        assert run.json["changed"] == [{"queue_id": ids[0], "before": "held", "after": "waiting"}]
+    else:
+        assert run.lines == [f"{ids[0]} is waiting"]
+    assert "Not a directory" in run.stderr
+    assert place_of(str(queue.spool), ids[1]) == "held"
 
 
 @pytest.mark.requirement("R8")

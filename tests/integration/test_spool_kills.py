@@ -113,7 +113,7 @@ def test_a_spool_whose_making_was_killed_is_completed(tmp_path: Path) -> None:
         queue_id = put(directory)
         assert place_of(directory, queue_id) == "queue"
         make_spool(directory)
-        assert len(os.listdir(directory)) == 12
+        assert len(os.listdir(directory)) == 13
         assert os.stat(f"{directory}/reserve").st_blocks * 512 >= 1 << 20
     assert step > 30
 

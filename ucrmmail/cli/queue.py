@@ -29,7 +29,7 @@ from ucrmmail.errors import CheckFailedError, InputOutputError, NoInputError, Te
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from ucrmmail.spool.manage import Change
     from ucrmmail.spool.unread import Unread
@@ -55,7 +55,6 @@ _INSTEAD = {
     "held": "`ucrmmail queue release` lets it be sent",
 }
 _IS = {"failed": "has failed", "held": "is held"}
-_NO_MORE: Mapping[str, object] = {}
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -183,11 +182,15 @@ def retry(
     filters = Filters(state, sender, recipient)
     unread: list[Unread] = []
     ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["retry"], unread=unread)
-    changes = list(_unless(manage.retry(directory, ids), "held", "tried"))
-    lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
-    if lifted and not as_json:
-        human.say("the pause of the account is over: the next flush connects")
-    _change(iter(changes), unread, one_by_one=bool(queue_ids), as_json=as_json, more={"pause_lifted": lifted})
+
+    def lift() -> Mapping[str, object]:
+        lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
+        if lifted and not as_json:
+            human.say("the pause of the account is over: the next flush connects")
+        return {"pause_lifted": lifted}
+
+    changes = _unless(manage.retry(directory, ids), "held", "tried")
+    _change(changes, unread, one_by_one=bool(queue_ids), as_json=as_json, then=lift)
 
 
 @app.command(epilog="\b\nExample:\n  ucrmmail queue remove --state failed --recipient @example.com --yes")
@@ -244,22 +247,33 @@ def _change(
     *,
     one_by_one: bool,
     as_json: bool,
-    more: Mapping[str, object] = _NO_MORE,
+    then: Callable[[], Mapping[str, object]] = dict,
 ) -> None:
     """Make the changes and tell what was done; ends with the exit code of what was not.
 
-    ``unread`` are those, and directories, of which nobody knows whether they were meant; ``more`` is for programs.
+    ``unread`` are those, and directories, of which nobody knows whether they were meant; ``then()`` comes behind the
+    changes, and returns what else is for programs. What was changed before an OSError is told, and then it is raised.
     """
     from ucrmmail.spool.manage import UNKNOWN, Change
 
     done: list[Change] = []
     undone = [Change(each.queue_id, trouble=each.trouble, unread=True) for each in unread]
-    for change in changes:
-        (undone if change.trouble else done).append(change)
+    failure: OSError | None = None
+    more: Mapping[str, object] = {}
+    try:
+        for change in changes:
+            (undone if change.trouble else done).append(change)
+        more = then()
+    except OSError as error:
+        if not done:
+            raise
+        failure = error
     if not one_by_one:
         # What was sent, removed or refused for good between listing and now needs nobody.
         undone = [change for change in undone if change.trouble != UNKNOWN and not _stays(change)]
     _tell(done, undone, one_by_one=one_by_one, as_json=as_json, more=more)
+    if failure is not None:
+        raise failure
     if undone:
         raise typer.Exit(_code_of(undone))
 

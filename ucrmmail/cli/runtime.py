@@ -243,7 +243,7 @@ def flush_parts(config: Config, options: Options, *, set_back: bool) -> FlushPar
         sync_each=config.text("spool.sync") == "each",
         keep_sent_s=config.seconds("spool.keep_sent"),
         clock=clock,
-        tell=concerns.keep,
+        telling=concerns.telling,
     )
     reporter = Reporter(
         accept=report_acceptor(directory, min_free_bytes),

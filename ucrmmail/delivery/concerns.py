@@ -5,11 +5,14 @@ What the next run would not tell again is kept on the disk until it was written 
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ucrmmail.delivery.untold import Kept, Untold
 
 
@@ -48,6 +51,24 @@ class Concerns:
             return False
         self.kept.update(new)
         return True
+
+    @contextmanager
+    def telling(self, line: str) -> Iterator[None]:
+        """Keep a line before what it tells of is done; when that fails, it is not told."""
+        new = line not in self.kept
+        self.keep(line)
+        try:
+            yield
+        except OSError:
+            if new:
+                self._take_back(line)
+            raise
+
+    def _take_back(self, line: str) -> None:
+        self.kept.discard(line)
+        if self.untold is not None:
+            with suppress(OSError):  # a line too many does no harm
+                self.untold.take_back(line)
 
     def take_over(self, other: Concerns) -> None:
         """Add what another process of the run leaves; what two of them met is told once."""

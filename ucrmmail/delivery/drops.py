@@ -105,7 +105,7 @@ class Drops:
             max_size_bytes=self._max_size_bytes,
             min_free_bytes=self._min_free_bytes,
             may_go_on=may_go_on,
-            tell=self._concerns.keep,
+            telling=self._concerns.telling,
         )
         self._tell(*[aside_line(REJECTED, name, reason) for name, reason in taken.rejected])
         self._tell(*taken.problems)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.ending import Ending
 from ucrmmail.delivery.judgement import Judgement, Losses
+from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
@@ -105,8 +107,11 @@ class Run:
         def start_others() -> None:
             for _ in range(connections - 1 - len(others)):
                 thread = threading.Thread(target=self._drive_extra, daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError:
+                    return  # no more of them: those that are there send as well, only slower
                 others.append(thread)
-                thread.start()
 
         self._feed.closed = False
         self.ending.unconnected = None
@@ -204,6 +209,13 @@ class Run:
                 self.ending.because_of(error.trouble)
             else:
                 self.ending.unconnected = error.trouble
+        except TemporaryError as error:
+            if connected is not None:
+                raise
+            # As many threads as there may be: those that are connected send all the same.
+            self.ending.unconnected = account_trouble(
+                Stage.RESOLVE, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
+            )
         except StoppedError:
             self.ending.reason = "stopped"
         else:

@@ -96,6 +96,20 @@ class Untold:
             raise
         return counted
 
+    def take_back(self, line: str) -> None:
+        """Remove a line that was added last, since nothing has come of it; behind another it stays. Raises OSError."""
+        # With what ends the line before it: a part of a longer one is not this one.
+        record = b"\n" + json.dumps(line).encode() + b"\n"
+        fd = self._open()
+        with Naming(self.path):
+            try:
+                try_lock(fd, wait=True)
+                size = os.fstat(fd).st_size
+                if os.pread(fd, len(record), max(0, size - len(record))) in (record, record[1:]):
+                    os.ftruncate(fd, size - len(record[1:]))
+            finally:
+                os.close(fd)
+
     def read(self) -> Kept:
         """Return what nobody was told of yet. What cannot be read, or was damaged, is one line more, and no error."""
         try:

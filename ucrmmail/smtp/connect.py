@@ -10,11 +10,14 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.trouble import RefusedError, account_trouble
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ucrmmail.clock import Clock
     from ucrmmail.smtp.smarthost import Smarthost
     from ucrmmail.smtp.wire import Stopper
@@ -57,7 +60,7 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
     The system's resolver can take a minute and cannot be interrupted, so that it runs in a thread of its own, which is
     left behind when the deadline (on the monotonic clock) or the request to stop comes first.
 
-    Raises RefusedError when there are none; StoppedError.
+    Raises RefusedError when there are none; StoppedError; TemporaryError when no thread can be started.
     """
     found: list[Address] = []
     problems: list[str] = []
@@ -76,7 +79,7 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
             os.close(writer)
 
     try:
-        threading.Thread(target=look_up, daemon=True).start()
+        _start(look_up, writer, smarthost.host)
         if not _wait_for(reader, select.POLLIN, clock=clock, stop=stop, deadline=deadline):
             problems.append("the resolver did not answer in time")
     finally:
@@ -90,6 +93,19 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
             remedy="check smtp.host, and the resolver of this machine (/etc/resolv.conf)",
         )
     )
+
+
+def _start(look_up: Callable[[], None], writer: int, host: str) -> None:
+    """Start the thread that closes ``writer`` at its end. Raises TemporaryError when there can be no more."""
+    try:
+        threading.Thread(target=look_up, daemon=True).start()
+    except RuntimeError as error:
+        os.close(writer)
+        raise TemporaryError(
+            f"the name {host} cannot be looked up: no thread can be started",
+            why="this user, or the service, has as many processes and threads as it may (ulimit -u, TasksMax)",
+            remedy="end some of them, or raise the limit; nothing was lost",
+        ) from error
 
 
 def connect(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # How often a flush may remove the empty bucket between our mkdir and our rename before something else must be wrong.
-_ATTEMPTS = 100
+ATTEMPTS = 100
 # A flush writes down what it sends: some files of its own, and one beside each message that has to wait.
 MIN_FREE_FILES = 100
 # Why a spool cannot be made today. Anything else, such as a parent that is a file, is a wrong setting for ever.
@@ -106,7 +106,7 @@ def check_free_space(
     Raises TemporaryError, OSError.
     """
     found = os.statvfs(directory)
-    free_bytes = found.f_bavail * found.f_frsize
+    free_bytes = _free_bytes(found)
     if free_bytes - size_bytes < min_free_bytes:
         raise TemporaryError(
             f"{directory}: only {format_size(free_bytes)} free",
@@ -120,6 +120,15 @@ def check_free_space(
             why=f"the message was not accepted: room for {min_free_files} is kept for what a flush writes down",
             remedy="remove files from the disk (see `df -i`), then submit the message again",
         )
+
+
+def room_on(directory: str, min_free_bytes: int) -> int:
+    """Return how many bytes of messages the disk has room for, by what ``check_free_space`` allows. Raises OSError."""
+    return _free_bytes(os.statvfs(directory)) - min_free_bytes
+
+
+def _free_bytes(found: os.statvfs_result) -> int:
+    return found.f_bavail * found.f_frsize
 
 
 def room_for(message: bytes | Stored) -> int:
@@ -174,7 +183,7 @@ def _enter_bucket(directory: str, queue_id: str, buckets: dict[str, int]) -> Non
         except FileNotFoundError:
             # No bucket yet, or a flush found it empty and removed it just now.
             attempts += 1
-            if attempts == _ATTEMPTS or not os.path.lexists(source):
+            if attempts == ATTEMPTS or not os.path.lexists(source):
                 raise
             if bucket in buckets:
                 os.close(buckets.pop(bucket))

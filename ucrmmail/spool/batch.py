@@ -94,15 +94,27 @@ class Batch:
                 raise refused(self._directory, error) from error
             raise
         self._open.append(fd)
-        self._arriving[queue_id] = self._threads().submit(os.fsync, fd)
+        self._arriving[queue_id] = self._sync(fd)
 
-    def _threads(self) -> ThreadPoolExecutor:
-        """Return the threads that sync; they begin with the first message, since most batches of a flush are empty."""
+    def _sync(self, fd: int) -> Future[None]:
+        """Begin to sync a file; the threads begin with the first one, since most batches of a flush are empty."""
+        from concurrent.futures import Future, ThreadPoolExecutor  # noqa: PLC0415 # 4 ms
+
         if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 # 4 ms
-
             self._pool = ThreadPoolExecutor(_SYNCING_THREADS)
-        return self._pool
+        try:
+            return self._pool.submit(os.fsync, fd)
+        except RuntimeError:
+            # As many processes and threads as there may be (ulimit -u): it only takes longer. One thread that was
+            # started before syncs it as well, or finds it closed, which nobody asks for.
+            synced: Future[None] = Future()
+            try:
+                os.fsync(fd)
+            except OSError as error:
+                synced.set_exception(error)
+            else:
+                synced.set_result(None)
+            return synced
 
     def commit(self) -> tuple[str, ...]:
         """Accept what was added and return the queue ids, in order: all of it is durable then.

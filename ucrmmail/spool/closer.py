@@ -23,13 +23,19 @@ class Closer:
         self._thread: threading.Thread | None = None
 
     def close(self, fds: list[int]) -> None:
-        """Close them soon; at once when too much waits."""
+        """Close them soon; at once when too much waits, or no thread can be started."""
         if self._waiting.qsize() >= _MOST_WAITING:
             _close_all(fds)
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                # As many processes and threads as there may be (ulimit -u): it only takes longer.
+                _close_all(fds)
+                return
+            self._thread = thread
         self._waiting.put(fds)
 
     def finish(self) -> None:

@@ -16,13 +16,14 @@ from __future__ import annotations
 import heapq
 import os
 import stat
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
 from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, read_pieces
-from ucrmmail.spool.accept import forget
+from ucrmmail.journal import FULL
+from ucrmmail.spool.accept import forget, room_on
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
 from ucrmmail.spool.moves import Moves, find
@@ -33,12 +34,17 @@ from ucrmmail.spool.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from ucrmmail.message.prepare import Prepared
 
 _BATCH = 64
-# When it was changed last (ns), name, mode, number of links, and when its inode was changed (s): in the order to take.
-_Candidate = tuple[int, str, int, int, float]
+# A file for which the disk has no room stops no smaller ones, unless it has none for one of this size.
+_SMALL_BYTES = 1 << 16
+_NO_ROOM = "it waits for room on the disk, smaller ones do not"
+# When its inode was changed, and when its content was (ns), name, mode, and number of links: in the order to take. The
+# first no user can set, as they can the second: whoever did that would be first for ever.
+_Candidate = tuple[int, int, str, int, int]
 
 
 @dataclass(slots=True)
@@ -65,17 +71,17 @@ def take_drops(
     min_free_bytes: int,
     limit: int = 10_000,
     may_go_on: Callable[[], bool] = lambda: True,
-    tell: Callable[[str], object] = lambda _line: None,
+    telling: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Intake:
     """Accept the complete files of the drop directory, at the most ``limit``, in the order of their last changes.
 
     Once ``may_go_on()`` says no, the others stay where they are; it is asked when all names have been looked at. The
     caller holds the flush lock. ``prepare`` is called with a message, and for one that was handed over with its
-    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. ``tell(line)`` comes
-    before a file is rejected. Raises OSError when the directories themselves cannot be read.
+    reverse-path and recipients too; it raises DataError or NoUserError for what cannot be sent. ``telling(line)``
+    is entered before a file is rejected. Raises OSError when the directories themselves cannot be read.
     """
     with Batch(directory, min_free_bytes=min_free_bytes) as batch:
-        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on, tell=tell)
+        taker = _Taker(directory, prepare, max_size_bytes, min_free_bytes, batch, may_go_on=may_go_on, telling=telling)
         drop = os.open(f"{directory}/{DROP}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             # First of all: whoever gives this a moment, by ``may_go_on``, means what comes behind it.
@@ -83,6 +89,7 @@ def take_drops(
             taker.take_up_again()
             taker.take_new(drop, now)
             taker.commit()
+            taker.tell_what_stays()
             if taker.touched:
                 with taker.naming:
                     os.fsync(drop)
@@ -105,7 +112,7 @@ def count_drops(directory: str) -> int:
 
 
 class _Taker:
-    """Takes files one by one; what goes wrong with one does not stop the others, a full disk stops them all."""
+    """Takes files one by one; what goes wrong with one does not stop the others, a disk that is full for all does."""
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ class _Taker:
         batch: Batch,
         *,
         may_go_on: Callable[[], bool],
-        tell: Callable[[str], object],
+        telling: Callable[[str], AbstractContextManager[object]],
     ) -> None:
         self._directory = directory
         self._prepare = prepare
@@ -124,19 +131,57 @@ class _Taker:
         self._min_free_bytes = min_free_bytes
         self._batch = batch
         self._may_go_on = may_go_on
-        self._moves = Moves(directory, tell=tell)
+        self._moves = Moves(directory, telling=telling)
         self.naming = Naming(f"{directory}/{DROP}")
         self._candidates: list[_Candidate] = []
         self._open: list[tuple[str, str, str]] = []
+        # Why files stay where they are: the first of them, and how many there are.
+        self._staying: dict[str, tuple[str, int]] = {}
         self._stopped = False
         self.result = Intake()
         self.touched = False
 
     def look(self, drop: int, limit: int) -> None:
-        """Find what has waited longest in the drop directory."""
-        with self.naming:
-            self._candidates, unseen = _candidates(drop, limit)
-        self.result.problems += [f"{self._directory}/{DROP}/{name}: {why}" for name, why in unseen]
+        """Find what has waited longest in the drop directory, of what can be taken.
+
+        Of hundreds of thousands no more than ``limit`` are in memory at a time.
+        """
+        with self.naming, os.scandir(drop) as entries:
+            self._candidates = heapq.nsmallest(limit, self._to_take(drop, entries))
+
+    def _to_take(self, drop: int, entries: Iterable[os.DirEntry[str]]) -> Iterator[_Candidate]:
+        """Yield what is known of each file; what has to stay is none, or others would never have their turn."""
+        for entry in entries:
+            if not _is_candidate(entry.name):
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+                why = self._why_it_stays(drop, entry.name, found)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                why = error.strerror or "it cannot be looked at"
+            if why:
+                self._stays(f"{self._directory}/{DROP}/{entry.name}", why)
+            else:
+                yield found.st_ctime_ns, found.st_mtime_ns, entry.name, found.st_mode, found.st_nlink
+
+    def _why_it_stays(self, drop: int, name: str, found: os.stat_result) -> str:
+        """Return why a file cannot be taken, nor moved away, "" when it can. Raises OSError."""
+        if stat.S_ISDIR(found.st_mode):
+            # A directory that is moved gets another parent, for which one has to be allowed to write to it.
+            movable = os.access(name, os.W_OK, dir_fd=drop, effective_ids=True)
+            return "" if movable else "it is a directory, and only its owner or root can move it away"
+        return _NO_ROOM if stat.S_ISREG(found.st_mode) and self._waits_for_room(found.st_size) else ""
+
+    def _waits_for_room(self, size_bytes: int) -> bool:
+        """Return whether the disk has room for a small message, and none for one of this size. Raises OSError.
+
+        What is larger than any message needs none: it is rejected.
+        """
+        if not _SMALL_BYTES < size_bytes <= self._max_size_bytes + LARGEST_ENVELOPE_BYTES:
+            return False
+        return _SMALL_BYTES <= room_on(self._directory, self._min_free_bytes) < size_bytes
 
     def take_up_again(self) -> None:
         """Accept what an earlier run took from the drop directory and did not accept before it died."""
@@ -150,12 +195,12 @@ class _Taker:
     def take_new(self, drop: int, now: float) -> None:
         """Take what was found and is complete."""
         at = now
-        for _, name, mode, links, changed_at in self._candidates:
+        for changed_at_ns, _, name, mode, links in self._candidates:
             if self._stopped or not self._may_go_on():
                 return
             reason = _distrusted(mode, links)
             if reason:
-                if now - changed_at < QUIET_WITHOUT_LEASE_S and stat.S_ISREG(mode):
+                if now - changed_at_ns / 1e9 < QUIET_WITHOUT_LEASE_S and stat.S_ISREG(mode):
                     self._look_again_at(now + QUIET_WITHOUT_LEASE_S)  # a program that links and then unlinks
                 else:
                     self._reject(f"{self._directory}/{DROP}/{name}", name, reason)
@@ -176,7 +221,7 @@ class _Taker:
             self._reject(path, name, str(error))
             return
         except OSError as error:
-            self.result.problems.append(f"{path}: {error.strerror}")
+            self._stays(path, error.strerror or "")
             return
         try:
             try:
@@ -185,7 +230,7 @@ class _Taker:
             finally:
                 os.close(fd)
         except OSError as error:
-            self.result.problems.append(f"{path}: {error.strerror}")
+            self._stays(path, error.strerror or "")
             return
         if wait_s > 0:
             self._look_again_at(now + wait_s)
@@ -196,7 +241,7 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self.result.problems.append(f"{path}: it cannot be taken: {error.strerror}")
+            self._stays(path, f"it cannot be taken: {error.strerror}")
             return
         self.touched = True
         self._accept_taken(taken, queue_id, name)
@@ -204,25 +249,42 @@ class _Taker:
     def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:
         """Prepare and accept a file that is ours by now; without a ``name`` an earlier run has taken it."""
         path = f"{self._directory}/{TMP}/{taken}"
-        with Scratch(self._directory, min_free_bytes=self._min_free_bytes) as scratch:
-            self._accept_in(scratch, path, queue_id, name or taken, again=not name)
+        try:
+            size_bytes = os.lstat(path).st_size
+            if self._waits_for_room(size_bytes):
+                self._stays(path, _NO_ROOM)
+                return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._stays(path, error.strerror or "")
+            return
+        try:
+            with Scratch(self._directory, min_free_bytes=self._min_free_bytes) as scratch:
+                self._accept_in(scratch, path, queue_id, name or taken, again=not name)
+        except UcrmmailError as error:
+            # A quota is what no look at the disk tells of.
+            if size_bytes > _SMALL_BYTES and _is_full(error):
+                self._stays(path, _NO_ROOM)
+            else:
+                self._stop(error)
 
     def _accept_in(self, scratch: Scratch, path: str, queue_id: str, name: str, *, again: bool) -> None:
+        """Do as ``_accept_taken``. Raises UcrmmailError when the disk is full, or fails."""
         try:
             prepared = self._prepared(path, scratch)
         except (DataError, NoUserError) as error:
             self._reject(path, name, error.what)
             return
-        except UcrmmailError as error:
-            self._stop(error)
-            return
+        except UcrmmailError:
+            raise
         except (DistrustError, DamagedError) as error:
             self._reject(path, name, str(error))
             return
         except FileNotFoundError:
             return  # a person has removed the message that was made of it
         except OSError as error:
-            self.result.problems.append(f"{path}: {error.strerror}")
+            self._stays(path, error.strerror or "")
             return
         except Exception as error:  # noqa: BLE001 # one message that we cannot handle must not stop all others for ever
             self._reject(path, name, f"internal error: {type(error).__name__}: {error}")
@@ -236,9 +298,6 @@ class _Taker:
                 self._add(prepared, queue_id)
             except (DataError, NoUserError) as error:
                 self._reject(path, name, error.what)
-                return
-            except UcrmmailError as error:
-                self._stop(error)
                 return
         self._open.append((path, name, queue_id))
         if len(self._open) >= _BATCH or self._batch.is_full:
@@ -300,38 +359,23 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self.result.problems.append(f"{path}: {reason}, and cannot be moved away: {error.strerror}")
+            self._stays(path, f"{reason}, and cannot be moved away: {error.strerror}")
             return
         self.touched = True
         self.result.rejected.append((kept, reason))
 
+    def _stays(self, path: str, why: str) -> None:
+        first, count = self._staying.get(why, (path, 0))
+        self._staying[why] = first, count + 1
+
+    def tell_what_stays(self) -> None:
+        """Tell of what could not be taken: of thousands in one line, since any user may put them there."""
+        for why, (path, count) in self._staying.items():
+            more = f", and {count - 1} more like it" if count > 1 else ""
+            self.result.problems.append(f"{path}: {why}{more}")
+
     def _look_again_at(self, at: float) -> None:
         self.result.quiet_at = min(self.result.quiet_at or at, at)
-
-
-def _candidates(drop: int, limit: int) -> tuple[list[_Candidate], list[tuple[str, str]]]:
-    """Return the files to take, in the order of their last changes, and names that tell nothing, with the reason.
-
-    Of hundreds of thousands no more than ``limit`` are in memory at a time.
-    """
-    unseen: list[tuple[str, str]] = []
-    with os.scandir(drop) as entries:
-        return heapq.nsmallest(limit, _seen(entries, unseen)), unseen
-
-
-def _seen(entries: Iterable[os.DirEntry[str]], unseen: list[tuple[str, str]]) -> Iterator[_Candidate]:
-    """Yield what is known of each file that may be taken; those that tell nothing go to ``unseen``."""
-    for entry in entries:
-        if not _is_candidate(entry.name):
-            continue
-        try:
-            found = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            unseen.append((entry.name, error.strerror or ""))
-        else:
-            yield found.st_mtime_ns, entry.name, found.st_mode, found.st_nlink, found.st_ctime
 
 
 def _is_candidate(name: str) -> bool:
@@ -345,3 +389,8 @@ def _distrusted(mode: int, links: int) -> str:
     if not stat.S_ISREG(mode):
         return "it is not a regular file"
     return f"it has {links} hard links" if links > 1 else ""
+
+
+def _is_full(error: UcrmmailError) -> bool:
+    """Return whether the disk had no room when it was written to, or a quota was reached."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL

@@ -217,10 +217,18 @@ def make_spool(directory: str) -> None:
 
 
 def _hold_room(directory: str) -> None:
-    """Make the lock of a flush, and hold the room that it gives up when there is no other."""
+    """Make the files without which no flush can send, and hold the room that it gives up when there is no other."""
     from ucrmmail.spool.reserve import Reserve  # noqa: PLC0415 # once in the life of a spool
 
-    path = f"{directory}/lock"
+    _make_file(f"{directory}/lock")
+    try:
+        Reserve(directory).hold_first()
+    except OSError as error:
+        raise _not_made(directory, error) from error
+    _make_file(f"{directory}/journal")
+
+
+def _make_file(path: str) -> None:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with Naming(path):
@@ -228,7 +236,6 @@ def _hold_room(directory: str) -> None:
                 os.fchmod(fd, 0o600)
             finally:
                 os.close(fd)
-        Reserve(directory).hold_first()
     except OSError as error:
         raise _not_made(path, error) from error
 

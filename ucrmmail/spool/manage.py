@@ -225,15 +225,21 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         make_spool(directory)
     moves = Moves(directory)
     records = recorded(directory)
-    told: list[Change] = []
-    for queue_id, seen_at in _found(directory, queue_ids):
-        told.append(_one(moves, queue_id, seen_at, change, records))
-        if len(told) >= _TOGETHER:
-            moves.make_durable()
-            yield from told
-            told.clear()
-    moves.make_durable()
-    yield from told
+    changes = (_one(moves, queue_id, seen_at, change, records) for queue_id, seen_at in _found(directory, queue_ids))
+    more = True
+    while more:
+        told: list[Change] = []
+        failure: OSError | None = None
+        try:
+            for each in islice(changes, _TOGETHER):
+                told.append(each)  # noqa: PERF402 # what was done before an error is told
+        except OSError as error:
+            failure = error
+        moves.make_durable()
+        yield from told
+        if failure is not None:
+            raise failure
+        more = len(told) == _TOGETHER
 
 
 def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str] | None]]:

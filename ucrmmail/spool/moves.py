@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, write_all
-from ucrmmail.spool.accept import make_bucket
+from ucrmmail.spool.accept import ATTEMPTS, make_bucket
 from ucrmmail.spool.layout import (
     CORRUPT,
     DEFERRED,
@@ -30,6 +31,7 @@ from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
 
@@ -50,14 +52,19 @@ def aside_line(place: str, name: str, reason: str) -> str:
 class Moves:
     """Moves messages, and remembers what is not durable yet. ``keep_sent_s`` keeps relayed ones in sent/.
 
-    ``tell(line)`` is called before something is set aside: who is killed behind that has told it.
+    ``telling(line)`` is entered before something is set aside: who is killed behind that has told it. It is left with
+    the error of a move that failed.
     """
 
     def __init__(
-        self, directory: str, *, keep_sent_s: float = 0.0, tell: Callable[[str], object] = lambda _line: None
+        self,
+        directory: str,
+        *,
+        keep_sent_s: float = 0.0,
+        telling: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.directory = directory
-        self._tell = tell
+        self._telling = telling
         self._keep_sent_s = keep_sent_s
         self._parents = {f"{directory}/{place}" for place in (QUEUE, DEFERRED, SENT)}
         self._directories: set[str] = set()
@@ -118,8 +125,8 @@ class Moves:
     def set_aside(self, source: str, place: str, name: str, reason: str) -> str:
         """Move anything to ``place`` under a name that is free there, with ``NAME.reason`` beside it."""
         kept = free_name(f"{self.directory}/{place}", name)
-        self._tell(aside_line(place, kept, reason))
-        self._rename(source, f"{self.directory}/{place}/{kept}")
+        with self._telling(aside_line(place, kept, reason)):
+            self._rename(source, f"{self.directory}/{place}/{kept}")
         try:
             fd = os.open(f"{self.directory}/{place}/{kept}.reason", _STATE_FLAGS, 0o600)
             try:
@@ -153,12 +160,16 @@ class Moves:
 
     def _rename_into(self, directory: str, source: str, name: str) -> None:
         """Rename into a directory that may have to be made first, or was just removed because it was empty."""
-        try:
-            self._rename(source, f"{directory}/{name}")
-        except FileNotFoundError:
-            make_bucket(directory)
-            self._directories.add(os.path.dirname(directory))
-            self._rename(source, f"{directory}/{name}")
+        for attempts_left in reversed(range(ATTEMPTS)):
+            try:
+                self._rename(source, f"{directory}/{name}")
+            except FileNotFoundError:
+                if not attempts_left or not os.path.lexists(source):
+                    raise
+                make_bucket(directory)
+                self._directories.add(os.path.dirname(directory))
+            else:
+                return
 
     def _rename(self, source: str, target: str) -> None:
         os.rename(source, target)

@@ -13,6 +13,7 @@ leaves half done, ``recover`` completes from the journal:
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
@@ -34,6 +35,7 @@ from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
 
@@ -48,9 +50,9 @@ class Spool:
 
     With ``sync_each`` every outcome is on the disk before ``settle`` returns. ``keep_sent_s`` keeps relayed messages
     in sent/ for so long. ``corrupt`` lists (name, reason) of all that was set aside in this run; ``problems`` are
-    sentences about what the disk refused, ``lost`` about what damaged journals no longer say. ``tell(line)`` is called
-    with each line about what is set aside or lost, before that is done: the next run finds nothing of it. ``worker`` is
-    the number of a process that works beside others.
+    sentences about what the disk refused, ``lost`` about what damaged journals no longer say. ``telling(line)`` is
+    entered with each line about what is set aside or lost, before that is done: the next run finds nothing of it.
+    ``worker`` is the number of a process that works beside others.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class Spool:
         keep_sent_s: float = 0.0,
         clock: Clock | None = None,
         worker: int = 0,
-        tell: Callable[[str], object] = lambda _line: None,
+        telling: Callable[[str], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         """Open the spool. Raises PermissionDeniedError, DistrustError, OSError."""
         self.directory = directory.rstrip("/") or "/"
@@ -69,8 +71,8 @@ class Spool:
         self._clock = clock or Clock()
         self._sync_each = sync_each
         self._keep_sent_s = keep_sent_s
-        self._tell = tell
-        self._moves = Moves(self.directory, keep_sent_s=keep_sent_s, tell=tell)
+        self._telling = telling
+        self._moves = Moves(self.directory, keep_sent_s=keep_sent_s, telling=telling)
         self._aside = Aside(self._moves)
         self.corrupt = self._aside.corrupt
         self.problems = self._aside.problems
@@ -96,7 +98,7 @@ class Spool:
             keep_sent_s=self._keep_sent_s,
             clock=self._clock,
             worker=worker,
-            tell=self._tell,
+            telling=self._telling,
         )
 
     def make_room(self) -> None:
@@ -120,7 +122,8 @@ class Spool:
         for path, count in damaged.items():
             if count:
                 self.lost.append(damage_in(path, count))
-                self._tell(self.lost[-1])
+                with self._telling(self.lost[-1]):
+                    pass  # it is forgotten later, behind all that is carried out
         to_do = newest(records)
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():

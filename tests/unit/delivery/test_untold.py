@@ -37,6 +37,38 @@ def test_what_another_run_has_added_meanwhile_is_not_forgotten(untold: Untold) -
     assert untold.read().lines == ("a", "b")
 
 
+@pytest.mark.parametrize("before", [[], ["a"], ["b", "a"]])
+def test_the_line_that_was_added_last_can_be_taken_back(untold: Untold, before: list[str]) -> None:
+    untold.add([*before, "b\udcff"])
+    untold.take_back("a")
+    untold.take_back("b")
+    assert untold.read().lines == (*before, "b\udcff")
+    untold.take_back("b\udcff")
+    assert untold.read().lines == tuple(before)
+    untold.add(["c"])
+    assert untold.read().lines == (*before, "c")
+
+
+def test_a_line_that_ends_as_another_does_is_not_taken_for_it(untold: Untold) -> None:
+    untold.add(['a"b'])
+    untold.take_back("b")
+    assert untold.read().lines == ('a"b',)
+
+
+def test_what_did_not_come_about_is_not_told_and_what_was_told_before_stays(untold: Untold) -> None:
+    concerns = Concerns(untold=untold)
+    for line in ("moved", "stays"):
+        with concerns.telling(line):
+            assert line in Untold(untold.path).read().lines
+    for line in ("stays", "fails"):
+        with pytest.raises(PermissionError), concerns.telling(line):
+            raise PermissionError
+    assert untold.read().lines == ("moved", "stays")
+    with concerns.telling("fails"):
+        pass
+    assert untold.read().lines == ("moved", "stays", "fails")
+
+
 def test_the_file_has_a_bound_and_what_found_no_room_is_counted(untold: Untold) -> None:
     lines = [f"{number} {'x' * 1000}" for number in range(300_000)]
     counted = untold.add(lines[:1000])

@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 import stat
+import threading
 import time
 from pathlib import Path
 
@@ -420,3 +421,32 @@ def test_a_batch_is_full_before_a_process_has_no_descriptor_left(tmp_path: Path)
                 add(batch, new_queue_id(NOW + len(batch), "normal"))
             assert len(batch) == most
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("started", [0, 1])
+def test_a_batch_without_threads_is_accepted_and_a_sync_that_failed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: int
+) -> None:
+    directory = new_spool(tmp_path)
+    start, threads = threading.Thread.start, iter([None] * started)
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if next(threads, thread) is thread:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    ids = [new_queue_id(NOW + number, "normal") for number in range(9)]
+    with Batch(directory, min_free_bytes=0) as batch:
+        for queue_id in ids:
+            add(batch, queue_id)
+        assert batch.commit() == tuple(ids)
+    assert list(Spool(directory).due()) == ids
+    with (
+        fails_at(1, errno.EIO, names=("fsync",), and_later=True),
+        Batch(directory, min_free_bytes=0) as batch,
+    ):
+        add(batch, new_queue_id(NOW + 10, "normal"))
+        with pytest.raises(TemporaryError, match="Input/output"):
+            batch.commit()
+    assert len(everything_in(directory)) == 9

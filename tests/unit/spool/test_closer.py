@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,17 @@ def test_too_many_at_once_are_closed_at_once(tmp_path: Path, monkeypatch: pytest
     closer.close([fd])
     assert not is_open(fd)
     closer.finish()
+
+
+def test_without_a_thread_they_are_closed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    closer = Closer()
+    for _ in range(2):
+        fd = os.open(tmp_path, os.O_RDONLY)
+        closer.close([fd])
+        assert not is_open(fd)
+    closer.finish()
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")

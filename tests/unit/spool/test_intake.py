@@ -301,6 +301,15 @@ def test_no_more_than_the_limit_are_taken_at_a_time(drop: Drop) -> None:
     assert [name for name, _ in drop.take(limit=3).accepted] == ["3.eml", "4.eml"]
 
 
+def test_no_user_puts_his_files_before_those_of_others(drop: Drop) -> None:
+    first = drop.add("first.eml")
+    later = drop.add("touched.eml")
+    os.utime(later, (0, 0))
+    while later.stat().st_ctime_ns == first.stat().st_ctime_ns:
+        os.utime(later, (0, 0))  # in one tick of the kernel's clock nobody is first
+    assert [name for name, _ in drop.take(limit=1).accepted] == ["first.eml"]
+
+
 def test_more_than_one_batch_is_taken(drop: Drop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "_BATCH", 2)
     for number in range(5):
@@ -456,9 +465,16 @@ def prepare_any(
     return submit(raw, reverse_path=reverse_path, recipients=recipients)
 
 
-def take_large(drop: Drop, *, max_size_bytes: int = 2 * len(LARGE), min_free_bytes: int = 0) -> Intake:
+def take_large(
+    drop: Drop, *, max_size_bytes: int = 2 * len(LARGE), min_free_bytes: int = 0, limit: int = 100
+) -> Intake:
     return take_drops(
-        drop.directory, prepare=prepare_any, now=4e9, max_size_bytes=max_size_bytes, min_free_bytes=min_free_bytes
+        drop.directory,
+        prepare=prepare_any,
+        now=4e9,
+        max_size_bytes=max_size_bytes,
+        min_free_bytes=min_free_bytes,
+        limit=limit,
     )
 
 
@@ -513,6 +529,84 @@ def test_a_disk_without_room_for_a_large_file_keeps_it(drop: Drop) -> None:
     assert "free" in result.problems[0]
     assert [name for name, _ in take_large(drop).accepted] != []
     assert drop.queued() == [submit(LARGE).message]
+
+
+@pytest.fixture
+def nearly_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a disk with room for half of the large message."""
+    real = os.statvfs
+
+    def statvfs(path: str) -> os.statvfs_result:
+        found = real(path)
+        blocks = len(LARGE) // 2 // found.f_frsize
+        return os.statvfs_result((*found[:3], blocks, blocks, *found[5:]))
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.usefixtures("nearly_full")
+def test_a_large_file_without_room_stops_no_smaller_one_and_is_none_of_the_limit(drop: Drop) -> None:
+    for number in range(3):
+        drop.add(f"{number} large.eml", LARGE)
+    for number in range(2):
+        drop.add(f"{number} small.eml", SMALL)
+    result = take_large(drop, limit=2)
+    assert sorted(name for name, _ in result.accepted) == ["0 small.eml", "1 small.eml"]
+    (problem,) = result.problems
+    assert problem.endswith(" large.eml: it waits for room on the disk, smaller ones do not, and 2 more like it")
+    assert len(os.listdir(drop.path)) == 3
+    assert os.listdir(f"{drop.directory}/tmp") == []
+
+
+@pytest.mark.usefixtures("nearly_full")
+def test_a_large_file_that_was_taken_by_a_run_that_died_stops_no_smaller_one(drop: Drop) -> None:
+    taken = Path(f"{drop.directory}/tmp/1-20261123T110559.123456-k3x9qa.eml")
+    drop.add("large.eml", LARGE).rename(taken)
+    drop.add("small.eml", SMALL)
+    result = take_large(drop)
+    assert [name for name, _ in result.accepted] == ["small.eml"]
+    assert result.problems == [f"{taken}: it waits for room on the disk, smaller ones do not"]
+    assert taken.exists()
+
+
+@pytest.mark.usefixtures("nearly_full")
+def test_a_file_that_is_larger_than_a_message_may_be_needs_no_room_to_be_rejected(drop: Drop) -> None:
+    drop.add("large.eml", LARGE + b"x" * LARGEST_ENVELOPE_BYTES)
+    assert [name for name, _ in take_large(drop, max_size_bytes=len(SMALL)).rejected] == ["large.eml"]
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_large_file_that_meets_a_quota_stops_no_smaller_one(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    write = os.write
+
+    def within_a_quota(fd: int, data: bytes) -> int:
+        if len(data) > len(SMALL) + 1000:
+            raise OSError(number, os.strerror(number))
+        return write(fd, data)
+
+    drop.add("large.eml", LARGE)
+    drop.add("small.eml", SMALL)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", within_a_quota)
+        result = take_large(drop)
+    assert [name for name, _ in result.accepted] == ["small.eml"]
+    assert "it waits for room on the disk" in result.problems[0]
+    assert len(take_large(drop).accepted) == 1
+    assert drop.queued() == [submit(LARGE).message, submit(SMALL).message]
+
+
+@pytest.mark.requirement("R4")
+def test_a_disk_that_fails_at_a_large_file_stops_the_intake(drop: Drop) -> None:
+    drop.add("large.eml", LARGE)
+    drop.add("small.eml", SMALL)
+    with fails_at(1, errno.EIO, names=("write",)):
+        result = take_large(drop)
+    assert result.accepted == []
+    assert "the drop directory waits" in result.problems[0]
 
 
 # --- a message that a person removes ------------------------------------------------------------------------------
@@ -599,6 +693,28 @@ def test_the_files_of_others_are_taken_after_a_longer_silence(shared: Drop) -> N
     os.chmod(path, 0o644)
     os.chown(path, STRANGER, STRANGER)
     assert taken_by_an_ordinary_user(shared, 0.3, 4.9, 5.1) == [(0, 0), (0, 0), (1, 0)]
+
+
+@pytest.mark.requirement("S15")
+def test_directories_that_only_others_can_move_are_in_nobodys_way_and_told_in_one_line(shared: Drop) -> None:
+    for number in range(5):
+        path = shared.path / f"{number}.eml"
+        path.mkdir()
+        os.chown(path, STRANGER, STRANGER)
+        os.utime(path, (0, 0))
+    # One that its owner opens to all is moved away, as one of the flush's own user is.
+    (shared.path / "0.eml").chmod(0o777)
+    os.chown(shared.path / "1.eml", FLUSHER, FLUSHER)
+    shared.add("mail.eml").chmod(0o644)
+    for parent in (shared.directory, *(f"{shared.directory}/{name}" for name in os.listdir(shared.directory))):
+        os.chown(parent, FLUSHER, FLUSHER)
+    with as_user(FLUSHER):
+        result = shared.take(later_s=6.0, limit=3)
+    assert [name for name, _ in result.accepted] == ["mail.eml"]
+    assert sorted(result.rejected) == [(f"{number}.eml", "it is not a regular file") for number in range(2)]
+    (problem,) = result.problems
+    assert problem.endswith(".eml: it is a directory, and only its owner or root can move it away, and 2 more like it")
+    assert sorted(os.listdir(shared.path)) == ["2.eml", "3.eml", "4.eml"]
 
 
 def test_a_file_that_may_not_be_read_is_rejected(shared: Drop) -> None:

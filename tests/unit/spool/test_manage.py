@@ -346,6 +346,45 @@ def test_a_great_many_are_changed(directory: str, monkeypatch: pytest.MonkeyPatc
     assert [place_of(directory, queue_id) for queue_id in ids] == ["held"] * 8
 
 
+@pytest.mark.requirement("R3")
+def test_what_was_changed_before_an_error_is_durable_and_told(directory: str) -> None:
+    ids = [put(directory, now=NOW + number) for number in range(3)]
+    third = path_in_queue(directory, ids[2])
+    called: list[str] = []
+    with (
+        at_each_call(lambda _, name: called.append(name), ("rename", "fsync")),
+        cannot_be_opened(third, errno.EMFILE),
+    ):
+        changes = hold(directory, ids)
+        assert [next(changes).queue_id, next(changes).queue_id] == ids[:2]
+        assert called[-1] == "fsync"
+        with pytest.raises(OSError, match="Too many open files"):
+            next(changes)
+    assert [place_of(directory, queue_id) for queue_id in ids] == ["held", "held", "queue"]
+
+
+@pytest.mark.parametrize("command", [release, retry])
+def test_a_bucket_that_a_flush_finds_empty_before_the_message_is_in_it_is_made_again(
+    spool: Spool, command: type
+) -> None:
+    queue_id = put(spool.directory) if command is release else deferred(spool)
+    if command is release:
+        list(hold(spool.directory, [queue_id]))
+    flush = Moves(spool.directory)
+    removed = 0
+
+    def a_flush_ends(_: int, _name: str) -> None:
+        nonlocal removed
+        if removed < 5:
+            removed += 1
+            flush.remove_empty()
+
+    with at_each_call(a_flush_ends, ("rename",)):
+        (change,) = command(spool.directory, [queue_id])
+    assert removed == 5
+    assert (change.trouble, place_of(spool.directory, queue_id)) == ("", "queue")
+
+
 UNREAD = [errno.EIO, errno.EACCES, errno.EPERM]
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.faults import fails_at
-from tests.support.spools import everything_in, new_spool, put
+from tests.support.spools import NOW, after, claim, everything_in, new_spool, put
 from ucrmmail.errors import TemporaryError
+from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.reserve import Reserve
 
 
@@ -56,6 +60,36 @@ def test_the_room_is_held_from_the_first_submission_and_later_ones_do_not_look(t
     (spool / "lock").unlink()
     put(str(spool))
     assert not {"lock", "reserve"} & set(os.listdir(spool))
+
+
+@pytest.mark.requirement("R26")
+def test_a_disk_without_room_for_a_file_is_drained_by_the_first_flush(tmp_path: Path) -> None:
+    directory = str(tmp_path / "spool")
+    put(directory)
+    with no_new_files():
+        spool = Spool(directory)
+        spool.recover(NOW)
+        (queue_id,) = spool.due()
+        claimed = claim(spool, queue_id)
+        spool.ensure_room(claimed)
+        spool.settle(claimed, after(claimed.state, "relayed"))
+        spool.finish()
+    assert everything_in(directory) == []
+
+
+@contextmanager
+def no_new_files() -> Iterator[None]:
+    """Be a disk without a free inode."""
+    real = os.open
+
+    def opened(name: str, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & os.O_CREAT and not os.path.lexists(name):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
+        return real(name, flags, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        yield
 
 
 @pytest.mark.requirement("R26")
