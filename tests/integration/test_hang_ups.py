@@ -55,7 +55,7 @@ def test_a_server_that_hangs_up_at_each_message_is_a_trouble_of_the_account(
         program.configure(server.port, smtp=f"connections = {connections}")
         enqueue(program, *["a"] * count)
         report = program.run("flush", "--json", code=69).json
-        assert "keeps closing the connection" in report["error"]["what"]
+        assert "one connection after the other was lost" in report["error"]["what"]
         assert (report["reason"], report["held_back"], report["deferred"]) == ("account", count, 0)
         # One that doubts PIPELINING, and two that count; no more on each of the connections that it may have.
         assert len(server.connections) <= 3 * connections

@@ -16,6 +16,8 @@ from tests.support.smtp_server import SmtpServer
 LISTED = "554 5.7.1 Service unavailable; Client host [192.0.2.1] blocked using zen.spamhaus.org"
 FULL = "504 5.5.2 <{name}>: Helo command rejected: need fully-qualified hostname"
 STOPPED = "550 5.7.1 Your account has been suspended"
+LOGIN = "554 5.7.1 <isp>: SASL login name rejected: Access denied"
+SPENT = "550 Requested action not taken: mailbox unavailable Failure sending mail. Try again later."
 
 
 def enqueue(program: Program, count: int) -> None:
@@ -90,6 +92,7 @@ def test_a_machine_without_a_full_name_gives_its_address(program: Program) -> No
     ("place", "said", "remedy"),
     [
         ("rcpt", LISTED, "ask for its removal"),
+        ("rcpt", LOGIN, "look into the account"),
         ("mail", STOPPED, "look into the account"),
         ("final-dot", STOPPED, "why"),
     ],
@@ -127,3 +130,16 @@ def test_what_a_far_server_has_against_the_smarthost_is_reported_for_that_recipi
         report = program.run("flush", "--json").json
         # The report to the sender is the third.
         assert (report["relayed"], report["failed"], report["error"]) == (3, 1, None)
+
+
+@pytest.mark.requirement("S19", "R22")
+def test_a_quota_that_is_said_of_each_recipient_bounces_nothing(program: Program) -> None:
+    spent = [SPENT]
+    with SmtpServer(faults={"rcpt": lambda _line: spent[0] if spent else None}) as server:
+        program.configure(server.port)
+        enqueue(program, 20)
+        assert "its limit is reached" in program.run("flush", code=75).stderr
+        all_wait(program, 20)
+        spent.clear()
+        program.run("queue", "retry", "--all")
+        assert program.run("flush", "--json").json["relayed"] == 20

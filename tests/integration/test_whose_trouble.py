@@ -31,7 +31,8 @@ from ucrmmail.spool.queue import Spool
 BLOCKED = "554 5.7.1 Sender address blocked"
 QUOTA = "450 4.7.1 Error: too much mail from 10.0.0.1"
 PAUSE = "421 4.3.0 Temporary system problem"
-CALLOUT = "451 4.7.1 callout: mx.far.example said: 421 too many connections from your host"
+# A far server's words, of which nothing shows that they are.
+CALLOUT = "451 4.7.1 mx.far.example has 421 too many connections from your host"
 PUT_OFF = "450 4.2.0 greylisted"
 MANY = Throttle(100_000, 1e8)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import asdict, dataclass, replace
 from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all, replace_file
 from ucrmmail.jsontext import read_json, typed
-from ucrmmail.message.ours import without_addresses
+from ucrmmail.message.words import without_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -153,10 +153,12 @@ class Judgement:
         ending = self._ending
         if end.distrust:
             ending.distrusted.add(end.distrust)
-            if end.distrust == "CHUNKING":
+            if end.passing:
+                pass
+            elif end.distrust == "CHUNKING":
                 # It said so itself.
                 ending.lies.add(end.distrust)
-            elif not end.passing:
+            else:
                 ending.doubted = end.distrust
         elif (doubted := ending.doubted) in without:
             if end.relayed:
@@ -171,7 +173,7 @@ class Judgement:
 
 def _connections_are_lost(losses: Losses) -> Trouble:
     trouble = losses.trouble
-    what = "the smarthost keeps closing the connection" if losses.count > 1 else "the connection was lost"
+    what = "one connection after the other was lost" if losses.count > 1 else "the connection was lost"
     return Trouble(
         scope=Scope.ACCOUNT,
         kind=Kind.TRANSIENT,

@@ -10,9 +10,10 @@ import re
 
 from ucrmmail.message.outcome import Stage
 from ucrmmail.message.quotas import is_quota
-from ucrmmail.message.refusals import REFUSALS, known_refusal, stops_account
+from ucrmmail.message.refusals import REFUSALS, Refusal, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, Meaning, meaning_of
+from ucrmmail.message.words import words_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
 # What the queue does about it, in every text that says so.
@@ -58,7 +59,7 @@ _OF_THE_MAILBOX = re.compile(r"mailbox|inbox|quota")
 
 def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
     """Return (why, remedy) for a refusal; both may be ""."""
-    known = REFUSALS["account-blocked"] if stops_account(stage, reply) else known_refusal(reply)
+    known = REFUSALS["account-blocked"] if stops_account(stage, reply) else _known_refusal(reply)
     if known is not None:
         return known.why, known.remedy
     if is_quota(reply):
@@ -97,6 +98,15 @@ def _at_the_opening(stage: Stage, reply: Reply, meaning: Meaning) -> tuple[str, 
     return _NOT_NOW if meaning in _OF_A_POLICY else _TROUBLE_OF_ITS_OWN
 
 
+def _known_refusal(reply: Reply) -> Refusal | None:
+    """Return what is known of a refusal.
+
+    Where it is a quota, that says more than who is refused: "SASL login name rejected: too many messages".
+    """
+    known = known_refusal(reply)
+    return None if known is not None and known.says and is_quota(reply) else known
+
+
 def by_hand(remedy: str) -> str:
     """Return a remedy for a person who sends or tests at once: what is not in the queue no later run tries again."""
     return remedy.replace(_RUN_TRIES_AGAIN, "try again later")
@@ -119,7 +129,7 @@ def for_writer(enhanced: str, told: str = "") -> tuple[str, str]:
     A reply that is known by its text concerns the administrator, who is named in the report.
     """
     reply = read_told(told)
-    known = known_refusal(reply) if reply is not None else None
+    known = _known_refusal(reply) if reply is not None else None
     if known is not None:
         return known.why, known.advice or ASK
     if reply is not None and is_quota(reply):
@@ -138,7 +148,7 @@ def is_too_large(enhanced: str, told: str) -> bool:
         return enhanced[1:] in _TOO_LARGE
     if {enhanced[1:], reply.enhanced[1:]} & _TOO_LARGE:
         return True
-    text = reply.text.lower()
+    text = words_of(reply)
     return (
         reply.code == 552
         and reply.enhanced[1:] != ".2.2"

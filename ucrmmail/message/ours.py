@@ -8,6 +8,12 @@ do not hold what is said of a recipient ("the account that you tried to reach is
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+from ucrmmail.message.words import is_of_others, words_of
+
+if TYPE_CHECKING:
+    from ucrmmail.message.reply import Reply
 
 _ADDRESS = r"(\d{1,3}(\.\d{1,3}){3}|\[(ipv6:)?[0-9a-f:.]+\])"
 _STOPPED = (
@@ -72,6 +78,12 @@ LOGIN = (
     r"|\bpop3?[ -]before[ -]smtp\b|\b(check|get|read|retrieve) (your |for )?(new )?mail (first|before)\b)"
 )
 
+_STOPPED_ACCOUNT = (
+    rf"\b(account|user|login|mailbox)\b( (is|has been|was|temporarily|permanently|currently|now))* {_STOPPED}\b"
+)
+# Postfix names what it has looked at, and by default says it at RCPT (smtpd_delay_reject): who has logged in
+# (check_sasl_access, check_ccert_access), whatever the reason, or the sender (check_sender_access) for this one.
+_BY_POSTFIX = rf"\b(sasl login name|client certificate) rejected:|\bsender address rejected:.*{_STOPPED_ACCOUNT}"
 # Of the recipient, or perhaps: what follows must say more than that an account is locked.
 _OF_THE_RECIPIENT = r"\brecipient|\btried to reach\b|\bmessage to\b|\bcorrespondent\b|\bmailbox\b|\bdelivery error\b"
 ACCOUNT = (
@@ -83,45 +95,29 @@ ACCOUNT = (
     r"|\bsending (for|from|of|by) (this|your) (account|user|address)\b.{0,20}\b(disabled|blocked|suspended|locked)\b"
     r"|\b(disabled|blocked|suspended|restricted|banned|locked|prevented) from sending\b"
     r"|\bsending (is |has been )?(disabled|suspended|blocked|paused)\b)"
+    rf"|{_BY_POSTFIX}"
 )
-_AN_ACCOUNT = re.compile(
-    r"\b(account|user|login|mailbox)\b( (is|has been|was|temporarily|permanently|currently|now))* " + _STOPPED + r"\b"
-)
+_AN_ACCOUNT = re.compile(_STOPPED_ACCOUNT)
 _RECIPIENTS = re.compile(_OF_THE_RECIPIENT)
 
-# A second server has spoken (Postfix's "host x said: ...", Exim's callout), or the domain was not believed.
-_PASSED_ON = re.compile(
-    r"\bsaid:|\bin reply to\b|\bcall(out|back)\b|\bresponse:|\b(error|reply|response) from (the )?remote\b"
-    r"|\bremote (mail )?(server|host|mta) (said|returned|answered|replied|responded|rejected)\b"
-)
-_OF_THE_DOMAIN = re.compile(r"\b(spf|dkim|dmarc)\b")
+# The domain was not believed; a host may be called spf.isp.example.
+_OF_THE_DOMAIN = re.compile(r"\b(spf|dkim|dmarc)\b(?!\.\w)")
 # An expression is slower than a text, and a server may repeat its words for each of a thousand recipients.
 _TELLING_CHARACTERS = 1024
-_BRACKETED = re.compile(r"<[^<>]*>")
 
 
-def without_addresses(text: str) -> str:
-    """Return the words of a text that are no address, in brackets or not."""
-    return " ".join([word for word in _BRACKETED.sub(" ", text).split() if "@" not in word])
+def own_words(reply: Reply) -> str:
+    """Return what the smarthost says of us, if it is of us, in lower case; "" when it is of others."""
+    words = words_of(reply)[:_TELLING_CHARACTERS]
+    return "" if is_of_others(reply) or _OF_THE_DOMAIN.search(words) else words
 
 
-def is_passed_on(text: str) -> bool:
-    """Return whether a text, in lower case, tells what another server said: that one knows the smarthost, not us."""
-    return _PASSED_ON.search(text) is not None
-
-
-def own_words(text: str) -> str:
-    """Return what the smarthost says of us, if it is of us, from a text in lower case; "" when it is of others."""
-    text = text[:_TELLING_CHARACTERS]
-    return "" if is_passed_on(text) or _OF_THE_DOMAIN.search(text) else without_addresses(text)
-
-
-def names_stopped_account(text: str, *, behind_recipients: bool) -> bool:
+def names_stopped_account(reply: Reply, *, behind_recipients: bool) -> bool:
     """Return whether some account is said to be suspended, disabled or locked, and it is not a recipient's.
 
     At MAIL it cannot be. ``behind_recipients`` it can, as with Yahoo's "your message to ... cannot be delivered".
     """
-    words = own_words(text)
+    words = own_words(reply)
     if behind_recipients and _RECIPIENTS.search(words):
         return False
     return _AN_ACCOUNT.search(words) is not None

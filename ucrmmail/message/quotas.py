@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.ours import without_addresses
+from ucrmmail.message.words import is_of_others, words_of
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 _CLOSING = 421
 # Status codes that mean a quota of the sender wherever they come from: congestion (RFC 3463, X.4.5), with which Google
 # says "Daily user sending limit exceeded"; Google's "unusual rate" (support.google.com/a/answer/3726730); Microsoft's
-# daily limit of recipients, a tenant over its threshold, its limit for external recipients (learn.microsoft.com, NDR
-# codes in Exchange Online).
-_QUOTA_STATUS = frozenset({"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.705", "5.7.750"})
+# daily limit of recipients, a tenant over its threshold, its limit for external recipients, too much from one network
+# (learn.microsoft.com, NDR codes in Exchange Online).
+_QUOTA_STATUS = frozenset(
+    {"4.4.5", "5.4.5", "4.7.28", "5.7.28", "5.1.90", "5.7.232", "5.7.233", "5.7.508", "5.7.705", "5.7.750"}
+)
 # Words that only a quota of the sender has.
 _QUOTA_WORDS = (
-    "sending limit",  # Google 5.4.5
+    "sending limit",  # Google 5.4.5; GoDaddy 550 "User a@b has exceeded its 24-hour sending limit"
+    "send limit",  # IONOS and GMX 450 "mailbox unavailable; Mail send limit exceeded"
+    "relay quota",  # GoDaddy 550 "Message would take you over your relay quota"
+    # GMX 550 at RCPT, below "mailbox unavailable", when an account sends too much: the recipient is taken half an hour
+    # later. Of an unknown mailbox it says no such thing (nodemailer issue 1555, PHPMailer issue 1114).
+    "failure sending mail. try again later",
     "sending quota",
     "smtp relay limit",  # Google 4.2.1 "Peak SMTP relay limit exceeded for customer", 5.7.1 "Daily SMTP relay limit"
-    "relay sending limit",
     "too many login",  # Google 454 4.7.0
     "unusual rate",
     "throttling failure",  # Amazon SES 454 "Throttling failure: Maximum sending rate exceeded" (developer guide)
@@ -55,6 +61,7 @@ _RATE_WORDS = (
     "too many concurrent",
     "concurrent connection",
     "too fast",
+    "frequency limited",  # QQ 550 "Sender frequency limited", "Connection frequency limited"
     "too quickly",
     "slow down",
     "rate limit",
@@ -62,20 +69,29 @@ _RATE_WORDS = (
     "ratelimit",  # rspamd, as in mailcow: 451 4.7.1 Ratelimit "user" exceeded
     "rate exceeded",
     "throttl",
-    "daily limit",
-    "hourly limit",
-    "daily quota",
-    "hourly quota",
 )
 _SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
 # No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).
 _ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
-# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit".
-_PERIOD = re.compile(r"\b(daily|hourly|per[ -](second|minute|hour|day|month))\b")
-_LIMIT = re.compile(r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails))\b")
-# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached".
-_OF_THE_SENDER = re.compile(r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b")
+# the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit", "exceeded
+# hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached".
+_PERIOD = re.compile(
+    r"\b(daily|hourly|monthly|(per|last|this)[ -](\d+ )?(second|minute|hour|day|month)s?|(hour|day|month) limit)\b"
+    r"|\b24[ -]?h(ours?)?\b|/(minute|hour|day)\b"
+)
+_LIMIT = re.compile(
+    r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails|recipients))\b"
+)
+# One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached", Plesk's "The limit
+# on the number of allowed outgoing messages was exceeded", StartMail's "Your mail limit has been reached", Mailtrap's
+# "The email limit is reached", MailRoute's and policyd's "Policy Rejection- Quota Exceeded".
+_OF_THE_SENDER = re.compile(
+    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b|\bnumber of (allowed )?(outgoing|outbound)\b"
+    r"|\b(your|the) e?mail limit\b|\bpolicy rejection\b.{0,3}\bquota exceeded\b"
+)
+# Postfix says this before whatever a policy server answers at RCPT, also of the sender.
+_ASKED_AT_RCPT = "recipient address rejected"
 _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
@@ -85,8 +101,6 @@ _OF_CONCURRENCY = re.compile(
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
 )
 _TOO_MANY_ERRORS = "too many errors"
-# What a refusal means, its beginning says. A server may send 64 KiB of it for each of a thousand recipients.
-_TELLING_CHARACTERS = 4096
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",
@@ -96,6 +110,9 @@ _NOT_THE_SENDERS = (
     "trying to contact",
     "over quota",
     "user quota",
+    "disk quota",  # EDQUOT, in the words of the system
+    "storage",  # GMX 552 "exceeded storage allocation, Quota exceeded"
+    "too many messages on",  # GMX and web.de 550 "User has too many messages on server", a full mailbox
     "greylist",
     "graylist",
     "message size",
@@ -108,11 +125,11 @@ def is_quota(reply: Reply) -> bool:
     """Return whether a refusal means that the sender has sent too much, rather than that this message is wrong.
 
     Greylisting, full mailboxes and too large messages are not meant: those are the recipient's and the message's.
+    Nor is what a far server counts: it knows the smarthost, and all who send through it.
     """
-    if reply.code < 400 or is_too_many_recipients(reply):
+    if reply.code < 400 or is_too_many_recipients(reply) or is_of_others(reply):
         return False
-    # An address that is repeated says nothing of a quota, whatever its name is.
-    text = without_addresses(reply.text[:_TELLING_CHARACTERS].lower())
+    text = words_of(reply)
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
@@ -120,37 +137,39 @@ def is_quota(reply: Reply) -> bool:
         return False
     if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
         return True
-    if "recipient" in text:
+    if "recipient" in text.replace(_ASKED_AT_RCPT, ""):
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
     if any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text):
         return True
-    # With 452 and 552 it is most often the mailbox that is full.
-    return reply.code not in {452, 552} and any(words in text for words in _SOME_QUOTA_WORDS)
+    # With 452 and 552, and where it is the recipient who is refused, it is most often the mailbox that is full.
+    some = reply.code not in {452, 552} and _ASKED_AT_RCPT not in text
+    return some and any(words in text for words in _SOME_QUOTA_WORDS)
 
 
 def is_too_many_recipients(reply: Reply) -> bool:
     """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
 
     Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
+    "Too many recipients received this hour" is a quota.
     """
     if reply.code // 100 not in {4, 5}:
         return False
-    return reply.enhanced[1:] == ".5.3" or (
-        reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in reply.text.lower()
-    )
+    text = words_of(reply)
+    too_many = reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in text
+    return (reply.enhanced[1:] == ".5.3" or too_many) and not _PERIOD.search(text)
 
 
 def is_of_the_connection(reply: Reply) -> bool:
     """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
-    return _OF_THE_CONNECTION.search(reply.text.lower()) is not None
+    return _OF_THE_CONNECTION.search(words_of(reply)) is not None
 
 
 def is_of_concurrency(reply: Reply) -> bool:
     """Return whether a limit of connections at a time is used up: 432 "sender thread limit exceeded" of Microsoft."""
-    return not reply.positive and _OF_CONCURRENCY.search(reply.text.lower()) is not None
+    return not reply.positive and _OF_CONCURRENCY.search(words_of(reply)) is not None
 
 
 def is_of_errors(reply: Reply) -> bool:
     """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
-    return reply.code == _CLOSING and _TOO_MANY_ERRORS in reply.text.lower()
+    return reply.code == _CLOSING and _TOO_MANY_ERRORS in words_of(reply)

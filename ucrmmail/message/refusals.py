@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message import ours
 from ucrmmail.message.outcome import Stage
+from ucrmmail.message.words import is_of_others, words_of
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -87,8 +88,6 @@ _DELIST = (
     "that takes a login"
 )
 _UNBLOCK = "ask the provider why, or look into the account there; change its password if somebody else may have used it"
-# What a refusal means, its beginning says.
-_TELLING_CHARACTERS = 4096
 # A login or TLS is wanted; and 503 is about the order of commands: "HELO must be first".
 _SAID_BY_CODE = frozenset({503, 530, 538})
 # At RCPT "this account is suspended" is said of the recipient.
@@ -490,7 +489,7 @@ REFUSALS = {
         ("sending paused for this account",),
         account=True,
     ),
-    "account-blocked": Refusal(  # C, O
+    "account-blocked": Refusal(  # C, O, P: check_sasl_access
         "the provider has stopped the sending of this account",
         _UNBLOCK,
         says=ours.ACCOUNT,
@@ -546,16 +545,12 @@ def known_refusal(reply: Reply) -> Refusal | None:
     """Return what is known of a refusal by its text or its status code; None when nothing is."""
     if reply.code < 400:
         return None
-    text = _telling(reply)
-    own = ours.own_words(text) if reply.code not in _SAID_BY_CODE else ""
+    words = words_of(reply)
+    own = ours.own_words(reply) if reply.code not in _SAID_BY_CODE else ""
     for refusal in REFUSALS.values():
-        if _fits(refusal, reply.enhanced, text, own):
+        if _fits(refusal, reply.enhanced, words, own):
             return refusal
     return None
-
-
-def _telling(reply: Reply) -> str:
-    return reply.text[:_TELLING_CHARACTERS].lower()
 
 
 def _fits(refusal: Refusal, enhanced: str, text: str, own: str) -> bool:
@@ -574,7 +569,7 @@ def denies_relay(reply: Reply) -> bool:
 def concerns_account(reply: Reply) -> bool:
     """Return whether a refusal is about the account itself: every message would be refused until a person helps."""
     known = known_refusal(reply)
-    return known is not None and (known.account or (known.ours and not ours.is_passed_on(_telling(reply))))
+    return known is not None and (known.account or (known.ours and not is_of_others(reply)))
 
 
 def stops_account(stage: Stage, reply: Reply) -> bool:
@@ -584,4 +579,4 @@ def stops_account(stage: Stage, reply: Reply) -> bool:
     behind = stage is not Stage.MAIL
     if behind and reply.enhanced[1:] == ".2.1":
         return False
-    return ours.names_stopped_account(_telling(reply), behind_recipients=behind)
+    return ours.names_stopped_account(reply, behind_recipients=behind)

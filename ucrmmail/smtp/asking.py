@@ -12,7 +12,7 @@ from ucrmmail.message.outcome import Scope, Stage
 from ucrmmail.message.quotas import is_too_many_recipients
 from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
-from ucrmmail.smtp.exchange import is_done, is_good_bye
+from ucrmmail.smtp.exchange import GO_AHEAD, is_done, is_good_bye
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import CLOSING, RefusedError
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
@@ -46,7 +46,6 @@ class Asking:
         self._wire = session.wire
         self._stages = session.stages
         self._pipelining = session.pipelining
-        self._chunking = session.chunking
         self._hand = hand
         self._exchange = exchange
         self._offered = session.capabilities
@@ -74,7 +73,7 @@ class Asking:
         message.mail = mail_command(message.transaction, self._offered)
         message.rcpts = tuple([rcpt_command(recipient) for recipient in message.envelope])
         message.asked = min(len(message.rcpts), _FIRST_RECIPIENTS) if self._pipelining else 0
-        message.data_asked = not self._chunking and message.asked == len(message.rcpts)
+        message.data_asked = not self._session.chunking and message.asked == len(message.rcpts)
         group = message.mail + b"".join(message.rcpts[: message.asked])
         return group + b"DATA\r\n" if message.data_asked else group
 
@@ -90,16 +89,20 @@ class Asking:
         self._hand.answered = 0
         mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining)
         message.turned_away = trouble = self._exchange.trouble(Stage.MAIL, mail)
+        if self._session.chunking and trouble is None:
+            self._session.in_step.hear(mail)
         accepted = self._rcpts(message, mail_accepted=trouble is None)
         data: Reply | None = None
         is_reset = False
-        if not self._chunking and (message.data_asked or accepted):
+        if not self._session.chunking and (message.data_asked or accepted):
             data = self._exchange.ask(Stage.DATA, b"DATA\r\n", asked=message.data_asked)
-            if is_done(data):
+            if data.positive and data.code != GO_AHEAD and not is_good_bye(data):
                 raise ProtocolError(f"the server answered {data.code} where it makes no sense")
-            if message.data_asked and accepted and not data.positive:
+            if accepted and not data.positive:
                 is_reset = self._reset_behind(data)
-        message.decide_refused()
+        if data is not None or not accepted:
+            # Without DATA it is the answer to the last chunk that shows whether the others were in step.
+            message.decide_refused()
         if trouble is None and accepted:
             trouble = self._exchange.trouble(Stage.DATA, data) if data is not None else None
             if trouble is None:
@@ -165,6 +168,8 @@ class Asking:
             if is_done(reply):
                 accepted.append(recipient)
                 message.accept()
+                if self._session.chunking:
+                    self._session.in_step.hear(reply)
                 if self._stages.watched:
                     self._stages.over(Stage.RCPT, recipient, reply=reply)
             elif not mail_accepted:
@@ -203,7 +208,7 @@ class Asking:
         if data is not None and data.code == CLOSING:
             self._session.broken = True
             self._session.used_up = self._exchange.is_used_up(data)
-        elif data is None or not 300 <= data.code < 400:
+        elif data is None or data.code != GO_AHEAD:
             # Who says "bad sequence" to MAIL has a transaction open, whatever we know of it.
             self._session.reset_due = is_done(mail) or mail.code == _BAD_SEQUENCE
         elif somebody_accepted:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.outcome import Outcome, Result, Stage, Trouble
+from ucrmmail.message.outcome import Kind, Outcome, Result, Stage, Trouble
 from ucrmmail.smtp.body import behind_data, in_chunks
+from ucrmmail.smtp.exchange import LieError
+from ucrmmail.smtp.instep import may_be_of_recipient
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.aftermath import InHand
     from ucrmmail.smtp.body import Block
     from ucrmmail.smtp.exchange import Exchange
@@ -47,7 +50,6 @@ class Content:
     ) -> None:
         self._session = session
         self._wire = session.wire
-        self._chunking = session.chunking
         self._hand = hand
         self._exchange = exchange
         self._patience_s = exchange.patience_s
@@ -58,7 +60,8 @@ class Content:
     def send(self, message: Message) -> bool:
         """Send it to who is in its envelope; return whether the server took it."""
         self._wire.end_if_asked()
-        if self._chunking:
+        chunking = self._session.chunking
+        if chunking:
             # There was no DATA: what the server says now is about the recipients.
             self._exchange.expect_silence()
         self._hand.stage = Stage.BODY
@@ -67,7 +70,9 @@ class Content:
         last = self._all_but_the_last(message)
         if last is None:
             return False
-        ahead = self._look_ahead() if self._session.pipelining and not (message.waiting or message.limit) else b""
+        # Who answers chunks as it does MAIL shows nothing while the answer to another MAIL is under way.
+        shows = self._session.pipelining and (not chunking or self._session.in_step.tells_apart)
+        ahead = self._look_ahead() if shows and not (message.waiting or message.limit) else b""
         if self._wire.has_spoken():
             raise ConnectionLostError(_SPOKE)
         self._hand.stage = Stage.FINAL_DOT
@@ -79,7 +84,7 @@ class Content:
             self._meanwhile()
             reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
             self.answered_in_s = self._wire.now_s - left_at_s
-            trouble = self._exchange.trouble(Stage.FINAL_DOT, reply)
+            trouble = self._answer_to_chunk(message, Stage.FINAL_DOT, reply) if chunking else self._answer(reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.
             self._doubt(message, str(error), left=error.unsent <= len(ahead))
@@ -87,6 +92,7 @@ class Content:
         except ProtocolError as error:
             self._doubt(message, str(error), left=True)
             raise
+        message.decide_refused()
         if trouble is None:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
@@ -100,20 +106,49 @@ class Content:
         source = _readable(message.transaction)
         last: Block | None = None
         known = self._session.knows_chunks
-        for block in in_chunks(source, try_first=not known) if self._chunking else behind_data(source):
+        chunking = self._session.chunking
+        for block in in_chunks(source, try_first=not known) if chunking else behind_data(source):
             if last is not None:
                 self._wire.send(b"".join(last), self._patience_s[Stage.BODY], shown=_told(last))
-                trouble = self._answer_to_chunk() if self._chunking else None
+                trouble = None
+                if chunking:
+                    reply = self._wire.read_reply(self._patience_s[Stage.BODY])
+                    trouble = self._answer_to_chunk(message, Stage.BODY, reply)
                 if trouble is not None:
+                    message.decide_refused()
                     message.refuse(trouble)
                     self._session.reset_due = True
                     return None
-                self._session.knows_chunks = self._chunking
+                self._session.knows_chunks = chunking
             last = block
         return last
 
-    def _answer_to_chunk(self) -> Trouble | None:
-        return self._exchange.trouble(Stage.BODY, self._wire.read_reply(self._patience_s[Stage.BODY]))
+    def _answer(self, reply: Reply) -> Trouble | None:
+        return self._exchange.trouble(Stage.FINAL_DOT, reply)
+
+    def _answer_to_chunk(self, message: Message, stage: Stage, reply: Reply) -> Trouble | None:
+        """Return the trouble that the answer to a chunk means, once it is known to be that.
+
+        Raises ProtocolError when it is not, LieError when it may not be: with DATA the server shows what it means.
+        """
+        trouble = self._exchange.trouble(stage, reply)
+        if trouble is not None:
+            # To a single recipient it means the same.
+            is_for_good = trouble.kind is Kind.PERMANENT and len(message.envelope) > 1
+            if is_for_good and may_be_of_recipient(reply):
+                raise LieError("CHUNKING", trouble, passing=True)
+            return trouble
+        in_step = self._session.in_step
+        if not in_step.is_of_envelope(reply):
+            in_step.tells_apart = True
+        elif in_step.tells_apart or self._exchange.says_more():
+            raise ProtocolError(
+                f"the server answered {str(reply)[:80]!r}, as it does MAIL or RCPT, where it makes no sense"
+            )
+        else:
+            # It has the same words for everything.
+            self._session.chunking = False
+        return None
 
     def _doubt(self, message: Message, what: str, *, left: bool) -> None:
         if left:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.session import Session
 
 
+# The answer to DATA (RFC 5321 section 4.3.2): behind another one the content would be taken for commands.
+GO_AHEAD = 354
 _GOOD_BYE = frozenset({221, CLOSING})
 _GOOD_BYES = tuple([b"%d" % code for code in _GOOD_BYE])
 # A reply too many is mostly there with the one before it; to see it is worth a moment where the server ends the
@@ -26,12 +28,13 @@ _OUT_OF_STEP_WITHIN_S = 0.2
 
 
 class LieError(Exception):
-    """The server objects to an extension that it offers."""
+    """The server objects to an extension that it offers; ``passing``: that is a guess, for this run alone."""
 
-    def __init__(self, extension: str, trouble: Trouble) -> None:
+    def __init__(self, extension: str, trouble: Trouble, *, passing: bool = False) -> None:
         super().__init__(trouble.what)
         self.extension = extension
         self.trouble = trouble
+        self.passing = passing
 
 
 class Exchange:
@@ -87,7 +90,7 @@ class Exchange:
 
     def trouble(self, stage: Stage, reply: Reply) -> Trouble | None:
         """Return the trouble that a reply means, None when it is the one that was due. Raises as ``refusal``."""
-        due = 300 <= reply.code < 400 if stage is Stage.DATA else is_done(reply)
+        due = reply.code == GO_AHEAD if stage is Stage.DATA else is_done(reply)
         if due:
             # What became of a chunk, the last one tells.
             if self._stages.watched and stage is not Stage.BODY:
@@ -112,8 +115,8 @@ class Exchange:
         trouble = classify(stage, reply, logged_in=is_known)
         # A refusal of the message itself has another status, and what has worked before is understood.
         # Nor is it 500 from one that has just taken a chunk; 502 and 504 never speak of the message.
-        understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 503})
-        unknown = reply.code in {500, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
+        understood = self._session.relayed or (self._session.knows_chunks and reply.code in {500, 501, 503})
+        unknown = reply.code in {500, 501, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
         if self._session.chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not understood:
             raise LieError("CHUNKING", trouble)
         if self._session.pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():

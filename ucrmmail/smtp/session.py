@@ -13,6 +13,7 @@ from ucrmmail.message.outcome import Stage, Trouble
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
+from ucrmmail.smtp.instep import InStep
 from ucrmmail.smtp.look import Look
 from ucrmmail.smtp.stages import Stages, facts_of_certificate, facts_of_ehlo, facts_of_tls, told_end, told_tls
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
@@ -49,11 +50,11 @@ class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
-    ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030). ``reset_due``:
-    it still has an envelope that nothing came of, which RSET must end before the next one, however much later (RFC 5321
-    section 4.1.4: no MAIL in a transaction). ``broken``: it opened DATA for a message that it had refused, where a dot
-    would deliver an empty one, or is about to close; nothing more goes on it. ``used_up``: it takes only so much on a
-    connection.
+    ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
+    is what tells its answers to those. ``reset_due``: it still has an envelope that nothing came of, which RSET must
+    end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction). ``broken``: it
+    opened DATA for a message that it had refused, where a dot would deliver an empty one, or is about to close; nothing
+    more goes on it. ``used_up``: it takes only so much on a connection.
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:
@@ -69,6 +70,7 @@ class Session:
         self.refused = False
         self.denied: Trouble | None = None
         self.knows_chunks = False
+        self.in_step = InStep()
         self.reset_due = False
         self.broken = False
         self.used_up = False
@@ -242,6 +244,9 @@ class _Opening:
         raise RefusedError(classify(Stage.EHLO, reply))
 
     def _ask(self, wire: Wire, command: str) -> Reply:
+        # Answers would be taken for those to other questions; but a good-bye is one to any.
+        if wire.pending and not wire.pending.startswith(b"421"):
+            raise ProtocolError("the server said something that nobody had asked for")
         wire.send(command.encode() + b"\r\n", self._timeout_s)
         return wire.read_reply(self._timeout_s)
 

@@ -100,7 +100,7 @@ class _Submitter:
             self._aftermath.give_back()
             return End(None, alive=False)
         except LieError as error:
-            return self._aftermath.without(error.extension, error.trouble)
+            return replace(self._aftermath.without(error.extension, error.trouble), passing=error.passing)
         except UnreadableError as error:
             return self._aftermath.after_loss(str(error), None)
         except (ConnectionLostError, ProtocolError) as error:

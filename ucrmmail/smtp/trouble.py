@@ -2,7 +2,7 @@
 
     seen                                          scope      kind       so
     no connection, no TLS, 421, 4yz to the login  account    transient  stop the run; no message loses an attempt
-    a quota of the sender, at any stage           account    transient  the same
+    a quota of the sender, at any stage           account    transient  the same, unless a far server is quoted
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
     a block of the account (message.refusals)     account    permanent  the same; with 4yz transient
     our own name, address or login (message.ours) account    permanent  the same, unless a far server is quoted
@@ -33,6 +33,7 @@ from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_quota, is_too_many_recipients
 from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
+from ucrmmail.message.words import words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +78,7 @@ def _wants_login(reply: Reply) -> bool:
 
     503 with these words is what qmail and hMailServer say to a client that has not logged in.
     """
-    text = reply.text.lower()
+    text = words_of(reply)
     return (
         reply.code in {530, 534, 535, 538}
         or (reply.code == 503 and "auth" in text)

@@ -14,7 +14,7 @@ from ucrmmail.smtp.trouble import account_trouble
 NOW = 1_800_000_000.0
 MARK = "settings"
 REFUSED = account_trouble(Stage.MAIL, "the smarthost refused the account", exit_code=75)
-LOST = account_trouble(Stage.MAIL, "the smarthost keeps closing the connection", exit_code=EX_UNAVAILABLE)
+LOST = account_trouble(Stage.MAIL, "one connection after the other was lost", exit_code=EX_UNAVAILABLE)
 
 
 def troubled(state: AccountState, ending: Ending, trouble: Trouble = REFUSED) -> AccountState:

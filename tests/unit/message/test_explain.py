@@ -128,3 +128,11 @@ def test_a_quota_is_explained_by_its_words_and_not_by_its_code() -> None:
     assert for_administrator_told("mail", kept, "5.7.1")[0].startswith("the provider counts what this account sends")
     assert for_writer("5.7.1", kept)[0].startswith("the provider counts what this account sends")
     assert not for_administrator_told("rcpt", "452 4.2.2 Mailbox over quota", "4.2.2")[0].startswith("the provider")
+
+
+def test_a_quota_is_explained_as_one_whoever_it_is_said_of() -> None:
+    told = "450 4.2.1 <a@isp.example>: SASL login name rejected: You are sending too many emails too fast."
+    why, remedy = for_administrator_told("rcpt", told)
+    assert "counts what this account sends" in why
+    assert "throttler.message_limit" in remedy
+    assert for_writer("4.2.1", told)[0] == why

@@ -116,8 +116,20 @@ OURS = [
     ("cPanel", STOPPED, "550 Domain isp.example has an outgoing mail hold. Message will be reattempted later"),
     ("OVH", STOPPED, "550 5.7.1 Your email account is locked for spam"),
     ("a relay", STOPPED, "554 5.7.1 account is blocked for outgoing mail"),
+    ("Postfix", STOPPED, "554 5.7.1 <isp>: SASL login name rejected: Access denied"),
+    ("Postfix", STOPPED, "550 5.7.1 <a@isp.example>: SASL login name rejected: account suspended"),
+    ("Postfix", STOPPED, "454 4.7.1 <isp>: SASL login name rejected: Try again later"),
+    ("Postfix", STOPPED, "554 5.7.1 <app1[192.0.2.1]>: Client certificate rejected: Access denied"),
+    ("Postfix", STOPPED, "554 5.7.1 <a@isp.example>: Sender address rejected: account suspended"),
+    ("Postfix", STOPPED, "550 5.7.1 <a@isp.example>: Sender address rejected: this account has been suspended"),
+    ("Postfix", STOPPED, "554 5.7.1 <a@isp.example>: Sender address rejected: user is blocked"),
+    ("Postfix", STOPPED, "451 4.7.1 <a@isp.example>: Sender address rejected: mailbox temporarily locked"),
     ("Brevo", STOPPED, "502 5.7.0 Unfortunately, your SMTP account is not yet activated. Please contact us"),
     ("Zoho", "zoho-blocked", "554 5.1.8 Email Outgoing Blocked"),
+    ("a host's name", REFUSED, "554 5.7.1 <spf.isp.example[192.0.2.1]>: Client host rejected: Access denied"),
+    ("a host's name", LISTED, "554 5.7.1 Client host dkim.isp.example [192.0.2.1] blocked using zen.spamhaus.org"),
+    ("an address", LISTED, "554 5.7.1 your IP address 192.0.2.1 is blocked (to: dmarc@example.com)"),
+    ("a page", LISTED, "554 5.7.1 blocked, see <https://www.spamhaus.org/query/ip/192.0.2.1>"),
 ]
 
 # It names a recipient, the content, a sender's domain, or what a far server said: nobody's account is in the way.
@@ -132,9 +144,20 @@ OTHERS = [
     ("Postfix", "550 5.7.1 <joe@example.com>: Recipient address rejected: this account is suspended"),
     ("Postfix", "554 5.7.1 <joe@example.com>: Recipient address rejected: Access denied"),
     ("Postfix", "554 5.7.1 <a@isp.example>: Sender address rejected: Access denied"),
+    ("Postfix", "550 5.7.1 <a@isp.example>: Sender address rejected: undeliverable address: host x said: 550 user disabled"),
+    ("Postfix", "554 5.7.1 <a@isp.example>: Sender address rejected: blocked using dbl.example"),
+    ("Postfix", "550 5.7.27 <a@isp.example>: Sender address rejected: Domain isp.example does not accept mail (nullMX)"),
+    ("Postfix", "554 5.7.1 <END-OF-MESSAGE>: End-of-data rejected: Access denied"),
+    ("Postfix", "550 5.7.1 <joe@example.com>: Recipient address rejected: SASL login name of the account is blocked"),
+    ("Postfix", "550 5.1.1 <sasl login name rejected@example.com>: Recipient address rejected: User unknown"),
     ("an address", "550 5.1.1 <your-account-is-suspended@example.com>: user unknown"),
     ("an address", "550 5.1.1 <authentication-required@example.com> user unknown"),
     ("an address", "550 5.1.1 helo-command-rejected@example.com: user unknown"),
+    ("an address", "550 5.1.1 <ptr-records@example.com>: Recipient address rejected: User unknown"),
+    ("an address", "550 ptr-records@example.com: user unknown"),
+    ("an address", "550 No such user <reverse dns@example.com>"),
+    ("a host's name", "550 5.1.2 host zen.spamhaus.example not found"),
+    ("a host's name", "550 5.1.1 User unknown in domain ip-blocked.example"),
     ("Exchange", "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required"),
     ("a list", "550 5.7.1 authentication required for this list"),
     ("Exchange Online", "550 5.7.133 Sender not authenticated for group"),
@@ -213,6 +236,12 @@ def test_an_account_that_is_stopped_is_the_senders_where_no_recipient_is_asked_f
 def test_commands_out_of_step_say_nothing_of_our_name(told: str) -> None:
     assert known_refusal(reply_of(told)) is None
     assert classify(Stage.MAIL, reply_of(told)).scope is Scope.MESSAGE
+
+
+@pytest.mark.parametrize("told", ["503 5.5.1 author@example.com: bad sequence", "503 5.5.1 <auth@example.com>: again"])
+def test_an_address_asks_for_no_login(told: str) -> None:
+    trouble = classify(Stage.RCPT, reply_of(told))
+    assert (trouble.scope, trouble.kind) == (Scope.MESSAGE, Kind.TRANSIENT)
 
 
 def test_a_list_is_named_also_when_a_far_server_was_heard() -> None:

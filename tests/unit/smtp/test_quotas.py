@@ -40,6 +40,42 @@ SENDERS = [
     "550 Too many messages. Try again in 92 seconds.",
     "554 5.7.1 Data command rejected: only 10 messages per day",
     "450 You are sending too many emails too fast.",
+    # Plesk
+    "554 5.7.0 The limit on the number of allowed outgoing messages was exceeded. Try again later.",
+    # GoDaddy
+    "550 Message would take you over your relay quota of 5. Current quota used: 5",
+    "550 User a@isp.example has exceeded its 24-hour sending limit. Messages to 25 recipients out of 25 allowed were sent.",
+    # QQ
+    "550 Sender frequency limited. http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000723",
+    "550 Connection frequency limited",
+    "550 Domain frequency limited",
+    "550 Ip frequency limited",
+    # GMX, IONOS
+    "550 Requested action not taken: mailbox unavailable Failure sending mail. Try again later.",
+    "450 Requested mail action not taken: mailbox unavailable Mail send limit exceeded.",
+    "554 Transaction failed Mail send limit exceeded.",
+    # MailRoute, and others with policyd
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Quota Exceeded.",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Quota Exceeded.",
+    # postfwd
+    "554 5.7.1 <DATA>: Data command rejected: limit of 400 rcpts per 24 hours for client a@isp.example reached",
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: only 5 recipients per 5 minutes allowed",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: Number messages per hour exceeded",
+    # Others
+    "550 send spam mail rejected: exceeded hour limit",
+    "550 5.7.1 Your mail limit has been reached.",
+    "550 5.7.0 The email limit is reached. Please upgrade your plan",
+    "550 5.7.0 Requested action not taken: too many emails per second",
+    "462 Daily send limit reached. Please try again tomorrow",
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: Email Sending Quota Exceeded",
+    "550 5.7.508 Access denied, [2001:db8::1] has exceeded permitted limits within /64 range",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: Rate limit exceeded, retry later",
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: Too many messages from your account",
+    "450 4.7.1 <a@isp.example>: Sender address rejected: Too many recipients sent in the last hour",
+    "550 5.7.1 You have exceeded your monthly limit of messages",
+    "550 You have exceeded the limit of 500 emails in 24 hours",
+    "552 Too many recipients received this hour",
+    "452 4.5.3 Error: too many recipients per hour",
 ]
 OTHERS = [
     "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend your message later.",
@@ -64,6 +100,36 @@ OTHERS = [
     "552 5.2.2 quota exceeded",
     "450 4.7.1 too many of them",
     "450 4.7.0 too few of them",
+    "450 4.1.1 <joe@example.com>: unverified address: host mx.example.com[192.0.2.9] said: 421-4.7.28 an unusual rate",
+    "450 4.1.0 <joe@example.com>: unverified address: host mx.example.com[192.0.2.9] said: too much mail from 192.0.2.1",
+    "550 5.7.1 <joe@example.com>: undeliverable: host mx.example.com said: 550 5.4.5 Daily sending quota exceeded",
+    "550 Callout verification failed: 550 Sending limit exceeded",
+    "550 5.7.1 Remote server said: 450 rate limit exceeded",
+    "550 5.1.1 User unknown in domain ratelimit.example",
+    "550 5.1.2 host daily.limit.example not found",
+    "550 5.1.3 too many requests for a malformed address",
+    "451 4.1.6 sending limit of the old address exceeded",
+    "556 5.1.10 domain hourly-exceeded.example does not accept mail",
+    "550 Disk quota exceeded",
+    "451 4.3.0 disk quota exceeded",
+    "550 Requested mail action aborted: exceeded storage allocation, Quota exceeded",
+    "550 User has too many messages on the server.",
+    "550 Requested action not taken: mailbox unavailable",
+    "550 <joe@example.com>: Requested action not taken: mailbox unavailable",
+    "550 Mailbox unavailable or access denied",
+    "550 Mailbox not found. http://service.mail.qq.com/cgi-bin/help?subtype=1&&id=20022&&no=1000728",
+    "552 The message exceeds the size limit for outgoing mail",
+    "550 5.7.1 Message exceeds the 25 MB limit for outbound mail",
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- This ip has been blacklisted.",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: Policy Rejection- Please try later.",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: Greylisted for 5 minutes, too many requests",
+    "554 5.2.2 <joe@example.com>: Recipient address rejected: Quota exceeded (mailbox for user is full)",
+    "554 5.7.1 <joe@example.com>: Recipient address rejected: Quota exceeded",
+    "552 5.2.2 <joe@example.com>: Recipient address rejected: Mailbox is full / Quota exceeded",
+    "450 4.2.1 This recipient has received too many messages",
+    "550 5.2.122 Recipient's per hour message receive limit exceeded",
+    "554 5.7.1 Message rejected as spam by content filtering, again in 24 hours",
+    "550 5.7.1 the sender is limited to members",
 ]
 
 
@@ -137,6 +203,12 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("550 5.7.1 too many recipients", False),
         ("400 4.5.3 too many recipients", True),
         ("503 5.5.3 too many recipients", True),
+        ("452 4.5.3 Too many recipients received this hour", False),
+        ("550 Too many recipients per day", False),
+        (
+            "452 4.5.3 Your message has too many recipients. For more information regarding Google's sending limits",
+            True,
+        ),
     ],
 )
 def test_too_many_recipients_of_one_transaction_are_told_apart(text: str, too_many: bool) -> None:
