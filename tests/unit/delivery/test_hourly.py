@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.hourly import remember, were_told
 
 NOW = 1_800_000_000.0
@@ -47,3 +48,17 @@ def test_no_more_than_one_mark_is_left(directory: str) -> None:
 def test_the_mark_is_empty_so_that_a_full_disk_has_room_for_it(directory: str) -> None:
     remember(directory, LINES, now=NOW)
     assert [path.stat().st_size for path in Path(directory).iterdir()] == [0]
+
+
+def test_what_another_process_of_a_run_met_is_hourly_too() -> None:
+    ours, theirs = Concerns(), Concerns()
+    ours.add_hourly(*LINES, exit_code=75)
+    theirs.add_hourly(*LINES, "another", exit_code=75)
+    ours.take_over(theirs)
+    assert (ours.lines, ours.hourly, ours.exit_code) == ([*LINES, "another"], [*LINES, "another"], 75)
+
+
+def test_where_nothing_is_met_again_no_run_ends_with_an_error() -> None:
+    concerns = Concerns()
+    concerns.add_hourly(exit_code=75)
+    assert concerns.exit_code == 0
