@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
+from collections.abc import Sequence
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -174,12 +176,50 @@ def test_many_recipients_are_asked_for_in_groups_in_which_no_server_counts_too_m
     """Postfix hangs up after twenty (smtpd_hard_error_limit), and who was accepted before them would get nothing."""
     machine = Machine(tmp_path)
     put(machine.directory, *[f"user{number}@example.com" for number in range(1000)], now=machine.clock.now())
-    with SmtpServer() as server:
+    with SmtpServer(extensions=(*EXTENSIONS, "LIMITS RCPTMAX=1000")) as server:
         machine.flush(machine.to(server))
         groups = [read.count(b"RCPT") for read in server.connections[0].reads if b"RCPT" in read]
         assert len(server.accepted) == 1
     assert groups[0] == 20
     assert set(groups[1:-1]) == {19}
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("PIPELINING", "CHUNKING"), ("8BITMIME",)])
+@pytest.mark.parametrize("place", ["data", "final-dot"])
+@pytest.mark.parametrize(
+    "reply",
+    ["554 Transaction failed: Recipient count exceeds 50.", "550 5.5.3 too many recipients", "452 4.5.3 too many"],
+)
+def test_who_counts_the_recipients_behind_the_last_one_gets_the_message_in_parts(
+    tmp_path: Path, reply: str, place: str, extensions: Sequence[str]
+) -> None:
+    """Amazon SES refuses at the end of the content, and the message had failed for all of them."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(120)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> None:
+        here.asked = 0
+
+    def at_rcpt(_line: bytes) -> None:
+        here.asked += 1
+
+    def refuse(_line: bytes) -> str | None:
+        return reply if here.asked > 30 else None
+
+    faults: dict[str, Fault] = {"mail": at_mail, "rcpt": at_rcpt, place: refuse}
+    with SmtpServer(extensions=extensions, faults=faults) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        if place == "data" and "CHUNKING" in extensions:
+            assert len(server.accepted) == 2
+        else:
+            assert {len(message.recipients) for message in server.accepted} <= {20, 25}
+        assert sorted(taken_by(server)) == sorted(recipients)
+        assert len(server.connections) <= 2
+    assert (report.exit_code, report.relayed, report.failed) == (0, 1, 0)
 
 
 @pytest.mark.requirement("R1", "R7")

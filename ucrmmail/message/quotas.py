@@ -96,6 +96,8 @@ _OF_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
 )
+# Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
+_TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
 _OF_CONCURRENCY = re.compile(
     r"\b(concurrent|simultaneous|parallel) (smtp )?(connection|session)s?\b|\bthread limit\b"
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
@@ -151,13 +153,13 @@ def is_too_many_recipients(reply: Reply) -> bool:
     """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
 
     Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
-    "Too many recipients received this hour" is a quota.
+    "Too many recipients received this hour" is a quota, and so is Postfix's "too many recipients from".
     """
     if reply.code // 100 not in {4, 5}:
         return False
     text = words_of(reply)
-    too_many = reply.code in {452, 550, 552} and not reply.enhanced and "too many recipients" in text
-    return (reply.enhanced[1:] == ".5.3" or too_many) and not _PERIOD.search(text)
+    says_so = reply.code in {452, 550, 552, 554} and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
+    return (reply.enhanced[1:] == ".5.3" or says_so) and not _PERIOD.search(text)
 
 
 def is_of_the_connection(reply: Reply) -> bool:

@@ -63,6 +63,10 @@ class Aftermath:
         self._hand.current = None
         transaction, outcomes = message.transaction, message.outcomes
         told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
+        if not (told or alone or message.denied):
+            # They are to go in other transactions, of fewer.
+            self._feed.unused(transaction)
+            return
         marks = NO_MARKS
         if message.late or message.blamed or alone or message.denied:
             marks = Marks(message.late, message.blamed, alone, tuple(message.denied))

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.session import Session
     from ucrmmail.smtp.transaction import Message
 
-# RFC 5321 section 4.5.3.1.8: a server takes a hundred recipients at the least; more go until it objects.
-_MOST_RECIPIENTS = 1000
 # So many recipients go with MAIL in one group; the answers to them tell how many more there is time for.
 _FIRST_RECIPIENTS = 20
 # So many go in one group behind that. Postfix hangs up after 20 errors (smtpd_hard_error_limit): a quota that ends in a
@@ -49,7 +47,6 @@ class Asking:
         self._hand = hand
         self._exchange = exchange
         self._offered = session.capabilities
-        self._most = session.capabilities.most_recipients or _MOST_RECIPIENTS
 
     def open(self, message: Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
@@ -67,7 +64,8 @@ class Asking:
 
     def fill(self, message: Message) -> bytes:
         """Move recipients into the next envelope; return its commands as one group."""
-        message.envelope, message.waiting = message.waiting[: self._most], message.waiting[self._most :]
+        most = self._session.most_recipients
+        message.envelope, message.waiting = message.waiting[:most], message.waiting[most:]
         self._session.transactions_left -= 1
         message.accepted = False
         message.mail = mail_command(message.transaction, self._offered)
@@ -105,9 +103,11 @@ class Asking:
             message.decide_refused()
         if trouble is None and accepted:
             trouble = self._exchange.trouble(Stage.DATA, data) if data is not None else None
+            message.envelope = accepted
             if trouble is None:
-                message.envelope = accepted
                 return True
+            if self._exchange.are_too_many(message, trouble):
+                trouble = None
         if trouble is not None:
             # DATA may be refused although recipients were accepted.
             message.refuse(trouble)

@@ -97,7 +97,7 @@ class Content:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
             self._session.relayed = True
-        else:
+        elif not self._exchange.are_too_many(message, trouble):
             message.refuse(trouble)
         return trouble is None
 

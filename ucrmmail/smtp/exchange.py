@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage, Trouble
+from ucrmmail.message.quotas import is_too_many_recipients
 from ucrmmail.smtp.trouble import CLOSING, RefusedError, classify
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
     from ucrmmail.smtp.aftermath import Aftermath, InHand
     from ucrmmail.smtp.session import Session
+    from ucrmmail.smtp.transaction import Message
 
 
 # The answer to DATA (RFC 5321 section 4.3.2): behind another one the content would be taken for commands.
@@ -131,6 +133,16 @@ class Exchange:
             raise RefusedError(trouble)
         self._session.refused = True
         return trouble
+
+    def are_too_many(self, message: Message, trouble: Trouble) -> bool:
+        """Return whether it is refused for the number of its recipients, half of whom are to go in a transaction then.
+
+        Some count only behind the last one: Amazon SES at the end of the content.
+        """
+        if trouble.reply is None or not is_too_many_recipients(trouble.reply) or len(message.envelope) < 2:
+            return False
+        self._session.most_recipients = len(message.envelope) // 2
+        return True
 
 
 def is_done(reply: Reply) -> bool:

@@ -46,8 +46,14 @@ class SessionError(Exception):
         self.trouble = trouble
 
 
+# RFC 5321 section 4.5.3.1.8: a server takes so many in one transaction at the least, unless it says otherwise.
+_MOST_RECIPIENTS = 100
+
+
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
+
+    ``most_recipients`` are those of one transaction.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
@@ -64,6 +70,7 @@ class Session:
         self.stages = stages
         self.pipelining = capabilities.pipelining and smarthost.pipelining
         self.chunking = capabilities.chunking and smarthost.chunking
+        self.most_recipients = capabilities.most_recipients or _MOST_RECIPIENTS
         self.transactions_left: float = capabilities.most_transactions or math.inf
         self.settled = False
         self.relayed = False

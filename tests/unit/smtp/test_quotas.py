@@ -200,6 +200,8 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("552 5.0.0 too many recipients", False),
         ("450 too many recipients", False),
         ("550 Too many recipients", True),
+        ("554 Transaction failed: Recipient count exceeds 50.", True),
+        ("550 too many recipients from 192.0.2.1", False),
         ("550 5.7.1 too many recipients", False),
         ("400 4.5.3 too many recipients", True),
         ("503 5.5.3 too many recipients", True),
