@@ -234,10 +234,15 @@ class Locked:
         self._fd = fd
 
     def __enter__(self) -> bool:
-        """Take the lock; returns whether it was obtained. Raises OSError."""
+        """Take the lock; returns whether it was obtained. Raises DistrustError for a symbolic link, OSError."""
         if self._fd >= 0:
             return True
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno == errno.ELOOP and os.path.islink(self._path):
+                raise DistrustError(f"{self._path} is a symbolic link") from error
+            raise
         with Naming(self._path):
             return try_lock(self._fd, wait=self._wait)
 

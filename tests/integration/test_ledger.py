@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -13,10 +14,14 @@ import pytest
 
 from tests.support.faults import dies_at, fails_at
 from tests.support.limits_world import World, room
+from tests.unit.limits.test_adapt import UNITS
 from ucrmmail.files import DistrustError
+from ucrmmail.journal import journal_of
 from ucrmmail.limits.ledger import Ledger, Reservation, TooEarlyError, read_boot_id
+from ucrmmail.limits.records import state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S
 from ucrmmail.limits.rules import Flood, Rules, Throttle, rules_from
+from ucrmmail.limits.tally import empty_tally
 from ucrmmail.limits.view import read_tally, view_limits
 
 THROTTLE_3_IN_60 = Rules((Throttle(3, 60.0),))
@@ -156,7 +161,6 @@ def test_several_limits_hold_together_and_the_last_to_open_is_named(path: str) -
 
 def test_recipients_wait_until_all_of_them_fit(path: str) -> None:
     ledger = open_ledger(path, Rules((Throttle(5, 60.0, unit="recipients"),)))
-    assert ledger.counts_recipients
     assert ledger.largest_amount == 5
     send(ledger, START, 3)
     assert room(ledger, START) == 2
@@ -554,6 +558,33 @@ def test_connections_that_share_a_ledger_never_exceed_it_together(path: str) -> 
     assert len(taken) == 200
     ledger.close(START)
     assert used(path, Rules((Throttle(200, 60.0),))) == 200
+
+
+def test_another_unit_knows_what_was_sent_before_a_restart_and_a_power_cut(path: str) -> None:
+    messages, recipients = (Rules((Throttle(100, 60.0, unit=unit),)) for unit in UNITS)
+    ledger = open_ledger(path, messages)
+    send(ledger, START, 7)
+    ledger.confirm(ledger.reserve(START, 5), START, 2)
+    ledger.close(START + 1.0)
+    assert view_limits(read_tally(path, recipients, START + 2.0, BOOT), START + 2.0).throttles[0].used == 9
+    ledger = open_ledger(path, messages, START + 2.0)
+    send(ledger, START + 2.0, 30)
+    used = view_limits(read_tally(path, recipients, START + 3.0, "boot-2"), START + 3.0).throttles[0].used
+    assert 39 <= used <= 100
+
+
+def test_the_ledger_of_an_older_version_learns_to_count_in_the_other_unit(path: str) -> None:
+    """It had written 1 for the recipients of each message."""
+    messages, recipients = (Rules((Throttle(100, 60.0, unit=unit),)) for unit in UNITS)
+    state = json.loads(state_record(empty_tally(messages)).removeprefix(b"state "))
+    del state["throttles"][0]["twin"]
+    records = [b"state " + json.dumps(state).encode(), b"reserve 1 %a 1" % START, b"accepted 1 %a 1" % START]
+    Path(path).write_bytes(journal_of(records))
+    assert read_tally(path, recipients, START + 1.0, BOOT).opens(START + 1.0, 1) == START + 60.0
+    ledger = open_ledger(path, messages, START + 1.0)
+    send(ledger, START + 60.0, 9)
+    ledger.close(START + 61.0)
+    assert view_limits(read_tally(path, recipients, START + 62.0, BOOT), START + 62.0).throttles[0].used == 9
 
 
 def test_changed_rules_take_over_what_was_counted(path: str) -> None:

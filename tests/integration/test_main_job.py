@@ -148,6 +148,29 @@ def test_a_file_in_the_drop_directory_is_sent_and_removed(program: Program, sink
     assert sorted(path.name for path in drop.iterdir()) == ["not-a-message.txt"]
 
 
+@pytest.mark.requirement("R18", "R26")
+def test_a_disk_that_takes_no_drops_is_told_once_an_hour_and_ends_no_run_with_0(program: Program, sink: Sink) -> None:
+    """Each run had ended with 0, and cron had mailed the same line each minute."""
+    program.configure(sink.port)
+    program.run("enqueue", "--to", "joe@example.com", "-", stdin=numbered(1))
+    drop = program.spool / "drop"
+    (drop / "one.eml").write_bytes(numbered(2))
+    program.run("config", "set", "spool.min_free_space", "900000GB")
+    run = program.run("flush", code=75)
+    assert "the drop directory waits" in run.stderr
+    assert "spool.min_free_space keeps" in run.stderr
+    assert subjects(sink) == ["number 1"], "what is queued goes"
+    assert program.run("flush", code=75).stderr == ""
+    assert "the drop directory waits" in program.run("flush", "--json", code=75).json["needs_person"][0]
+    (mark,) = program.spool.glob("told-*")
+    os.utime(mark, (0, 0))
+    assert "the drop directory waits" in program.run("flush", code=75).stderr
+    program.run("config", "set", "spool.min_free_space", "1MB")
+    assert program.run("flush").stderr == ""
+    assert subjects(sink) == ["number 1", "number 2"]
+    assert not list(program.spool.glob("told-*"))
+
+
 @pytest.mark.requirement("S15")
 def test_hostile_drop_files_are_not_followed(program: Program, sink: Sink, tmp_path: Path) -> None:
     program.configure(sink.port)

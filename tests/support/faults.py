@@ -133,6 +133,24 @@ def fails_at(
 
 
 @contextmanager
+def close_fails(path: str, number: int) -> Iterator[None]:
+    """Let each close of this file fail with this errno, and name no file, as the call does; it is closed all the same."""
+    real = os.close
+
+    def close(fd: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{fd}")
+        real(fd)
+        if name == path:
+            raise OSError(number, os.strerror(number))
+
+    os.close = close
+    try:
+        yield
+    finally:
+        os.close = real
+
+
+@contextmanager
 def vanishes_when_listed(name: str) -> Iterator[None]:
     """Remove the file of this name as soon as ``os.scandir`` has told of it, before anybody can look at it."""
     real = os.scandir

@@ -53,6 +53,16 @@ def test_a_directory_that_cannot_be_synced_is_named() -> None:
     assert caught.value.filename == "/proc/self"
 
 
+@pytest.mark.requirement("S15")
+def test_a_lock_that_is_a_link_is_called_one(tmp_path: Path) -> None:
+    """It had been "Too many levels of symbolic links", which sends a reader to look for a loop."""
+    path = tmp_path / "lock"
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DistrustError, match=r"^/\S+/lock is a symbolic link$"), Locked(str(path)):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_lock_that_is_on_nothing_is_named(tmp_path: Path) -> None:
     lock = Locked(str(tmp_path / "lock"))
     lock.__enter__()

@@ -87,6 +87,7 @@ def _flush(
         from ucrmmail.cli.runtime import account_path, flush_parts, warner_of
         from ucrmmail.delivery.account import remember_told
         from ucrmmail.delivery.flush import Options
+        from ucrmmail.delivery.hourly import remember, were_told
         from ucrmmail.spool.host import claim_host
 
         claim_host(directory)
@@ -110,12 +111,19 @@ def _flush(
         except OSError:
             pass  # a full disk: what the run has to tell is worth more
         kept = parts.concerns.recall()
-        report = replace(report, needs_person=tuple(parts.concerns.lines))
+        hourly = parts.concerns.hourly
+        # A program, and whoever looks on, is told each time.
+        watched = request.as_json or human.on_terminal(stderr=True)
+        hushed = not watched and were_told(directory, hourly, now=time.time())
+        left_out = hourly if hushed else ()
+        report = replace(report, needs_person=tuple(line for line in parts.concerns.lines if line not in left_out))
 
     def was_told() -> None:
         with suppress(OSError):  # then it is told once more
             if kept is not None and parts.concerns.untold is not None:
                 parts.concerns.untold.forget(kept)
+            if not (hushed or request.as_json):
+                remember(directory, hourly, now=time.time())
             if report.trouble is None or report.told or request.as_json:
                 return
             with Locked(lock, wait=False) as obtained:

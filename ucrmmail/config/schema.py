@@ -301,7 +301,7 @@ _THROTTLER = (
         "throttler.count",
         choice("messages", "recipients"),
         "messages",
-        "What counts against the limit.",
+        "What counts against the limit. Changed, it counts what was sent before in the new unit too.",
         "recipients",
     ),
     Key(

@@ -13,7 +13,7 @@ import stat
 from ucrmmail.config.location import SYSTEM_CONFIG
 from ucrmmail.config.simple import parse_simple
 from ucrmmail.errors import ConfigError, InputOutputError, PermissionDeniedError
-from ucrmmail.files import DistrustError, read_all
+from ucrmmail.files import DistrustError, Naming, read_all
 
 # A hundred times what anyone writes by hand.
 _LIMIT_BYTES = 1 << 20
@@ -61,7 +61,8 @@ def read_file(path: str, euid: int, *, any_owner: bool = False, to_submit: bool 
             f"{path}: {error.strerror}", remedy="look at the disk, then run the same command again"
         ) from None
     finally:
-        os.close(fd)
+        with Naming(path):
+            os.close(fd)
 
 
 def _check_trust(path: str, found: os.stat_result, euid: int, *, any_owner: bool) -> None:

@@ -224,7 +224,7 @@ def load_account(path: str, *, owner: int) -> AccountState:
     What is lost with it is a pause, not mail. Raises OSError.
     """
     try:
-        with open(open_untrusted(path, owner=owner), "rb") as file, Naming(path):
+        with Naming(path), open(open_untrusted(path, owner=owner), "rb") as file:
             raw = read_all(file.fileno(), _LARGEST_FILE)
     except (FileNotFoundError, DistrustError):
         return AccountState()

@@ -21,7 +21,7 @@ class Concerns:
     """Gathered while a run goes on. ``exit_code`` is 0 while a line is all that is owed, else that of the first.
 
     Without ``untold`` nothing is kept. ``kept`` are the lines for which it was asked to, ``counted`` how many of them
-    found no room in it.
+    found no room in it. ``hourly`` are the lines that a person is not told again within the hour.
     """
 
     lines: list[str] = field(default_factory=list)
@@ -29,11 +29,18 @@ class Concerns:
     untold: Untold | None = None
     kept: set[str] = field(default_factory=set)
     counted: int = 0
+    hourly: list[str] = field(default_factory=list)
 
     def add(self, *lines: str, exit_code: int = 0) -> None:
         """Leave these to a person; who meets the same again tells it again."""
         self.lines += lines
         self.exit_code = self.exit_code or exit_code
+
+    def add_hourly(self, *lines: str, exit_code: int) -> None:
+        """Leave to a person what each run meets again until it is mended: see `hourly`."""
+        if lines:
+            self.add(*lines, exit_code=exit_code)
+            self.hourly += lines
 
     def add_once(self, *lines: str, exit_code: int = 0) -> bool:
         """Leave to a person what no run tells again; return whether it is sure to be told, whatever ends this one."""
@@ -75,6 +82,7 @@ class Concerns:
         known = set(self.lines)
         self.add(*[line for line in other.lines if line not in known], exit_code=other.exit_code)
         self.counted += other.counted
+        self.hourly += [line for line in other.hourly if line not in known]
 
     def recall(self) -> Kept | None:
         """Put first what is kept of earlier runs, and of processes of this one that died, and return what it was."""

@@ -10,7 +10,7 @@ import os
 from math import inf
 from typing import TYPE_CHECKING
 
-from ucrmmail.errors import InputOutputError
+from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.spool.intake import Intake, take_drops
 from ucrmmail.spool.layout import DROP, REJECTED
 from ucrmmail.spool.moves import aside_line
@@ -107,8 +107,10 @@ class Drops:
             may_go_on=may_go_on,
             telling=self._concerns.telling,
         )
-        self._tell(*[aside_line(REJECTED, name, reason) for name, reason in taken.rejected])
-        self._tell(*taken.problems)
+        self._concerns.add(*self._new([aside_line(REJECTED, name, reason) for name, reason in taken.rejected]))
+        # As a submission that the same disk refuses; else a file that cannot be read, or moved.
+        exit_code = (TemporaryError if taken.waits else InputOutputError).exit_code
+        self._concerns.add_hourly(*self._new(taken.problems), exit_code=exit_code)
         return taken
 
     def _is_open(self) -> bool:
@@ -118,12 +120,12 @@ class Drops:
             os.scandir(path).close()
         except OSError as error:
             why = f"{path} cannot be looked into ({error.strerror}); give it back to the user who runs the flush"
-            self._tell(why, exit_code=InputOutputError.exit_code)
+            self._concerns.add_hourly(*self._new([why]), exit_code=InputOutputError.exit_code)
             return False
         return True
 
-    def _tell(self, *lines: str, exit_code: int = 0) -> None:
+    def _new(self, lines: list[str]) -> list[str]:
+        """Return those that this run has not met yet."""
         new = [line for line in lines if line not in self._told]
         self._told.update(new)
-        if new:
-            self._concerns.add(*new, exit_code=exit_code)
+        return new

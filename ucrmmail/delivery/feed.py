@@ -212,7 +212,7 @@ class QueueFeed:
             return Transaction(
                 queue_id=claimed.queue_id,
                 reverse_path=claimed.reverse_path,
-                recipients=turn_of(claimed.state)[: amount if self._ledger.counts_recipients else None],
+                recipients=turn_of(claimed.state)[:amount],
                 size_bytes=claimed.size_bytes,
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,
@@ -366,10 +366,8 @@ class QueueFeed:
             self._concerns.add_once(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _amount(self, claimed: Claimed | None, now: float) -> int:
-        """Return to how many recipients the next transaction goes, 1 when no limit counts them."""
-        if claimed is None or not self._ledger.counts_recipients:
-            return 1
-        return self._ledger.part(now, len(turn_of(claimed.state)))
+        """Return to how many recipients the next transaction goes, 1 when there is none."""
+        return 1 if claimed is None else self._ledger.part(now, len(turn_of(claimed.state)))
 
     @property
     def _sync_is_due(self) -> bool:

@@ -37,10 +37,11 @@ def log_line(at: float, queue_id: str, reverse_path: str, outcome: Outcome) -> s
         text += (f' why="{why}"' if why else "") + (f' remedy="{remedy}"' if remedy else "")
     if text.isascii() and text.isprintable():
         return text
-    return text.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
+    return text.translate(_BYTES).encode("ascii", "backslashreplace").decode()
 
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in [*range(0x20), 0x7F]}
+# Controls, and the surrogates that stand for bytes which are not UTF-8.
+_BYTES = {code: f"\\x{code & 0xFF:02x}" for code in [*range(0x20), 0x7F, *range(0xDC80, 0xDD00)]}
 
 
 def open_log(path: str) -> DeliveryLog:

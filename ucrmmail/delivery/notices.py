@@ -63,7 +63,7 @@ class Reporter:
             queue_id=queue_id,
             reverse_path=reverse_path,
             accepted_at=accepted_at,
-            failed=tuple(FailedRecipient(f.recipient, f.enhanced, f.reply, f.stage, f.uncertain) for f in failed),
+            failed=tuple(FailedRecipient(f.recipient, f.enhanced, f.reply, f.stage, f.uncertain, f.at) for f in failed),
             original=original,
             hostname=self.hostname,
             now=now,

@@ -1,7 +1,7 @@
 """When a deferred message comes back (RFC 5321 section 4.5.4.1): an age and a count become a time.
 
     attempt      1     2     3     4     5     6    7 ...
-    then waits   5m   10m   20m   40m   80m  160m   4h   each up to a quarter longer; never more than max_delay
+    then waits   5m   10m   20m   40m   80m  160m   4h   each up to a quarter longer; max_delay up to a fifth shorter
 
 The quarter spreads messages that were deferred together. It is drawn from the queue id, so that the same message
 always gets the same answer: nothing needs to be remembered, and a test can say what comes out.

@@ -71,7 +71,6 @@ class Ledger:
         self._journal: Journal | None = None
         self.damaged = False
         self.limited = rules.any
-        self.counts_recipients = rules.counts_recipients
         self.largest_amount = rules.largest_transaction or 0
         if not rules.any:
             return
@@ -132,16 +131,16 @@ class Ledger:
             return _FREE
         with self._lock:
             at = self._steady(self._journal, now)
-            tally, block, units = self._tally, self._block, recipients if self.counts_recipients else 1
-            if tally.opens(at, units) > at:
+            tally, block = self._tally, self._block
+            if tally.opens(at, recipients) > at:
                 raise TooEarlyError(f"a limit does not allow a message to {recipients} recipients yet")
-            if block.messages < 1 or block.recipients < units or at >= block.at + BLOCK_LASTS_S:
-                self._announce_block(self._journal, at, units)
+            if block.messages < 1 or block.recipients < recipients or at >= block.at + BLOCK_LASTS_S:
+                self._announce_block(self._journal, at, recipients)
             self._journal.ensure_room(_RECORD_BYTES * (2 + len(tally.pending)))
-            self._journal.append(b"reserve %d %a %d" % (tally.next_id, at, units))
+            self._journal.append(b"reserve %d %a %d" % (tally.next_id, at, recipients))
             self._block.messages -= 1
-            self._block.recipients -= units
-            return Reservation(tally.reserve(at, units), units)
+            self._block.recipients -= recipients
+            return Reservation(tally.reserve(at, recipients), recipients)
 
     def confirm(
         self, reservation: Reservation, now: float, recipients: int | None = None, *, uncertain: bool = False
@@ -156,10 +155,10 @@ class Ledger:
         with self._lock:
             self._must_be_open(reservation)
             at = self._steady(self._journal, now)
-            units = reservation.recipients if recipients is None or not self.counts_recipients else recipients
+            count = reservation.recipients if recipients is None else recipients
             word = b"uncertain" if uncertain else b"accepted"
-            self._journal.append(b"%b %d %a %d" % (word, reservation.number, at, units))
-            self._tally.settle(reservation.number, at, units, certain=not uncertain)
+            self._journal.append(b"%b %d %a %d" % (word, reservation.number, at, count))
+            self._tally.settle(reservation.number, at, count, certain=not uncertain)
 
     def refund(self, reservation: Reservation) -> None:
         """Give back the place of a message that was refused before it was accepted.
@@ -196,7 +195,7 @@ class Ledger:
             self._journal = None
 
     def _units(self, recipients: int) -> int:
-        return min(recipients, self.largest_amount) if self.counts_recipients else 1
+        return min(recipients, self.largest_amount) if self.largest_amount else 1
 
     def _must_be_open(self, reservation: Reservation) -> None:
         """Raise KeyError when it is not: a record that makes no sense would spoil the whole file."""
@@ -215,11 +214,11 @@ class Ledger:
         self._block.at = min(self._block.at, now)
         return now
 
-    def _announce_block(self, journal: Journal, at: float, units: int) -> None:
+    def _announce_block(self, journal: Journal, at: float, recipients: int) -> None:
         """Have it on the disk that so many reservations may follow."""
         self._shorten(journal, _VERY_LONG_BYTES)
         messages = min([_LARGEST_BLOCK, *(max(1, throttle.limit // 10) for throttle in self._rules.throttles)])
-        recipients = max(units, messages)
+        recipients = max(recipients, messages)
         journal.append(b"block %a %d %d %b" % (at, messages, recipients, self._boot_id.encode() or b"-"))
         journal.sync()
         self._block = Block(self._boot_id, at, messages, recipients)

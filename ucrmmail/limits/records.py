@@ -53,7 +53,10 @@ def state_record(tally: Tally) -> bytes:
         "version": _VERSION,
         "next_id": tally.next_id,
         "latest": tally.latest,
-        "throttles": [{"rule": asdict(window.rule), "window": _window_fields(window)} for window in tally.windows],
+        "throttles": [
+            {"rule": asdict(window.rule), "window": _window_fields(window), "twin": _window_fields(twin)}
+            for window, twin in zip(tally.windows, tally.twins, strict=True)
+        ],
         "antiflood": asdict(tally.row) if tally.row is not None else None,
         "pending": [[number, at, recipients] for number, (at, recipients) in tally.pending.items()],
     }
@@ -73,13 +76,13 @@ def _tally_of(document: dict[str, Any]) -> Tally:
     if document["version"] != _VERSION:
         raise ValueError(document["version"])
     windows: list[Window] = []
+    twins: list[Window] = []
     for part in document["throttles"]:
         throttle = Throttle(**typed(part["rule"], _THROTTLE_FIELDS))
-        if throttle.sliding:
-            entries = deque((like(at, 0.0), like(units, 0)) for at, units in part["window"])
-            windows.append(SlidingWindow(throttle, entries, sum(units for _, units in entries)))
-        else:
-            windows.append(FixedWindow(throttle, **typed(part["window"], _WINDOW_FIELDS)))
+        windows.append(_window_of(throttle, part["window"]))
+        # A version that had none wrote this: ``adapt`` says what they would have counted.
+        if "twin" in part:
+            twins.append(_window_of(throttle.twin, part["twin"]))
     antiflood = document["antiflood"]
     row = None
     if antiflood is not None:
@@ -88,6 +91,7 @@ def _tally_of(document: dict[str, Any]) -> Tally:
     tally = Tally(
         rules=Rules(tuple(window.rule for window in windows), row.rule if row is not None else None),
         windows=windows,
+        twins=twins,
         row=row,
         pending=pending,
         pending_recipients=sum(recipients for _, recipients in pending.values()),
@@ -97,6 +101,14 @@ def _tally_of(document: dict[str, Any]) -> Tally:
     # Nothing was counted later than that; a time that is would keep mail until then.
     tally.set_back(tally.latest)
     return tally
+
+
+def _window_of(throttle: Throttle, content: Any) -> Window:
+    """Return what a state says of one window. Raises as ``_tally_of`` does."""
+    if throttle.sliding:
+        entries = deque((like(at, 0.0), like(units, 0)) for at, units in content)
+        return SlidingWindow(throttle, entries, sum(units for _, units in entries))
+    return FixedWindow(throttle, **typed(content, _WINDOW_FIELDS))
 
 
 def replay(payloads: Iterable[bytes]) -> tuple[Tally, Block] | None:

@@ -6,7 +6,7 @@
     a block left open, another boot          power cut: what is left of it counts as used
     a block left open, the same boot         the process was killed: every reservation was read, the rest was not used
     a time in the future                     the clock was set back: it counts as now
-    other rules                              see ``adapt``
+    other rules, or a state without twins    see ``adapt``
     a torn last record                       it was never relied upon
     a torn record in a block, another boot   power cut, which may keep later pages: as above, from there on
     an unreadable record with its line end   every limit counts as used up, from now on: what was counted there, or
@@ -80,10 +80,10 @@ def recover(path: str, rules: Rules, now: float, boot_id: str) -> Recovered:
         if not boot_id or boot_id != block.boot_id:
             changes.append(_lose_block(tally, block, now))
         changes.append(b"end")
-    if tally.rules != rules:
-        tally = adapted(tally, rules)
-        changes = [state_record(tally)]
-    return Recovered(tally, tuple(changes))
+    suited = adapted(tally, rules)
+    if suited is not tally:
+        changes = [state_record(suited)]
+    return Recovered(suited, tuple(changes))
 
 
 def _is_power_cut(block: Block, behind: list[bytes], boot_id: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ucrmmail.dataclass import dataclass
+from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.units import parse_rate
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ class Throttle:
         """Return what a transaction to so many recipients takes."""
         return recipients if self.unit == "recipients" else 1
 
+    @property
+    def twin(self) -> Throttle:
+        """The same throttle in the other unit."""
+        return replace(self, unit="messages" if self.unit == "recipients" else "recipients")
+
 
 @dataclass(frozen=True, slots=True)
 class Flood:
@@ -49,11 +54,6 @@ class Rules:
     def any(self) -> bool:
         """Whether anything is limited at all."""
         return bool(self.throttles) or self.flood is not None
-
-    @property
-    def counts_recipients(self) -> bool:
-        """Whether a limit counts recipients, so that the size of a transaction matters."""
-        return any(throttle.unit == "recipients" for throttle in self.throttles)
 
     @property
     def largest_transaction(self) -> int | None:

@@ -31,12 +31,15 @@ LONGEST_TRANSACTION_S = 3600.0
 class Tally:
     """The windows of all throttles in their order, the row of AntiFlood, and the reservations that are open.
 
+    ``twins`` count the same in the other unit, in the same order: nothing waits for them, but when
+    ``throttler.count`` is changed they know what was sent (see ``adapt``).
     ``pending`` holds (when, recipients) for each open reservation, oldest first. ``latest`` is the latest time that
     was counted.
     """
 
     rules: Rules
     windows: list[Window]
+    twins: list[Window]
     row: Row | None
     pending: dict[int, tuple[float, int]] = field(default_factory=dict)
     pending_recipients: int = 0
@@ -83,7 +86,8 @@ class Tally:
         never leave while others take what room there is. But not fewer than a tenth of the limit, since in a window
         that slides there is room for one after the other, and each part costs the whole message.
         """
-        room, largest = self.room(now), self.rules.largest_transaction
+        largest = self.rules.largest_transaction
+        room = self.room(now) if largest is not None else None
         if room is None or largest is None:
             return recipients
         return min(recipients, max(room, largest // 10, 1))
@@ -91,7 +95,7 @@ class Tally:
     def reserve(self, at: float, recipients: int) -> int:
         """Count a message that is about to leave; returns the number of its reservation."""
         reservation_id = self.next_id
-        for window in self.windows:
+        for window in (*self.windows, *self.twins):
             window.reserved(at, reservation_id)
         if self.row is not None:
             self.row.reserved(at, len(self.pending))
@@ -110,7 +114,7 @@ class Tally:
         since = next(iter(self.pending.values()))[0]
         del self.pending[reservation_id]
         self.pending_recipients -= reserved
-        for window in self.windows:
+        for window in (*self.windows, *self.twins):
             window.settled(
                 at,
                 window.rule.units(recipients),
@@ -134,7 +138,7 @@ class Tally:
 
     def lose(self, since: float, at: float, messages: int, recipients: int) -> None:
         """Count messages that a power cut made us forget: reserved from ``since`` on, accepted by ``at`` if at all."""
-        for window in self.windows:
+        for window in (*self.windows, *self.twins):
             units = recipients if window.rule.unit == "recipients" else messages
             window.settled(at, units, since=since, reservation_id=0, next_id=self.next_id, certain=False)
         if self.row is not None:
@@ -146,7 +150,7 @@ class Tally:
 
         It shortens no wait that was true, and none is longer from now on than one duration or pause.
         """
-        for window in self.windows:
+        for window in (*self.windows, *self.twins):
             window.set_back(now)
         if self.row is not None:
             self.row.set_back(now)
@@ -161,6 +165,7 @@ def empty_tally(rules: Rules) -> Tally:
     return Tally(
         rules=rules,
         windows=[empty_window(throttle) for throttle in rules.throttles],
+        twins=[empty_window(throttle.twin) for throttle in rules.throttles],
         row=Row(rules.flood) if rules.flood is not None else None,
     )
 
@@ -168,7 +173,7 @@ def empty_tally(rules: Rules) -> Tally:
 def full_tally(rules: Rules, now: float) -> Tally:
     """Return the tally of which nothing is known but that it may be full: every limit is used up, right now."""
     tally = empty_tally(rules)
-    for window in tally.windows:
+    for window in (*tally.windows, *tally.twins):
         window.settled(now, window.rule.limit, since=now, reservation_id=0, next_id=1, certain=False)
     if tally.row is not None:
         tally.row.settled(now, tally.row.rule.threshold)

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ThrottleView:
-    """How far a throttle is used. ``resets_at`` is when its window is over; None when nothing counts.
+    """How far a throttle is used, its limit at the most.
 
-    In a sliding window it is when the oldest of what counts leaves it.
+    ``resets_at`` is when its window is over, in a sliding window when the oldest of what counts leaves it; None when
+    nothing counts.
     """
 
     throttle: Throttle
@@ -51,7 +52,9 @@ def view_limits(tally: Tally, now: float) -> LimitsView:
     throttles = []
     for window in tally.windows:
         pending = tally.pending_recipients if window.rule.unit == "recipients" else len(tally.pending)
-        throttles.append(ThrottleView(window.rule, window.used(now) + pending, window.resets_at(now)))
+        # More may count than there may be: the limit was lowered, or a power cut counts for what it may have sent.
+        used = min(window.used(now) + pending, window.rule.limit)
+        throttles.append(ThrottleView(window.rule, used, window.resets_at(now)))
     row = tally.row
     if row is None:
         return LimitsView(tuple(throttles), None)

@@ -16,6 +16,7 @@ The caller sends it under the null reverse-path, so that a DSN never causes anot
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.address import needs_smtputf8
@@ -112,12 +113,20 @@ def build_dsn(
             to=(to,),
             subject=_subject(failed, action),
             now=now,
-            message_id=f"<{queue_id}.{action}.{round(now * 1000)}@{domain}>",
+            message_id=f"<{queue_id}.{action}.{_mark_of(failed)}@{domain}>",
             more=more,
         )
         + b"".join((CRLF + delimiter + part) for part in parts)
         + f"\r\n--{boundary}--\r\n".encode()
     )
+
+
+def _mark_of(failed: Sequence[FailedRecipient]) -> str:
+    """Return what is the same for one report and no other of a message: who failed, and when.
+
+    A run that dies before it has noted that a report is queued makes another: its reader can drop one of the two.
+    """
+    return sha256(repr([(one.recipient, one.at) for one in failed]).encode()).hexdigest()[:16]
 
 
 def _subject(failed: Sequence[FailedRecipient], action: str) -> str:

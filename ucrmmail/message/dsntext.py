@@ -30,6 +30,7 @@ _UNCERTAIN = (
 class FailedRecipient:
     """A recipient who did not get the message (or not yet), the status code (RFC 3463, "" when unknown), the reply.
 
+    ``at`` is when it was tried last, in seconds since the epoch.
     ``reply`` is the server's, or our own words when it said nothing; ``stage`` is where in the dialogue that was.
     ``uncertain``: the last dot left and no reply came, so that the recipient may have the message (RFC 1047). For
     programs that is a failure too, since RFC 3464 has no action for it.
@@ -40,6 +41,7 @@ class FailedRecipient:
     reply: str
     stage: str = ""
     uncertain: bool = False
+    at: float = 0.0
 
 
 def report_text(

@@ -12,7 +12,7 @@ from ucrmmail.message.outcome import Stage
 from ucrmmail.message.quotas import is_quota
 from ucrmmail.message.refusals import REFUSALS, Refusal, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
-from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, meaning_of
+from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, Meaning, meaning_of
 from ucrmmail.message.words import words_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
@@ -23,6 +23,8 @@ _QUOTA = (
     "the provider counts what this account sends, and its limit is reached",
     f"nothing now: {_RUN_TRIES_AGAIN}. To stay below it, set throttler.message_limit and throttler.duration",
 )
+_TROUBLE_OF_ITS_OWN = ("the smarthost itself has trouble at the moment", _LATER)
+_NOT_NOW = ("the smarthost takes no mail from this machine, or this account, at the moment", _LATER)
 _NOT_LET_IN = "the server takes no mail at all, or none from the address of this machine"
 _LET_IN = "check smtp.host and smtp.port; if they are right, ask the provider whether it blocks this machine's address"
 # The commands of the opening, by what is wrong when the server does not know them (RFC 5321 section 4.2.4; 504 at AUTH
@@ -42,8 +44,11 @@ _OPENING = {
         "set smtp.authentication to another one of those that `ucrmmail test-connection` shows, such as login",
     ),
 }
-# Said before the server knows any recipient, it speaks of itself.
+# Said before the server knows any recipient, it speaks of itself; before it knows a message, of this machine.
 _OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4"))
+_OF_A_POLICY = tuple(MEANINGS[detail] for detail in ("7", "7.1", "7.2"))
+_OF_AN_ADDRESS = tuple(meaning for detail, meaning in MEANINGS.items() if detail[0] in "12")
+_BEFORE_MAIL = (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
 
 # RFC 3463: for the mailbox (X.2.3), for the mail system (X.3.4).
 _TOO_LARGE = frozenset({".2.3", ".3.4"})
@@ -71,16 +76,26 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
             "the smarthost wants a login or TLS first",
             "set smtp.username, run `ucrmmail config set smtp.password`, and check smtp.encryption",
         )
-    if stage is Stage.EHLO and reply.code >= 500 and not reply.enhanced:
-        return _OPENING[stage]
     meaning = meaning_of(reply.enhanced)
-    if stage is Stage.GREETING and reply.code >= 500:
-        # RFC 5321 section 3.1. What the codes of a policy say of a message and its sender does not fit here.
-        fits = meaning is not UNKNOWN and reply.enhanced[1:] not in {".7.0", ".7.1"}
-        return (meaning.what, meaning.remedy or _LET_IN) if fits else (_NOT_LET_IN, _LET_IN)
+    if stage in _BEFORE_MAIL:
+        return _at_the_opening(stage, reply, meaning)
     if stage is Stage.MAIL and reply.code < 500 and (meaning is UNKNOWN or meaning in _OF_OTHER_SYSTEMS):
-        return "the smarthost itself has trouble at the moment", _LATER
+        return _TROUBLE_OF_ITS_OWN
     return ("", "") if meaning is UNKNOWN else (meaning.what, meaning.remedy)
+
+
+def _at_the_opening(stage: Stage, reply: Reply, meaning: Meaning) -> tuple[str, str]:
+    """Return the same where the server knows no message yet: what a code says of one, or of its ways, does not fit."""
+    fits = meaning is not UNKNOWN and meaning not in (*_OF_OTHER_SYSTEMS, *_OF_A_POLICY, *_OF_AN_ADDRESS)
+    if stage is Stage.GREETING and reply.code >= 500:
+        # RFC 5321 section 3.1.
+        fits = fits and reply.enhanced[1:] != ".7.0"
+        return (meaning.what, meaning.remedy or _LET_IN) if fits else (_NOT_LET_IN, _LET_IN)
+    if fits:
+        return meaning.what, meaning.remedy
+    if reply.code >= 500:
+        return _OPENING[stage]
+    return _NOT_NOW if meaning in _OF_A_POLICY else _TROUBLE_OF_ITS_OWN
 
 
 def _known_refusal(reply: Reply) -> Refusal | None:

@@ -125,7 +125,7 @@ def _enhanced(text: str, code: str) -> str:
 
 
 def _shown(line: bytes) -> str:
-    return ascii(line[:80].decode("utf-8", "backslashreplace"))
+    return ascii(line[:80].decode("latin-1"))
 
 
 class Wire:

@@ -152,7 +152,8 @@ def lock_message(
             raise
         finally:
             if not locked:
-                os.close(fd)
+                with Naming(path):
+                    os.close(fd)
         if locked:
             return place, path, fd
     return None

@@ -53,13 +53,14 @@ class Intake:
 
     ``accepted`` are (name, queue id), ``rejected`` (name, reason). ``quiet_at`` is when the first file that is not
     complete yet may be (seconds since the epoch), 0.0 when there is none. ``problems`` are sentences for a person: what
-    could not be taken and stays where it is.
+    could not be taken and stays where it is. ``waits`` is set when that is all of it, since the disk takes no more.
     """
 
     accepted: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     quiet_at: float = 0.0
+    waits: bool = False
 
 
 def take_drops(
@@ -350,8 +351,8 @@ class _Taker:
 
     def _stop(self, error: UcrmmailError) -> None:
         """Stop taking: the disk is full, or fails; what was taken stays in tmp/ for a later run."""
-        self._stopped = True
-        self.result.problems.append(f"the drop directory waits: {error.what}")
+        self._stopped = self.result.waits = True
+        self.result.problems.append("; ".join(filter(None, (f"the drop directory waits: {error.what}", error.why))))
 
     def _reject(self, path: str, name: str, reason: str) -> None:
         try:

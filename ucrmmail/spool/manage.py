@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.errors import PermissionDeniedError
-from ucrmmail.files import DistrustError, fsync_directory
+from ucrmmail.files import DistrustError, Naming, fsync_directory
 from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.host import check_host
@@ -277,7 +277,8 @@ def _one(
                 after = change(moves, queue_id, place, path)
             finally:
                 if fd >= 0:
-                    os.close(fd)
+                    with Naming(path):
+                        os.close(fd)
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:

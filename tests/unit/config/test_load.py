@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.faults import close_fails
 from ucrmmail.cli.runtime import smarthost_of, unattended
 from ucrmmail.config.load import Config, examine_bytes, load
 from ucrmmail.config.location import Location
 from ucrmmail.config.schema import KEYS
+from ucrmmail.config.source import read_file
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError
 from ucrmmail.message.outcome import Stage
 
@@ -316,3 +319,14 @@ def test_a_timeout_that_is_set_holds_for_the_waits_that_are_not() -> None:
     assert waits("timeout = '5s'") == [5, 5, 5, 5, 5, 5, 600]
     assert waits("timeout = '5s'\nenvelope_timeout = '9s'\nfinal_timeout = '11m'") == [5, 5, 9, 9, 5, 5, 660]
     assert waits("block_timeout = '7s'") == [60, 300, 300, 300, 120, 7, 600]
+
+
+@pytest.mark.requirement("R4")
+def test_a_file_that_cannot_be_closed_is_named(tmp_path: Path) -> None:
+    """The error of the call knows no path: it had read "[Errno 28] No space left on device"."""
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    path.chmod(0o600)
+    with close_fails(str(path), errno.ENOSPC), pytest.raises(OSError, match="No space left") as caught:
+        read_file(str(path), os.geteuid())
+    assert caught.value.filename == str(path)

@@ -33,6 +33,11 @@ def test_an_uncertain_outcome_is_marked() -> None:
 
 
 @pytest.mark.requirement("S10")
+def test_a_byte_that_is_not_utf8_is_written_as_it_is_shown_elsewhere() -> None:
+    assert r'"550 caf\xe9"' in log_line(0, ID, "a@isp.example", outcome("550 caf\udce9"))
+
+
+@pytest.mark.requirement("S10")
 @pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\u202e", "\udcff", "\x85", "ü\x7f"])
 def test_no_reply_can_forge_a_line_or_reach_a_terminal_raw(text: str) -> None:
     line = log_line(0, ID, "a@isp.example", outcome(text))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ucrmmail.dataclass import replace
 from ucrmmail.limits.adapt import adapted
-from ucrmmail.limits.rules import Flood, Rules, Throttle
+from ucrmmail.limits.rules import Flood, Rules, Throttle, Unit
 from ucrmmail.limits.tally import Tally, empty_tally
 
 DAY = 86_400.0
+UNITS: tuple[Unit, ...] = ("messages", "recipients")
 
 
 def sent(rules: Rules, *times: float, recipients: int = 1) -> Tally:
@@ -52,17 +55,63 @@ def test_from_sliding_to_fixed_all_counts_until_the_last_message_has_left() -> N
     assert fixed.opens(40.0, 1) < adapted(tally, under(Throttle(2, 60.0))).opens(40.0, 1) == 90.0
 
 
-def test_from_recipients_to_messages_the_count_stays() -> None:
-    tally = sent(under(Throttle(10, 60.0, unit="recipients")), 0.0, recipients=4)
+@pytest.mark.parametrize("sliding", [True, False])
+def test_another_unit_finds_what_was_sent_in_it(sliding: bool) -> None:
+    """What is not known would have to be counted: three messages of a hundred had become 103 of 100 recipients."""
+    in_messages = under(Throttle(10, 60.0, sliding=sliding))
+    in_recipients = under(Throttle(10, 60.0, sliding=sliding, unit="recipients"))
+    tally = sent(in_messages, 0.0, 1.0, recipients=4)
+    recipients = adapted(tally, in_recipients)
+    assert recipients.windows[0].used(2.0) == 8
+    assert recipients.opens(2.0, 2) == 2.0
+    assert recipients.opens(2.0, 3) == 60.0
+    recipients.settle(recipients.reserve(2.0, 2), 2.0, 2, certain=True)
+    messages = adapted(recipients, in_messages)
+    assert messages.windows[0].used(3.0) == 3
+    assert adapted(messages, in_recipients).windows[0].used(3.0) == 10
+
+
+def test_another_unit_and_another_kind_of_window_find_what_was_sent_in_it() -> None:
+    tally = sent(under(Throttle(10, 60.0)), 0.0, 1.0, recipients=4)
+    assert adapted(tally, under(Throttle(10, 60.0, sliding=True, unit="recipients"))).windows[0].used(2.0) == 8
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 90.0), st.integers(1, 5)), max_size=12), st.booleans())
+def test_a_window_counts_the_same_whichever_unit_it_was_in(messages: list[tuple[float, int]], sliding: bool) -> None:
+    tallies = [empty_tally(under(Throttle(99, 60.0, sliding=sliding, unit=unit))) for unit in UNITS]
+    now = 0.0
+    for gap, recipients in messages:
+        now += gap
+        for tally in tallies:
+            tally.settle(tally.reserve(now, recipients), now, recipients, certain=True)
+    in_messages, in_recipients = tallies
+    assert in_messages.twins == in_recipients.windows
+    assert in_recipients.twins == in_messages.windows
+
+
+def of_an_older_version(tally: Tally) -> Tally:
+    return replace(tally, twins=[])
+
+
+def test_from_recipients_to_messages_the_count_of_an_older_version_stays() -> None:
+    tally = of_an_older_version(sent(under(Throttle(10, 60.0, unit="recipients")), 0.0, recipients=4))
     messages = adapted(tally, under(Throttle(5, 60.0)))
     assert messages.windows[0].used(1.0) == 4
 
 
-def test_from_messages_to_recipients_the_window_is_full_until_it_is_over() -> None:
-    for sliding in (False, True):
-        tally = sent(under(Throttle(10, 60.0, sliding=sliding)), 0.0)
-        recipients = adapted(tally, under(Throttle(10, 60.0, sliding=sliding, unit="recipients")))
-        assert recipients.opens(1.0, 1) == 60.0
+@pytest.mark.parametrize("sliding", [True, False])
+def test_from_messages_to_recipients_the_window_of_an_older_version_is_full_until_it_is_over(sliding: bool) -> None:
+    tally = of_an_older_version(sent(under(Throttle(10, 60.0, sliding=sliding)), 0.0))
+    recipients = adapted(tally, under(Throttle(10, 60.0, sliding=sliding, unit="recipients")))
+    assert recipients.opens(1.0, 1) == 60.0
+    assert recipients.opens(60.0, 10) == 60.0
+    assert adapted(recipients, tally.rules).windows[0].used(1.0) == 1
+
+
+def test_the_window_of_an_older_version_stays_full_under_a_higher_limit() -> None:
+    known = adapted(of_an_older_version(sent(under(Throttle(10, 60.0)), 0.0)), under(Throttle(10, 60.0)))
+    assert known.opens(1.0, 9) == 1.0
+    assert adapted(known, under(Throttle(10_000, 60.0, unit="recipients"))).opens(1.0, 1) == 60.0
 
 
 def test_from_messages_to_recipients_an_unused_window_stays_unused() -> None:
@@ -120,9 +169,9 @@ def test_a_throttle_that_is_added_counts_what_was_sent_before(sliding: bool) -> 
     assert adapted(tally, under(day, Throttle(10, 5.0, sliding=sliding))).opens(20.0, 1) == 20.0
 
 
-def test_a_throttle_of_recipients_that_is_added_counts_one_for_each_message() -> None:
-    tally = sent(under(Throttle(100, DAY)), *range(10))
-    both = under(Throttle(100, DAY), Throttle(12, 3600.0, unit="recipients"))
+def test_a_throttle_of_recipients_that_is_added_counts_those_of_the_messages_sent_before() -> None:
+    tally = sent(under(Throttle(100, DAY)), *range(10), recipients=2)
+    both = under(Throttle(100, DAY), Throttle(22, 3600.0, unit="recipients"))
     assert adapted(tally, both).opens(20.0, 2) == 20.0
     assert adapted(tally, both).opens(20.0, 3) == 3600.0
 

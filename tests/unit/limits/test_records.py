@@ -68,6 +68,16 @@ def test_a_later_state_replaces_an_earlier_one() -> None:
     assert told == (other, Block())
 
 
+def test_a_state_of_a_version_without_twins_is_read() -> None:
+    document = json.loads(STATE.removeprefix(b"state "))
+    for throttle in document["throttles"]:
+        del throttle["twin"]
+    told = replay([b"state " + json.dumps(document).encode(), b"reserve 2 1800000001.5 1"])
+    assert told is not None
+    assert [window.used(1_800_000_002.0) for window in told[0].windows] == [1, 1, 1]
+    assert told[0].twins == []
+
+
 @pytest.mark.parametrize(
     "payloads",
     [

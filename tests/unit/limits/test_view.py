@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.support.limits_oracle import longest_row, most_in_any_span, most_in_fixed_windows
 from tests.unit.limits.test_adapt import sent, under
+from ucrmmail.limits.adapt import adapted
 from ucrmmail.limits.rules import Flood, Rules, Throttle
 from ucrmmail.limits.tally import empty_tally
 from ucrmmail.limits.view import FloodView, ThrottleView, schedule, view_limits
@@ -37,6 +38,12 @@ def test_what_is_on_its_way_is_shown_as_used() -> None:
     assert [throttle.used for throttle in view.throttles] == [1, 4]
     assert view.flood is not None
     assert view.flood.count == 1
+
+
+def test_no_limit_is_shown_as_more_than_used_up() -> None:
+    """It was lowered: 3 of 2 messages would be read as a fault of the limit."""
+    tally = adapted(sent(under(Throttle(3, 60.0)), 0.0, 1.0, 2.0), under(Throttle(2, 60.0)))
+    assert view_limits(tally, 3.0).throttles[0].used == 2
 
 
 def test_without_antiflood_none_is_shown() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.injections import INJECTIONS
 from tests.support.submission import NOW, submit
+from ucrmmail.dataclass import replace
 from ucrmmail.message.dsn import build_dsn
 from ucrmmail.message.dsntext import FailedRecipient
 from ucrmmail.message.header import format_date
@@ -35,6 +36,7 @@ def dsn(
     hostname: str = "mail.isp.example",
     queue_id: str = QUEUE_ID,
     retry_until: float = 0.0,
+    now: float = NOW + 0.25,
 ) -> bytes:
     message = build_dsn(
         to=to,
@@ -44,7 +46,7 @@ def dsn(
         failed=failed or (GONE,),
         original=original,
         hostname=hostname,
-        now=NOW + 0.25,
+        now=now,
         retry_until=retry_until,
     )
     # Whatever is reported: it can be sent, and preparing it adds nothing.
@@ -69,6 +71,23 @@ def parts_of(message: bytes) -> tuple[str, list[Message], Message]:
     blocks = status.get_payload()
     assert isinstance(blocks, list)
     return content.decode(), [block for block in blocks if isinstance(block, Message) and block.keys()], original
+
+
+def id_of(message: bytes) -> str:
+    return str(message_from_bytes(message)["Message-ID"])
+
+
+@pytest.mark.requirement("R10")
+def test_a_report_that_is_made_again_has_the_id_of_the_first() -> None:
+    """A run was killed between accepting a report and noting that: who gets both can drop one."""
+    assert id_of(dsn(GONE, FULL, now=NOW + 1.0)) == id_of(dsn(GONE, FULL, now=NOW + 61.5))
+
+
+@pytest.mark.requirement("R10")
+def test_reports_of_several_failures_have_several_ids() -> None:
+    later = replace(GONE, at=GONE.at + 300.0)
+    ids = [id_of(dsn(*failed)) for failed in ((GONE,), (FULL,), (GONE, FULL), (later,), (later, FULL))]
+    assert len({*ids, id_of(dsn(retry_until=NOW + 9.0)), id_of(dsn(queue_id="2" + QUEUE_ID[1:]))}) == 7
 
 
 def test_the_header_says_what_it_is() -> None:

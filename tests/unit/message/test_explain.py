@@ -97,6 +97,24 @@ def test_a_refusal_of_the_opening_says_which_setting_to_look_at(stage: str, repl
     assert remedy in for_administrator_told(stage, reply)[1]
 
 
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "starttls", "auth"])
+@pytest.mark.parametrize("told", ["451 4.3.0 try later", "451 4.4.2 timeout", "450 4.2.0 no", "451 local error"])
+def test_a_trouble_before_any_message_is_the_smarthosts_own(stage: str, told: str) -> None:
+    """It had been "the mail system of the recipient", whom nobody had named yet."""
+    why, remedy = for_administrator_told(stage, told)
+    assert why == "the smarthost itself has trouble at the moment"
+    assert "a later run tries again" in remedy
+
+
+@pytest.mark.parametrize("told", ["554 5.7.1 no", "550 5.7.2 no", "450 4.7.1 no", "550 5.1.1 no", "554 5.4.0 no"])
+@pytest.mark.parametrize("stage", ["greeting", "ehlo", "starttls", "auth"])
+def test_a_refusal_before_any_message_says_nothing_of_one(stage: str, told: str) -> None:
+    why, remedy = for_administrator_told(stage, told)
+    assert why
+    assert remedy
+    assert not any(word in why for word in ("message", "sender", "recipient", "mailbox"))
+
+
 def test_the_writer_of_a_message_is_not_told_to_change_a_setting() -> None:
     why, advice = for_writer("5.7.515", "550 5.7.515 Access denied, sending domain isp.example does not meet")
     assert "Outlook.com" in why

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, at_the_opening_of, cannot_be_opened, dies_at
+from tests.support.faults import at_each_call, at_the_opening_of, cannot_be_opened, close_fails, dies_at
 from tests.support.spools import (
     ANN,
     JOE,
@@ -501,3 +501,14 @@ def test_more_than_are_looked_for_at_a_time_are_changed(directory: str, monkeypa
     changes = list(hold(directory, named))
     assert [change.queue_id for change in changes] == named
     assert [change.trouble for change in changes] == ["", "", "", "", UNKNOWN, "is not a queue id", "", "", ""]
+
+
+@pytest.mark.requirement("R4")
+def test_a_message_that_cannot_be_closed_is_named(directory: str) -> None:
+    queue_id = put(directory, JOE)
+    path = path_in_queue(directory, queue_id)
+    held = f"{directory}/held/{queue_id}"
+    with close_fails(held, errno.EIO), pytest.raises(OSError, match="Input/output error") as caught:
+        list(hold(directory, [queue_id]))
+    assert caught.value.filename == path
+    assert place_of(directory, queue_id) == "held"

@@ -1,0 +1,46 @@
+"""What each run finds again, such as a disk that takes no drops, is told once an hour: cron mails what a run prints.
+
+That it was told is an empty file in the spool, for which a full disk has room too:
+
+    told-8f2c1a07      its name says which lines, its time when
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from typing import TYPE_CHECKING
+
+from ucrmmail.delivery.account import TOLD_AGAIN_AFTER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_PREFIX = "told-"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def were_told(directory: str, lines: Collection[str], *, now: float) -> bool:
+    """Return whether a person was told these in the last hour; with other figures they are the same."""
+    try:
+        return 0.0 <= now - os.lstat(f"{directory}/{_mark_of(lines)}").st_mtime < TOLD_AGAIN_AFTER_S
+    except OSError:
+        return False
+
+
+def remember(directory: str, lines: Collection[str], *, now: float) -> None:
+    """Keep that a person was told these, and nothing of what was told before. Raises OSError."""
+    mark = _mark_of(lines) if lines else ""
+    for name in os.listdir(directory):
+        if name.startswith(_PREFIX) and name != mark:
+            os.unlink(f"{directory}/{name}")
+    if mark:
+        os.close(os.open(f"{directory}/{mark}", _FLAGS, 0o600))
+        # By our clock, not by that of a file server.
+        os.utime(f"{directory}/{mark}", (now, now), follow_symlinks=False)
+
+
+def _mark_of(lines: Collection[str]) -> str:
+    told = "\n".join(sorted(re.sub(r"[0-9.]+", "#", line) for line in lines))
+    return f"{_PREFIX}{zlib.crc32(told.encode('utf-8', 'backslashreplace')):08x}"
