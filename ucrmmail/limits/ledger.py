@@ -218,7 +218,8 @@ class Ledger:
         """Have it on the disk that so many reservations may follow."""
         self._shorten(journal, _VERY_LONG_BYTES)
         messages = min([_LARGEST_BLOCK, *(max(1, throttle.limit // 10) for throttle in self._rules.throttles)])
-        recipients = max(recipients, messages)
+        # What counts recipients alone is worth a sync for each large message.
+        recipients = max(recipients, messages) if self.largest_amount else recipients * messages
         journal.append(b"block %a %d %d %b" % (at, messages, recipients, self._boot_id.encode() or b"-"))
         journal.sync()
         self._block = Block(self._boot_id, at, messages, recipients)
