@@ -107,3 +107,57 @@ def test_what_another_process_relays_of_a_suspect_clears_him_here_too() -> None:
     assert (one.is_suspected(OTHER), one.is_suspected(A)) == (False, False)
     assert not one.is_sender_to_blame(OTHER)
     assert one.is_sender_to_blame(A)
+
+
+def test_whom_another_process_suspects_is_suspected_from_then_on() -> None:
+    """What was relayed meanwhile shows that it is his, and not the account's."""
+    run, worker = Suspicion(), Suspicion()
+    worker.suspect_sender(A)
+    run.count_relayed(OTHER)
+    run.take_over(worker.senders, worker.left_out)
+    assert run.is_sender_to_blame(A)
+    assert not run.is_sender_to_blame(OTHER)
+
+
+def test_one_who_was_given_up_is_still_one_who_was_suspected() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    assert suspicion.gives_up()
+    assert (suspicion.is_suspected(A), suspicion.was_suspected(A), suspicion.was_suspected(OTHER)) == (
+        False,
+        True,
+        False,
+    )
+    suspicion.count_relayed(A)
+    assert not suspicion.was_suspected(A)
+    assert not suspicion.was_suspected("")
+
+
+@pytest.mark.requirement("R22")
+def test_only_who_was_found_to_be_to_blame_is_left_out_or_all_of_his_domain() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    suspicion.leave_out(A)
+    assert not suspicion.is_left_out(A)
+    suspicion.count_relayed(FAR)
+    suspicion.leave_out(A)
+    assert (suspicion.is_left_out(A), suspicion.is_left_out(OTHER), suspicion.copy(0).is_left_out(A)) == (
+        True,
+        False,
+        True,
+    )
+    whole = Suspicion()
+    for sender in (A, B):
+        whole.suspect_sender(sender)
+    whole.count_relayed(FAR)
+    whole.leave_out(A)
+    assert whole.is_left_out(OTHER)
+    assert not whole.is_left_out(FAR)
+
+
+def test_one_alone_is_told_from_several_who_are_suspected() -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender(A)
+    assert (suspicion.suspects_only(A), suspicion.suspects_only(B)) == (True, False)
+    suspicion.suspect_sender(B)
+    assert not suspicion.suspects_only(A)
