@@ -107,6 +107,34 @@ def test_a_message_for_each_connection_is_enough_to_notice_and_goes_in_the_same_
     assert any("offers PIPELINING" in line for line in report["needs_person"]) is not hangs_up
 
 
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_server_that_hangs_up_at_a_group_twice_is_remembered(program: Program, connections: int) -> None:
+    server = Liar(hangs_up=True)
+    program.configure(server.port, smtp=f'timeout = "1s"\nconnections = {connections}')
+    lost = []
+    for number in range(4):
+        for _ in range(3):
+            program.sendmail("-t")
+        report = program.run("flush", "--json").json
+        assert report["relayed"] == 3
+        assert any("offers PIPELINING" in line for line in report["needs_person"]) is (number == 1)
+        lost.append(server.lost)
+    server.close()
+    assert 0 < lost[0] < lost[1] == lost[2] == lost[3]
+
+
+def test_two_connections_lost_in_a_group_with_others_between_show_nothing(program: Program) -> None:
+    acts: list[Action] = []
+    with SmtpServer(faults={"rcpt": lambda _line: acts.pop() if acts else None}) as server:
+        program.configure(server.port, smtp='timeout = "1s"')
+        for act in ([DROP], [], [DROP], []):
+            acts += act
+            for _ in range(3):
+                program.sendmail("-t")
+            assert program.run("flush", "--json").json["needs_person"] == []
+        assert server.connections[-1].pipelined
+
+
 @pytest.mark.parametrize("envelope_timeout", ["2s", "5m"])
 def test_a_run_that_ends_in_the_silence_leaves_its_doubt_to_the_next(
     program: Program, liar: Liar, envelope_timeout: str

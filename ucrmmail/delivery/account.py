@@ -41,7 +41,8 @@ class AccountState:
     ``senders`` are those of messages at which it came for good, or at which a connection was lost, one a line. ``lost``
     are those at whose MAIL the connection was lost, or the time of the run: others go first. ``pipelining_failed_at``
     and ``chunking_failed_at`` are when the server was found not to understand what it offers, 0.0 when it was not;
-    ``doubted`` is an extension that the last run was not sure of. ``told_at`` is when a run has printed this trouble,
+    ``doubted`` is an extension that the last run was not sure of, ``guessed`` one that it lost a connection with, and
+    sent its mail without: at the second time that is no accident. ``told_at`` is when a run has printed this trouble,
     0.0 when none has.
     """
 
@@ -61,6 +62,7 @@ class AccountState:
     pipelining_failed_at: float = 0.0
     chunking_failed_at: float = 0.0
     doubted: str = ""
+    guessed: str = ""
     told_at: float = 0.0
 
     @property
@@ -107,7 +109,7 @@ def after_trouble(
 
 
 def without(
-    state: AccountState, lies: Collection[str], doubted: str, *, now: float, settings_mark: str
+    state: AccountState, lies: Collection[str], doubted: str, *, guessed: str = "", now: float, settings_mark: str
 ) -> AccountState:
     """Return the state after a run that found the server not to understand ``lies``, and doubts ``doubted``.
 
@@ -121,12 +123,14 @@ def without(
         pipelining_failed_at=now if "PIPELINING" in lies else state.pipelining_failed_at,
         chunking_failed_at=now if "CHUNKING" in lies else state.chunking_failed_at,
         doubted=doubted,
+        guessed=guessed,
     )
 
 
 def works(state: AccountState) -> AccountState:
     """Return the state of an account without troubles: all that is kept is what was found out about the server."""
-    kept = state.settings_mark if state.pipelining_failed_at or state.chunking_failed_at or state.doubted else ""
+    found = state.pipelining_failed_at or state.chunking_failed_at or state.doubted or state.guessed
+    kept = state.settings_mark if found else ""
     return replace(_still(state, state.settings_mark), settings_mark=kept)
 
 
@@ -164,6 +168,7 @@ def _still(state: AccountState, settings_mark: str) -> AccountState:
         pipelining_failed_at=state.pipelining_failed_at,
         chunking_failed_at=state.chunking_failed_at,
         doubted=state.doubted,
+        guessed=state.guessed,
     )
 
 

@@ -111,6 +111,7 @@ class Crew:
         # Whether there is mail of senders that are not suspected, a worker knows of its own messages alone.
         self._feed.has_work()
         self.ending.go_without(lessons.distrusted, lessons.doubted)
+        self.ending.guessed_before = lessons.guessed
         self._fetch_secret()
         while True:
             self._feed.put_back()

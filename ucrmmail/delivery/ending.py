@@ -35,7 +35,8 @@ class Ending:
 
     ``distrusted`` are the extensions that are not used whatever the server offers: those found not to work, ``lies``,
     in this run or an earlier one, and one that is ``doubted``, of which that is still open. ``refuted`` are those of
-    which it was and that are not to blame.
+    which it was and that are not to blame. ``guessed`` is one that a connection was lost with, by whatever chance, and
+    ``guessed_before`` that of the last run.
     """
 
     trouble: Trouble | None = None
@@ -54,6 +55,8 @@ class Ending:
     distrusted: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
     doubted: str = ""
+    guessed: str = ""
+    guessed_before: str = ""
     refuted: set[str] = field(default_factory=set)
     _excused: set[str] = field(default_factory=set)
 
@@ -79,6 +82,7 @@ class Ending:
         self.cleared |= other.cleared
         self.unresolved |= other.unresolved
         self.lies |= other.lies
+        self.guessed = other.guessed or self.guessed
         self.refuted |= other.refuted
         doubted = other.doubted or self.doubted
         # What one process has settled is open for none.

@@ -54,8 +54,8 @@ if TYPE_CHECKING:
 DEFAULT_WAIT_S = 50.0
 LONGEST_GRACE_S = 5.0
 _LIES = {
-    "PIPELINING": "the smarthost offers PIPELINING and fell silent, or objected, when it was used, so it is not used "
-    "for a week: run `ucrmmail config set smtp.pipelining false` to settle it",
+    "PIPELINING": "the smarthost offers PIPELINING and fell silent, hung up or objected when it was used, so it is not "
+    "used for a week: run `ucrmmail config set smtp.pipelining false` to settle it",
     "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, so it is not used for a week: "
     "run `ucrmmail config set smtp.chunking false` to settle it",
 }

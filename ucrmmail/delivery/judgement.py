@@ -153,8 +153,9 @@ class Judgement:
         ending = self._ending
         if end.distrust:
             ending.distrusted.add(end.distrust)
-            if end.passing:
-                pass
+            if end.passing and end.distrust != ending.guessed_before:
+                if end.distrust == "PIPELINING":
+                    ending.guessed = end.distrust
             elif end.distrust == "CHUNKING":
                 # It said so itself.
                 ending.lies.add(end.distrust)

@@ -28,8 +28,8 @@ class Lessons:
 
     ``suspects`` are the messages that ``Ending.refused`` named since a run had no trouble, ``lost`` those of
     ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
-    ``senders`` of `Ending`. ``distrusted`` and ``doubted`` are the last one's ``Ending.lies`` and ``Ending.doubted``.
-    ``in_trouble``: the last run ended in a trouble of the account.
+    ``senders`` of `Ending`. ``distrusted``, ``doubted`` and ``guessed`` are the last one's ``lies``, ``doubted`` and
+    ``guessed``. ``in_trouble``: the last run ended in a trouble of the account.
     """
 
     suspects: Collection[str] = ()
@@ -37,6 +37,7 @@ class Lessons:
     lost: Collection[str] = ()
     distrusted: Collection[str] = ()
     doubted: str = ""
+    guessed: str = ""
     in_trouble: bool = False
 
 
@@ -49,6 +50,7 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
         lost=state.lost.split(),
         distrusted=distrusted(state, now=now, settings_mark=settings_mark),
         doubted=state.doubted if state.settings_mark == settings_mark else "",
+        guessed=state.guessed if state.settings_mark == settings_mark else "",
         in_trouble=state.deferred,
     )
 
@@ -107,9 +109,11 @@ def after_troubled_run(
 
 def _with_extensions(state: AccountState, ending: Ending, *, now: float, settings_mark: str) -> AccountState:
     doubted = ending.doubted if ending.doubted not in ending.lies else ""
-    if not ending.lies and doubted == state.doubted:
+    # Only where mail went is something shown.
+    guessed = ending.guessed if ending.relayed else state.guessed
+    if not ending.lies and (doubted, guessed) == (state.doubted, state.guessed):
         return state
-    return without(state, ending.lies, doubted, now=now, settings_mark=settings_mark)
+    return without(state, ending.lies, doubted, guessed=guessed, now=now, settings_mark=settings_mark)
 
 
 def _joined(suspects: Collection[str], between: str = " ") -> str:

@@ -97,6 +97,7 @@ class Run:
         """
         self._feed.heed(lessons)
         self.ending.go_without(lessons.distrusted, lessons.doubted)
+        self.ending.guessed_before = lessons.guessed
         self._drive_all(connections)
         while self.ending.excused(self._feed.suspicion):
             self._drive_all(connections)
@@ -149,6 +150,7 @@ class Run:
             on_wait=self._on_wait,
         )
         run.ending.go_without(self.ending.distrusted, self.ending.doubted)
+        run.ending.guessed_before = self.ending.guessed_before
         return run
 
     def drive_one(self, connected: Callable[[], None] | None, *, work_waits: Callable[[], bool] | None = None) -> None:

@@ -109,3 +109,12 @@ def test_a_doubt_is_handed_on_until_it_is_settled() -> None:
     assert told(calm(state, Ending(relayed=True))).doubted == ""
     settled = calm(state, Ending(relayed=True, doubted="PIPELINING", lies={"PIPELINING"}))
     assert (told(settled).doubted, told(settled).distrusted) == ("", {"PIPELINING"})
+
+
+def test_what_a_connection_was_lost_with_is_remembered_until_mail_has_gone_with_it() -> None:
+    state = calm(AccountState(), Ending(relayed=True, guessed="PIPELINING"))
+    assert told(state).guessed == "PIPELINING"
+    assert told(state, "other settings").guessed == ""
+    assert told(calm(state, Ending(), relayed=False)).guessed == "PIPELINING", "nothing went that shows anything"
+    assert told(calm(state, Ending(relayed=True))).guessed == ""
+    assert told(calm(AccountState(), Ending(guessed="PIPELINING"), relayed=False)).guessed == ""
