@@ -465,3 +465,27 @@ def test_nobody_is_given_up_after_one_attempt_because_a_limit_let_the_others_wai
         server.faults.clear()
         machine.flush(machine.to(server))
     assert machine.queue() == []
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("place", ["data", "final-dot"])
+def test_who_hangs_up_behind_that_refusal_gets_fewer_on_the_next_connection(tmp_path: Path, place: str) -> None:
+    machine = Machine(tmp_path)
+    put(machine.directory, *[f"user{number}@example.com" for number in range(120)], now=machine.clock.now())
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> None:
+        here.asked = 0
+
+    def at_rcpt(_line: bytes) -> None:
+        here.asked += 1
+
+    def refuse(_line: bytes) -> Action | None:
+        return Cut(b"554 Transaction failed: Recipient count exceeds 30.\r\n") if here.asked > 30 else None
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt, place: refuse}) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert len(taken_by(server)) == 120
+        assert len(server.connections) <= 4
+    assert (report.exit_code, report.relayed) == (0, 1)

@@ -166,3 +166,52 @@ def test_a_server_that_knows_no_chunks_by_any_word_gets_the_message_with_data(tm
         report = run(machine, server)
         assert len(taken(server)) == 3
     assert (report.relayed, report.failed) == (3, 0)
+
+
+@pytest.mark.requirement("S19", "R11")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize(
+    ("mail_reply", "rcpt_reply", "chunk_reply", "last_reply"),
+    [
+        ("250 Ok", "250 Ok", "250 Message OK, 21 bytes received", "250 Ok"),
+        ("250 2.1.0 Sender ok", "250 OK", "250 OK", "250 OK"),
+        ("250 2.1.0 OK", "250 2.0.0 OK", "250 2.0.0 OK", "250 2.0.0 OK"),
+        ("250 2.1.0 OK", "250 2.1.5 OK", "250 2.1.5 OK", "250 2.1.5 OK"),
+        ("250 OK", "250 OK", "250 OK", "250 OK"),
+    ],
+    ids=["SubEthaSMTP", "a code at MAIL", "one code", "the code of RCPT", "all the same"],
+)
+def test_whatever_words_a_server_has_for_chunks_each_message_arrives_once(
+    tmp_path: Path, connections: int, mail_reply: str, rcpt_reply: str, chunk_reply: str, last_reply: str
+) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    for number in range(6):
+        mail(machine, f"user{number}@example.com")
+    faults: dict[str, Fault] = {
+        "mail": lambda _line: mail_reply, "rcpt": lambda _line: rcpt_reply,
+        "chunk": lambda _line: chunk_reply, "final-dot": lambda _line: last_reply,
+    }  # fmt: skip
+    with SmtpServer(extensions=("PIPELINING", "CHUNKING"), faults=faults) as server:
+        for _ in range(3):
+            assert run(machine, server, connections=connections).exit_code == 0
+            clock.offset += 20_000.0
+        assert sorted(taken(server)) == [f"user{number}@example.com" for number in range(6)]
+
+
+@pytest.mark.requirement("S19", "R11")
+def test_an_answer_that_cannot_be_one_to_the_content_costs_a_second_copy_at_the_most(tmp_path: Path) -> None:
+    """It looked like that of RCPT each time, and the message arrived again with each attempt, for days."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    for number in range(3):
+        mail(machine, f"user{number}@example.com")
+    last = iter(["250 2.0.0 queued"])
+    faults: dict[str, Fault] = {"final-dot": lambda _line: next(last, "250 2.1.5 recipient ok")}
+    with SmtpServer(extensions=("PIPELINING", "CHUNKING"), faults=faults) as server:
+        for _ in range(6):
+            run(machine, server)
+            clock.offset += 20_000.0
+        assert max(taken(server).count(one) for one in taken(server)) <= 2
+        assert set(taken(server)) == {f"user{number}@example.com" for number in range(3)}
+    assert machine.queue() == []

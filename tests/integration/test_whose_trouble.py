@@ -224,7 +224,8 @@ def test_nobody_is_given_up_because_the_server_hangs_up_at_others(
             mail(machine, f"other{number}@example.com")
             assert run(machine, server).exit_code == 0
             assert f"other{number}@example.com" in taken(server), "other mail goes first"
-            assert len(server.connections) <= 10 * (number + 1)
+            # Now and then one more shows that it is not for PIPELINING.
+            assert len(server.connections) <= 11 * (number + 1)
             clock.offset += 5 * 3600.0
     left = queued(machine, queue_id)
     assert left.attempts == attempts
@@ -613,8 +614,9 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
             clock.offset += 300.0
         # The last ones may wait for the end of a pause.
         assert len(server.accepted) >= 22
-    # In some hundred when each was tried.
-    assert len(refused) <= 24 * (2 + connections)
+    # Of a domain it takes some of its senders; and each in each second run when all were tried.
+    senders = 5 if "{}" in sender else 1
+    assert len(refused) <= 24 * (1 + senders * connections) // min(senders, 2)
     assert sum(message.attempts for message in machine.queue()) <= 48
 
 

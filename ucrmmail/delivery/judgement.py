@@ -72,7 +72,7 @@ class Judgement:
         is_excused = self._excuse(end, losses)
         is_stopped = end.trouble is None and must_end
         # With the doubt about an extension it is tried once more: that is the one which counts.
-        is_explained = end.relayed or is_excused or end.used_up or end.distrust or postponed or is_stopped
+        is_explained = is_excused or postponed or is_stopped or end.used_up or end.distrust or end.relayed or end.fewer
         if not (end.alive or is_explained):
             self._count(losses, end)
         return True
@@ -153,8 +153,9 @@ class Judgement:
         ending = self._ending
         if end.distrust:
             ending.distrusted.add(end.distrust)
-            if end.passing and end.distrust != ending.guessed_before:
-                if end.distrust == "PIPELINING":
+            is_refuted = end.distrust in ending.refuted
+            if end.passing and (end.distrust != ending.guessed_before or is_refuted):
+                if end.distrust == "PIPELINING" and not is_refuted:
                     ending.guessed = end.distrust
             elif end.distrust == "CHUNKING":
                 # It said so itself.

@@ -6,6 +6,7 @@ it holds back is not failed, and costs no attempt.
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,13 @@ class _Connection:
     """One of the connections of a run: its session, while there is one, and what became of those before it.
 
     ``without`` are the extensions that it goes without. ``used_up``: the last session ended since the server takes only
-    so many messages on one.
+    so many messages on one, and ``most_recipients`` how many recipients in a transaction.
     """
 
     session: Session | None = None
     without: frozenset[str] = frozenset()
     used_up: bool = False
+    most_recipients: int = sys.maxsize
     losses: Losses = field(default_factory=Losses)
 
     def end_session(self) -> None:
@@ -190,7 +192,7 @@ class Run:
             end = submit(session, self._feed)
         finally:
             self._feed.tell()
-        own.used_up = end.used_up
+        own.used_up, own.most_recipients = end.used_up, session.most_recipients
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
@@ -222,6 +224,7 @@ class Run:
             self.ending.reason = "stopped"
         else:
             own.session.do_without(own.without)
+            own.session.most_recipients = min(own.session.most_recipients, own.most_recipients)
             if connected is not None:
                 connected()
         return own.session is not None

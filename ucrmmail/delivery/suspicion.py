@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
 # nothing of each other.
 _SENDERS = 16384
+# So many senders of a domain are refused in a run before all of it is left out.
+_MOST_OF_A_DOMAIN = 5
 COUNTS = 1 + 2 * _SENDERS
 
 
@@ -90,8 +92,16 @@ class Suspicion:
         self.left_out.update(left_out)
 
     def leave_out(self, sender: str) -> None:
-        """Let nothing more of this sender leave in this run, or of his domain: of what was found to be to blame."""
-        self.left_out.update(key for key in _keys_of(sender) if self._is_to_blame(key))
+        """Let nothing more of this sender leave in this run if he, or his domain, was found to be to blame.
+
+        Nor of his domain behind some of its senders: others may be taken.
+        """
+        if not self.is_sender_to_blame(sender):
+            return
+        self.left_out.add(sender)
+        domain = _domain_of(sender)
+        if domain and self._is_to_blame(domain) and _count_of(self.left_out, domain) >= _MOST_OF_A_DOMAIN:
+            self.left_out.add(domain)
 
     def is_left_out(self, sender: str) -> bool:
         """Return whether nothing more of his is to leave."""
@@ -149,7 +159,7 @@ class Suspicion:
             return
         self._suspect(sender)
         domain = _domain_of(sender)
-        if domain and not self._of(domain) and sum(_domain_of(one) == domain for one in self._senders) > 1:
+        if domain and not self._of(domain) and _count_of(self._senders, domain) > 1:
             self._suspect(domain)
 
     def _suspect(self, key: str) -> None:
@@ -225,6 +235,10 @@ def _domain_of(sender: str) -> str:
     """Return "@" and the domain; "" for the null reverse-path, and for what is a domain itself."""
     at = sender.rfind("@")
     return sender[at:].lower() if at > 0 else ""
+
+
+def _count_of(senders: Collection[str], domain: str) -> int:
+    return sum(_domain_of(one) == domain for one in senders)
 
 
 def _is_domain(key: str) -> bool:

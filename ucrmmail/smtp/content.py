@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Stage, Trouble
 from ucrmmail.smtp.body import behind_data, in_chunks
-from ucrmmail.smtp.exchange import LieError
+from ucrmmail.smtp.exchange import LieError, OutOfStepError
 from ucrmmail.smtp.instep import may_be_of_recipient
+from ucrmmail.smtp.trouble import lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Content:
     def _answer_to_chunk(self, message: Message, stage: Stage, reply: Reply) -> Trouble | None:
         """Return the trouble that the answer to a chunk means, once it is known to be that.
 
-        Raises ProtocolError when it is not, LieError when it may not be: with DATA the server shows what it means.
+        Raises OutOfStepError when it is not, LieError when it may not be: with DATA the server shows what it means.
         """
         trouble = self._exchange.trouble(stage, reply)
         if trouble is not None:
@@ -138,16 +139,18 @@ class Content:
             if is_for_good and may_be_of_recipient(reply):
                 raise LieError("CHUNKING", trouble, passing=True)
             return trouble
-        in_step = self._session.in_step
+        in_step, is_last = self._session.in_step, stage is Stage.FINAL_DOT
+        what = f"the server answered {str(reply)[:80]!r} to the content, as it does MAIL or RCPT"
         if not in_step.is_of_envelope(reply):
-            in_step.tells_apart = True
-        elif in_step.tells_apart or self._exchange.says_more():
-            raise ProtocolError(
-                f"the server answered {str(reply)[:80]!r}, as it does MAIL or RCPT, where it makes no sense"
-            )
-        else:
+            in_step.tells_apart |= is_last
+        elif not (in_step.tells_apart or self._exchange.says_more()):
             # It has the same words for everything.
             self._session.chunking = False
+        elif is_last:
+            raise OutOfStepError(what)
+        else:
+            # It has not got all of it.
+            raise LieError("CHUNKING", lost_connection(stage, what), passing=True)
         return None
 
     def _doubt(self, message: Message, what: str, *, left: bool) -> None:

@@ -39,6 +39,10 @@ class LieError(Exception):
         self.passing = passing
 
 
+class OutOfStepError(ProtocolError):
+    """What was taken for the answer to a message sent in chunks was none: with DATA it is proved."""
+
+
 class Exchange:
     """Asks the server on a session, and reads its replies. ``patience_s`` is how long it may take at each stage."""
 

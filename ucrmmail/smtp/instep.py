@@ -25,7 +25,8 @@ _MOST_WORDS = 16
 class InStep:
     """What a session has heard in answer to MAIL and RCPT, and whether chunks are answered in other words.
 
-    ``tells_apart`` is not known before the first chunk was answered, unless the server has status codes.
+    ``tells_apart`` is not known before the last chunk of a message was answered: SubEthaSMTP has words of their own for
+    the others alone.
     """
 
     def __init__(self) -> None:
@@ -34,8 +35,6 @@ class InStep:
 
     def hear(self, reply: Reply) -> None:
         """Take in what MAIL or RCPT was answered with."""
-        if reply.enhanced[1:] in _OF_THE_ENVELOPE:
-            self.tells_apart = True
         if len(self._words) < _MOST_WORDS:
             self._words.add(_wording(reply))
 

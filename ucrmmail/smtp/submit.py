@@ -19,7 +19,7 @@ from ucrmmail.smtp.aftermath import Aftermath, InHand
 from ucrmmail.smtp.asking import Asking
 from ucrmmail.smtp.content import Content, UnreadableError
 from ucrmmail.smtp.envelope import beyond_server, recipients_beyond_server
-from ucrmmail.smtp.exchange import Exchange, LieError
+from ucrmmail.smtp.exchange import Exchange, LieError, OutOfStepError
 from ucrmmail.smtp.sevenbit import in_seven_bit
 from ucrmmail.smtp.transaction import End, Message
 from ucrmmail.smtp.trouble import RefusedError
@@ -66,6 +66,7 @@ class _Submitter:
         # The envelope of the current message went out with the end of the last one.
         self._envelope_sent = False
         self._relayed = False
+        self._most_recipients = session.most_recipients
         self._feed_error: Exception | None = None
 
     def run(self) -> End:
@@ -79,7 +80,8 @@ class _Submitter:
             with suppress(OSError):
                 self._aftermath.give_back()
             raise
-        return replace(end, relayed=self._relayed, denied=self._session.denied)
+        fewer = self._session.most_recipients < self._most_recipients
+        return replace(end, relayed=self._relayed, denied=self._session.denied, fewer=fewer)
 
     def _send_all(self) -> End:
         try:
@@ -105,7 +107,9 @@ class _Submitter:
             return self._aftermath.after_loss(str(error), None)
         except (ConnectionLostError, ProtocolError) as error:
             words = self._wire.last_words() if isinstance(error, ConnectionLostError) else None
-            return self._aftermath.after_error(error, words)
+            end = self._aftermath.after_error(error, words)
+            # Tried again in chunks, the message might arrive each time.
+            return replace(end, distrust="CHUNKING") if isinstance(error, OutOfStepError) else end
 
     def _advance(self) -> Message | None:
         if self._feed_error is not None:

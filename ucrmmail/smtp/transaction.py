@@ -135,7 +135,7 @@ class End:
     message that it was seen with was given back, to be tried without it. ``passing`` says that this is a guess, which
     proves nothing and holds for this run alone. ``relayed``: the server took a message in this round. ``used_up``: it
     takes only so many on a connection, so that this one was not lost. ``denied`` is a refusal to relay that a login may
-    mend.
+    mend. ``fewer``: it goes on with fewer recipients in a transaction, since so many were refused.
     """
 
     trouble: Trouble | None
@@ -150,6 +150,7 @@ class End:
     relayed: bool = False
     used_up: bool = False
     denied: Trouble | None = None
+    fewer: bool = False
 
 
 @dataclass(slots=True)

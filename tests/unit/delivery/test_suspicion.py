@@ -146,13 +146,20 @@ def test_only_who_was_found_to_be_to_blame_is_left_out_or_all_of_his_domain() ->
         False,
         True,
     )
-    whole = Suspicion()
-    for sender in (A, B):
-        whole.suspect_sender(sender)
-    whole.count_relayed(FAR)
-    whole.leave_out(A)
-    assert whole.is_left_out(OTHER)
-    assert not whole.is_left_out(FAR)
+
+
+def test_a_domain_is_left_out_behind_several_of_its_senders() -> None:
+    """Two may be over quotas of their own, and others of the domain not."""
+    suspicion = Suspicion()
+    senders = [f"user{number}@isp.example" for number in range(5)]
+    for sender in senders:
+        suspicion.suspect_sender(sender)
+    suspicion.count_relayed(FAR)
+    for sender in senders:
+        assert not suspicion.is_left_out(OTHER)
+        suspicion.leave_out(sender)
+    assert suspicion.is_left_out(OTHER)
+    assert not suspicion.is_left_out(FAR)
 
 
 def test_one_alone_is_told_from_several_who_are_suspected() -> None:

@@ -35,11 +35,6 @@ def test_an_answer_is_one_to_the_envelope_by_its_code_or_its_words(
     assert heard(*replies).is_of_envelope(parse_reply([answer.encode()])) is is_it
 
 
-def test_who_has_status_codes_tells_the_answers_apart_from_the_start() -> None:
-    assert not heard("250 OK").tells_apart
-    assert heard("250 2.1.5 OK").tells_apart
-
-
 def test_many_words_are_not_all_kept() -> None:
     words = [f"250 {'a' * number}" for number in range(1, 40)]
     assert not heard(*words).is_of_envelope(parse_reply([words[-1].encode()]))
