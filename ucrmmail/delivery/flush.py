@@ -56,8 +56,8 @@ LONGEST_GRACE_S = 5.0
 _LIES = {
     "PIPELINING": "the smarthost offers PIPELINING and fell silent, hung up or objected when it was used, so it is not "
     "used for a week: run `ucrmmail config set smtp.pipelining false` to settle it",
-    "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, or answers it as it does RCPT, so it is not used for "
-    "a week: run `ucrmmail config set smtp.chunking false` to settle it",
+    "CHUNKING": "the smarthost offers CHUNKING and does not know BDAT, or answers it as it does RCPT, so it is not "
+    "used for a week: run `ucrmmail config set smtp.chunking false` to settle it",
 }
 _LEDGER_DAMAGED = "the record of what was sent (ledger) could not be read: its limits count as used up once"
 _EX_TEMPFAIL = 75
