@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
+from ucrmmail.delivery.suspicion import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -97,10 +98,10 @@ class Ending:
     def excused(self, suspicion: Suspicion) -> bool:
         """Take a trouble in doubt back if the run has relayed others: should it come again, the message is to blame.
 
-        Returns whether it was so; never twice for the same message or sender, nor for more than some. What was relayed
+        Returns whether it was so; never twice for the same message, sender or domain, nor many times. What was relayed
         before shows nothing of an account that was blocked during the run, and the next message would be no other.
         """
-        whose = {self.refused, self.sender} - {""}
+        whose = {self.refused, *keys_of(self.sender)} - {""}
         if not (self.in_doubt and suspicion.progress) or whose & self._excused:
             return False
         if len(self._excused) >= EXCUSED_CONNECTIONS:

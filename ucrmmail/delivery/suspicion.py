@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
 # nothing of each other.
 _SENDERS = 16384
-# So many senders of a domain are refused in a run before all of it is left out.
-_MOST_OF_A_DOMAIN = 5
+# So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
+_MOST_REFUSED = 3
 COUNTS = 1 + 2 * _SENDERS
 
 
@@ -54,6 +54,8 @@ class Suspicion:
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
         self.left_out: set[str] = set()
+        # How many messages of a sender were refused since one of his was relayed.
+        self._refused: dict[str, int] = {}
         # By sender or domain ("@isp.example").
         self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
@@ -92,20 +94,19 @@ class Suspicion:
         self.left_out.update(left_out)
 
     def leave_out(self, sender: str) -> None:
-        """Let nothing more of this sender leave in this run if he, or his domain, was found to be to blame.
+        """Let no more of this sender, or of his domain, leave in this run behind some that were refused in a row.
 
-        Nor of his domain behind some of its senders: others may be taken.
+        Of one it may be said for its recipient, and others of a domain may be taken.
         """
-        if not self.is_sender_to_blame(sender):
-            return
-        self.left_out.add(sender)
-        domain = _domain_of(sender)
-        if domain and self._is_to_blame(domain) and _count_of(self.left_out, domain) >= _MOST_OF_A_DOMAIN:
-            self.left_out.add(domain)
+        self._refused[sender] = self._refused.get(sender, 0) + 1
+        counts = {sender: self._refused[sender]}
+        if domain := _domain_of(sender):
+            counts[domain] = _count_of(self._refused, domain)
+        self.left_out.update(key for key, count in counts.items() if count >= _MOST_REFUSED and self._is_to_blame(key))
 
     def is_left_out(self, sender: str) -> bool:
         """Return whether nothing more of his is to leave."""
-        return bool(self.left_out) and not self.left_out.isdisjoint(_keys_of(sender))
+        return bool(self.left_out) and not self.left_out.isdisjoint(keys_of(sender))
 
     @property
     def progress(self) -> int:
@@ -119,7 +120,8 @@ class Suspicion:
     def count_relayed(self, sender: str) -> None:
         """Count one message more; who is not refused, is not what the account is refused for."""
         self._relayed[self._first] += 1
-        for key in _keys_of(sender):
+        self._refused.pop(sender, None)
+        for key in keys_of(sender):
             self._relayed[self._first + _place_of(key)] += 1
             if self._senders.pop(key, None) is not None:
                 self.cleared.add(key)
@@ -172,7 +174,7 @@ class Suspicion:
 
     def was_suspected(self, sender: str) -> bool:
         """Return whether this sender, or his domain, was suspected and nothing of his was relayed since."""
-        return bool(sender) and any(self._still_suspected(key) is not None for key in _keys_of(sender))
+        return bool(sender) and any(self._still_suspected(key) is not None for key in keys_of(sender))
 
     def suspects_only(self, sender: str) -> bool:
         """Return whether no sender but this one is suspected."""
@@ -180,7 +182,7 @@ class Suspicion:
 
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""
-        return bool(self._senders and sender) and any(map(self._shows_nothing, _keys_of(sender)))
+        return bool(self._senders and sender) and any(map(self._shows_nothing, keys_of(sender)))
 
     def _shows_nothing(self, key: str) -> bool:
         if not (self._tells_domains_apart if _is_domain(key) else self._tells_senders_apart):
@@ -207,7 +209,7 @@ class Suspicion:
 
         ``hung_up`` is as in `is_to_blame`.
         """
-        return any(self._is_to_blame(key, hung_up=hung_up) for key in _keys_of(sender))
+        return any(self._is_to_blame(key, hung_up=hung_up) for key in keys_of(sender))
 
     def _is_to_blame(self, key: str, *, hung_up: bool = False) -> bool:
         known = self._still_suspected(key)
@@ -226,7 +228,8 @@ class Suspicion:
             self._postponed_here.setdefault(queue_id, self._here)
 
 
-def _keys_of(sender: str) -> tuple[str, ...]:
+def keys_of(sender: str) -> tuple[str, ...]:
+    """Return whom a message of this sender may show to be refused: himself, and his domain."""
     domain = _domain_of(sender)
     return (sender, domain) if domain else (sender,)
 
