@@ -615,7 +615,7 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
         # The last ones may wait for the end of a pause.
         assert len(server.accepted) >= 22
     # In each second run: the others end in a pause.
-    assert len(refused) <= 12 * (4 + 3 * connections)
+    assert len(refused) <= 12 * (4 + 5 * connections)
     assert sum(message.attempts for message in machine.queue()) <= len(refused)
 
 

@@ -311,8 +311,8 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
-            if marks.blamed in (QUOTA, ONCE):
-                # The rest of his would be refused as well.
+            if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
+                # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)
                 self._turns.leave_out()
             is_part = bool(state.pending) and not state.next_attempt_at

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # nothing of each other.
 _SENDERS = 16384
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
-_MOST_REFUSED = 3
+_MOST_REFUSED = 5
 COUNTS = 1 + 2 * _SENDERS
 
 
