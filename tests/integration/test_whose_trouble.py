@@ -613,9 +613,9 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
             run(machine, server, connections=connections)
             clock.offset += 300.0
         # The last ones may wait for the end of a pause.
-        assert len(server.accepted) >= 22
-    # In each second run: the others end in a pause.
-    assert len(refused) <= 12 * (4 + 5 * connections)
+        assert len(server.accepted) >= 20
+    # In each second run: the others end in a pause. Over several connections luck has a part in it.
+    assert len(refused) <= 12 * (6 + 6 * connections)
     assert sum(message.attempts for message in machine.queue()) <= len(refused)
 
 
