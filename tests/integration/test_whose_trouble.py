@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -603,20 +604,20 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
 
     def refuse(_line: bytes) -> str | None:
         if here.is_over:
-            refused.append(clock.offset)
+            refused[clock.offset] += 1
         return QUOTA if here.is_over else None
 
-    refused: list[float] = []
+    refused: Counter[float] = Counter()
     with SmtpServer(faults={"mail": at_mail} | ({place: refuse} if place != "mail" else {})) as server:
         for _ in range(24):
             put_all(machine, ["other@isp.example"])
             run(machine, server, connections=connections)
             clock.offset += 300.0
         # The last ones may wait for the end of a pause.
-        assert len(server.accepted) >= 20
-    # In each second run: the others end in a pause. Over several connections luck has a part in it.
-    assert len(refused) <= 12 * (6 + 6 * connections)
-    assert sum(message.attempts for message in machine.queue()) <= len(refused)
+        assert len(server.accepted) >= 22
+    # Each connection learns it from five in a row, and may have one on its way when it does; sixty when all were tried.
+    assert max(refused.values()) <= 7 * connections + 1
+    assert sum(message.attempts for message in machine.queue()) <= refused.total()
 
 
 @pytest.mark.requirement("R22", "S19")

@@ -140,15 +140,15 @@ class Content:
                 raise LieError("CHUNKING", trouble, passing=True)
             return trouble
         in_step, is_last = self._session.in_step, stage is Stage.FINAL_DOT
-        what = f"the server answered {str(reply)[:80]!r} to the content, as it does MAIL or RCPT"
         if not in_step.is_of_envelope(reply):
             in_step.tells_apart |= is_last
         elif not (in_step.tells_apart or self._exchange.says_more()):
             # It has the same words for everything.
             self._session.chunking = False
-        elif is_last:
-            raise OutOfStepError(what)
         else:
+            what = f"the server answered {str(reply)[:80]!r} to the content, as it does MAIL or RCPT"
+            if is_last:
+                raise OutOfStepError(what)
             # It has not got all of it.
             raise LieError("CHUNKING", lost_connection(stage, what), passing=True)
         return None
