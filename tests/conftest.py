@@ -6,7 +6,11 @@ for is in ``tests/campaign/README.md``; ``tests/contract/test_requirement_marks.
 
 from __future__ import annotations
 
+import os
+import posix
 import signal
+import sys
+import threading
 
 import hypothesis
 import pytest
@@ -14,6 +18,19 @@ import pytest
 # No test asserts how long anything took, nor does hypothesis for it.
 hypothesis.settings.register_profile("without a clock", deadline=None)
 hypothesis.settings.load_profile("without a clock")
+
+
+def _see_nothing() -> None:
+    """Let the branch coverage leave out the processes that a test forks from its own: watched programs show the same.
+
+    Each of them would write down what the whole session has seen so far, for longer than most of them live.
+    """
+    sys.settrace(None)
+    threading.settrace(None)
+    os._exit = posix._exit
+
+
+os.register_at_fork(after_in_child=_see_nothing)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

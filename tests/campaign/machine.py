@@ -49,6 +49,9 @@ class OurStop(Stop):
 
     sleeping: Callable[[float], None] | None = None
 
+    def __del__(self) -> None:
+        self.close()
+
     def sleep(self, seconds: float) -> None:
         if self.sleeping is None:
             super().sleep(seconds)

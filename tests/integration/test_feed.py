@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
@@ -96,12 +96,12 @@ def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: W
         yield world.ids[0]
         raise OSError(errno.EIO, "the directory cannot be read")
 
-    with SmtpServer() as server:
+    with SmtpServer() as server, closing(Stop()) as stop:
         run = Run(
             world.feed(one_and_no_more()),
             connect=lambda _within_s: connect(server),
             clock=world.clock,
-            stop=Stop(),
+            stop=stop,
             window=Window(inf, inf),
             on_wait=lambda _until: None,
         )

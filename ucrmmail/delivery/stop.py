@@ -40,11 +40,15 @@ class Stop:
 
     def renew(self) -> None:
         """Let this process have a pipe of its own, after a fork."""
-        os.close(self._read_fd)
-        os.close(self._write_fd)
+        self.close()
         self._read_fd, self._write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.requested:
             os.write(self._write_fd, b"\0")
+
+    def close(self) -> None:
+        """Let go of the pipe: nothing may watch it any more."""
+        os.close(self._read_fd)
+        os.close(self._write_fd)
 
     def on_signals(self) -> None:
         """Let SIGTERM, SIGINT and SIGHUP end the run in good order.
@@ -59,7 +63,10 @@ class Stop:
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until the run is asked to end."""
         if seconds > 0:
-            select.select([self._read_fd], [], [], seconds)
+            # Not select(2), which knows no descriptor from 1,024 on.
+            poll = select.poll()
+            poll.register(self._read_fd, select.POLLIN)
+            poll.poll(seconds * 1000)
 
 
 def end_at_once() -> None:
