@@ -262,7 +262,7 @@ def test_a_greeting_that_never_comes_holds_a_run_little_longer_than_its_time_lim
     machine.put(MESSAGES)
     with SmtpServer(faults={"greeting": fault}) as server:
         connect = machine.to(server, timeout_s=0.3, greeting_timeout_s=NEVER_S)
-        report = machine.flush(connect, options=Options(time_limit_s=0.2, connections=connections))
+        report = machine.flush(connect, options=Options(time_limit_s=1.0, connections=connections))
     assert report.trouble is not None
     assert (report.trouble.stage.value, report.exit_code) == ("greeting", 69)
     assert [message.state for message in machine.queue()] == ["waiting"] * MESSAGES

@@ -223,6 +223,39 @@ def test_who_counts_the_recipients_behind_the_last_one_gets_the_message_in_parts
 
 
 @pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("connections", [1, 3])
+def test_who_takes_few_recipients_and_few_messages_on_a_connection_gets_all_in_one_run(
+    tmp_path: Path, connections: int
+) -> None:
+    """It was taken for a quota of the account: 5 of 405 after three hours, and each run began with all of them."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(40)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    others = [put(machine.directory, f"user9{number}@example.com", now=machine.clock.now()) for number in range(3)]
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> Action | None:
+        here.asked = 0
+        if getattr(here, "thread", None) is not threading.current_thread():
+            here.thread, here.mails = threading.current_thread(), 0
+        here.mails += 1
+        return Cut(b"421 4.7.0 too many messages in this connection\r\n") if here.mails > 3 else None
+
+    def at_rcpt(_line: bytes) -> None:
+        here.asked += 1
+
+    def refuse(_line: bytes) -> str | None:
+        return "554 5.5.3 too many recipients" if here.asked > 5 else None
+
+    faults: dict[str, Fault] = {"mail": at_mail, "rcpt": at_rcpt, "final-dot": refuse}
+    with SmtpServer(faults=faults) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=connections))
+        server.wait_until_idle()
+        assert len(taken_by(server)) == len(recipients) + len(others)
+    assert (report.exit_code, report.trouble, machine.queue()) == (0, None, [])
+
+
+@pytest.mark.requirement("R7", "S19")
 @pytest.mark.parametrize("act", [DROP, Cut(b"421 4.5.3 too much\r\n")])
 def test_who_hangs_up_at_one_recipient_too_many_gets_fewer_at_a_time(tmp_path: Path, act: Action) -> None:
     """Each attempt had met it again, six times, and the others had it after two days."""

@@ -5,6 +5,8 @@ It answers as one does that is far away: what is too many comes when the next co
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from tests.support.flushes import mail, queued, results, run, taken
 from tests.support.smtp_client import ListFeed, connect, transaction
 from tests.support.smtp_server import Action, Dialogue, Fault, Raw, Said, SmtpServer
 from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.transaction import Transaction
 
 NO_SUCH_USER = "550 5.1.1 no such user"
 USUAL = {"greeting": "220 hi", "mail": "250 2.1.0 sender ok", "final-dot": "250 2.0.0 queued"}
@@ -24,6 +27,13 @@ WAYS = pytest.mark.parametrize(
     [("8BITMIME",), ("PIPELINING",), ("CHUNKING",), ("PIPELINING", "CHUNKING")],
     ids=["plain", "pipelining", "chunking", "both"],
 )
+
+
+class AgainFeed(ListFeed):
+    """Hands out again what was given back unused, as the queue does."""
+
+    def unused(self, transaction: Transaction) -> None:
+        self.transactions.insert(0, transaction)
 
 
 class TooMuch(Action):
@@ -215,3 +225,78 @@ def test_an_answer_that_cannot_be_one_to_the_content_costs_a_second_copy_at_the_
         assert max(taken(server).count(one) for one in taken(server)) <= 2
         assert set(taken(server)) == {f"user{number}@example.com" for number in range(3)}
     assert machine.queue() == []
+
+
+EXIM = {"ehlo": "250-mx.example.com\n250-8BITMIME\n250 CHUNKING", "mail": "250 OK", "rcpt": "250 Accepted"}
+POSTFIX = {"ehlo": EXIM["ehlo"], "mail": "250 2.1.0 Ok", "rcpt": "250 2.1.5 Ok"}
+SENDMAIL = {"ehlo": EXIM["ehlo"], "mail": "250 ok", "rcpt": "250 ok"}
+
+
+@pytest.mark.requirement("R7", "S3", "S19")
+@pytest.mark.parametrize("pause_s", [0.02, 0.25], ids=["near", "far"])
+@pytest.mark.parametrize("words", [EXIM, POSTFIX, SENDMAIL], ids=["words", "codes", "the same"])
+@pytest.mark.parametrize("place", ["ehlo", "mail"])
+def test_the_first_message_in_chunks_is_taken_for_relayed_by_its_own_answer_alone(
+    tmp_path: Path, place: str, words: dict[str, str], pause_s: float
+) -> None:
+    """What was said too many came so early that the words of RCPT were never heard as an answer to it."""
+    machine = Machine(tmp_path)
+    mail(machine, "spam@example.com")
+    mail(machine, "good@example.com")
+    once_more = once(TooMuch(words[place], late=True))
+    asked = [b""]
+
+    def far(at: str) -> Callable[[bytes], str | Action | None]:
+        def answer(line: bytes) -> str | Action | None:
+            time.sleep(pause_s)
+            if at == place and (action := once_more(line)) is not None:
+                return action
+            if at == "rcpt":
+                asked.append(line)
+            if at == "final-dot":
+                return "554 5.7.1 spam" if b"spam@" in asked[-1] else "250 OK id=1abcde-000123-4F"
+            return words.get(at) or ("250 19 byte chunk, total 19" if at == "chunk" else None)
+
+        return answer
+
+    faults: dict[str, Fault] = {at: far(at) for at in ("ehlo", "mail", "rcpt", "chunk", "data", "final-dot")}
+    with SmtpServer(extensions=("8BITMIME", "CHUNKING"), faults=faults) as server:
+        report = run(machine, server)
+        settled = [message for message in report.messages if message.reverse_path]
+        told = {one.recipient: one.result for message in settled for one in message.outcomes}
+        relayed = {each for each, result in told.items() if result == "relayed"}
+        assert relayed <= set(taken(server))
+    assert told.get("good@example.com") != "failed"
+
+
+@pytest.mark.requirement("S19")
+def test_words_that_may_be_those_of_rcpt_let_the_message_go_with_data_on_the_same_connection() -> None:
+    faults: dict[str, Fault] = {"mail": lambda _line: "250 ok", "rcpt": lambda _line: "250 Accepted"}
+    faults["chunk"] = lambda _line: "250 go on"
+    with SmtpServer(extensions=("PIPELINING", "CHUNKING"), faults=faults) as server:
+        session = connect(server)
+        feed = AgainFeed([transaction(str(number)) for number in range(3)])
+        end = submit(session, feed)
+        session.quit()
+        server.wait_until_idle()
+        assert [message.by_chunks for message in server.accepted] == [False, False, False]
+        assert len(server.connections) == 1
+    assert (end.alive, set(feed.summary.values())) == (True, {"relayed"})
+
+
+@pytest.mark.requirement("R2", "S3")
+@pytest.mark.parametrize("extensions", [("CHUNKING",), ("PIPELINING", "CHUNKING")])
+def test_a_request_to_stop_takes_back_nothing_that_was_accepted(tmp_path: Path, extensions: Sequence[str]) -> None:
+    """It came while one more answer was looked for, and the message went again with the next run."""
+    machine = Machine(tmp_path)
+    mail(machine, "joe@example.com")
+
+    def accept(_line: bytes) -> str:
+        threading.Timer(0.05, machine.stop.request, (signal.SIGTERM,)).start()
+        return "250 ok"
+
+    faults: dict[str, Fault] = {place: lambda _line: "250 ok" for place in ("mail", "rcpt", "chunk")}
+    with SmtpServer(extensions=extensions, faults=faults | {"final-dot": accept}) as server:
+        report = run(machine, server)
+        assert taken(server) == ["joe@example.com"]
+    assert (report.relayed, machine.queue()) == (1, [])

@@ -150,7 +150,14 @@ def smarthost(server: Listens, **settings: Any) -> Smarthost:
 
 
 def connect(
-    server: SmtpServer, *, stop: Any = None, observer: Any = None, watcher: Any = None, **settings: Any
+    server: SmtpServer,
+    *,
+    stop: Any = None,
+    observer: Any = None,
+    watcher: Any = None,
+    silent: Any = None,
+    within_s: Any = inf,
+    **settings: Any,
 ) -> Session:
     return open_session(
         smarthost(server, **settings),
@@ -159,6 +166,8 @@ def connect(
         stop=stop,
         observer=observer,
         watcher=watcher,
+        silent=silent,
+        within_s=within_s,
     )
 
 

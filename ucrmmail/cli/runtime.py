@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.stop import Stop
     from ucrmmail.limits.rules import Rules
     from ucrmmail.message.prepare import Addresses, Prepared
+    from ucrmmail.smtp.connect import Address
     from ucrmmail.smtp.smarthost import Smarthost
     from ucrmmail.spool.queue import Spool
 
@@ -344,6 +345,7 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
     from ucrmmail.smtp.session import Session, open_session
 
     login = login_of(config)
+    silent: set[Address] = set()
 
     def connect(within_s: float) -> Session:
         return open_session(
@@ -353,6 +355,7 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
             clock=clock,
             within_s=within_s,
             stop=stop,
+            silent=silent,
         )
 
     return Account(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 LONGEST_IDLE_S = 90.0
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
+# Where a server that has had enough for the moment says so; of several addresses the last may not even answer.
+_NOT_LET_IN = frozenset({Stage.CONNECT, Stage.GREETING})
 
 
 @dataclass(slots=True)
@@ -234,7 +236,7 @@ class Run:
         try:
             return self._connect(self._feed.left_s())
         except SessionError as error:
-            if not patient or error.trouble.stage is not Stage.GREETING or self._must_end:
+            if not patient or error.trouble.stage not in _NOT_LET_IN or self._must_end:
                 raise
             self._stop.sleep(CLOSED_COUNTS_S)
             return self._connect(self._feed.left_s())

@@ -64,8 +64,9 @@ class Aftermath:
         transaction, outcomes = message.transaction, message.outcomes
         told = tuple(outcomes[each] for each in transaction.recipients if each in outcomes)
         if not (told or alone or message.denied):
-            # They are to go in other transactions, of fewer.
+            # They are to go in other transactions, of fewer, or not in chunks.
             self._feed.unused(transaction)
+            self._session.settled = True
             return
         marks = NO_MARKS
         if message.late or message.blamed or alone or message.denied:

@@ -16,7 +16,7 @@ from ucrmmail.smtp.trouble import RefusedError, account_trouble
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ucrmmail.clock import Clock
     from ucrmmail.smtp.smarthost import Smarthost
@@ -47,11 +47,12 @@ class Address:
 
 
 class Connection(NamedTuple):
-    """A connected socket, the address it leads to, and why the addresses before that one did not answer."""
+    """A connected socket, the address it leads to, and why those before it did not answer; no ``others`` were tried."""
 
     sock: socket.socket
     address: Address
     problems: tuple[str, ...]
+    others: tuple[Address, ...] = ()
 
 
 def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadline: float) -> list[Address]:
@@ -109,14 +110,20 @@ def _start(look_up: Callable[[], None], writer: int, host: str) -> None:
 
 
 def connect(
-    smarthost: Smarthost, addresses: list[Address], *, clock: Clock, stop: Stopper | None, deadline: float
+    smarthost: Smarthost,
+    addresses: Sequence[Address],
+    *,
+    clock: Clock,
+    stop: Stopper | None,
+    deadline: float,
+    before: Sequence[str] = (),
 ) -> Connection:
     """Return a connection to the first address that answers.
 
-    They share the time: one that does not answer leaves some for the next. Raises RefusedError when none answers, with
-    the reason of each; StoppedError.
+    They share the time: one that does not answer leaves some for the next. ``before`` is why other addresses are out of
+    the question. Raises RefusedError when none answers, with the reason of each; StoppedError.
     """
-    problems: list[str] = []
+    problems = list(before)
     for number, address in enumerate(addresses):
         now = clock.monotonic()
         share = now + (deadline - now) / (len(addresses) - number)
@@ -136,7 +143,7 @@ def connect(
         if problem == 0:
             # A group of commands is one write already; waiting for more (Nagle) would cost a round trip.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Connection(sock, address, tuple(problems))
+            return Connection(sock, address, tuple(problems), tuple(addresses[number + 1 :]))
         sock.close()
         problems.append(f"{address.text}: {_WORDS.get(problem) or os.strerror(problem)}")
     raise RefusedError(

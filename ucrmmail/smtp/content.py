@@ -115,6 +115,9 @@ class Content:
                 if chunking:
                     reply = self._wire.read_reply(self._patience_s[Stage.BODY])
                     trouble = self._answer_to_chunk(message, Stage.BODY, reply)
+                    if trouble is None and not (known or self._may_be_of_chunk(reply, len(last.data))):
+                        self._once_more(message)
+                        return None
                 if trouble is not None:
                     message.decide_refused()
                     message.refuse(trouble)
@@ -123,6 +126,18 @@ class Content:
                 self._session.knows_chunks = chunking
             last = block
         return last
+
+    def _may_be_of_chunk(self, reply: Reply, size_bytes: int) -> bool:
+        """Return whether a good answer to the first chunk shows no third kind of words, which might be RCPT's."""
+        in_step = self._session.in_step
+        return in_step.is_of_chunk(reply, size_bytes) or in_step.is_of_envelope(reply)
+
+    def _once_more(self, message: Message) -> None:
+        """Let it go again on this session, behind DATA, whose answer shows that the others are in step."""
+        self._session.chunking = False
+        self._session.reset_due = True
+        message.refused.clear()
+        message.denied.clear()
 
     def _answer(self, reply: Reply) -> Trouble | None:
         return self._exchange.trouble(Stage.FINAL_DOT, reply)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, cast
 
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Stage, Trouble
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
@@ -21,7 +22,7 @@ from ucrmmail.smtp.wire import ConnectionLostError, HandshakeError, NoAnswerErro
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
     from ucrmmail.clock import Clock
     from ucrmmail.message.reply import Reply
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.stages import Watcher
     from ucrmmail.smtp.wire import Observer, Stopper
 
+# Up to here an address has shown nothing of the account: another one may be better.
+_OF_THE_ADDRESS = frozenset({Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS})
 # Every command of the opening has its own time; all behind the greeting have this many times as much together.
 _OPENING_TIMES = 3
 # A server that waits for us to begin TLS is silent for longer than this before it hangs up.
@@ -53,7 +56,7 @@ _MOST_RECIPIENTS = 1000
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``most_recipients`` are those of one transaction.
+    ``most_recipients`` are those of one transaction. ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
@@ -72,6 +75,7 @@ class Session:
         self.chunking = capabilities.chunking and smarthost.chunking
         self.most_recipients = capabilities.most_recipients or _MOST_RECIPIENTS
         self.transactions_left: float = capabilities.most_transactions or math.inf
+        self.answered_in_s = 0.0
         self.settled = False
         self.relayed = False
         self.refused = False
@@ -118,8 +122,12 @@ def open_session(
     stop: Stopper | None = None,
     observer: Observer | None = None,
     watcher: Watcher | None = None,
+    silent: set[Address] | None = None,
 ) -> Session:
     """Return a session that is ready for transactions.
+
+    Of several addresses the next one is asked where one is not reached, or lets nobody in. ``silent`` are those where
+    that was so before: they are asked behind the others, and those that are met now are added.
 
     ``secret()`` is called only when the server has said that it takes a login; ``after_refusal()`` when it refused a
     token, and returns another one to try once, or "". ``within_s`` is how much time the caller has; the opening ends
@@ -128,11 +136,14 @@ def open_session(
     """
     stages = Stages(watcher, clock)
     credentials = Credentials(secret, after_refusal)
-    opening = _Opening(smarthost, credentials, clock, within_s=within_s, stop=stop, observer=observer, stages=stages)
+    opening = _Opening(
+        smarthost, credentials, clock,
+        within_s=within_s, stop=stop, observer=observer, stages=stages, silent=silent if silent is not None else set(),
+    )  # fmt: skip
     try:
         return opening.open()
     except (RefusedError, ConnectionLostError, ProtocolError, HandshakeError) as error:
-        trouble = opening.trouble_of(error)
+        trouble = opening.told_of_all(error)
         stages.failed(trouble, opening.facts)
         raise SessionError(trouble) from error
 
@@ -148,6 +159,7 @@ class _Opening:
         stop: Stopper | None,
         observer: Observer | None,
         stages: Stages,
+        silent: set[Address],
     ) -> None:
         self._smarthost = smarthost
         self._timeout_s = smarthost.timeout_s
@@ -159,6 +171,11 @@ class _Opening:
         self._stages = stages
         self._connected_at = math.inf
         self._stage = Stage.RESOLVE
+        self._silent = silent
+        self._connects_until = 0.0
+        self._answered_in_s = 0.0
+        self._problems: tuple[str, ...] = ()
+        self._tried: tuple[str, ...] = ()
         self._answered: list[Address] = []
         self._look = Look(smarthost, self._answered, clock=clock, stop=stop)
         self._certificate: Certificate | None = None
@@ -171,12 +188,39 @@ class _Opening:
     def open(self) -> Session:
         # A file that cannot be used is found before anything is sent.
         context = self._context()
-        wire = self._connected()
-        try:
-            return self._introduced(wire, context)
-        except BaseException:
-            wire.close()
-            raise
+        addresses = self._resolved()
+        while True:
+            wire, others = self._connected(addresses)
+            try:
+                return self._introduced(wire, context, others=len(others))
+            except (RefusedError, ConnectionLostError, ProtocolError) as error:
+                wire.close()
+                if not self._shows_the_address(error):
+                    raise
+                self._silent.add(self._answered[0])
+                if not others:
+                    raise
+                self._connects_until = min(self._clock.monotonic() + self._timeout_s, self._ends_at)
+                self._tried = (*self._tried, f"{self._answered[0].text}: {self._told(error)}")
+                self._problems = (*self._problems, self._tried[-1])
+                addresses = others
+            except BaseException:
+                wire.close()
+                raise
+
+    def _shows_the_address(self, error: Exception) -> bool:
+        """Return whether another address of the server may let us in: this one said no, or broke off, before a login.
+
+        What it offers, and whose certificate it shows, is another matter.
+        """
+        if isinstance(error, RefusedError) and error.trouble.reply is None:
+            return False
+        return self._stage in _OF_THE_ADDRESS
+
+    def _told(self, error: Exception) -> str:
+        if isinstance(error, RefusedError):
+            return f"it said {error.trouble.reply} (at {self._stage.value})"
+        return f"{error} (at {self._stage.value})"
 
     def _context(self) -> ssl.SSLContext | None:
         if self._smarthost.encryption == "none":
@@ -185,23 +229,33 @@ class _Opening:
 
         return context_for(self._smarthost)
 
-    def _connected(self) -> Wire:
-        deadline = self._clock.monotonic() + self._timeout_s
-        smarthost, clock, stop = self._smarthost, self._clock, self._stop
-        addresses = resolve(smarthost, clock=clock, stop=stop, deadline=deadline)
+    def _resolved(self) -> Sequence[Address]:
+        self._connects_until = self._clock.monotonic() + self._timeout_s
+        addresses = resolve(self._smarthost, clock=self._clock, stop=self._stop, deadline=self._connects_until)
         self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
-        self._stage = Stage.CONNECT
-        found = connect(smarthost, addresses, clock=clock, stop=stop, deadline=deadline)
-        self._connected_at = clock.monotonic()
-        self._answered.append(found.address)
-        self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
-        return Wire(found.sock, clock=clock, stop=stop, observer=self._observer)
+        return sorted(addresses, key=self._silent.__contains__)
 
-    def _introduced(self, wire: Wire, context: ssl.SSLContext | None) -> Session:
+    def _connected(self, addresses: Sequence[Address]) -> tuple[Wire, tuple[Address, ...]]:
+        """Return a connection to the first of these that answers, and the others."""
+        self._stage = Stage.CONNECT
+        clock, stop = self._clock, self._stop
+        found = connect(
+            self._smarthost, addresses, clock=clock, stop=stop, deadline=self._connects_until, before=self._problems
+        )
+        self._connected_at = clock.monotonic()
+        self._answered[:] = [found.address]
+        self._problems = found.problems
+        self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
+        return Wire(found.sock, clock=clock, stop=stop, observer=self._observer), found.others
+
+    def _introduced(self, wire: Wire, context: ssl.SSLContext | None, *, others: int) -> Session:
         """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
         smarthost = self._smarthost
         all_s = smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s
-        wire.allow(min(all_s, self._ends_at - self._clock.monotonic()))
+        began = self._clock.monotonic()
+        left_s = min(all_s, self._ends_at - began)
+        # What is no SMTP server is silent for long: half of the time is for the other addresses, and for the mail.
+        wire.allow(min(self._timeout_s, left_s / (2 * (others + 1))) if others else left_s)
         if context is not None and smarthost.encryption == "tls":
             self._secure(wire, context)
         self._greeted(wire)
@@ -211,6 +265,7 @@ class _Opening:
             self._secure(wire, context)
             # What the server offered in clear may have been a forger's word.
             capabilities = self._ehlo(wire)
+        wire.allow(left_s - (self._clock.monotonic() - began))
         if smarthost.logs_in:
             self._stage = Stage.AUTH
             mechanism = choose_mechanism(smarthost, capabilities, in_tls=context is not None)
@@ -224,7 +279,9 @@ class _Opening:
                 facts={"mechanism": mechanism, "mechanisms": list(offered), "token_renewed": done.renewed},
             )
         wire.allow(math.inf)
-        return Session(wire, smarthost, capabilities, self._stages)
+        session = Session(wire, smarthost, capabilities, self._stages)
+        session.answered_in_s = self._answered_in_s
+        return session
 
     def _greeted(self, wire: Wire) -> None:
         self._stage = Stage.GREETING
@@ -236,7 +293,9 @@ class _Opening:
     def _ehlo(self, wire: Wire) -> Capabilities:
         self._stage = Stage.EHLO
         name = self._smarthost.own_name(str(wire.socket.getsockname()[0]))
+        asked_at = wire.now_s
         reply = self._ask(wire, f"EHLO {name}")
+        self._answered_in_s = wire.now_s - asked_at
         if reply.code == 250:
             capabilities = parse_ehlo(reply)
             told = ", ".join(capabilities.keywords) or "no extensions"
@@ -305,8 +364,14 @@ class _Opening:
                 facts={**facts, **facts_of_certificate(certificate, now)},
             )
 
-    def trouble_of(self, error: Exception) -> Trouble:
-        """Return the trouble of the account that an exception means."""
+    def told_of_all(self, error: Exception) -> Trouble:
+        """Return the trouble of the account that an exception means, with what other addresses did."""
+        trouble = self._trouble_of(error)
+        if not self._tried or trouble.stage is Stage.CONNECT:
+            return trouble
+        return replace(trouble, why="; ".join(filter(None, (trouble.why, *self._tried))))
+
+    def _trouble_of(self, error: Exception) -> Trouble:
         if isinstance(error, RefusedError):
             return error.trouble
         if isinstance(error, HandshakeError):

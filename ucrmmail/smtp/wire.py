@@ -324,13 +324,13 @@ class Wire:
     def has_spoken(self, within_s: float = 0.0) -> bool:
         """Return whether there is something from the server that nobody has asked for, or the end of the connection.
 
-        Raises StoppedError while it waits for that.
+        What was answered before is to be settled first: no request to stop ends the wait.
         """
         if self._buffer:
             return True
         try:
             if not self._take() and within_s:
-                self._wait(select.POLLIN, self._deadline(within_s), patient=False)
+                self._wait(select.POLLIN, self._deadline(within_s), patient=True)
                 self._take()
             return bool(self._buffer)
         except NoAnswerError:

@@ -1,0 +1,141 @@
+"""A smarthost of several addresses: one that lets nobody in does not hide the next, and a login is tried once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import TestAuthority
+from tests.support.never import NEVER_S
+from tests.support.smtp_client import SECRET, USER, Stages, connect
+from tests.support.smtp_server import DROP, HANG, Endless, Fault, Raw, SmtpServer
+from ucrmmail.message.outcome import Stage
+from ucrmmail.smtp.connect import Address
+from ucrmmail.smtp.session import SessionError
+
+Resolver = Callable[..., None]
+
+
+@pytest.fixture
+def resolves_to(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    """Let the name of the smarthost have the addresses of these servers, in that order."""
+
+    def to(*servers: SmtpServer) -> None:
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", server.port))
+            for number, server in enumerate(servers, 1)
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_arguments, **_options: found)
+
+    return to
+
+
+def server_at(number: int, **options: object) -> SmtpServer:
+    return SmtpServer(host=f"127.0.0.{number}", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.requirement("R9", "S4")
+@pytest.mark.parametrize("place", ["greeting", "ehlo"])
+@pytest.mark.parametrize(
+    "fault",
+    [HANG, DROP, "421 4.3.2 too busy", "554 5.7.1 go away", Raw(b"\xff\x00garbage\r\n"), Endless()],
+    ids=["silent", "hangs up", "421", "554", "garbage", "endless"],
+)
+def test_an_address_that_lets_nobody_in_does_not_hide_the_next_one(
+    resolves_to: Resolver, place: str, fault: Fault
+) -> None:
+    stages, silent = Stages(), set[Address]()
+    with server_at(1, faults={place: fault}) as bad, server_at(2, logins={USER: SECRET}) as good:
+        resolves_to(bad, good)
+        for _ in range(2):
+            connect(
+                bad, host="smarthost.example", username=USER, timeout_s=0.5, allow_insecure_login=True,
+                watcher=stages, silent=silent,
+            ).quit()  # fmt: skip
+        good.wait_until_idle()
+        # The second time the good one is asked first.
+        assert (len(bad.connections), len(good.connections)) == (1, 2)
+        assert good.commands.count(b"QUIT") == 2
+        assert SECRET.encode() not in bad.received
+    first, second = [report.detail for report in stages.reports if report.stage is Stage.CONNECT][:2]
+    assert first == "127.0.0.1"
+    assert second.startswith("127.0.0.2; 127.0.0.1: ")
+    assert f"(at {place})" in second
+    assert all(report.ok for report in stages.reports)
+
+
+@pytest.mark.requirement("R9")
+def test_what_each_address_did_is_told_when_none_lets_us_in(resolves_to: Resolver) -> None:
+    with (
+        server_at(1, faults={"greeting": "421 4.3.2 too busy"}) as first,
+        server_at(2, faults={"ehlo": DROP}) as second,
+        server_at(3, faults={"greeting": "554 5.7.1 go away"}) as third,
+    ):
+        resolves_to(first, second, third)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example")
+    trouble = caught.value.trouble
+    assert (trouble.stage, str(trouble.reply)) == (Stage.GREETING, "554 5.7.1 go away")
+    assert "127.0.0.1: it said 421 4.3.2 too busy (at greeting)" in trouble.why
+    assert "127.0.0.2: the server closed the connection (at ehlo)" in trouble.why
+
+
+@pytest.mark.requirement("R9")
+def test_an_address_that_is_not_even_reached_is_told_with_the_others(resolves_to: Resolver) -> None:
+    with server_at(1, faults={"greeting": DROP}) as first:
+        with server_at(2) as gone:
+            pass
+        resolves_to(first, gone)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example")
+    trouble = caught.value.trouble
+    assert (trouble.stage, trouble.exit_code) == (Stage.CONNECT, 69)
+    assert "127.0.0.1: the server closed the connection (at greeting)" in trouble.what
+    assert "127.0.0.2: refused: nothing listens on this port" in trouble.what
+
+
+@pytest.mark.requirement("R9")
+def test_a_refused_login_is_tried_at_no_other_address(resolves_to: Resolver) -> None:
+    with server_at(1, logins={USER: "another"}) as first, server_at(2, logins={USER: SECRET}) as second:
+        resolves_to(first, second)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example", username=USER, allow_insecure_login=True)
+        assert second.connections == []
+    assert caught.value.trouble.stage is Stage.AUTH
+
+
+@pytest.mark.requirement("S2")
+def test_a_certificate_that_is_not_trusted_ends_the_search(resolves_to: Resolver, tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    context = authority.server_context("another.example")
+    with server_at(1, tls=context) as first, server_at(2, tls=authority.server_context("smarthost.example")) as second:
+        resolves_to(first, second)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example", encryption="starttls", ca_file=str(authority.ca_file))
+        assert second.connections == []
+    assert caught.value.trouble.stage is Stage.TLS
+
+
+@pytest.mark.requirement("S2")
+def test_a_handshake_that_never_ends_does_not_hide_the_next_address(resolves_to: Resolver, tmp_path: Path) -> None:
+    authority = TestAuthority(tmp_path)
+    with (
+        server_at(1, faults={"greeting": HANG}) as first,
+        server_at(2, tls=authority.server_context("smarthost.example"), smtps=True) as second,
+    ):
+        resolves_to(first, second)
+        connect(first, host="smarthost.example", encryption="tls", ca_file=str(authority.ca_file), timeout_s=0.5).quit()
+        assert second.connections[0].in_tls
+
+
+@pytest.mark.requirement("R9", "S4")
+def test_a_silent_address_leaves_half_of_the_time_to_the_others(resolves_to: Resolver) -> None:
+    """A run of cron has less than a minute, and a greeting may take five."""
+    with server_at(1, faults={"greeting": HANG}) as first, server_at(2) as second:
+        resolves_to(first, second)
+        connect(first, host="smarthost.example", timeout_s=1.0, greeting_timeout_s=NEVER_S, within_s=0.5).quit()
+        second.wait_until_idle()
+        assert second.commands[-1] == b"QUIT"
