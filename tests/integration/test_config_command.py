@@ -185,7 +185,8 @@ def test_a_secret_given_as_an_argument_is_refused_with_the_reason_and_goes_nowhe
         ([], "", "smtp.password: there is no terminal to ask on"),
         (["--stdin"], "", "smtp.password: the secret is empty"),
         (["--stdin"], "\nsecond line\n", "smtp.password: the secret is empty"),
-        (["--stdin", "--store", "vault"], "x", "--store: 'vault' is not known"),
+        (["--stdin", "--store", "vault"], "x", "--store: what is given is no store"),
+        (["--stdin", "--store", "fille"], "x", "--store: 'fille' is not known"),
     ],
 )
 def test_a_secret_that_is_not_there_is_told(program: Program, arguments: list[str], stdin: str, said: str) -> None:
