@@ -360,6 +360,24 @@ def test_edit_without_a_working_editor_changes_nothing(program: Program, environ
     assert left_over(program) == []
 
 
+@pytest.mark.parametrize("environment", [{}, {"VISUAL": "", "EDITOR": " "}])
+def test_edit_without_a_terminal_and_an_editor_that_was_named_is_refused(
+    program: Program, environment: dict[str, str]
+) -> None:
+    """What a system usually has waited for a terminal, from cron or over ssh, for ever."""
+    configured(program, smtp="port = 25")
+    usual = program.home / "bin" / "sensible-editor"
+    usual.parent.mkdir()
+    usual.write_text(f"#!/bin/sh\n: > '{program.home}/started'\nexec sleep 5\n")
+    usual.chmod(0o700)
+    path = {"PATH": f"{usual.parent}:{os.environ['PATH']}"}
+    run = program.run("config", "edit", env=path | environment, code=2)
+    assert one_error(run) == "there is no terminal to edit on"
+    assert "`ucrmmail config set`" in run.stderr
+    assert not (program.home / "started").exists()
+    assert left_over(program) == []
+
+
 def test_edit_does_not_overwrite_what_was_set_meanwhile(program: Program) -> None:
     configured(program, smtp="port = 25")
     other = shlex.join(program.command("config", "set", "smtp.timeout", "5s"))

@@ -225,13 +225,16 @@ def presets(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config edit\n  EDITOR=nano ucrmmail config edit")
 def edit(context: typer.Context) -> None:
-    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid."""
+    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid.
+
+    Where neither is set, the usual editor of the system needs a terminal (else exit code 2).
+    """
     from ucrmmail.cli.editor import Draft, editor_command
     from ucrmmail.config.edit import read_text, replace_text
     from ucrmmail.config.sample import sample
 
     location = invocation(context).location()
-    command = editor_command(os.environ)
+    command = editor_command(os.environ, on_terminal=sys.stdin.isatty())
     before = read_text(location)
     draft = before if before is not None else sample().encode()
     with Draft(location.path, draft) as file:
