@@ -113,6 +113,30 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(program: Program, red
     assert run_in_shell(program, redirection, sendmail, "--wrong").code == 64
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["config", "edit"], 2, "there is no terminal to edit on"),
+        (["config", "set", "smtp.password"], 2, "smtp.password: there is no terminal to ask on"),
+        (["config", "set", "smtp.host", "--stdin"], 74, os.strerror(9)),
+        (["credentials", "delete"], 2, "there is no terminal to ask on"),
+        (["queue", "remove", "--all"], 2, "add --yes"),
+        (["setup"], 2, "ADDRESS is missing, and there is no terminal to ask on"),
+        (["check-dns", "--file", "-"], 66, os.strerror(9)),
+    ],
+)
+def test_a_closed_input_is_no_terminal_and_no_empty_answer(
+    program: Program, files: list[str], arguments: list[str], code: int, said: str
+) -> None:
+    """It had been an internal error (70)."""
+    program.configure(25)
+    program.run("enqueue", *files * 4)
+    run = run_in_shell(program, "<&-", *program.command(*arguments))
+    assert run.code == code, run.stderr
+    assert said in run.stderr
+    assert len(program.queue()) == 12
+
+
 def test_sendmail_takes_a_message_with_both_outputs_closed_and_none_from_a_closed_input(program: Program) -> None:
     program.configure(25)
     sendmail = str(Path(sys.executable).with_name("ucrmmail-sendmail"))
