@@ -53,6 +53,8 @@ _POINTERS = {
     "d": "ucrmmail has no daemon; run `ucrmmail flush` from cron",
     "s": "ucrmmail does not speak SMTP on standard input; pipe the message itself",
 }
+# The names of sendmail that mean a mode, where somebody has put a link.
+_MODES_BY_NAME = {"mailq": "p", "newaliases": "i"}
 
 USAGE = """\
 usage: ucrmmail-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [--] [RECIPIENT...] < message
@@ -140,7 +142,18 @@ def _set_value(flag: str, value: str, options: Options) -> None:
 
 def _check_mode(mode: str) -> None:
     if mode not in _IGNORED_MODES:
-        raise UsageError(f"-b{mode} is not for this program", remedy=_POINTERS.get(mode, "leave it out"))
+        raise _not_for_this(f"-b{mode}", mode)
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError when the program is called by a name that means another of its modes."""
+    mode = _MODES_BY_NAME.get(name)
+    if mode is not None:
+        raise _not_for_this(name, mode)
+
+
+def _not_for_this(typed: str, mode: str) -> UsageError:
+    return UsageError(f"{typed} is not for this program", remedy=_POINTERS.get(mode, "leave it out"))
 
 
 def read_message(fd: int, limit: int, *, dot_ends: bool) -> Iterator[bytes]:
@@ -260,6 +273,7 @@ def main() -> int:
     os.umask(0o077)
     open_what_is_closed()
     try:
+        check_name(sys.argv[0].rpartition("/")[2])
         options = parse_arguments(sys.argv[1:])
         if options.help:
             sys.stdout.write(USAGE)

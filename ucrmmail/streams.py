@@ -30,10 +30,20 @@ def open_what_is_closed() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_WRONLY)  # takes the lowest number that is free: this one
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 # it lives as long as the process
     if sys.stdout is None:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 # it lives as long as the process
+        sys.stdout = Nowhere(1)
     if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = Nowhere(2)
+
+
+class Nowhere(io.TextIOWrapper):
+    """A standard stream that was closed, or has failed: writing to it is no error, and nobody reads what is written."""
+
+    def __init__(self, number: int) -> None:
+        descriptor = io.BufferedWriter(io.FileIO(number, "w", closefd=False))
+        super().__init__(descriptor, encoding="utf-8", errors="backslashreplace")
 
 
 # Escapes what the reader's charset does not have, as output/escape does with what a terminal would obey.
@@ -75,6 +85,7 @@ class StandardOutput(io.TextIOWrapper):
     def __init__(self, stream: TextIO) -> None:
         stream.flush()
         codecs.register_error(_ESCAPE, _escaped)
+        self.goes_nowhere = isinstance(stream, Nowhere)
         self._descriptor = _Descriptor(stream.fileno(), "w", closefd=False)
         super().__init__(
             io.BufferedWriter(self._descriptor),
@@ -145,14 +156,18 @@ def discard(stream: TextIO) -> None:
 
 
 def complain(line: str) -> bool:
-    """Write a line to standard error; return whether it could be. A full disk there as well changes no exit code.
+    """Write a line to standard error; return whether somebody may read it: not where it was closed, or has failed.
 
-    Where standard error was closed, that was the caller's choice: the line counts as written.
+    Neither is an error: what has happened decides the exit code.
     """
+    if isinstance(sys.stderr, Nowhere):
+        return False
     try:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
     except OSError:
         discard(sys.stderr)
+        # Nor is a later line written now.
+        sys.stderr = Nowhere(2)
         return False
     return True

@@ -185,7 +185,8 @@ def test_a_secret_given_as_an_argument_is_refused_with_the_reason_and_goes_nowhe
         ([], "", "smtp.password: there is no terminal to ask on"),
         (["--stdin"], "", "smtp.password: the secret is empty"),
         (["--stdin"], "\nsecond line\n", "smtp.password: the secret is empty"),
-        (["--stdin", "--store", "vault"], "x", "--store: 'vault' is not known"),
+        (["--stdin", "--store", "vault"], "x", "--store: what is given is no store"),
+        (["--stdin", "--store", "fille"], "x", "--store: 'fille' is not known"),
     ],
 )
 def test_a_secret_that_is_not_there_is_told(program: Program, arguments: list[str], stdin: str, said: str) -> None:
@@ -356,6 +357,24 @@ def test_edit_without_a_working_editor_changes_nothing(program: Program, environ
     configured(program, smtp="port = 25")
     program.run("config", "edit", env=environment, code=2)
     assert program.config.read_text() == "[smtp]\nport = 25\n"
+    assert left_over(program) == []
+
+
+@pytest.mark.parametrize("environment", [{}, {"VISUAL": "", "EDITOR": " "}])
+def test_edit_without_a_terminal_and_an_editor_that_was_named_is_refused(
+    program: Program, environment: dict[str, str]
+) -> None:
+    """What a system usually has waited for a terminal, from cron or over ssh, for ever."""
+    configured(program, smtp="port = 25")
+    usual = program.home / "bin" / "sensible-editor"
+    usual.parent.mkdir()
+    usual.write_text(f"#!/bin/sh\n: > '{program.home}/started'\nexec sleep 5\n")
+    usual.chmod(0o700)
+    path = {"PATH": f"{usual.parent}:{os.environ['PATH']}"}
+    run = program.run("config", "edit", env=path | environment, code=2)
+    assert one_error(run) == "there is no terminal to edit on"
+    assert "`ucrmmail config set`" in run.stderr
+    assert not (program.home / "started").exists()
     assert left_over(program) == []
 
 

@@ -89,9 +89,35 @@ def test_a_drop_directory_that_cannot_be_looked_into_is_told_once_and_stops_noth
         drops._looked_at = -10.0
         assert not drops.look_again()
     (line,) = concerns.lines
-    assert "drop cannot be looked into (Permission denied)" in line
+    assert "drop cannot be looked into (Permission denied); give it back to the user who runs the flush" in line
     assert concerns.exit_code == 74
     assert stat.S_IMODE((directory / "drop").stat().st_mode) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "give it back to the user who runs the flush"),
+        (errno.EPERM, "give it back to the user who runs the flush"),
+        (errno.ENOMEM, "the next run looks again"),
+        (errno.EMFILE, "the next run looks again"),
+        (errno.EIO, "mend the disk, or make it a directory again"),
+        (errno.ENOTDIR, "mend the disk, or make it a directory again"),
+    ],
+)
+def test_what_to_do_about_a_drop_directory_depends_on_what_is_wrong_with_it(
+    tmp_path: Path, number: int, remedy: str
+) -> None:
+    """A want of memory, or a disk that fails, had been somebody else's directory."""
+    directory = tmp_path / "spool"
+    make_spool(str(directory))
+    concerns = Concerns()
+    drops = Drops(
+        str(directory), prepare=torn, max_size_bytes=1 << 20, min_free_bytes=0, clock=Clock(), concerns=concerns
+    )
+    with fails_at(1, number, names=("scandir",)):
+        drops.take_all(lambda _seconds: None)
+    assert concerns.lines == [f"{directory}/drop cannot be looked into ({os.strerror(number)}); {remedy}"]
 
 
 def test_that_a_file_was_rejected_is_told_only_when_it_was(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import pty
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -175,6 +176,24 @@ def test_a_wrong_command_line_is_one_clear_error(queue: Program, arguments: list
     assert says in run.stderr
     assert "\x1b" not in run.stderr
     assert queue.queue() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "remedy"),
+    [("mailq", "-bp", "`ucrmmail queue list`"), ("newaliases", "-bi", "no alias database")],
+)
+def test_a_name_that_means_a_mode_is_refused_like_the_option(
+    program: Program, name: str, option: str, remedy: str
+) -> None:
+    """Both had said "no recipients"."""
+    link = program.home / name
+    link.symlink_to(Path(sys.executable).with_name("ucrmmail-sendmail"))
+    for arguments in ([], ["-v"], ["joe@example.com"]):
+        run = subprocess.run([str(link), *arguments], input=b"", env=program.env, capture_output=True, check=False)
+        assert (run.returncode, run.stdout) == (64, b"")
+        assert run.stderr.decode().startswith(f"ucrmmail-sendmail: {name} is not for this program (")
+        assert remedy in run.stderr.decode()
+    assert program.sendmail(option, code=64).stderr == run.stderr.decode().replace(name, option)
 
 
 @pytest.mark.requirement("R26")

@@ -92,6 +92,17 @@ def test_closed_streams_change_nothing(program: Program, files: list[str], redir
     assert run_in_shell(program, redirection, *program.command("status")).code == 0
 
 
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-", "--json >&-"])
+def test_closed_streams_change_nothing_for_a_flush_with_nothing_to_tell(
+    program: Program, sink: Sink, files: list[str], redirection: str
+) -> None:
+    program.configure(sink.port)
+    program.run("enqueue", *files)
+    for _ in range(3):
+        assert run_in_shell(program, redirection, *program.command("flush")).code == 0
+    assert len(sink.messages) == 3
+
+
 @pytest.mark.parametrize("redirection", ["2>&-", "2> /dev/full", ">&- 2>&-"])
 def test_an_error_that_nobody_can_read_keeps_its_exit_code(program: Program, redirection: str) -> None:
     program.configure(25)
@@ -100,6 +111,30 @@ def test_an_error_that_nobody_can_read_keeps_its_exit_code(program: Program, red
     assert run_in_shell(program, f"{redirection} > /dev/full", *program.command("enqueue", "missing.eml")).code == 66
     sendmail = str(Path(sys.executable).with_name("ucrmmail-sendmail"))
     assert run_in_shell(program, redirection, sendmail, "--wrong").code == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["config", "edit"], 2, "there is no terminal to edit on"),
+        (["config", "set", "smtp.password"], 2, "smtp.password: there is no terminal to ask on"),
+        (["config", "set", "smtp.host", "--stdin"], 74, os.strerror(9)),
+        (["credentials", "delete"], 2, "there is no terminal to ask on"),
+        (["queue", "remove", "--all"], 2, "add --yes"),
+        (["setup"], 2, "ADDRESS is missing, and there is no terminal to ask on"),
+        (["check-dns", "--file", "-"], 66, os.strerror(9)),
+    ],
+)
+def test_a_closed_input_is_no_terminal_and_no_empty_answer(
+    program: Program, files: list[str], arguments: list[str], code: int, said: str
+) -> None:
+    """It had been an internal error (70)."""
+    program.configure(25)
+    program.run("enqueue", *files * 4)
+    run = run_in_shell(program, "<&-", *program.command(*arguments))
+    assert run.code == code, run.stderr
+    assert said in run.stderr
+    assert len(program.queue()) == 12
 
 
 def test_sendmail_takes_a_message_with_both_outputs_closed_and_none_from_a_closed_input(program: Program) -> None:
@@ -188,7 +223,8 @@ def failing(program: Program, sink: Sink, count: int = 1) -> list[str]:
     [
         ("2> /dev/full", 74), ("> /dev/full 2>&1", 74), ("2>&1 > /dev/null | true; exit ${PIPESTATUS[0]}", 74),
         ("--json > /dev/full", 74), ("--json > /dev/full 2>&1", 74), ("--json | true; exit ${PIPESTATUS[0]}", 74),
-        ("> /dev/full", 0), ("2>&-", 0), (">&- 2>&-", 0), ("2> /dev/null", 0), ("--json > /dev/null", 0), ("", 0),
+        ("2>&-", 74), (">&- 2>&-", 74), ("<&- >&- 2>&-", 74), ("--json >&-", 74), ("--json >&- 2>&-", 74),
+        ("> /dev/full", 0), ("--json 2>&-", 0), ("2> /dev/null", 0), ("--json > /dev/null", 0), ("", 0),
     ],
 )  # fmt: skip
 def test_a_failure_that_could_not_be_printed_is_told_by_the_next_run(
@@ -214,15 +250,24 @@ def test_a_worse_code_than_that_of_an_output_that_failed_is_kept(program: Progra
     assert f"{queue_id} to joe@example.com failed" in program.run("flush", code=75).stderr
 
 
+def test_what_waits_to_be_told_is_nobodys_until_a_run_can_print_it(program: Program, sink: Sink) -> None:
+    """An exit code of 0 and silence, where standard error is closed in each run, had been all that was ever heard."""
+    (queue_id,) = failing(program, sink)
+    assert [run_in_shell(program, "2>&-", *program.command("flush")).code for _ in range(3)] == [74] * 3
+    assert program.run("flush").stderr == f"ucrmmail: {queue_id} to joe@example.com failed: 550 5.1.1 No such user\n"
+    assert run_in_shell(program, "2>&-", *program.command("flush")).code == 0
+
+
+@pytest.mark.parametrize("redirection", ["2> /dev/full", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("said", ["421 4.7.0 too many messages", "530 5.7.0 a login is needed"])
 def test_a_trouble_of_the_account_that_could_not_be_printed_is_told_by_the_next_run(
-    program: Program, sink: Sink, said: str
+    program: Program, sink: Sink, said: str, redirection: str
 ) -> None:
     """It had counted as told for an hour, and for as long as the pause lasted."""
     program.configure(sink.port)
     program.run("enqueue", "-", stdin=MESSAGE)
     sink.on_mail = lambda _address: said
-    code = run_in_shell(program, "2> /dev/full", *program.command("flush")).code
+    code = run_in_shell(program, redirection, *program.command("flush")).code
     assert code in {75, 77}
     assert said in program.run("flush", code=75).stderr
     assert program.run("flush", code=75).stderr == ""

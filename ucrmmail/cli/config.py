@@ -10,6 +10,7 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.mistyped import no_such_key, no_such_option
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
 
@@ -37,13 +38,11 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="Such as smtp.ho
 
 def _key(path: str) -> Key:
     """Return the declaration of a key. Raises UsageError with the nearest one."""
-    from ucrmmail.config.schema import KEYS, nearest
+    from ucrmmail.config.schema import KEYS
 
     key = KEYS.get(path)
     if key is None:
-        near = nearest(path)
-        remedy = f"did you mean {near}?" if near else "see `ucrmmail config list`"
-        raise UsageError(f"there is no key {path!r}", remedy=remedy)
+        raise no_such_key(path)
     return key
 
 
@@ -89,8 +88,7 @@ def set_key(
         set_secret(context, declared, given, stdin=stdin, store=store)
         return
     if declared.kind.name != "command" and any(value.startswith("--") for value in given):
-        unknown = next(value for value in given if value.startswith("--"))
-        raise UsageError(f"no such option: {unknown}", remedy="see `ucrmmail config set --help`")
+        raise no_such_option(next(value for value in given if value.startswith("--")), "config set")
     if store is not None:
         raise UsageError("--store is for secrets", remedy=f"leave it out: {key} is kept in the configuration file")
     set_plain(invocation(context).location(), declared, read_value(declared, given, stdin=stdin))
@@ -227,13 +225,16 @@ def presets(
 
 @app.command(epilog="\b\nExamples:\n  ucrmmail config edit\n  EDITOR=nano ucrmmail config edit")
 def edit(context: typer.Context) -> None:
-    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid."""
+    """Edit the file in $VISUAL or $EDITOR. It replaces the old one only when it is valid.
+
+    Where neither is set, the usual editor of the system needs a terminal (else exit code 2).
+    """
     from ucrmmail.cli.editor import Draft, editor_command
     from ucrmmail.config.edit import read_text, replace_text
     from ucrmmail.config.sample import sample
 
     location = invocation(context).location()
-    command = editor_command(os.environ)
+    command = editor_command(os.environ, on_terminal=sys.stdin.isatty())
     before = read_text(location)
     draft = before if before is not None else sample().encode()
     with Draft(location.path, draft) as file:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.mistyped import no_such_store
 from ucrmmail.cli.store import IMAP, store_of
 from ucrmmail.errors import ConfigError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -125,7 +125,7 @@ def delete(
     from ucrmmail.output import machine
 
     if store not in (None, "keyring", "file"):
-        raise not_allowed(f"--store: {store!r} is not known", store, ("keyring", "file"))
+        raise no_such_store(store, ("keyring", "file"))
     config = invocation(context).config()
     chosen = store_of(config, store or "", IMAP if imap else "smtp.password")
     if not yes:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 _USUAL = ("sensible-editor", "editor", "nano", "vi")
 
 
-def editor_command(environ: Mapping[str, str]) -> list[str]:
-    """Return the editor and its arguments: $VISUAL, $EDITOR, or what a system usually has. Raises UsageError."""
+def editor_command(environ: Mapping[str, str], *, on_terminal: bool) -> list[str]:
+    """Return the editor and its arguments: $VISUAL, $EDITOR, or what a system usually has. Raises UsageError.
+
+    One that was named may need no terminal; what a system usually has waits for one that is not there for ever.
+    """
     for variable in ("VISUAL", "EDITOR"):
         named = environ.get(variable, "")
         if not named.strip():
@@ -31,6 +34,11 @@ def editor_command(environ: Mapping[str, str]) -> list[str]:
             raise UsageError(
                 f"{variable}: {named!r} has a quote that is not closed", remedy=f"set {variable} anew"
             ) from None
+    if not on_terminal:
+        raise UsageError(
+            "there is no terminal to edit on",
+            remedy="use `ucrmmail config set`, or name an editor that needs none in VISUAL or EDITOR",
+        )
     for name in _USUAL:
         if shutil.which(name, path=environ.get("PATH")):
             return [name]

@@ -225,7 +225,7 @@ def _tell(report: RunReport, *, as_json: bool) -> bool:
     if not as_json:
         return run_report.tell_person(report)
     machine.print_document(run_report.run_document(report))
-    return not (isinstance(sys.stdout, StandardOutput) and sys.stdout.trouble())
+    return not (isinstance(sys.stdout, StandardOutput) and (sys.stdout.goes_nowhere or sys.stdout.trouble()))
 
 
 def _sum_up(report: RunReport) -> None:

@@ -11,6 +11,7 @@ import typer
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
 from ucrmmail.cli.invocation import Invocation
+from ucrmmail.cli.mistyped import no_such_store
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 
@@ -67,7 +68,7 @@ def login(
     if flow and flow not in FLOWS:
         raise not_allowed(f"--flow: {flow!r} is not known", flow, FLOWS)
     if store and store not in _STORES:
-        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
+        raise no_such_store(store, _STORES)
     called = invocation(context)
     signing = _SignIn(called, flow, store)
     check_complete(signing.client, signing.flow, has_secret=bool(signing.secret))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import invocation
+from ucrmmail.cli.mistyped import how_to_give, no_such_store, secret_in_argument
 from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 
@@ -64,16 +64,10 @@ def set_plain(location: Location, key: Key, written: Written) -> None:
 
 def set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: bool, store: str | None) -> None:
     """Take a secret from the terminal or standard input to the credential store. Raises UsageError."""
-    ask = f"`ucrmmail config set {key.path}` asks for it; or pipe it in with --stdin"
     if given:
-        raise UsageError(
-            f"{key.path}: a secret is not taken from the command line",
-            why="every user of this machine can see it there while the command runs, and the shell may keep it;"
-            " take it for known and replace it",
-            remedy=ask,
-        )
+        raise secret_in_argument(key.path)
     if store is not None and store not in _STORES:
-        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
+        raise no_such_store(store, _STORES)
     if stdin:
         secret = _decoded(sys.stdin.buffer.readline(_STDIN_LIMIT)).removesuffix("\n").removesuffix("\r")
     elif store == "command":
@@ -84,7 +78,7 @@ def set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: boo
     else:
         raise UsageError(f"{key.path}: there is no terminal to ask on", remedy="pipe it in with --stdin")
     if not secret and store != "command":
-        raise UsageError(f"{key.path}: the secret is empty", remedy=ask)
+        raise UsageError(f"{key.path}: the secret is empty", remedy=how_to_give(key.path))
     from ucrmmail.cli.credentials import save_secret
 
     save_secret(context, key.path, _without_display_blanks(secret, context), store)

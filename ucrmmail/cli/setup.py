@@ -14,8 +14,9 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.mistyped import no_such_store
 from ucrmmail.dataclass import dataclass, field
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import NoUserError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def setup(
     if address and address_option and address != address_option:
         raise UsageError("two addresses were given", remedy="leave out one of them")
     if store and store not in _STORES:
-        raise not_allowed(f"--store: {store!r} is not known", store, _STORES)
+        raise no_such_store(store, _STORES)
     if encryption and encryption not in _ENCRYPTIONS:
         raise not_allowed(f"--encryption: {encryption!r} is not known", encryption, _ENCRYPTIONS)
     location = invocation(context).location()
@@ -158,6 +159,9 @@ def _address(given: str, config: Config, talk: Dialogue) -> str:
     from ucrmmail.message.address import parse_mailbox
 
     if given:
+        if "@" not in given:
+            # Not repeated: it may be the password, typed behind --password-stdin.
+            raise NoUserError("ADDRESS has no @ and domain", remedy="write it as joe@example.com")
         return parse_mailbox(given)
     default = config.text("addresses.sender")
     return talk.ask("Address that mail is sent from", parse_mailbox, default=default, missing="ADDRESS")

@@ -100,6 +100,12 @@ def _place(place: str, port: int) -> tuple[str, int]:
     """Return host and port of HOST, HOST:PORT or [IPv6]:PORT. Raises UsageError."""
     from ucrmmail.config.texts import host as checked_host
 
+    if "@" in place:
+        # As in the address of a web page, where the password may stand before it: not repeated.
+        raise UsageError(
+            "--verify-imap: a host name has no @",
+            remedy="write HOST or HOST:PORT; `ucrmmail config set imap.username`, and imap.password, for the login",
+        )
     name, separator, number = place.rpartition(":")
     if not separator or "]" in number or (name.count(":") and not name.startswith("[")):
         name, number = place, str(port)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer import exceptions
@@ -16,12 +16,14 @@ from ucrmmail.output.human import note
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What the parser says in its own terms, in those of who typed it.
+# What the parser says in its own terms, in those of who typed it. It repeats what may be a secret: see mistyped.
 _PLAINLY = (
     (r" is not a valid int(?:eger|(?: range)?)\.", " is not a whole number"),
     (r"^Option '(.*)' requires an argument\.$", r"\1 needs a value"),
-    (r"^Got unexpected extra argument\(s\) \((.*)\)$", r"too many arguments: \1"),
+    (r"^(No such option: --?[\w-]*)[^\w-].*$", r"\1"),
+    (r"^No such command .*\.$", "there is no such command"),
 )
+_SURPLUS = "Got unexpected extra argument"
 
 
 def run_typed(arguments: list[str]) -> int:
@@ -46,6 +48,8 @@ def _tell_usage(error: exceptions.TyperException, arguments: Sequence[str]) -> i
     # An option without its value has none.
     command = context.command_path if context else f"ucrmmail {first_word(arguments)}".rstrip()
     message = _said(error)
+    if context and message.startswith(_SURPLUS):
+        message = f"too many arguments: `{command}` takes {_arguments_of(context.command)}"
     if type(error).__name__ == "NoArgsIsHelpError":
         sys.stdout.write(message + "\n")
         return UsageError.exit_code
@@ -68,3 +72,9 @@ def _said(error: exceptions.TyperException) -> str:
         # In a usage line it stands in braces.
         return f"{(param.metavar or param.name.upper()).strip('{}[]')} is missing"
     return f"{max(param.opts, key=len) if param.param_type_name == 'option' else param.metavar}: {message}"
+
+
+def _arguments_of(command: Any) -> str:
+    """Return how many arguments a command takes, and which."""
+    names = [param.metavar.strip("[]") for param in command.params if param.param_type_name == "argument"]
+    return f"{len(names)}: {' and '.join(names)}" if names else "none"

@@ -15,6 +15,7 @@ from ucrmmail.spool.intake import Intake, take_drops
 from ucrmmail.spool.layout import DROP, REJECTED
 from ucrmmail.spool.moves import aside_line
 from ucrmmail.spool.quiet import QUIET_S
+from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +120,7 @@ class Drops:
         try:
             os.scandir(path).close()
         except OSError as error:
-            why = f"{path} cannot be looked into ({error.strerror}); give it back to the user who runs the flush"
+            why = f"{path} cannot be looked into ({error.strerror}); {_mend(error)}"
             self._concerns.add_hourly(*self._new([why]), exit_code=InputOutputError.exit_code)
             return False
         return True
@@ -129,3 +130,10 @@ class Drops:
         new = [line for line in lines if line not in self._told]
         self._told.update(new)
         return new
+
+
+def _mend(error: OSError) -> str:
+    """Return what to do about a drop directory that cannot be looked into."""
+    if isinstance(error, PermissionError):
+        return "give it back to the user who runs the flush"
+    return "the next run looks again" if is_of_all(error) else "mend the disk, or make it a directory again"

@@ -25,6 +25,14 @@ _QUOTA = (
 )
 _TROUBLE_OF_ITS_OWN = ("the smarthost itself has trouble at the moment", _LATER)
 _NOT_NOW = ("the smarthost takes no mail from this machine, or this account, at the moment", _LATER)
+# 454 says so, whatever else its code does (RFC 4954 section 6, RFC 3207 section 4); in both 4.7.0 is no policy.
+_NOT_FOR_NOW = {
+    Stage.AUTH: (
+        "the smarthost cannot check user names and passwords at the moment; it does not say that yours is wrong",
+        _LATER,
+    ),
+    Stage.STARTTLS: ("the smarthost cannot do TLS at the moment", _LATER),
+}
 _NOT_LET_IN = "the server takes no mail at all, or none from the address of this machine"
 _LET_IN = "check smtp.host and smtp.port; if they are right, ask the provider whether it blocks this machine's address"
 # The commands of the opening, by what is wrong when the server does not know them (RFC 5321 section 4.2.4; 504 at AUTH
@@ -91,6 +99,8 @@ def _at_the_opening(stage: Stage, reply: Reply, meaning: Meaning) -> tuple[str, 
         # RFC 5321 section 3.1.
         fits = fits and reply.enhanced[1:] != ".7.0"
         return (meaning.what, meaning.remedy or _LET_IN) if fits else (_NOT_LET_IN, _LET_IN)
+    if stage in _NOT_FOR_NOW and meaning not in _OF_A_POLICY and (reply.code == 454 or reply.enhanced == "4.7.0"):
+        return _NOT_FOR_NOW[stage]
     if fits:
         return meaning.what, meaning.remedy
     if reply.code >= 500:

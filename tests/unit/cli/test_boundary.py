@@ -43,7 +43,11 @@ def run(arguments: list[str]) -> int:
         ("flush --time-limit", "--time-limit needs a value\n  remedy: see `ucrmmail flush --help`"),
         ("--config x.toml setup --host", "--host needs a value\n  remedy: see `ucrmmail setup --help`"),
         ("--config", "--config needs a value\n  remedy: see `ucrmmail --help`"),
-        ("config get a b c", "too many arguments: b c"),
+        ("config get a b c", "too many arguments: `ucrmmail config get` takes 1: KEY\n"),
+        ("status a", "too many arguments: `ucrmmail status` takes none\n"),
+        ("nonsense", "ucrmmail: there is no such command\n"),
+        ("config set smtp.username=joe", "did you mean smtp.username? A blank stands between a key and its value"),
+        ("config set passwort joe", "did you mean smtp.password?"),
         ("test-send", "ADDRESS... is missing"),
         ("config set", "KEY is missing"),
         ("config presets gmial", "did you mean gmail?"),
@@ -69,6 +73,78 @@ def test_a_wrong_command_line_is_told_with_what_was_meant(
     assert told in printed.err
     assert "remedy: " in printed.err
     assert printed.out == ""
+
+
+CANARY = "CanaryArgQ7"
+
+
+@pytest.mark.requirement("S8")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "config set smtp.password=CANARY",
+        "config set smtp.password:CANARY",
+        "config set smtp.password= CANARY",
+        "config set SMTP.Password=CANARY",
+        "config set password=CANARY",
+        "config set account.password=CANARY",
+        "config set --password=CANARY",
+        "config set smtp.host --password=CANARY",
+        "config set oauth.client_secret=CANARY",
+        "config set client-secret=CANARY",
+        "config unset smtp.password=CANARY",
+    ],
+)
+def test_a_secret_joined_to_its_key_is_refused_like_one_behind_it(
+    capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert run(line.replace("CANARY", CANARY).split()) == 2
+    told = capsys.readouterr().err
+    key = "oauth.client_secret" if "client" in line else "smtp.password"
+    assert told.startswith(f"ucrmmail: {key}: a secret is not taken from the command line\n  why:    every user of")
+    assert f"  remedy: `ucrmmail config set {key}` asks for it; or pipe it in with --stdin\n" in told
+    assert CANARY not in told
+
+
+@pytest.mark.requirement("S8")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "config set smtp.pasword=CANARY",
+        "config set CANARY",
+        "config set smtp.passwordCANARY",
+        "config set smtp.password.CANARY",
+        "config set -pCANARY",
+        "config set smtp.host --passwd=CANARY",
+        "config set smtp.password --store CANARY",
+        "config get smtp.password CANARY",
+        "config smtp.password=CANARY",
+        "smtp.password=CANARY",
+        "credentials CANARY",
+        "credentials status CANARY",
+        "credentials delete --store CANARY",
+        "login CANARY",
+        "login --store CANARY",
+        "login --password:CANARY",
+        "setup a@isp.example CANARY",
+        "setup a@isp.example --store CANARY",
+        "setup --password-stdin CANARY",
+        "setup --password-stdin=CANARY",
+        "flush --password=CANARY",
+        "test-send --from a@isp.example --verify-imap joe:CANARY@imap.isp.example a@isp.example",
+    ],
+)
+def test_what_may_be_a_secret_in_the_wrong_place_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], line: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[smtp]\nhost = 'mail.isp.example'\n")
+    config.chmod(0o600)
+    arguments = ["--config", str(config), *line.replace("CANARY", CANARY).split()]
+    assert run(arguments) in (2, 67)
+    told = capsys.readouterr().err
+    assert "remedy: " in told
+    assert "canary" not in told.lower()
 
 
 def test_no_arguments_show_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,6 +106,27 @@ def test_a_trouble_before_any_message_is_the_smarthosts_own(stage: str, told: st
     assert "a later run tries again" in remedy
 
 
+@pytest.mark.parametrize(
+    ("stage", "told", "why"),
+    [
+        ("auth", "454 4.7.0 Temporary authentication failure", "cannot check user names and passwords at the moment"),
+        ("auth", "454 Temporary authentication failure", "cannot check user names and passwords at the moment"),
+        ("auth", "454 4.3.0 the directory does not answer", "cannot check user names and passwords at the moment"),
+        ("auth", "435 4.7.0 Unable to authenticate at present", "cannot check user names and passwords at the moment"),
+        ("auth", "454 4.7.1 not from here", "takes no mail from this machine, or this account, at the moment"),
+        ("starttls", "454 4.7.0 TLS not available due to local problem", "cannot do TLS at the moment"),
+        ("starttls", "454 TLS not available due to temporary reason", "cannot do TLS at the moment"),
+    ],
+)
+def test_what_the_smarthost_cannot_do_just_now_is_no_policy_and_asks_for_nothing(
+    stage: str, told: str, why: str
+) -> None:
+    """It had been "the server's policy forbids it"."""
+    found, remedy = for_administrator_told(stage, told)
+    assert why in found
+    assert remedy == "nothing: a later run tries again"
+
+
 @pytest.mark.parametrize("told", ["554 5.7.1 no", "550 5.7.2 no", "450 4.7.1 no", "550 5.1.1 no", "554 5.4.0 no"])
 @pytest.mark.parametrize("stage", ["greeting", "ehlo", "starttls", "auth"])
 def test_a_refusal_before_any_message_says_nothing_of_one(stage: str, told: str) -> None:
