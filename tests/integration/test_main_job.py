@@ -244,6 +244,18 @@ def test_a_new_window_opens_when_the_duration_has_passed(program: Program, sink:
     assert times[4] - times[2] >= 1.95
 
 
+@pytest.mark.requirement("R22")
+@pytest.mark.parametrize(("duration", "sent"), [("5s", 2), ("20s", 1)], ids=["just behind the end", "long after it"])
+def test_a_limit_that_opens_within_a_few_seconds_after_the_end_is_waited_for(
+    program: Program, sink: Sink, duration: str, sent: int
+) -> None:
+    program.configure(sink.port, throttler=f'message_limit = 1\nduration = "{duration}"')
+    for number in range(3):
+        program.sendmail("-t", message=numbered(number))
+    program.run("flush", "--time-limit", "4s", timeout=40)
+    assert len(sink.messages) == sent
+
+
 def test_a_ledger_that_cannot_be_read_is_told_and_counts_as_full(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 3\nduration = "1h"')
     program.sendmail("-t")

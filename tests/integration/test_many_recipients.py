@@ -222,6 +222,67 @@ def test_who_counts_the_recipients_behind_the_last_one_gets_the_message_in_parts
     assert (report.exit_code, report.relayed, report.failed) == (0, 1, 0)
 
 
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("8BITMIME",)])
+def test_how_many_recipients_a_server_takes_is_learnt_from_the_first_that_is_one_too_many(
+    tmp_path: Path, extensions: Sequence[str]
+) -> None:
+    """Each transaction asked for twenty anew, and servers count what they refuse."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(200)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    with SmtpServer(most_recipients=5, extensions=extensions) as server:
+        machine.flush(machine.to(server))
+        assert sorted(taken_by(server)) == sorted(recipients)
+        assert len([line for line in server.commands if line.startswith(b"RCPT")]) <= 200 + 20
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("place", ["data", "final-dot"])
+def test_who_says_good_bye_for_too_many_recipients_gets_the_message_in_parts(tmp_path: Path, place: str) -> None:
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@example.com" for number in range(40)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> None:
+        here.asked = 0
+
+    def at_rcpt(_line: bytes) -> None:
+        here.asked += 1
+
+    def refuse(_line: bytes) -> Action | None:
+        return Cut(b"421 4.5.3 too many recipients\r\n") if here.asked > 5 else None
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt, place: refuse}) as server:
+        report = machine.flush(machine.to(server))
+        assert sorted(taken_by(server)) == sorted(recipients)
+    assert (report.exit_code, report.trouble) == (0, None)
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("most", [8, 20])
+def test_who_hangs_up_at_few_recipients_gets_fewer_with_each_attempt(tmp_path: Path, most: int) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put(machine.directory, *[f"user{number}@example.com" for number in range(60)], now=machine.clock.now())
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> None:
+        here.asked = 0
+
+    def at_rcpt(_line: bytes) -> Action | None:
+        here.asked += 1
+        return DROP if here.asked > most else None
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}) as server:
+        for _ in range(8):
+            machine.flush(machine.to(server))
+            clock.offset += 4000.0
+        assert len(taken_by(server)) == len(set(taken_by(server))) == 60
+    assert machine.queue() == []
+
+
 @pytest.mark.requirement("R7", "S19")
 @pytest.mark.parametrize("connections", [1, 3])
 def test_who_takes_few_recipients_and_few_messages_on_a_connection_gets_all_in_one_run(

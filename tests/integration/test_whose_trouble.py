@@ -620,6 +620,35 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
     assert sum(message.attempts for message in machine.queue()) <= refused.total()
 
 
+@pytest.mark.requirement("R9", "R22", "S19")
+@pytest.mark.parametrize("connections", [1, 4])
+@pytest.mark.parametrize("senders", [["news@shop.example"], ["news@shop.example", "bulk@club.example"]])
+def test_senders_who_stay_over_their_quota_keep_others_for_the_shortest_pause_at_the_most(
+    tmp_path: Path, senders: list[str], connections: int
+) -> None:
+    """Whenever his mail alone was due, it was the account's trouble again, and the pause grew to four hours."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    machine.retry = Retry()
+    put_all(machine, senders * 6)
+    over = {sender.encode() for sender in senders}
+    waited, since = [], 0.0
+    with SmtpServer(faults={"mail": lambda line: QUOTA if any(one in line for one in over) else None}) as server:
+        for number in range(100):
+            if number % 20 == 0:
+                put_all(machine, ["other@isp.example"])
+                since = clock.offset
+            before = len(server.accepted)
+            run(machine, server, connections=connections)
+            if len(server.accepted) > before:
+                waited.append(clock.offset - since)
+            clock.offset += 600.0
+    assert len(waited) == 5
+    # One may wait before it is learnt.
+    assert sorted(waited)[-2] <= 1800.0
+    assert {message.state for message in machine.queue()} <= {"waiting", "deferred"}
+
+
 @pytest.mark.requirement("R22", "S19")
 @pytest.mark.parametrize("connections", [1, 4])
 def test_a_quota_that_many_senders_share_costs_none_of_them_an_attempt(tmp_path: Path, connections: int) -> None:

@@ -42,8 +42,9 @@ class AccountState:
     are those at whose MAIL the connection was lost, or the time of the run: others go first. ``pipelining_failed_at``
     and ``chunking_failed_at`` are when the server was found not to understand what it offers, 0.0 when it was not;
     ``doubted`` is an extension that the last run was not sure of, ``guessed`` one that it lost a connection with, and
-    sent its mail without: at the second time that is no accident. ``told_at`` is when a run has printed this trouble,
-    0.0 when none has.
+    sent its mail without: at the second time that is no accident. ``over_quota`` are senders, and domains, that were
+    refused for a quota while others were relayed, one a line. ``told_at`` is when a run has printed this trouble, 0.0
+    when none has.
     """
 
     failures: int = 0
@@ -63,6 +64,7 @@ class AccountState:
     chunking_failed_at: float = 0.0
     doubted: str = ""
     guessed: str = ""
+    over_quota: str = ""
     told_at: float = 0.0
 
     @property
@@ -83,12 +85,13 @@ def after_trouble(
     suspect: str = "",
     senders: str = "",
     lost: str = "",
+    grows: bool = True,
     told_at: float,
 ) -> AccountState:
-    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause."""
-    failures = state.failures + 1
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause if it ``grows``."""
+    failures = state.failures + 1 if grows else max(state.failures, 1)
     # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
-    delay_s = min(first_delay_s * 2 ** min(failures - 1, 40), max_delay_s)
+    delay_s = min(first_delay_s * 2 ** (min(failures - 1, 40) if grows else 0), max_delay_s)
     return replace(
         _still(state, settings_mark),
         failures=failures,
@@ -129,7 +132,7 @@ def without(
 
 def works(state: AccountState) -> AccountState:
     """Return the state of an account without troubles: all that is kept is what was found out about the server."""
-    found = state.pipelining_failed_at or state.chunking_failed_at or state.doubted or state.guessed
+    found = state.pipelining_failed_at or state.chunking_failed_at or state.doubted or state.guessed or state.over_quota
     kept = state.settings_mark if found else ""
     return replace(_still(state, state.settings_mark), settings_mark=kept)
 
@@ -161,7 +164,7 @@ def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_m
 
 
 def _still(state: AccountState, settings_mark: str) -> AccountState:
-    """Return nothing but what was found out about the server's extensions, if it was the same server."""
+    """Return nothing but what was found out about the server, and its quotas, if it was the same server."""
     if state.settings_mark != settings_mark:
         return AccountState()
     return AccountState(
@@ -169,6 +172,7 @@ def _still(state: AccountState, settings_mark: str) -> AccountState:
         chunking_failed_at=state.chunking_failed_at,
         doubted=state.doubted,
         guessed=state.guessed,
+        over_quota=state.over_quota,
     )
 
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.transaction import Transaction
     from ucrmmail.spool.state import MessageState
 
-# So many go together of a message that has lost a connection at one: it may have been one too many.
+# So many go together of a message that has lost a connection at one, which may have been one too many, and half as many
+# after each attempt in which it did so again.
 _MOST_TOGETHER = 50
+_MOST_HALVINGS = 3
 # At so many of its recipients a message may lose a connection in one attempt before the others wait for the next one.
 # While nothing was relayed in the run, the server may hang up at all.
 _MOST_PASSED_OVER = 6
@@ -28,7 +30,9 @@ _MOST_IN_DOUBT = 3
 def turn_of(state: MessageState) -> tuple[str, ...]:
     """Return who goes in the next transaction."""
     turn = state.turn
-    return turn[:_MOST_TOGETHER] if any(one.alone for one in state.recipients) else turn
+    if not any(one.alone for one in state.recipients):
+        return turn
+    return turn[: _MOST_TOGETHER >> min(state.attempts, _MOST_HALVINGS)]
 
 
 def may_pass_over(state: MessageState, *, has_relayed: bool) -> bool:

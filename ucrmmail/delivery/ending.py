@@ -26,7 +26,8 @@ class Ending:
     ``refused`` is the message at which the trouble came last, "" when it came at none, and ``sender`` who it may be
     that is refused with all his messages. ``in_doubt``: it may be the message's own, since it came there in an earlier
     run too, or each time that the server hung up. ``suspects`` are the messages at which one came that may be their
-    own, and ``senders`` those of whom it may be; ``cleared`` are suspected ones of whom something was relayed.
+    own, and ``senders`` those of whom it may be; ``cleared`` are suspected ones of whom something was relayed, and
+    ``over_quota`` those that were refused for a quota of their own, as it seems.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
@@ -49,6 +50,7 @@ class Ending:
     suspects: dict[str, None] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)
+    over_quota: set[str] = field(default_factory=set)
     unconnected: Trouble | None = None
     relayed: bool = False
     denied: Trouble | None = None
@@ -81,6 +83,7 @@ class Ending:
         self.suspects.update(other.suspects)
         self.senders |= other.senders
         self.cleared |= other.cleared
+        self.over_quota |= other.over_quota
         self.unresolved |= other.unresolved
         self.lies |= other.lies
         self.guessed = other.guessed or self.guessed

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 # Without a time limit of its own, a run waits for limits as long as one that cron starts each minute may.
 DEFAULT_WAIT_S = 50.0
+LEAST_GRACE_S = 3.0
 LONGEST_GRACE_S = 5.0
 _LIES = {
     "PIPELINING": "the smarthost offers PIPELINING and fell silent, hung up or objected when it was used, so it is not "
@@ -292,7 +293,8 @@ def _window(started: float, options: Options) -> Window:
     limit_s = options.time_limit_s
     waits_s = limit_s or DEFAULT_WAIT_S
     # A limit that opens just after the run would end is waited for: cron's jitter must not cost every second run.
-    waits_until = started + waits_s + min(LONGEST_GRACE_S, waits_s / 10) if options.wait else -math.inf
+    grace_s = min(LONGEST_GRACE_S, max(LEAST_GRACE_S, waits_s / 10))
+    waits_until = started + waits_s + grace_s if options.wait else -math.inf
     return Window(sends_until=started + limit_s if limit_s else math.inf, waits_until=waits_until)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.account import AccountState, after_trouble, distrusted, without, works
 from ucrmmail.delivery.ending import EX_UNAVAILABLE
+from ucrmmail.delivery.suspicion import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -64,11 +65,20 @@ def after_calm_run(
     """
     known = state
     state = _with_extensions(state, ending, now=now, settings_mark=settings_mark)
+    state = _with_quotas(state, ending, settings_mark=settings_mark)
     if state.deferred and (ending.relayed or answered):
         # The server was reached, and has nothing against the account.
         state = works(state)
     lost = _joined(ending.unresolved) if relayed else state.lost
     return state if state is known and lost == state.lost else replace(state, lost=lost)
+
+
+def _with_quotas(state: AccountState, ending: Ending, *, settings_mark: str) -> AccountState:
+    before = state.over_quota.splitlines() if state.settings_mark in ("", settings_mark) else []
+    over_quota = _joined([*(one for one in before if one not in ending.cleared), *sorted(ending.over_quota)], "\n")
+    if over_quota == state.over_quota:
+        return state
+    return replace(state, over_quota=over_quota, settings_mark=settings_mark)
 
 
 def after_troubled_run(
@@ -84,6 +94,7 @@ def after_troubled_run(
 ) -> AccountState:
     """Return the state after a run that ended in ``trouble``: how long to wait, and who may be to blame."""
     state = _with_extensions(state, ending, now=now, settings_mark=settings_mark)
+    state = _with_quotas(state, ending, settings_mark=settings_mark)
     if ending.relayed:
         # What was not tried behind the proof is suspect still: it would end the next run as it has ended this one.
         state = replace(works(state), suspect=state.suspect, senders=state.senders)
@@ -103,6 +114,8 @@ def after_troubled_run(
             [*(one for one in state.senders.splitlines() if one not in ending.cleared), *sorted(ending.senders)], "\n"
         ),
         lost=_joined([*state.lost.split(), *ending.unresolved, *(refused if at_lost else [])]),
+        # Where nothing of others was there to show it, it is his again, as it seems: they wait as little as may be.
+        grows=not trouble.quota or set(keys_of(ending.sender)).isdisjoint(state.over_quota.splitlines()),
         told_at=told_at,
     )
 

@@ -185,6 +185,7 @@ class Run:
                     return
         finally:
             self.ending.cleared |= self._feed.suspicion.cleared
+            self.ending.over_quota |= self._feed.suspicion.over_quota
             if own.session is not None:
                 own.session.quit()
 

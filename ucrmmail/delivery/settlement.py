@@ -51,7 +51,7 @@ def after_attempt(
     ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
-    week, expires nothing by itself.
+    week, expires nothing by itself. Nor does a quota: it may be the account's, which more urgent mail uses up each day.
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
@@ -83,7 +83,8 @@ def after_attempt(
     elif deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
         if again is None:
-            recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
+            if marks.blamed != ONCE:
+                recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
             deferred = [recipient for recipient in recipients if recipient.is_pending]
             again = now + retry.max_delay_s if deferred else 0.0
         next_at = again

@@ -44,7 +44,8 @@ class Suspicion:
     by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost. A
     suspected sender may be what the account is refused for: his messages show nothing while proof is awaited, and once
     two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom something was
-    relayed. ``left_out`` are senders, and domains, that may send no more for now.
+    relayed. ``left_out`` are senders, and domains, that may send no more for now, and ``over_quota`` those who
+    were refused in such words while others were relayed.
     """
 
     def __init__(self, relayed: Counts | None = None, number: int = 0) -> None:
@@ -54,6 +55,7 @@ class Suspicion:
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
         self.left_out: set[str] = set()
+        self.over_quota: set[str] = set()
         # How many messages of a sender were refused since one of his was relayed.
         self._refused: dict[str, int] = {}
         # By sender or domain ("@isp.example").
@@ -94,15 +96,17 @@ class Suspicion:
         self.left_out.update(left_out)
 
     def leave_out(self, sender: str) -> None:
-        """Let no more of this sender, or of his domain, leave in this run behind some that were refused in a row.
+        """Let no more of this sender, or his domain, leave in this run once some were refused for a quota in a row.
 
         Of one it may be said for its recipient, and others of a domain may be taken.
         """
+        self.over_quota.add(sender)
         self._refused[sender] = self._refused.get(sender, 0) + 1
         counts = {sender: self._refused[sender]}
         if domain := _domain_of(sender):
             counts[domain] = _count_of(self._refused, domain)
         self.left_out.update(key for key, count in counts.items() if count >= _MOST_REFUSED and self._is_to_blame(key))
+        self.over_quota |= self.left_out
 
     def is_left_out(self, sender: str) -> bool:
         """Return whether nothing more of his is to leave."""

@@ -160,7 +160,7 @@ def is_too_many_recipients(reply: Reply) -> bool:
     if reply.code // 100 not in {4, 5}:
         return False
     text = words_of(reply)
-    says_so = reply.code in {452, 550, 552, 554} and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
+    says_so = reply.code in {421, 452, 550, 552, 554} and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
     return (reply.enhanced[1:] == ".5.3" or says_so) and not _PERIOD.search(text)
 
 

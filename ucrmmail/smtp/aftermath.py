@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_errors, is_of_the_connection
+from ucrmmail.message.quotas import is_of_errors, is_of_the_connection, is_too_many_recipients
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, End, Marks, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
@@ -26,6 +26,7 @@ _TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
 # Where what the server says may be meant for the message that it is asked to take.
 _ASKED = _TRIED | {Stage.MAIL}
 _ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
+_CONTENT = frozenset({Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
 
 _WITHOUT = {
     "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
@@ -245,6 +246,9 @@ class Aftermath:
             return End(trouble, alive=False)
         if not message.behind:
             message.decide_refused()
+        if self._hand.stage in _CONTENT and self.are_too_many(message, trouble):
+            self._part_from(message)
+            return End(_closed(trouble), alive=False)
         if message.is_refused_for_good and self._closes(trouble):
             # Postfix's "too many errors": it counts what it refused on a connection, and a new one starts anew.
             message.late = True
@@ -282,6 +286,16 @@ class Aftermath:
         is_one_of_many = self._closes(trouble) and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
         return End(trouble, alive=False, refused=refused, sender=message.transaction.sender if refused else "")
+
+    def are_too_many(self, message: Message, trouble: Trouble) -> bool:
+        """Return whether it is refused for the number of its recipients, half of whom are to go in a transaction then.
+
+        Some count only behind the last one: Amazon SES at the end of the content.
+        """
+        if trouble.reply is None or not is_too_many_recipients(trouble.reply) or len(message.envelope) < 2:
+            return False
+        self._session.most_recipients = len(message.envelope) // 2
+        return True
 
     def _blame(self, message: Message, said: str, *, quota: bool = False) -> str:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""

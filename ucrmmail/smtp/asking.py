@@ -186,6 +186,8 @@ class Asking:
         if message.limit is not None and not accepted:
             message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
+        if too_many:
+            self._session.most_recipients = len(accepted)
         message.asking = ""
         message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_too_many_recipients
 from ucrmmail.smtp.trouble import CLOSING, RefusedError, classify
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
 
@@ -140,14 +139,8 @@ class Exchange:
         return trouble
 
     def are_too_many(self, message: Message, trouble: Trouble) -> bool:
-        """Return whether it is refused for the number of its recipients, half of whom are to go in a transaction then.
-
-        Some count only behind the last one: Amazon SES at the end of the content.
-        """
-        if trouble.reply is None or not is_too_many_recipients(trouble.reply) or len(message.envelope) < 2:
-            return False
-        self._session.most_recipients = len(message.envelope) // 2
-        return True
+        """Return the same as ``Aftermath.are_too_many``."""
+        return self._aftermath.are_too_many(message, trouble)
 
 
 def is_done(reply: Reply) -> bool:

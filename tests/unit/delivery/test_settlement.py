@@ -8,7 +8,7 @@ from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
 from ucrmmail.message.outcome import Outcome, Result, Stage
-from ucrmmail.smtp.transaction import Marks
+from ucrmmail.smtp.transaction import ONCE, QUOTA, Marks
 from ucrmmail.spool.state import MessageState, RecipientState
 
 NOW = 1_800_000_000.0
@@ -56,6 +56,19 @@ def test_what_may_have_arrived_once_may_have_whatever_is_said_later(result: Resu
     state = attempt(FRESH, NOW, doubtful, outcome(ANN, Result.DEFERRED, "450 later"))
     state = attempt(state, NOW + DAY, outcome(JOE, result, "said later"), outcome(ANN, Result.DEFERRED, "450 later"))
     assert [recipient.uncertain for recipient in state.recipients] == [True, False]
+
+
+@pytest.mark.requirement("R8", "R22")
+@pytest.mark.parametrize("blamed", [QUOTA, ONCE])
+def test_a_quota_expires_nothing_since_it_may_be_the_accounts(blamed: str) -> None:
+    """More urgent mail used it up each day, and the newsletter bounced on the fifth."""
+    said = (outcome(JOE, Result.DEFERRED, "550 5.4.5 Daily user sending limit exceeded"), outcome(ANN, Result.RELAYED))
+    state = attempt(FRESH, NOW, *said)
+    state = after_attempt(state, said[:1], marks=Marks(blamed=blamed), queue_id="1-x", now=NOW + 6 * DAY, retry=RETRY)
+    assert results(state) == {JOE: "deferred", ANN: "relayed"}
+    assert state.next_attempt_at > NOW + 6 * DAY
+    given_up = attempt(state, NOW + 7 * DAY, outcome(JOE, Result.DEFERRED, "450 greylisted"))
+    assert results(given_up) == {JOE: "failed", ANN: "relayed"}
 
 
 @pytest.mark.requirement("R8")
