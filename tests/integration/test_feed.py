@@ -22,7 +22,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import Lessons
 from ucrmmail.delivery.log import DeliveryLog
 from ucrmmail.delivery.notices import Reporter
-from ucrmmail.delivery.report import MessageReport
+from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.run import Run, Window
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.stop import Stop
@@ -148,6 +148,48 @@ def test_a_message_is_not_sent_again_because_the_disk_refused_to_sync_while_it_w
         relay(feed, second)
     # What the next run goes by: relayed to everyone, both.
     assert recorded(world.directory) == {first.queue_id: None, second.queue_id: None}
+
+
+@pytest.mark.requirement("R4", "R11")
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_what_was_relayed_and_could_not_be_recorded_is_logged_and_counted(world: World, is_removed: bool) -> None:
+    feed = world.feed()
+    relay(feed, begin(feed))
+    last = begin(feed)
+    refused = ("pwrite",) if is_removed else ("pwrite", "unlink")
+    with fails_at(1, errno.EIO, names=refused, and_later=True), pytest.raises(OSError, match=last.queue_id):
+        relay(feed, last)
+    world.log.close()
+    assert world.logged == [message.queue_id for message in world.counted] == world.ids[:2]
+    assert world.counted[-1].result == ("relayed" if is_removed else HELD_BACK)
+    assert world.counted[-1].uncertain is not is_removed
+    doubt = "" if is_removed else " may-be-delivered-twice"
+    line = (world.path / "delivery.log").read_text().splitlines()[-1]
+    assert line.endswith(f'relayed final-dot{doubt} "250 Ok"')
+
+
+@pytest.mark.requirement("R4")
+def test_what_was_recorded_is_logged_though_it_could_not_be_counted_under_the_limits(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.ledger = Ledger(f"{world.directory}/ledger2", rules_from(message_limit=9), NOW, "boot")
+    feed = world.feed()
+    first = begin(feed)
+    with fails_at(2, errno.EIO, names=("pwrite",)), pytest.raises(OSError, match="Input/output"):
+        relay(feed, first)
+    assert recorded(world.directory) == {first.queue_id: None}
+    world.log.close()
+    assert world.logged == [message.queue_id for message in world.counted] == [first.queue_id]
+    assert not world.counted[0].uncertain
+
+
+@pytest.mark.requirement("R4", "R11")
+def test_of_what_could_not_be_kept_only_who_has_it_is_in_doubt(world: World) -> None:
+    feed = world.feed()
+    last = begin(feed)
+    (joe,) = last.recipients
+    with fails_at(1, errno.EIO, names=("pwrite",), and_later=True), pytest.raises(OSError, match="is tried again"):
+        feed.settle(last, (Outcome(joe, Result.DEFERRED, Stage.RCPT, "450 4.2.1 later", "4.2.1"),))
+    assert [(message.result, message.uncertain) for message in world.counted] == [(HELD_BACK, False)]
 
 
 def test_before_a_pause_all_that_was_settled_is_brought_to_the_disk(world: World) -> None:

@@ -22,6 +22,7 @@ from tests.support.sink import Received, Sink, SinkController
 from tests.support.smtp_server import DROP, SmtpServer
 from tests.support.spools import everything_in
 from ucrmmail.files import Locked
+from ucrmmail.spool.layout import path_in_queue
 
 
 def parsed(received: Received) -> EmailMessage:
@@ -945,6 +946,37 @@ def test_what_was_relayed_is_in_the_log_though_the_run_ends_by_an_error_of_the_d
     assert 0 < len(sink.messages) < 8
     log = (program.spool / "delivery.log").read_text()
     assert log.count(" relayed ") == len(sink.messages), log
+
+
+@pytest.mark.requirement("R4", "R11")
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("connections", [1, 2])
+@pytest.mark.parametrize("refused", ["pwrite64", "pwrite64,unlink,unlinkat"])
+def test_what_was_relayed_and_could_not_be_recorded_goes_once_or_is_told_as_in_doubt(
+    program: Program, sink: Sink, connections: int, refused: str
+) -> None:
+    program.configure(sink.port, smtp=f"connections = {connections}")
+    program.sendmail("-t", message=numbered(1))
+    (queue_id,) = [message["queue_id"] for message in program.queue()]
+    spool = program.spool
+    paths = [f"-P{path}" for path in (spool / "journal", spool / "journal.1", path_in_queue(str(spool), queue_id))]
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", "/dev/null", *paths,
+         "-e", f"trace={refused}", "-e", f"inject={refused}:error=EIO",
+         *program.command("flush")],
+        env=program.env, cwd=program.home, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 74, done.stderr
+    assert f"{spool}/journal" in done.stderr
+    assert queue_id in done.stderr
+    log = (spool / "delivery.log").read_text()
+    is_removed = refused == "pwrite64"
+    assert log.count(" relayed final-dot ") == 1
+    assert ("may-be-delivered-twice" in log) is not is_removed
+    told = ": 1 relayed\n" if is_removed else ": 1 held back, 1 may be delivered twice"
+    assert told in program.run("status").stdout
+    program.run("flush")
+    assert len(sink.messages) == (1 if is_removed else 2)
 
 
 @pytest.mark.requirement("R23", "S17")

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass
 from ucrmmail.delivery.apart import is_alone, is_over, may_pass_over, turn_of
 from ucrmmail.delivery.opening import beginning_of, report_failures
+from ucrmmail.delivery.report import HELD_BACK
 from ucrmmail.delivery.room import Room
-from ucrmmail.delivery.settlement import after_attempt, given_up_besides, result_of, told, unreported
+from ucrmmail.delivery.settlement import after_attempt, forgotten, given_up_besides, result_of, told, unreported
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, sender_of
+from ucrmmail.spool.unrecorded import UnrecordedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from ucrmmail.limits.ledger import Ledger, Reservation
     from ucrmmail.spool.claimed import Claimed
     from ucrmmail.spool.queue import Spool
+    from ucrmmail.spool.state import MessageState
 
 # Outcomes are brought to the disk together, at the most this often (reliability: "what is synced when").
 SYNC_INTERVAL_S = 0.05
@@ -297,7 +300,10 @@ class QueueFeed:
             self._turns.go_on_with(transaction.queue_id)
 
     def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
-        """Record what became of a message, or of a part. Raises OSError when it cannot be: the run must end then."""
+        """Record what became of a message, or of a part. Raises OSError when it cannot be: the run must end then.
+
+        What is known of it is logged and counted all the same.
+        """
         with self._lock:
             work = self._open.pop(transaction.queue_id)
             now = self._clock.now()
@@ -320,17 +326,13 @@ class QueueFeed:
             # Who failed in a part is reported with the others, when the attempt is over; or by the next run.
             to_report = not is_part and bool(unreported(state))
             original = beginning_of(claimed) if to_report else b""
-            self._spool.settle(claimed, state)
-            self._unsynced = True
-            counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
-            if counted:
-                doubt = all(outcome.uncertain for outcome in counted)
-                self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
-                # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
-                if not (doubt or is_part):
-                    self.suspicion.count_relayed(sender_of(claimed.reverse_path))
-            else:
-                self._ledger.refund(work.reservation)
+            try:
+                self._spool.settle(claimed, state)
+                self._unsynced = True
+                self._count(work, outcomes, now, is_part=is_part)
+            except OSError as error:
+                self._tell_last(claimed, outcomes, state, now, error)
+                raise
             if state.relayed and not self._sync_is_due:
                 # The connection is idle until the next body leaves, and that is soon: messages are quick now.
                 self._teller.relayed(claimed, outcomes, now)
@@ -342,8 +344,7 @@ class QueueFeed:
                 self._teller.part(claimed, outcomes, now)
                 self._turns.go_on_with(claimed.queue_id)
             else:
-                outcomes = (*told(outcomes, state), *given_up_besides(outcomes, claimed.state, state))
-                self._teller.settled(claimed, outcomes, now, result_of(state), state.next_attempt_at)
+                self._tell_settled(claimed, outcomes, state, now)
             if to_report:
                 report_failures(
                     self._spool, claimed, state, self._reporter, original=original, now=now, concerns=self._concerns
@@ -351,6 +352,37 @@ class QueueFeed:
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             if self._sync_is_due:
                 self._sync()
+
+    def _count(self, work: _Work, outcomes: tuple[Outcome, ...], now: float, *, is_part: bool) -> None:
+        """Count under the limits what was relayed, or may have been. Raises OSError."""
+        counted = [outcome for outcome in outcomes if outcome.result is Result.RELAYED or outcome.uncertain]
+        if not counted:
+            self._ledger.refund(work.reservation)
+            return
+        doubt = all(outcome.uncertain for outcome in counted)
+        self._ledger.confirm(work.reservation, now, len(counted), uncertain=doubt)
+        # What is in parts has shown nothing of others: it may be to blame for what happens at its next one.
+        if not (doubt or is_part):
+            self.suspicion.count_relayed(sender_of(work.claimed.reverse_path))
+
+    def _tell_last(
+        self, claimed: Claimed, outcomes: tuple[Outcome, ...], state: MessageState, now: float, error: OSError
+    ) -> None:
+        """Tell of the message at which the disk ends the run: of one without a record, no run will know more."""
+        self.tell()
+        stays = bool(state.pending) and not state.next_attempt_at
+        if isinstance(error, UnrecordedError):
+            stays = not (state.relayed and error.is_kept)
+            if not error.is_kept:
+                outcomes = forgotten(outcomes)
+        if stays:
+            self._teller.settled(claimed, outcomes, now, HELD_BACK)
+        else:
+            self._tell_settled(claimed, outcomes, state, now)
+
+    def _tell_settled(self, claimed: Claimed, outcomes: tuple[Outcome, ...], state: MessageState, now: float) -> None:
+        outcomes = (*told(outcomes, state), *given_up_besides(outcomes, claimed.state, state))
+        self._teller.settled(claimed, outcomes, now, result_of(state), state.next_attempt_at)
 
     def tell(self) -> None:
         """Log and count what was relayed and waits for it: when a connection ends, however it ends."""

@@ -19,7 +19,7 @@ class MessageReport:
 
     ``result`` is "relayed" when nothing is left to do for any recipient and none failed, "deferred" when some are
     tried again, "failed" when the message ended with a failure, and ``HELD_BACK`` when not all recipients had their
-    turn in this run: it is among those that wait then.
+    turn in this run, or nothing could be recorded of those who had: it is among those that wait then.
     """
 
     queue_id: str

@@ -155,6 +155,13 @@ def given_up_besides(outcomes: Sequence[Outcome], before: MessageState, state: M
             yield Outcome(one.recipient, Result.FAILED, Stage(one.stage), one.reply, one.enhanced)
 
 
+def forgotten(outcomes: tuple[Outcome, ...]) -> tuple[Outcome, ...]:
+    """Return the outcomes of a message of which nothing could be kept: who has it may get it twice."""
+    return tuple(
+        replace(outcome, uncertain=True) if outcome.result is Result.RELAYED else outcome for outcome in outcomes
+    )
+
+
 def unreported(state: MessageState) -> tuple[RecipientState, ...]:
     """Return the recipients that failed for good and whose failure no person has been told yet."""
     return tuple(

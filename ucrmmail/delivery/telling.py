@@ -1,7 +1,7 @@
 """What became of messages, told when there is time for it: to the delivery log, to those who count, and who watch.
 
-Nothing is told before it is recorded. What was relayed waits until the server is at work on the next body; a message
-in parts is logged with each part, and counted once, with the last.
+Nothing is told before it is recorded, or is known to be in no record. What was relayed waits until the server is at
+work on the next body; a message in parts is logged with each part, and counted once, with the last.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Teller:
             part.outcomes.update({outcome.recipient: outcome for outcome in outcomes})
 
     def settled(
-        self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: Result, next_at: float = 0.0
+        self, claimed: Claimed, outcomes: tuple[Outcome, ...], at: float, result: str, next_at: float = 0.0
     ) -> None:
         """Tell of a message whose attempt is over, and when the next one is due."""
         self._log_all(claimed, outcomes, at)
         part = self._parts.pop(claimed.queue_id, None)
         if part is not None:
             outcomes = tuple((part.outcomes | {outcome.recipient: outcome for outcome in outcomes}).values())
-        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, result.value, outcomes, next_at))
+        self._on_settled(MessageReport(claimed.queue_id, claimed.reverse_path, str(result), outcomes, next_at))
 
     def tell(self) -> None:
         """Tell of what was relayed and waits for it."""

@@ -32,7 +32,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """These messages are recorded on the disk, and stand where they belong."""
+    """These messages are recorded on the disk, and stand where they belong, unless the worker ends with a failure."""
 
     messages: tuple[MessageReport, ...]
 
@@ -103,7 +103,11 @@ def work(
             work_waits=lambda: own_feed.holds_work or deal.waits(),
         )
     finally:
-        own_feed.put_back()
+        try:
+            own_feed.put_back()
+        finally:
+            # What a disk that refuses has left to tell, the run hears from nobody else.
+            tell()
     own_spool.finish()
     own_feed.conclude()
     tell()

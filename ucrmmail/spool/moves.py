@@ -138,13 +138,18 @@ class Moves:
             return kept
         return kept
 
-    def write_state(self, queue_id: str, state: MessageState) -> None:
-        """Replace the state beside a message in one step. Raises OSError."""
+    def write_state(self, queue_id: str, state: MessageState, *, synced: bool = False) -> None:
+        """Replace the state beside a message in one step. Raises OSError.
+
+        ``synced``: no record says the same, so that the new one must be on the disk before the old one goes.
+        """
         temporary = f"{self.directory}/{TMP}/{queue_id}.state"
         fd = os.open(temporary, _STATE_FLAGS, 0o600)
         with Naming(temporary):
             try:
                 write_all(fd, encode_state(state) + b"\n")
+                if synced:
+                    os.fsync(fd)
             finally:
                 os.close(fd)
         os.rename(temporary, f"{self.directory}/{STATE}/{queue_id}")

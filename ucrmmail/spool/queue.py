@@ -13,13 +13,13 @@ leaves half done, ``recover`` completes from the journal:
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
 from ucrmmail.dataclass import replace
 from ucrmmail.files import DistrustError
-from ucrmmail.journal import Journal, read_past_damage
+from ucrmmail.journal import FULL, Journal, read_past_damage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
@@ -32,6 +32,7 @@ from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacem
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 from ucrmmail.spool.unread import Unread, is_of_all
+from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -260,16 +261,22 @@ class Spool:
 
         Relayed to everyone, it will be removed. While recipients are pending, it comes back at
         ``state.next_attempt_at``, or at once when that is 0.0. Else it has failed, for some at least.
-        Raises OSError: then nothing more may be sent, since it could not be recorded either.
+        Raises OSError: then nothing more may be sent, since it could not be recorded either. It is recorded itself,
+        unless that is an UnrecordedError.
         """
-        if len(self._settled) >= _MOST_SETTLED:
-            self.sync()
         queue_id = claimed.queue_id
-        if state.relayed:
-            self._journal.append(relayed_record(queue_id))
-        else:
-            state = replace(state, revision=claimed.state.revision + 1)
-            self._record(queue_id, state)
+        try:
+            if state.relayed:
+                self._journal.append(relayed_record(queue_id))
+            else:
+                state = replace(state, revision=claimed.state.revision + 1)
+                self._record(queue_id, state)
+        except OSError as error:
+            if error.errno in FULL:
+                with suppress(OSError):
+                    self.make_room()
+            with closing(claimed):
+                raise unrecorded(error, self._moves, claimed, state, now=self._clock.now()) from error
         self._forget_room(queue_id)
         if state.next_attempt_at == 0.0 and state.pending:
             # It stays where it is, to be claimed again in this run. The record goes first: the state of an earlier run
@@ -279,7 +286,9 @@ class Spool:
             claimed.close()
         else:
             self._settled[queue_id] = (claimed, state)
-        if self._sync_each:
+        if len(self._settled) >= _MOST_SETTLED:
+            self.sync()
+        elif self._sync_each:
             self._journal.sync()
 
     def update_state(self, queue_id: str, state: MessageState) -> None:

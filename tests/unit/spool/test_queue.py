@@ -37,12 +37,14 @@ from ucrmmail.spool import manage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.closer import _MOST_WAITING
 from ucrmmail.spool.layout import path_in_queue
-from ucrmmail.spool.listing import messages
+from ucrmmail.spool.listing import is_doubtful, messages
 from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import _MOST_SETTLED, Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
+from ucrmmail.spool.records import recorded
 from ucrmmail.spool.unread import Unread
+from ucrmmail.spool.unrecorded import UnrecordedError
 
 
 @pytest.fixture
@@ -387,6 +389,174 @@ def test_a_message_that_somebody_removed_meanwhile_is_gone(spool: Spool) -> None
         os.unlink(path_in_queue(spool.directory, queue_id))
     spool.finish()
     assert [path for path in everything_in(spool.directory) if not path.startswith("state/")] == []
+
+
+# --- the journal refuses ----------------------------------------------------------------------------------------------
+
+
+def refused(
+    spool: Spool, queue_id: str, result: str, *, only: list[str] | None = None, number: int = errno.EIO
+) -> UnrecordedError:
+    """Settle a message of which the journal takes no record; returns the error."""
+    with fails_at(1, number, names=("pwrite",)), pytest.raises(UnrecordedError) as told:
+        settle(spool, queue_id, result, only=only or [])
+    return told.value
+
+
+def next_run(directory: str) -> Spool:
+    spool = Spool(directory, clock=StillClock())
+    spool.recover(NOW)
+    return spool
+
+
+@pytest.mark.requirement("R4", "R26")
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT], ids=errno.errorcode.get)
+def test_a_relayed_message_that_cannot_be_recorded_is_removed_instead(directory: str, number: int) -> None:
+    spool = Spool(directory)
+    first, second = put(directory), put(directory, now=NOW + 1)
+    settle(spool, first, "relayed")
+    told = refused(spool, second, "relayed", number=number)
+    assert told.is_kept
+    why = f"what became of {second} could not be recorded: it is not sent again to those who have it"
+    assert (told.errno, told.strerror, told.filename) == (number, f"{os.strerror(number)}; {why}", "the disk")
+    spool.abandon()
+    assert list(next_run(directory).due()) == []
+    assert everything_in(directory) == []
+
+
+def test_its_absence_is_on_the_disk_before_its_state_goes(directory: str) -> None:
+    """The state says who has it: needed as long as a power cut may bring the message back."""
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    steps: list[str] = []
+    with at_each_call(lambda _number, name: steps.append(name), names=("unlink", "fsync")):
+        refused(spool, queue_id, "relayed")
+    assert steps[:2] == ["unlink", "fsync"]
+    assert steps.count("unlink") == 2
+    assert steps[-1] == "unlink"
+    spool.abandon()
+    # The record of the part before it is in the journal still.
+    assert list(next_run(directory).due()) == []
+    assert everything_in(directory) == []
+
+
+def test_one_that_is_removed_is_not_in_doubt_because_its_state_stays(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    with fails_at(2, errno.EIO, names=("unlink",)):
+        assert refused(spool, queue_id, "relayed").is_kept
+    assert everything_in(directory) == [f"state/{queue_id}"]
+
+
+def test_a_state_in_place_of_a_record_is_on_the_disk_before_the_one_it_replaces_goes(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    steps: list[str] = []
+    with at_each_call(lambda _number, name: steps.append(name), names=("rename", "fsync")):
+        refused(spool, queue_id, "relayed", only=[JOE])
+    assert steps[:2] == ["fsync", "rename"]
+    assert steps[2:].count("fsync") >= 1
+
+
+def test_a_relayed_message_that_cannot_be_recorded_is_kept_for_as_long_as_asked(directory: str) -> None:
+    spool = Spool(directory, keep_sent_s=7200.0, clock=StillClock())
+    queue_id = put(directory)
+    assert refused(spool, queue_id, "relayed").is_kept
+    Spool(directory, keep_sent_s=7200.0, clock=StillClock()).recover(NOW)
+    assert everything_in(directory) == [f"sent/20261123T11/{queue_id}"]
+
+
+@pytest.mark.parametrize("name", ["unlink", "fsync"])
+def test_what_can_be_neither_recorded_nor_removed_is_in_doubt(directory: str, name: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    with fails_at(1, errno.EIO, names=(name,)):
+        told = refused(spool, queue_id, "relayed")
+    assert not told.is_kept
+    assert f"{queue_id} could not be recorded: it may be delivered twice" in str(told)
+    assert list(next_run(directory).due()) == ([queue_id] if name == "unlink" else [])
+
+
+@pytest.mark.parametrize("others", ["deferred", "failed"])
+@pytest.mark.parametrize("worker", [0, 3])
+def test_who_has_a_message_does_not_get_it_again_though_that_could_not_be_recorded(
+    directory: str, others: str, worker: int
+) -> None:
+    spool = Spool(directory, worker=worker)
+    queue_id = put(directory, JOE, ANN, "bob@example.com")
+    settle(spool, queue_id, "relayed", only=[JOE])
+    claimed = claim(spool, queue_id)
+    state = after(after(claimed.state, others, next_attempt_at=NOW + 60), "relayed", only=[JOE, ANN])
+    with fails_at(1, errno.EIO, names=("pwrite",)), pytest.raises(UnrecordedError, match="not sent again to those"):
+        spool.settle(claimed, state)
+    spool.abandon()
+    again = claim(next_run(directory), queue_id)
+    # A refusal that only the state knew of would be told to nobody: he is asked again.
+    assert again.pending == ("bob@example.com",)
+    assert not again.state.unreported
+    assert again.state.revision == 2
+
+
+def test_failures_of_an_earlier_part_are_told_though_a_later_one_could_not_be_recorded(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "failed", only=[JOE])
+    refused(spool, queue_id, "relayed", only=[ANN])
+    spool.abandon()
+    spool = Spool(directory)
+    assert spool.recover(NOW) == [queue_id]
+    assert spool.claim(queue_id) is None, "nobody is left to send it to"
+    spool.finish()
+    assert place_of(directory, queue_id) == "failed"
+
+
+@pytest.mark.requirement("R11")
+def test_who_may_have_a_message_that_could_not_be_recorded_is_still_tried_and_in_doubt(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    claimed = claim(spool, queue_id)
+    state = after(claimed.state, "deferred", next_attempt_at=NOW + 60)
+    state = replace(state, recipients=tuple(replace(each, uncertain=True) for each in state.recipients))
+    with fails_at(1, errno.EIO, names=("pwrite",)), pytest.raises(UnrecordedError, match="may be delivered twice"):
+        spool.settle(claimed, state)
+    assert is_doubtful(directory, queue_id)
+    assert claim(next_run(directory), queue_id).pending == (JOE,)
+
+
+def test_what_reached_nobody_and_could_not_be_recorded_is_tried_again(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    told = refused(spool, queue_id, "failed")
+    assert told.is_kept
+    assert (told.strerror or "").endswith("could not be recorded: it is tried again")
+    assert everything_in(directory) == [os.path.relpath(path_in_queue(directory, queue_id), directory)]
+    assert claim(next_run(directory), queue_id).state.attempts == 0
+
+
+def test_a_full_disk_gives_the_room_that_is_held_to_who_has_the_message(directory: str) -> None:
+    spool = Spool(directory)
+    spool.recover(NOW)
+    queue_id = put(directory, JOE, ANN)
+    assert os.stat(f"{directory}/reserve").st_blocks > 0
+    refused(spool, queue_id, "relayed", only=[JOE], number=errno.ENOSPC)
+    assert os.stat(f"{directory}/reserve").st_blocks == 0
+
+
+@pytest.mark.requirement("R4")
+def test_when_many_are_settled_the_record_comes_before_a_sync_that_fails(spool: Spool) -> None:
+    ids = [put(spool.directory, now=NOW + number) for number in range(_MOST_SETTLED + 1)]
+    begun: list[str] = []
+
+    def settle_all() -> None:
+        for queue_id in ids:
+            begun.append(queue_id)
+            settle(spool, queue_id, "relayed")
+
+    with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
+        settle_all()
+    assert list(recorded(spool.directory)) == begun
 
 
 # --- recovering -------------------------------------------------------------------------------------------------------
