@@ -156,6 +156,7 @@ def flush(
         run = Run(
             feed,
             connect=account.connect,
+            fetch_secret=account.fetch_secret,
             clock=clock,
             stop=stop,
             window=window,
@@ -234,7 +235,8 @@ def _send(
         refused = trouble is not None and trouble.exit_code == _EX_NOPERM
         mark = secret_mark(account.settings_mark, account.secret()) if refused else ""
     except UcrmmailError as error:
-        # The configuration or the secret: the operator's to mend. The queue stays as it is.
+        # The configuration or the secret: the operator's to mend. The queue stays as it is, and the next run looks
+        # again: a look on this machine costs nobody anything, and it connects to no server before that has shown more.
         return _without_pause(state, _of_error(error), account, clock.now())
     now = clock.now()
     if trouble is None:
