@@ -225,8 +225,9 @@ class Run:
             if connected is not None:
                 raise
             # As many threads as there may be: those that are connected send all the same.
+            stage = Stage.SECRET if error.by_server else Stage.RESOLVE
             self.ending.unconnected = account_trouble(
-                Stage.RESOLVE, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
+                stage, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
             )
         except StoppedError:
             self.ending.reason = "stopped"
