@@ -295,6 +295,32 @@ def test_a_secret_that_stays_away_costs_the_smarthost_one_connection(account: Pr
         assert (len(server.connections), len(server.accepted)) == (2, 1), "once it is there, nothing waits"
 
 
+@pytest.mark.requirement("R9", "S19")
+def test_a_secret_that_cannot_be_looked_at_for_a_while_does_not_end_the_pause_of_a_refused_login(
+    account: Program,
+) -> None:
+    program = account.home / "print-secret"
+
+    def prints(line: str) -> None:
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o700)
+
+    with SmtpServer(logins={"user": "right"}) as server:
+        account.configure(
+            server.port, smtp='username = "user"', credentials=f'source = "command"\ncommand = ["{program}"]'
+        )
+        account.sendmail("joe@example.com")
+        prints("echo wrong")
+        account.run("flush", code=77)
+        for line in ("exit 1", "echo wrong", "exit 1", "echo wrong"):
+            prints(line)
+            assert "refused the login" in account.run("flush", "--json", code=75).json["error"]["what"]
+        assert len(server.connections) == 1
+        prints("echo right")
+        account.run("flush")
+        assert len(server.accepted) == 1
+
+
 def test_once_it_is_there_again_the_secret_is_fetched_for_a_login_alone(account: Program) -> None:
     asked = account.home / "asked"
     program = account.home / "print-secret"

@@ -28,7 +28,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
-from ucrmmail.errors import InputOutputError, UcrmmailError
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.spool.layout import CORRUPT
@@ -297,13 +297,14 @@ def _without_pause(state: AccountState, trouble: Trouble, account: Account, now:
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:
     """Return when a run may connect: a new password, or sign-in, ends the pause after a refused login or token."""
     opens_at = may_connect_at(state, now=now, max_delay_s=retry.max_delay_s, settings_mark=account.settings_mark)
-    if (
-        opens_at > now
-        and state.secret_mark
-        and secret_mark(account.settings_mark, account.secret()) != state.secret_mark
-    ):
-        return now
-    return opens_at
+    if opens_at <= now or not state.secret_mark:
+        return opens_at
+    try:
+        mark = secret_mark(account.settings_mark, account.secret())
+    except TemporaryError:
+        # A keyring that is locked now and then, or a command that fails so, does not show that somebody mended it.
+        return opens_at
+    return opens_at if mark == state.secret_mark else now
 
 
 def _window(started: float, options: Options) -> Window:
