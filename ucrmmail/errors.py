@@ -25,11 +25,13 @@ class UcrmmailError(Exception):
 
     ``what`` happened (with file, key, host or reply), ``why`` (may be ""), and the ``remedy`` (may be "").
     The texts may hold foreign bytes; ``output.escape`` makes them safe where they are printed. ``problems`` are
-    further lines that belong to ``what``, such as each error of a file.
+    further lines that belong to ``what``, such as each error of a file. ``by_server``: a server that was asked
+    has refused, or did not answer, and no run is to ask it again each minute.
     """
 
     exit_code = 70
     problems: tuple[str, ...] = ()
+    by_server = False
 
     def __init__(self, what: str, *, why: str = "", remedy: str = "") -> None:
         super().__init__(what)

@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.program import Program
 from tests.support.sink import Sink, SinkController
+from tests.support.smtp_server import SmtpServer
 
 CANARY = "canary-Gr\u00fc\u00dfe-7719"
 
@@ -277,3 +278,89 @@ def test_without_its_secret_a_queue_stays_and_no_login_is_tried(account: Program
         account.run("config", "set", "smtp.password", "--stdin", "--store", "file", stdin="right")
         account.run("flush")
         assert len(controller.sink.messages) == 1
+
+
+@pytest.mark.requirement("S18", "R9")
+@pytest.mark.parametrize(
+    ("keys", "code"), [('source = "file"', 78), ('source = "command"\ncommand = ["/bin/false"]', 75)]
+)
+def test_a_secret_that_stays_away_costs_the_smarthost_one_connection(account: Program, keys: str, code: int) -> None:
+    with SmtpServer(logins={"user": "right"}) as server:
+        account.configure(server.port, smtp='username = "user"', credentials=keys)
+        account.sendmail("joe@example.com")
+        for _ in range(4):
+            assert account.run("flush", "--json", code=code).json["next_at"] is None
+        assert len(server.connections) == 1
+        account.run("flush", env={"UCRMMAIL_SMTP_PASSWORD": "right"})
+        assert (len(server.connections), len(server.accepted)) == (2, 1), "once it is there, nothing waits"
+
+
+@pytest.mark.requirement("R9", "S19")
+def test_a_secret_that_cannot_be_looked_at_for_a_while_does_not_end_the_pause_of_a_refused_login(
+    account: Program,
+) -> None:
+    program = account.home / "print-secret"
+
+    def prints(line: str) -> None:
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o700)
+
+    with SmtpServer(logins={"user": "right"}) as server:
+        account.configure(
+            server.port, smtp='username = "user"', credentials=f'source = "command"\ncommand = ["{program}"]'
+        )
+        account.sendmail("joe@example.com")
+        prints("echo wrong")
+        account.run("flush", code=77)
+        for line in ("exit 1", "echo wrong", "exit 1", "echo wrong"):
+            prints(line)
+            assert "refused the login" in account.run("flush", "--json", code=75).json["error"]["what"]
+        assert len(server.connections) == 1
+        prints("echo right")
+        account.run("flush")
+        assert len(server.accepted) == 1
+
+
+def test_once_it_is_there_again_the_secret_is_fetched_for_a_login_alone(account: Program) -> None:
+    asked = account.home / "asked"
+    program = account.home / "print-secret"
+    program.write_text(f"#!/bin/sh\necho x >> {asked}\ntest -e {account.home}/there && echo right\n")
+    program.chmod(0o700)
+    with SmtpServer(logins={"user": "right"}) as server:
+        account.configure(
+            server.port, smtp='username = "user"', credentials=f'source = "command"\ncommand = ["{program}"]'
+        )
+        account.run("flush")
+        assert not asked.exists(), "no message, no secret"
+        account.sendmail("joe@example.com")
+        account.run("flush", code=75)
+        (account.home / "there").touch()
+        account.run("flush")
+        account.run("flush")
+        assert (len(server.accepted), asked.read_text()) == (1, "x\n" * 2)
+        server.faults["greeting"] = "421 4.3.2 not now"
+        account.sendmail("joe@example.com")
+        account.run("flush", code=None)
+        assert asked.read_text() == "x\n" * 2, "of one that it has found a run asks behind the connection"
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+def test_a_smarthost_that_wants_no_login_is_asked_without_a_secret(account: Program, connections: int) -> None:
+    with SmtpServer(logins={"user": "right"}) as strict, SmtpServer() as relay:
+        account.configure(strict.port, smtp='username = "user"')
+        account.sendmail("joe@example.com")
+        account.run("flush", code=78)
+        account.configure(relay.port, smtp=f'username = "user"\nauthentication = "none"\nconnections = {connections}')
+        account.run("flush")
+        assert len(relay.accepted) == 1
+
+
+def test_what_the_settings_lack_is_told_before_a_secret(account: Program) -> None:
+    with SmtpServer(logins={"user": "right"}) as server:
+        account.configure(server.port, smtp='username = "user"')
+        account.sendmail("joe@example.com")
+        account.run("flush", code=78)
+    account.run("config", "unset", "smtp.host")
+    for _ in range(2):
+        report = account.run("flush", "--json", code=78).json
+        assert report["error"]["what"] == "no smarthost is configured"

@@ -260,6 +260,8 @@ def test_a_flush_with_a_locked_keyring_keeps_the_queue_for_later(account: Progra
         run = account.run("flush", env=session.env, code=75)
         assert "the keyring is locked" in run.stderr
         assert (len(account.queue()), controller.sink.login_attempts) == (1, 0)
+        account.run("flush", env=session.env, code=75)
+        assert controller.sink.sessions == 1, "until it is unlocked, no run connects"
         session.restart(b"unlock")
         account.run("flush", env=session.env)
         assert len(controller.sink.messages) == 1

@@ -100,6 +100,7 @@ def test_what_was_relayed_before_the_queue_failed_is_logged_and_counted(world: W
         run = Run(
             world.feed(one_and_no_more()),
             connect=lambda _within_s: connect(server),
+            fetch_secret=str,
             clock=world.clock,
             stop=stop,
             window=Window(inf, inf),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 import time
@@ -10,11 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.machine import Machine
 from tests.support.oauth_server import CANARY, CLIENT_ID, CLIENT_SECRET, OAuthServer
 from tests.support.program import Program
 from tests.support.secret_service import SecretService, secret_service
-from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins
-from tests.support.smtp_server import DROP, SmtpServer
+from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins, pass_time
+from tests.support.smtp_server import DROP, EXTENSIONS, SmtpServer
+from ucrmmail.delivery.account import load_account
+from ucrmmail.message.outcome import Stage
+from ucrmmail.oauth.refusal import TokenUnavailableError
+from ucrmmail.smtp.session import Session
 
 
 @pytest.fixture
@@ -178,8 +185,12 @@ def test_a_server_that_does_not_answer_defers_and_the_next_run_goes_on(
     message = only_message(account)
     assert (message["attempts"], message["state"]) == (0, "waiting")
     assert logins(smarthost) == 0
+    account.run("flush", code=75)
+    assert oauth.refreshes == 1, "it has a pause"
+    pass_time(account, 5)
     account.run("flush")
     assert len(smarthost.accepted) == 1
+    assert account.run("status", "--json").json["account"]["deferred"] is False
 
 
 def test_cron_is_told_once_an_hour_of_a_server_that_does_not_answer(account: Program, oauth: OAuthServer) -> None:
@@ -188,6 +199,149 @@ def test_cron_is_told_once_an_hour_of_a_server_that_does_not_answer(account: Pro
     for told in (True, False):
         oauth.fail_with(503)
         assert bool(account.run("flush", code=75).stderr) == told
+
+
+def application(account: Program, oauth: OAuthServer, smarthost: SmtpServer) -> None:
+    """Let the account sign in as an application does, which has the server asked for each token."""
+    oauth.secret = CLIENT_SECRET
+    account.run("config", "set", "oauth.client_secret", "--stdin", "--store", "file", stdin=CLIENT_SECRET)
+    account.run("config", "set", "oauth.flow", "client-credentials")
+    oauth.requests.clear()
+    enqueue(account)
+
+
+def never_grant(oauth: OAuthServer, answer: str | int) -> None:
+    for _ in range(10):
+        if isinstance(answer, int):
+            oauth.fail_with(answer)
+        else:
+            oauth.refuse(answer)
+
+
+@pytest.mark.requirement("R9", "R18")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize(
+    ("answer", "code"), [("invalid_grant", 77), ("invalid_client", 77), ("unauthorized_client", 78), (500, 75)]
+)
+def test_cron_hammers_neither_a_token_server_that_grants_nothing_nor_the_smarthost(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer, answer: str | int, code: int, connections: int
+) -> None:
+    application(account, oauth, smarthost)
+    account.run("config", "set", "smtp.connections", str(connections))
+    never_grant(oauth, answer)
+    # What runs at these minutes end with, and whether they ask: the first pause has five minutes, the second ten.
+    minute = asked = 0
+    for at, asks in [(0, True), (1, False), (4, False), (6, True), (7, False), (15, False), (17, True)]:
+        if at:
+            pass_time(account, at - minute)
+        minute = at
+        asked += asks
+        run = account.run("flush", code=code if asks else 75)
+        assert len(oauth.requests) == asked, f"minute {at}"
+        assert bool(run.stderr) == (at == 0), "cron is told once an hour"
+    assert len(smarthost.connections) <= 1
+    assert only_message(account)["attempts"] == 0
+
+
+@pytest.mark.requirement("R9")
+def test_a_token_that_cannot_be_had_for_a_later_connection_of_a_run_is_the_same_trouble(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.put(2)
+    opened = 0
+    with SmtpServer(extensions=(*EXTENSIONS, "LIMITS MAILMAX=1")) as server:
+
+        def connect(within_s: float) -> Session:
+            nonlocal opened
+            opened += 1
+            if opened == 2:
+                raise TokenUnavailableError("no token now", remedy="wait")
+            return machine.to(server)(within_s)
+
+        report = machine.flush(connect)
+        assert (report.relayed, report.held_back, report.exit_code) == (1, 1, 75)
+        assert report.trouble is not None
+        assert report.trouble.stage is Stage.SECRET
+        assert report.next_at > machine.clock.now()
+        assert machine.flush(connect).reason == "account"
+        assert opened == 2
+        assert load_account(f"{machine.directory}/account.json", owner=os.geteuid()).secret_mark, "a sign-in ends it"
+
+
+def test_the_pause_of_a_token_that_was_refused_is_shown(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    application(account, oauth, smarthost)
+    never_grant(oauth, "invalid_client")
+    first = account.run("flush", "--json", code=77).json
+    paused = account.run("flush", "--json", code=75).json
+    assert (first["reason"], paused["reason"], paused["held_back"]) == ("account", "account", 1)
+    assert first["next_at"] == paused["next_at"] is not None
+    assert paused["error"]["stage"] == "secret"
+    assert "grants no token: invalid_client" in paused["error"]["what"]
+    assert "`ucrmmail queue retry --state deferred` ends the pause" in paused["error"]["remedy"]
+    kept = account.run("status", "--json").json["account"]
+    assert (kept["deferred"], kept["not_before"]) == (True, first["next_at"])
+    assert f"deferred until {first['next_at']}: " in account.run("status").stdout
+    assert account.run("flush", "--dry-run", "--json").json["deferred_until"] == first["next_at"]
+    pass_time(account, 61)
+    assert "grants no token" in account.run("flush", code=77).stderr, "an hour later it is told again"
+
+
+@pytest.mark.parametrize("mend", ["settings", "secret", "login", "retry"])
+def test_who_mends_what_the_token_server_refused_waits_for_no_pause(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer, mend: str
+) -> None:
+    application(account, oauth, smarthost)
+    oauth.refuse("invalid_client")
+    account.run("flush", code=77)
+    account.run("flush", code=75)
+    match mend:
+        case "settings":
+            account.run("config", "set", "oauth.scope", "another")
+        case "secret":
+            oauth.secret = f"{CLIENT_SECRET}-new"
+            account.run("config", "set", "oauth.client_secret", "--stdin", "--store", "file", stdin=oauth.secret)
+        case "login":
+            account.run("login", "--flow", "client-credentials")
+        case "retry":
+            account.run("queue", "retry", "--state", "deferred")
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+
+
+def test_a_new_key_of_a_service_account_ends_the_pause(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    path = account.home / "key.json"
+
+    def put_key(server: OAuthServer) -> None:
+        path.write_text(json.dumps(server.key_file() | {"token_uri": oauth.token_endpoint}))
+        path.chmod(0o600)
+
+    with OAuthServer() as another:
+        put_key(another)
+    configure(account, oauth, smarthost.port, oauth_keys=f'key_file = "{path}"\nflow = "service-account"')
+    change_token(account, expires_at=1.0)
+    enqueue(account)
+    assert "Invalid JWT Signature" in account.run("flush", code=77).stderr
+    account.run("flush", code=75)
+    put_key(oauth)
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+
+
+def test_a_lock_of_the_token_that_cannot_be_taken_makes_no_pause(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    change_token(account, expires_at=1.0)
+    enqueue(account)
+    lock = account.spool / "oauth.lock"
+    lock.unlink()
+    lock.mkdir()
+    assert "cannot be locked" in account.run("flush", code=75).stderr
+    lock.rmdir()
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
 
 
 def test_an_ended_sign_in_says_sign_in_again_and_bounces_nothing(
@@ -201,8 +355,11 @@ def test_an_ended_sign_in_says_sign_in_again_and_bounces_nothing(
     assert "Token has been expired or revoked." in run.stderr
     assert "sign in again: run `ucrmmail login`" in run.stderr
     asked = len(oauth.requests)
-    again = account.run("flush", code=77)
+    again = account.run("flush", code=75)
     assert again.stderr == "", "cron is told once an hour"
+    pass_time(account, 5)
+    account.run("flush", code=77)
+    assert len(smarthost.connections) == 1, "no run connects with nothing to log in with"
     assert len(oauth.requests) == asked, "nobody asks for what has ended"
     status = account.run("credentials", "status", "--json", code=77).json
     assert status["found"] is False
@@ -246,6 +403,16 @@ def test_the_doctor_renews_a_token_and_says_when_it_cannot(account: Program, oau
     assert checks()["login"]["verdict"] == "ok"
     oauth.end_sessions()
     assert "no longer accepted" in checks()["login"]["detail"]
+
+
+def test_the_doctor_tries_a_login_as_soon_as_there_is_a_token_again(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer
+) -> None:
+    application(account, oauth, smarthost)
+    oauth.refuse("invalid_client")
+    account.run("flush", code=77)
+    found = account.run("doctor", "--only", "secret,login", "--json").json["checks"]
+    assert [one["verdict"] for one in found] == ["ok", "ok"], "no login was refused"
 
 
 def test_a_token_of_other_settings_is_not_used(account: Program, oauth: OAuthServer) -> None:

@@ -65,3 +65,12 @@ def address_asked(process: subprocess.Popen[bytes]) -> str:
         if found:
             return found[1].decode()
     raise AssertionError("no address was shown")
+
+
+def pass_time(program: Program, minutes: float) -> None:
+    """Let so many minutes go by for what is kept of the account, as if the clock had been moved on."""
+    path = program.spool / "account.json"
+    state = json.loads(path.read_text())
+    for name in ("not_before", "failed_at", "told_at"):
+        state[name] = max(0.0, state[name] - 60 * minutes)
+    path.write_text(json.dumps(state))

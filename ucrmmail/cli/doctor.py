@@ -437,13 +437,15 @@ def _refused_login(config: Config) -> Check | None:
     from ucrmmail.delivery.account import secret_mark
     from ucrmmail.doctor.check import Check, Verdict
     from ucrmmail.errors import PermissionDeniedError
+    from ucrmmail.message.outcome import Stage
 
     now = time.time()
     try:
         state, opens_at = _account_state(config, now)
     except OSError:
         return None
-    if opens_at <= now or state.exit_code != PermissionDeniedError.exit_code:
+    # A token that was refused is another matter: there is one now.
+    if opens_at <= now or state.exit_code != PermissionDeniedError.exit_code or state.stage == Stage.SECRET:
         return None
     if state.secret_mark and secret_mark(settings_mark_of(config), login_of(config).mark()) != state.secret_mark:
         return None

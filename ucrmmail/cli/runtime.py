@@ -172,7 +172,7 @@ class Login:
 
 def login_of(config: Config) -> Login:
     """Return what the account logs in with; a secret is fetched once, when it is first asked for."""
-    if not config.text("smtp.username"):
+    if not config.text("smtp.username") or config.text("smtp.authentication") == "none":
         return Login(str, str, str)
     from ucrmmail.cli.oauth import keeper_of, uses_oauth
 
@@ -358,9 +358,14 @@ def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
             silent=silent,
         )
 
+    def fetch_secret() -> str:
+        # What keeps a run from connecting at all is told first: the secret may go to another smarthost then.
+        smarthost_of(config)
+        return login.secret()
+
     return Account(
         connect=connect,
-        fetch_secret=login.secret,
+        fetch_secret=fetch_secret,
         secret=login.mark,
         settings_mark=settings_mark_of(config),
         state_path=account_path(config),

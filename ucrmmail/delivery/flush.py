@@ -28,7 +28,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
-from ucrmmail.errors import InputOutputError, UcrmmailError
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.spool.layout import CORRUPT
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ucrmmail.delivery.concerns import Concerns
     from ucrmmail.delivery.crew import Crew
     from ucrmmail.delivery.drops import Drops
+    from ucrmmail.delivery.lessons import Lessons
     from ucrmmail.delivery.log import DeliveryLog
     from ucrmmail.delivery.notices import Reporter
     from ucrmmail.delivery.schedule import Retry
@@ -74,6 +75,8 @@ class Account:
     ``secret()`` returns what changes when a person has changed the secret: a password itself, "" when none is used; of
     an access token, which changes every hour, when the person signed in. ``fetch_secret()`` gets what ``connect()``
     logs in with, and keeps it. All are called only when there is a message to send.
+
+    They raise UcrmmailError when there is no secret: one ``by_server`` is a trouble as a refused login is.
     """
 
     connect: Callable[[float], Session]
@@ -156,6 +159,7 @@ def flush(
         run = Run(
             feed,
             connect=account.connect,
+            fetch_secret=account.fetch_secret,
             clock=clock,
             stop=stop,
             window=window,
@@ -228,13 +232,15 @@ def _send(
                 next_at=opens_at,
                 exit_code=_EX_TEMPFAIL,
             )
-        driver.drive(options.connections, lessons_of(state, now=clock.now(), settings_mark=account.settings_mark))
+        lessons = lessons_of(state, now=clock.now(), settings_mark=account.settings_mark)
+        trouble = _drive(driver, options.connections, lessons)
         ending = driver.ending
-        trouble = ending.trouble
-        refused = trouble is not None and trouble.exit_code == _EX_NOPERM
-        mark = secret_mark(account.settings_mark, account.secret()) if refused else ""
+        # What a person may mend with another secret, or a new sign-in.
+        at_login = trouble is not None and (trouble.exit_code == _EX_NOPERM or trouble.stage is Stage.SECRET)
+        mark = secret_mark(account.settings_mark, account.secret()) if at_login else ""
     except UcrmmailError as error:
-        # The configuration or the secret: the operator's to mend. The queue stays as it is.
+        # The configuration or the secret: the operator's to mend. The queue stays as it is, and the next run looks
+        # again: a look on this machine costs nobody anything, and it connects to no server before that has shown more.
         return _without_pause(state, _of_error(error), account, clock.now())
     now = clock.now()
     if trouble is None:
@@ -269,6 +275,17 @@ def _send(
     )
 
 
+def _drive(driver: Run | Crew, connections: int, lessons: Lessons) -> Trouble | None:
+    """Send, and return the trouble of the account. Raises OSError, and UcrmmailError that is no server's."""
+    try:
+        driver.drive(connections, lessons)
+    except UcrmmailError as error:
+        if not error.by_server:
+            raise
+        return _of_error(error)
+    return driver.ending.trouble
+
+
 def _without_pause(state: AccountState, trouble: Trouble, account: Account, now: float) -> RunReport:
     """Return the report of a run that a setting keeps from sending."""
     told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
@@ -278,15 +295,16 @@ def _without_pause(state: AccountState, trouble: Trouble, account: Account, now:
 
 
 def _account_opens_at(state: AccountState, account: Account, now: float, retry: Retry) -> float:
-    """Return when a run may connect: a new password ends the pause after a refused login."""
+    """Return when a run may connect: a new password, or sign-in, ends the pause after a refused login or token."""
     opens_at = may_connect_at(state, now=now, max_delay_s=retry.max_delay_s, settings_mark=account.settings_mark)
-    if (
-        opens_at > now
-        and state.secret_mark
-        and secret_mark(account.settings_mark, account.secret()) != state.secret_mark
-    ):
-        return now
-    return opens_at
+    if opens_at <= now or not state.secret_mark:
+        return opens_at
+    try:
+        mark = secret_mark(account.settings_mark, account.secret())
+    except TemporaryError:
+        # A keyring that is locked now and then, or a command that fails so, does not show that somebody mended it.
+        return opens_at
+    return opens_at if mark == state.secret_mark else now
 
 
 def _window(started: float, options: Options) -> Window:

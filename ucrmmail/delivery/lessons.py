@@ -11,6 +11,7 @@ from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.delivery.account import AccountState, after_trouble, distrusted, without, works
 from ucrmmail.delivery.ending import EX_UNAVAILABLE
 from ucrmmail.delivery.suspicion import keys_of
+from ucrmmail.message.outcome import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,7 +31,8 @@ class Lessons:
     ``suspects`` are the messages that ``Ending.refused`` named since a run had no trouble, ``lost`` those of
     ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
     ``senders`` of `Ending`. ``distrusted``, ``doubted`` and ``guessed`` are the last one's ``lies``, ``doubted`` and
-    ``guessed``. ``in_trouble``: the last run ended in a trouble of the account.
+    ``guessed``. ``in_trouble``: the last run ended in a trouble of the account; ``secret_first``: it had no secret, and
+    this one connects to no server before it has.
     """
 
     suspects: Collection[str] = ()
@@ -40,6 +42,7 @@ class Lessons:
     doubted: str = ""
     guessed: str = ""
     in_trouble: bool = False
+    secret_first: bool = False
 
 
 def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lessons:
@@ -53,6 +56,7 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
         doubted=state.doubted if state.settings_mark == settings_mark else "",
         guessed=state.guessed if state.settings_mark == settings_mark else "",
         in_trouble=state.deferred,
+        secret_first=state.stage == Stage.SECRET,
     )
 
 

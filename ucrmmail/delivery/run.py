@@ -77,6 +77,7 @@ class Run:
         feed: QueueFeed,
         *,
         connect: Callable[[float], Session],
+        fetch_secret: Callable[[], object],
         clock: Clock,
         stop: Stop,
         window: Window,
@@ -84,6 +85,8 @@ class Run:
     ) -> None:
         self._feed = feed
         self._connect = connect
+        self._fetch_secret = fetch_secret
+        self._secret_first = False
         self._clock = clock
         self._stop = stop
         self._window = window
@@ -100,6 +103,7 @@ class Run:
         could not be recorded, UcrmmailError from the secret.
         """
         self._feed.heed(lessons)
+        self._secret_first = lessons.secret_first
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
         self._drive_all(connections)
@@ -148,6 +152,7 @@ class Run:
         run = Run(
             feed,
             connect=self._connect,
+            fetch_secret=self._fetch_secret,
             clock=self._clock,
             stop=self._stop,
             window=self._window,
@@ -220,8 +225,9 @@ class Run:
             if connected is not None:
                 raise
             # As many threads as there may be: those that are connected send all the same.
+            stage = Stage.SECRET if error.by_server else Stage.RESOLVE
             self.ending.unconnected = account_trouble(
-                Stage.RESOLVE, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
+                stage, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
             )
         except StoppedError:
             self.ending.reason = "stopped"
@@ -233,7 +239,9 @@ class Run:
         return own.session is not None
 
     def _session(self, *, patient: bool) -> Session:
-        """Return a session that is logged in; ``patient``: it is asked for twice. Raises as ``smtp.connect``."""
+        """Return a session that is logged in; ``patient``: it is asked for twice. Raises as ``connect``."""
+        if self._secret_first:
+            self._fetch_secret()
         try:
             return self._connect(self._feed.left_s())
         except SessionError as error:

@@ -32,7 +32,7 @@ from ucrmmail.oauth.provider import (
     choose_flow,
 )
 from ucrmmail.oauth.refresh import refresh
-from ucrmmail.oauth.refusal import ENDS_SIGN_IN, GrantRefusedError, TokenUnavailableError, sign_in_ended
+from ucrmmail.oauth.refusal import ENDS_SIGN_IN, GrantRefusedError, sign_in_ended
 from ucrmmail.oauth.token import Token, from_json, to_json
 
 if TYPE_CHECKING:
@@ -178,8 +178,18 @@ class TokenKeeper:
         return choose_flow(self._client, has_secret=bool(self._has_secret_to_choose()))
 
     def mark(self) -> str:
-        """Return what changes when a person has changed something: a sign-in, or the client's secret. It is secret."""
-        return f"{self.stored().signed_in_at if self._is_kept else 0} {self.client_secret()}"
+        """Return what changes when a person has changed something: a sign-in, the client's secret or key. It is secret.
+
+        Raises what the store raises.
+        """
+        return f"{self.stored().signed_in_at if self._is_kept else 0} {self.client_secret()}{self._key()}"
+
+    def _key(self) -> str:
+        """Return the key of a service account, "" when there is none, or none that can be read."""
+        if self._client.key_file:
+            with suppress(UcrmmailError):
+                return machine.read_key_file(self._client.key_file)["private_key"]
+        return ""
 
     @property
     def _is_kept(self) -> bool:
@@ -263,7 +273,7 @@ class TokenKeeper:
                 os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
                 stack.enter_context(Locked(path))
             except OSError as error:
-                raise TokenUnavailableError(
+                raise SecretUnavailableError(
                     f"{path}, which guards the token, cannot be locked: {error.strerror}",
                     remedy="run the command as the user who flushes the queue",
                 ) from None

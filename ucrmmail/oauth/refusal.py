@@ -22,11 +22,15 @@ _LONGEST_DESCRIPTION = 300
 
 
 class TokenUnavailableError(TemporaryError):
-    """No token can be had now; it may be later (75)."""
+    """The server gives no token now; it may later (75)."""
+
+    by_server = True
 
 
 class GrantRefusedError(PermissionDeniedError):
     """The sign-in, or the client's secret, is not accepted (77); ``code`` is the server's word for it."""
+
+    by_server = True
 
     def __init__(self, code: str, what: str, *, why: str = "", remedy: str = "") -> None:
         super().__init__(what, why=why, remedy=remedy)
@@ -35,6 +39,8 @@ class GrantRefusedError(PermissionDeniedError):
 
 class ClientRefusedError(ConfigError):
     """The client's registration does not allow what is asked for (78); ``code`` is the server's word for it."""
+
+    by_server = True
 
     def __init__(self, code: str, what: str, *, why: str = "", remedy: str = "") -> None:
         super().__init__(what, why=why, remedy=remedy)

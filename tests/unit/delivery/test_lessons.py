@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ucrmmail.delivery.account import AccountState
+from ucrmmail.delivery.account import AccountState, after_error
 from ucrmmail.delivery.ending import EX_UNAVAILABLE, Ending
 from ucrmmail.delivery.lessons import Lessons, after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.schedule import Retry
@@ -42,6 +42,16 @@ def test_a_run_without_anything_to_learn_leaves_the_same_state() -> None:
     state = AccountState()
     assert calm(state, Ending(relayed=True)) is state
     assert told(state) == Lessons(suspects=[], senders=[], lost=[], distrusted=frozenset())
+
+
+def test_only_a_run_that_did_not_get_its_secret_has_the_next_one_look_for_it_first() -> None:
+    missing = account_trouble(Stage.SECRET, "no token", exit_code=75)
+    state = troubled(AccountState(), Ending(), missing)
+    assert told(state).secret_first
+    assert told(state, "other settings").secret_first, "nor does another server want to be troubled"
+    assert not told(troubled(state, Ending())).secret_first
+    assert not told(calm(state, Ending(relayed=True))).secret_first
+    assert told(after_error(AccountState(), missing, now=NOW, settings_mark=MARK)).secret_first
 
 
 def test_the_message_at_which_the_account_was_refused_is_suspected_and_its_sender() -> None:
