@@ -187,7 +187,8 @@ class Asking:
             message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
         if too_many:
-            self._session.most_recipients = len(accepted)
+            # Some count who was refused as well.
+            self._session.most_recipients = message.envelope.index(too_many[0])
         message.asking = ""
         message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)
