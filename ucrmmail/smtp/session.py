@@ -56,7 +56,8 @@ _MOST_RECIPIENTS = 1000
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``most_recipients`` are those of one transaction. ``answered_in_s`` is how long the answer to EHLO took.
+    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one. ``answered_in_s`` is how
+    long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
@@ -76,6 +77,7 @@ class Session:
         self.most_recipients = capabilities.most_recipients or _MOST_RECIPIENTS
         self.transactions_left: float = capabilities.most_transactions or math.inf
         self.answered_in_s = 0.0
+        self.had_too_many = False
         self.settled = False
         self.relayed = False
         self.refused = False
