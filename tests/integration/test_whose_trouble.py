@@ -23,6 +23,7 @@ from ucrmmail.delivery import turns
 from ucrmmail.delivery.account import AccountState, load_account
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.schedule import Retry
+from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.smtp.wire import Wire
@@ -53,6 +54,27 @@ def put_all(machine: Machine, senders: Sequence[str]) -> None:
 
 def of_sender(act: str | Action) -> Callable[[bytes], str | Action | None]:
     return lambda line: act if b"<news" in line else None
+
+
+@pytest.mark.requirement("S19", "R9")
+def test_a_blocked_sender_who_is_refused_over_all_connections_at_once_stops_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of them took him for unknown, which was one more than may be in doubt, and the run ended for the account."""
+    machine = Machine(tmp_path, rules=Rules((MANY,)))
+    put_all(machine, ["news@isp.example"] * 20 + [f"other{number}@isp.example" for number in range(3)])
+    is_suspected = Suspicion.is_suspected
+
+    def at_leisure(suspicion: Suspicion, sender: str) -> bool:
+        found = is_suspected(suspicion, sender)
+        time.sleep(0.01)
+        return found
+
+    # What a busy machine does to threads.
+    monkeypatch.setattr(Suspicion, "is_suspected", at_leisure)
+    with SmtpServer(faults={"mail": of_sender(BLOCKED)}) as server:
+        report = run(machine, server, connections=4)
+    assert report.relayed == 3
 
 
 @pytest.mark.requirement("S19", "R9")

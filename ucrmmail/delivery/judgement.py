@@ -97,12 +97,14 @@ class Judgement:
             # In this run another of the same sender shows whether it is one recipient's, the next one looks further.
             at_recipient = trouble.stage is Stage.RCPT
             most = MOST_IN_DOUBT if at_recipient else MOST_SENDERS_IN_DOUBT
-            # Another of the same sender was on its way already, and tells nothing new.
-            is_known = self._feed.suspicion.is_suspected(end.sender)
-            if end.refused and (is_known or self._in_doubt < most):
-                # Another message shows at once whether it is the account's; one of another sender, if need be.
-                self._in_doubt += not is_known
-                self._suspect(end.refused, sender="" if at_recipient else end.sender)
+            # Connections that are refused at the same moment are no more in doubt than one.
+            with self._lock:
+                # Another of the same sender was on its way already, and tells nothing new.
+                is_known = self._feed.suspicion.is_suspected(end.sender)
+                if end.refused and (is_known or self._in_doubt < most):
+                    # Another message shows at once whether it is the account's; one of another sender, if need be.
+                    self._in_doubt += not is_known
+                    self._suspect(end.refused, sender="" if at_recipient else end.sender)
         self._ending.senders.update({end.sender} - {""})
         if self._feed.postpone(end.refused):
             return True
