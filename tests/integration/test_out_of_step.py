@@ -16,7 +16,7 @@ import pytest
 from tests.campaign.machine import Machine, MovedClock
 from tests.support.flushes import mail, queued, results, run, taken
 from tests.support.smtp_client import ListFeed, connect, transaction
-from tests.support.smtp_server import Action, Dialogue, Fault, Raw, Said, SmtpServer
+from tests.support.smtp_server import DROP, Action, Cut, Dialogue, Fault, Raw, Said, SmtpServer
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import Transaction
 
@@ -282,6 +282,43 @@ def test_words_that_may_be_those_of_rcpt_let_the_message_go_with_data_on_the_sam
         assert [message.by_chunks for message in server.accepted] == [False, False, False]
         assert len(server.connections) == 1
     assert (end.alive, set(feed.summary.values())) == (True, {"relayed"})
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize(
+    ("place", "act"),
+    [
+        ("mail", Cut(b"421 4.7.0 Too many messages in this connection\r\n")),
+        ("mail", DROP),
+        ("rset", "500 what"),
+        ("rset", DROP),
+    ],
+    ids=["421", "hang-up at MAIL", "no RSET", "hang-up at RSET"],
+)
+def test_a_server_of_such_words_that_takes_one_transaction_a_connection_gets_all_mail(
+    tmp_path: Path, place: str, act: str | Action
+) -> None:
+    """The next connection began with a chunk again, hundreds of times a second."""
+    machine = Machine(tmp_path)
+    for number in range(3):
+        mail(machine, f"user{number}@example.com")
+    here = threading.local()
+
+    def at_mail(_line: bytes) -> str | Action | None:
+        if getattr(here, "thread", None) is not threading.current_thread():
+            here.thread, here.mails = threading.current_thread(), 0
+        here.mails += 1
+        return act if place == "mail" and here.mails > 1 else "250 2.0.0 Roger"
+
+    faults: dict[str, Fault] = {"mail": at_mail, "rcpt": lambda _line: "250 2.0.0 I will make sure <x> gets this"}
+    faults["chunk"] = lambda _line: "250 2.0.0 go on"
+    if place == "rset":
+        faults["rset"] = lambda _line: act
+    with SmtpServer(extensions=("8BITMIME", "CHUNKING"), faults=faults) as server:
+        run(machine, server)
+        assert sorted(taken(server)) == [f"user{number}@example.com" for number in range(3)]
+        assert len(server.connections) <= 6
+    assert machine.queue() == []
 
 
 @pytest.mark.requirement("R2", "S3")

@@ -254,6 +254,7 @@ class QueueFeed:
         """Let what earlier runs have learnt decide whose turn it is."""
         with self._lock:
             self.suspicion.in_trouble = lessons.in_trouble
+            self.suspicion.was_over_quota.update(lessons.over_quota)
             if lessons.in_trouble:
                 self._turns.put_back()
             self.suspect(lessons.suspects)

@@ -32,7 +32,7 @@ class Lessons:
     ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
     ``senders`` of `Ending`. ``distrusted``, ``doubted`` and ``guessed`` are the last one's ``lies``, ``doubted`` and
     ``guessed``. ``in_trouble``: the last run ended in a trouble of the account; ``secret_first``: it had no secret, and
-    this one connects to no server before it has.
+    this one connects to no server before it has. ``over_quota`` is as in `AccountState`.
     """
 
     suspects: Collection[str] = ()
@@ -42,6 +42,7 @@ class Lessons:
     doubted: str = ""
     guessed: str = ""
     in_trouble: bool = False
+    over_quota: Collection[str] = ()
     secret_first: bool = False
 
 
@@ -56,6 +57,7 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
         doubted=state.doubted if state.settings_mark == settings_mark else "",
         guessed=state.guessed if state.settings_mark == settings_mark else "",
         in_trouble=state.deferred,
+        over_quota=state.over_quota.splitlines() if state.settings_mark == settings_mark else (),
         secret_first=state.stage == Stage.SECRET,
     )
 
@@ -80,8 +82,10 @@ def after_calm_run(
 def _with_quotas(state: AccountState, ending: Ending, *, settings_mark: str) -> AccountState:
     before = state.over_quota.splitlines() if state.settings_mark in ("", settings_mark) else []
     over_quota = _joined([*(one for one in before if one not in ending.cleared), *sorted(ending.over_quota)], "\n")
-    if over_quota == state.over_quota:
+    if over_quota == (state.over_quota if before else ""):
         return state
+    if state.settings_mark not in ("", settings_mark):
+        state = AccountState()
     return replace(state, over_quota=over_quota, settings_mark=settings_mark)
 
 

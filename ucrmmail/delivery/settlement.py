@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.message.quotas import is_quota
 from ucrmmail.message.reply import LAST_ANSWER
 from ucrmmail.smtp.transaction import NO_MARKS, ONCE, QUOTA, Marks
+from ucrmmail.smtp.wire import ProtocolError, parse_reply
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
 
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 _EXPIRED = "4.4.7"
 # Section 3.5 as well: X.4.2, bad connection.
 _CONNECTION_LOST = "4.4.2"
+# Some say so of one message, or one recipient, for ever: that is given up too, this many times later.
+_QUOTA_TIMES = 3
 _NOT_ASKED = "not asked for yet: the smarthost ended too many connections when it was asked for others"
 
 
@@ -51,7 +55,8 @@ def after_attempt(
     ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
-    week, expires nothing by itself. Nor does a quota: it may be the account's, which more urgent mail uses up each day.
+    week, expires nothing by itself. Nor does a quota, for long: it may be the account's, which more urgent mail uses up
+    each day.
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
@@ -83,8 +88,11 @@ def after_attempt(
     elif deferred:
         again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
         if again is None:
-            if marks.blamed != ONCE:
-                recipients = tuple(_expired(recipient, retry.give_up_after_s) for recipient in recipients)
+            spares = marks.blamed == ONCE and now - first_at < _QUOTA_TIMES * retry.give_up_after_s
+            recipients = tuple(
+                recipient if spares and _is_of_quota(recipient.reply) else _expired(recipient, retry.give_up_after_s)
+                for recipient in recipients
+            )
             deferred = [recipient for recipient in recipients if recipient.is_pending]
             again = now + retry.max_delay_s if deferred else 0.0
         next_at = again
@@ -107,6 +115,14 @@ def _recipient_after(before: RecipientState, outcome: Outcome, now: float) -> Re
         tried=True,
         alone=outcome.alone or before.alone,
     )
+
+
+def _is_of_quota(said: str) -> bool:
+    """Return whether a recipient was refused for a quota: another one of the same message may have met what lasts."""
+    try:
+        return is_quota(parse_reply([said.encode("utf-8", "surrogateescape")]))
+    except ProtocolError:
+        return False
 
 
 def _without_turn(recipient: RecipientState) -> RecipientState:

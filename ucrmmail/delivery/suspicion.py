@@ -56,6 +56,8 @@ class Suspicion:
         self.cleared: set[str] = set()
         self.left_out: set[str] = set()
         self.over_quota: set[str] = set()
+        # Those of earlier runs: of whom something is relayed is over it no more.
+        self.was_over_quota: set[str] = set()
         # How many messages of a sender were refused since one of his was relayed.
         self._refused: dict[str, int] = {}
         # By sender or domain ("@isp.example").
@@ -77,6 +79,7 @@ class Suspicion:
         copy.in_trouble = self.in_trouble
         copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
+        copy.was_over_quota = set(self.was_over_quota)
         copy.suspects, copy.left_out, copy._postponed = set(self.suspects), set(self.left_out), dict(self._postponed)
         copy._senders = {
             key: Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
@@ -127,7 +130,8 @@ class Suspicion:
         self._refused.pop(sender, None)
         for key in keys_of(sender):
             self._relayed[self._first + _place_of(key)] += 1
-            if self._senders.pop(key, None) is not None:
+            self.over_quota.discard(key)
+            if self._senders.pop(key, None) is not None or key in self.was_over_quota:
                 self.cleared.add(key)
 
     def _of_others(self, key: str) -> int:

@@ -188,7 +188,7 @@ class Asking:
             raise RefusedError(message.limit)
         if too_many and self._session.had_too_many:
             # What it does again is a limit. Some count who was refused as well.
-            self._session.most_recipients = message.envelope.index(too_many[0])
+            self._session.most_recipients = max(1, message.envelope.index(too_many[0]))
         self._session.had_too_many |= bool(too_many)
         message.asking = ""
         message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)

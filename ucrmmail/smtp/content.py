@@ -135,6 +135,7 @@ class Content:
     def _once_more(self, message: Message) -> None:
         """Let it go again on this session, behind DATA, whose answer shows that the others are in step."""
         self._session.chunking = False
+        self._session.doubts_chunks = True
         self._session.reset_due = True
         message.refused.clear()
         message.denied.clear()

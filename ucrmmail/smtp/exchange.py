@@ -27,6 +27,8 @@ _GOOD_BYES = tuple([b"%d" % code for code in _GOOD_BYE])
 # connection, and one message's refusal would be taken for another's.
 _OUT_OF_STEP_WITHIN_S = 0.2
 _ROUND_TRIPS = 2
+# EHLO may take long for what it looks up; a round trip does not.
+_LONGEST_OUT_OF_STEP_S = 2.0
 
 
 class LieError(Exception):
@@ -91,7 +93,8 @@ class Exchange:
 
     def says_more(self) -> bool:
         """Return whether a reply comes that nobody asked for; a good-bye is none that was out of step."""
-        self._wire.has_spoken(max(_OUT_OF_STEP_WITHIN_S, _ROUND_TRIPS * self._session.answered_in_s))
+        round_trips_s = min(_ROUND_TRIPS * self._session.answered_in_s, _LONGEST_OUT_OF_STEP_S)
+        self._wire.has_spoken(max(_OUT_OF_STEP_WITHIN_S, round_trips_s))
         return bool(self._wire.pending) and not self._wire.pending.startswith(_GOOD_BYES)
 
     def trouble(self, stage: Stage, reply: Reply) -> Trouble | None:

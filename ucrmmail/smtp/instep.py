@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # RFC 3463: the address of the sender, and of the recipient, is valid.
 _OF_THE_ENVELOPE = frozenset({".1.0", ".1.5"})
 # What servers say to a chunk: how long it was, or one of these.
-_OF_A_CHUNK = re.compile(r"\b(?:chunk|bdat|bytes?|octets?)\b")
+_OF_A_CHUNK = re.compile(r"\b(?:chunk|bdat|bytes?|octets?|continue)\b")
 # What is about an address, or a mailbox: a recipient's answer, most likely.
 _OF_A_RECIPIENT = frozenset({"", ".1", ".2"})
 # Addresses, and what counts or names a message.

@@ -61,7 +61,8 @@ class Session:
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
-    is what tells its answers to those. ``reset_due``: it still has an envelope that nothing came of, which RSET must
+    is what tells its answers to those; ``doubts_chunks``: the answer to
+    the first one may have been another's. ``reset_due``: it still has an envelope that nothing came of, which RSET must
     end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction). ``broken``: it
     opened DATA for a message that it had refused, where a dot would deliver an empty one, or is about to close; nothing
     more goes on it. ``used_up``: it takes only so much on a connection.
@@ -83,6 +84,7 @@ class Session:
         self.refused = False
         self.denied: Trouble | None = None
         self.knows_chunks = False
+        self.doubts_chunks = False
         self.in_step = InStep()
         self.reset_due = False
         self.broken = False
@@ -256,8 +258,10 @@ class _Opening:
         all_s = smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s
         began = self._clock.monotonic()
         left_s = min(all_s, self._ends_at - began)
-        # What is no SMTP server is silent for long: half of the time is for the other addresses, and for the mail.
-        wire.allow(min(self._timeout_s, left_s / (2 * (others + 1))) if others else left_s)
+        # What is no SMTP server is silent for long: half of the time is for the other addresses, and for the mail. Each
+        # has half of it: of a server that is slow, all are.
+        half_s = max((left_s - self._timeout_s) / 2, left_s / (2 * (others + 1)))
+        wire.allow(min(self._timeout_s, half_s) if others else left_s)
         if context is not None and smarthost.encryption == "tls":
             self._secure(wire, context)
         self._greeted(wire)

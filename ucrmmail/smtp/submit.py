@@ -80,6 +80,10 @@ class _Submitter:
             with suppress(OSError):
                 self._aftermath.give_back()
             raise
+        is_one = end.used_up or self._hand.stage is Stage.MAIL
+        if self._session.doubts_chunks and is_one and not (end.alive or self._session.relayed):
+            # It takes one message on a connection, or no RSET in one: the next connection goes without chunks.
+            end = End(None, alive=False, distrust="CHUNKING", passing=True)
         fewer = self._session.most_recipients < self._most_recipients
         return replace(end, relayed=self._relayed, denied=self._session.denied, fewer=fewer)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import AccountState, after_error
 from ucrmmail.delivery.ending import EX_UNAVAILABLE, Ending
 from ucrmmail.delivery.lessons import Lessons, after_calm_run, after_troubled_run, lessons_of
@@ -128,3 +129,26 @@ def test_what_a_connection_was_lost_with_is_remembered_until_mail_has_gone_with_
     assert told(calm(state, Ending(), relayed=False)).guessed == "PIPELINING", "nothing went that shows anything"
     assert told(calm(state, Ending(relayed=True))).guessed == ""
     assert told(calm(AccountState(), Ending(guessed="PIPELINING"), relayed=False)).guessed == ""
+
+
+@pytest.mark.requirement("R9", "R22")
+def test_who_is_over_his_quota_makes_no_pause_longer_until_something_of_his_was_relayed() -> None:
+    quota = replace(REFUSED, quota=True)
+    over = calm(AccountState(), Ending(over_quota={"news@isp.example"}))
+    assert told(over).over_quota == ["news@isp.example"]
+    first = troubled(over, Ending(sender="news@isp.example"), quota)
+    again = troubled(first, Ending(sender="news@isp.example"), quota)
+    assert again.not_before - again.failed_at == first.not_before - first.failed_at
+    other = troubled(again, Ending(sender="bill@isp.example"), quota)
+    assert other.not_before - other.failed_at > first.not_before - first.failed_at
+    assert told(calm(over, Ending(cleared={"news@isp.example"}))).over_quota == []
+
+
+@pytest.mark.requirement("R9")
+def test_a_quota_is_of_its_settings_alone_and_keeps_nothing_else_of_the_old_ones() -> None:
+    before = replace(troubled(AccountState(), Ending()), settings_mark="old", over_quota="news@isp.example")
+    after = calm(before, Ending(), relayed=False)
+    assert after.settings_mark == "old"
+    assert told(after).over_quota == ()
+    after = calm(before, Ending(over_quota={"bill@isp.example"}), relayed=False)
+    assert (after.settings_mark, after.not_before, after.over_quota) == (MARK, 0.0, "bill@isp.example")

@@ -71,6 +71,19 @@ def test_a_quota_expires_nothing_since_it_may_be_the_accounts(blamed: str) -> No
     assert results(given_up) == {JOE: "failed", ANN: "relayed"}
 
 
+@pytest.mark.requirement("R8", "R22")
+def test_a_quota_keeps_nobody_else_from_being_given_up_and_is_given_up_itself_in_the_end() -> None:
+    said = (
+        outcome(JOE, Result.DEFERRED, "450 4.2.0 mailbox busy"),
+        outcome(ANN, Result.DEFERRED, "450 4.7.1 sending quota exceeded"),
+    )
+    state = attempt(FRESH, NOW, *said)
+    state = after_attempt(state, said, marks=Marks(blamed=ONCE), queue_id="1-x", now=NOW + 5 * DAY, retry=RETRY)
+    assert results(state) == {JOE: "failed", ANN: "deferred"}
+    state = after_attempt(state, said[1:], marks=Marks(blamed=ONCE), queue_id="1-x", now=NOW + 15 * DAY, retry=RETRY)
+    assert results(state) == {JOE: "failed", ANN: "failed"}
+
+
 @pytest.mark.requirement("R8")
 def test_giving_up_counts_from_the_first_attempt() -> None:
     """A queue that waited for a week, for the smarthost or a limit, has its five days before it."""
