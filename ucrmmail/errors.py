@@ -14,10 +14,13 @@
       ConfigError                 78  the configuration, or the secret, is wrong or missing
 
 What concerns one message or one recipient is never raised: it is an ``Outcome``.
-This module is loaded by every submission, so it imports nothing.
+This module is loaded by every submission, so it imports nothing at its top.
 """
 
 from __future__ import annotations
+
+# What the system may have again by itself: room, descriptors, memory.
+_TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
 class UcrmmailError(Exception):
@@ -116,3 +119,13 @@ class ConfigError(UcrmmailError):
     def __init__(self, what: str, *, why: str = "", remedy: str = "", problems: tuple[str, ...] = ()) -> None:
         super().__init__(what, why=why, remedy=remedy)
         self.problems = problems
+
+
+def from_os_error(error: OSError) -> UcrmmailError:
+    """Return what a person is told of an error of the system: the file, why, and whether it may pass by itself."""
+    import errno  # noqa: PLC0415 # few of those that load this module meet one
+
+    name = errno.errorcode.get(error.errno or 0, "")
+    kind = TemporaryError if name in _TEMPORARY_ERRNOS else InputOutputError
+    where = f"{error.filename}: " if error.filename else ""
+    return kind(f"{where}{error.strerror or error}", remedy="mend this, then run the same command again")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError
+from ucrmmail.errors import InputOutputError, UcrmmailError, UsageError, from_os_error
 from ucrmmail.output.human import note, print_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ucrmmail.streams import StandardOutput
-
-_TEMPORARY_ERRNOS = frozenset({"ENOSPC", "EDQUOT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"})
 
 
 def run_command(arguments: list[str], output: StandardOutput) -> int:
@@ -60,16 +58,6 @@ def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -
 
         print_error_document(told)
     return told.exit_code
-
-
-def from_os_error(error: OSError) -> UcrmmailError:
-    """Return what a person is told of an error of the system: the file, why, and whether it may pass by itself."""
-    import errno
-
-    name = errno.errorcode.get(error.errno or 0, "")
-    kind = TemporaryError if name in _TEMPORARY_ERRNOS else InputOutputError
-    where = f"{error.filename}: " if error.filename else ""
-    return kind(f"{where}{error.strerror or error}", remedy="mend this, then run the same command again")
 
 
 def _tell_fault(error: Exception) -> int:

@@ -13,7 +13,7 @@ from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, t
 from ucrmmail.config.submission import refuse_missing
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport
-from ucrmmail.errors import InputOutputError
+from ucrmmail.errors import InputOutputError, from_os_error
 from ucrmmail.files import Locked
 from ucrmmail.output import human
 from ucrmmail.spool.layout import make_spool
@@ -182,7 +182,6 @@ def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
 
 def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunReport:
     """Return the report of a run that an error has ended."""
-    from ucrmmail.cli.boundary import from_os_error
     from ucrmmail.message.outcome import Stage
     from ucrmmail.smtp.trouble import account_trouble
     from ucrmmail.spool.listing import counts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.config import presets, submission, texts
+from ucrmmail.config import presets, spool_values, texts
 from ucrmmail.config.kinds import choice, command, duration, flag, integer, secret, size, text, words
 from ucrmmail.dataclass import dataclass
 
@@ -336,8 +336,8 @@ _SPOOL = (
     ),
     Key(
         "spool.sync",
-        choice(*submission.SYNC),
-        submission.SYNC[0],
+        choice(*spool_values.SYNC),
+        spool_values.SYNC[0],
         "When outcomes are forced to the disk: together a few times a second, or each at once. A power cut can repeat"
         " what was not; accepted mail is always on the disk.",
         "each",
@@ -345,15 +345,15 @@ _SPOOL = (
     Key("spool.keep_sent", duration(), "0", "How long relayed messages are kept in sent/; 0: not at all.", "7d"),
     Key(
         "spool.max_message_size",
-        size(1, submission.LARGEST_MESSAGE_BYTES),
-        submission.MAX_MESSAGE_SIZE,
+        size(1, spool_values.LARGEST_MESSAGE_BYTES),
+        spool_values.MAX_MESSAGE_SIZE,
         "The largest message that is accepted.",
         "25MB",
     ),
     Key(
         "spool.min_free_space",
         size(),
-        submission.MIN_FREE_SPACE,
+        spool_values.MIN_FREE_SPACE,
         "What must stay free on the disk: below it no mail is accepted, and what is queued can still be sent.",
         "100MB",
     ),

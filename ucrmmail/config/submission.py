@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ucrmmail.config.location import spool_directory
 from ucrmmail.config.source import parse, read_file
+from ucrmmail.config.spool_values import LARGEST_MESSAGE_BYTES, MAX_MESSAGE_SIZE, MIN_FREE_SPACE, SYNC
 from ucrmmail.errors import ConfigError, NoUserError
 from ucrmmail.units import parse_duration, parse_size
 
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
     from ucrmmail.config.location import Location
 
-MAX_MESSAGE_SIZE = "50MB"
-# A queue file has less than 2 GiB, envelope and all.
-LARGEST_MESSAGE_BYTES = 2_000_000_000
-MIN_FREE_SPACE = "50MB"
-SYNC = ("batch", "each")
 TABLES = ("smtp", "addresses", "throttler", "antiflood", "spool", "retry", "dns", "credentials", "oauth", "imap")
 # All keys of the tables that are read here; no key of another table has one of these names.
 OURS = {

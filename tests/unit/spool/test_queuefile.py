@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucrmmail.config.submission import LARGEST_MESSAGE_BYTES
+from ucrmmail.config.spool_values import LARGEST_MESSAGE_BYTES
 from ucrmmail.errors import DataError, NoUserError
 from ucrmmail.message.arrival import Stored
 from ucrmmail.spool.queuefile import (
