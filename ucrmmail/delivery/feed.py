@@ -253,7 +253,7 @@ class QueueFeed:
     def heed(self, lessons: Lessons) -> None:
         """Let what earlier runs have learnt decide whose turn it is."""
         with self._lock:
-            self.suspicion.in_trouble = lessons.in_trouble
+            self.suspicion.in_trouble, self.suspicion.passes_over = lessons.in_trouble, lessons.passes_over
             self.suspicion.was_over_quota.update(lessons.over_quota)
             if lessons.in_trouble:
                 self._turns.put_back()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # So many messages, and senders, that may be to blame are remembered.
 _MOST_SUSPECTS = 100
+# So many are passed over at the most: to pass over one costs nothing, but it is later than others for it.
+_MOST_PASSED_OVER = 1023
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Lessons:
     ``Ending.unresolved``, and ``Ending.refused`` of a lost connection: they come last, and so do all messages of the
     ``senders`` of `Ending`. ``distrusted``, ``doubted`` and ``guessed`` are the last one's ``lies``, ``doubted`` and
     ``guessed``. ``in_trouble``: the last run ended in a trouble of the account; ``secret_first``: it had no secret, and
-    this one connects to no server before it has. ``over_quota`` is as in `AccountState`.
+    this one connects to no server before it has. ``over_quota`` is as in `AccountState`. ``passes_over`` is as in
+    `Suspicion`: four times as many with each run in trouble, so that messages which are refused alike cost few runs,
+    however many there are, and not one each.
     """
 
     suspects: Collection[str] = ()
@@ -42,6 +46,7 @@ class Lessons:
     doubted: str = ""
     guessed: str = ""
     in_trouble: bool = False
+    passes_over: int = 0
     over_quota: Collection[str] = ()
     secret_first: bool = False
 
@@ -57,9 +62,16 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
         doubted=state.doubted if state.settings_mark == settings_mark else "",
         guessed=state.guessed if state.settings_mark == settings_mark else "",
         in_trouble=state.deferred,
+        passes_over=_passed_over(state),
         over_quota=state.over_quota.splitlines() if state.settings_mark == settings_mark else (),
         secret_first=state.stage == Stage.SECRET,
     )
+
+
+def _passed_over(state: AccountState) -> int:
+    if not (state.suspect or state.lost):
+        return 0
+    return min(4 ** min(max(state.failures - 1, 0), 10) - 1, _MOST_PASSED_OVER)
 
 
 def after_calm_run(

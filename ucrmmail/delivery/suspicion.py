@@ -40,18 +40,20 @@ class Known:
 class Suspicion:
     """``relayed`` counts what was relayed in this run, by each process in ``COUNTS`` counts that it alone writes.
 
-    ``in_trouble``: the last run ended in a trouble of the account. ``suspects`` may make the server refuse or hang up
-    by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was lost. A
-    suspected sender may be what the account is refused for: his messages show nothing while proof is awaited, and once
-    two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom something was
-    relayed. ``left_out`` are senders, and domains, that may send no more for now, and ``over_quota`` those who
-    were refused in such words while others were relayed.
+    ``in_trouble``: the last run ended in a trouble of the account. ``passes_over``: proof is looked for so many
+    messages behind a suspect, since its like stand together in a queue. ``suspects`` may make the server refuse or hang
+    up by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was
+    lost. A suspected sender may be what the account is refused for: his messages show nothing while proof is awaited,
+    and once two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom
+    something was relayed. ``left_out`` are senders, and domains, that may send no more for now, and ``over_quota``
+    those who were refused in such words while others were relayed.
     """
 
     def __init__(self, relayed: Counts | None = None, number: int = 0) -> None:
         self._relayed = relayed if relayed is not None else [0] * COUNTS
         self._first = number * COUNTS
         self.in_trouble = False
+        self.passes_over = 0
         self.suspects: set[str] = set()
         self.cleared: set[str] = set()
         self.left_out: set[str] = set()
@@ -76,7 +78,7 @@ class Suspicion:
     def copy(self, number: int) -> Suspicion:
         """Return the same for another process, which has counts of its own if they are shared."""
         copy = Suspicion(self._relayed, number)
-        copy.in_trouble = self.in_trouble
+        copy.in_trouble, copy.passes_over = self.in_trouble, self.passes_over
         copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
         copy.was_over_quota = set(self.was_over_quota)

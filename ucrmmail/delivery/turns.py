@@ -3,7 +3,8 @@
 Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
 nothing. A message that is late, because the server is slow with each of its recipients or was lost at one, or that is
 known to cost a connection, comes behind all others of its priority: it would keep them waiting run after run. So does
-whatever was tried before, while nothing shows that the account is out of its trouble.
+whatever was tried before, while nothing shows that the account is out of its trouble; and what shows that behind a
+suspect is looked for further and further back in the queue, since what is refused alike often stands together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.smtp.transaction import sender_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.suspicion import Suspicion
@@ -70,8 +71,10 @@ class Turns:
         # Messages that would keep others waiting: their ids, and a heap of the same.
         self._late: set[str] = set()
         self._late_in_order: list[str] = []
-        # What was tried before, while one is searched for that never was.
-        self._tried: dict[str, None] = {}
+        # What was tried before, while one is searched for that never was, and what is passed over for one further on;
+        # with whether it comes behind the rest once that has shown something.
+        self._tried: dict[str, bool] = {}
+        self._passed_over: list[str] = []
         self._search_is_over = False
         self._passed = 0
         self._search_until = inf
@@ -130,6 +133,10 @@ class Turns:
     def let_others_first(self) -> bool:
         """Let go of a suspect that was claimed ahead, and claim another message; False when there is none."""
         self.set_suspect_aside()
+        if self.next is not None and self._looks_further:
+            self._pass_over(self.next.queue_id)
+            self._spool.release(self.next)
+            self.next = None
         if self.next is None:
             self.next = self._claim_from_queue()
         if self.next is None and self._left_s() > 0 and self._suspicion.gives_up_domains():
@@ -149,7 +156,9 @@ class Turns:
         """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
         if (self._aside or self._of_suspected) and not self._suspicion.awaits_proof:
             # Behind the rest: a server that is silent at one may take all the time there is.
-            self._due = chain(self._due, self._of_suspected, self._aside)
+            self._due = chain(self._due, self._of_suspected)
+            for queue_id in self._aside:
+                self._come_last(queue_id)
             self._of_suspected, self._aside = {}, {}
         claimed = self._claim_from_queue()
         if claimed is None and not others_are_out and self._left_s() > 0:
@@ -167,7 +176,7 @@ class Turns:
         """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""
         self._search_until = inf
         if self._tried and not self._prefers_untried:
-            self._end_search()
+            self._end_search_with_proof()
         for _ in range(2):
             while (queue_id := self._next_id()) is not None:
                 if queue_id in self._suspicion.suspects and self._suspicion.awaits_proof:
@@ -184,10 +193,11 @@ class Turns:
                     if self._shows_nothing(claimed):
                         self._of_suspected[queue_id] = None
                     elif self._prefers_untried and claimed.state.attempts:
-                        self._tried[queue_id] = None
+                        self._tried[queue_id] = self._waits_lately(claimed.state)
+                    elif self._looks_further:
+                        self._pass_over(queue_id)
                     elif self._comes_behind(claimed.state):
-                        self._late.add(queue_id)
-                        heappush(self._late_in_order, queue_id)
+                        self._come_last(queue_id)
                     else:
                         return claimed
                     self._spool.release(claimed)
@@ -204,10 +214,42 @@ class Turns:
                 break
             self._due, self._asked_at = self._source(), now
         if self._tried:
-            # There is none that was never tried.
-            self._end_search()
-            return self._claim_from_queue()
+            # There is none that was never tried, or so far back.
+            return self._claim_passed_over() or self._claim_from_queue()
         return self._claim_late()
+
+    @property
+    def _looks_further(self) -> bool:
+        """Whether what is due now is passed over: what stands behind a suspect may be its like."""
+        return self._prefers_untried and len(self._passed_over) < self._suspicion.passes_over
+
+    def _pass_over(self, queue_id: str) -> None:
+        self._tried[queue_id] = True
+        self._passed_over.append(queue_id)
+
+    def _end_search_with_proof(self) -> None:
+        """Let what was passed over come behind the rest, now that some went: it may be what was in the way."""
+        for queue_id in [queue_id for queue_id, comes_behind in self._tried.items() if comes_behind]:
+            del self._tried[queue_id]
+            self._come_last(queue_id)
+        self._end_search()
+
+    def _come_last(self, queue_id: str) -> None:
+        if queue_id not in self._late:
+            self._late.add(queue_id)
+            heappush(self._late_in_order, queue_id)
+
+    def _claim_passed_over(self) -> Claimed | None:
+        """End the search, and claim the last one that was passed over, as far back as the queue is."""
+        last = self._passed_over[-1] if self._passed_over else ""
+        self._tried.pop(last, None)
+        self._end_search()
+        claimed = self._claim(last) if last else None
+        if claimed is not None and self._shows_nothing(claimed):
+            self._spool.release(claimed)
+            self._of_suspected[last] = None
+            return None
+        return claimed
 
     @property
     def _prefers_untried(self) -> bool:
@@ -216,7 +258,10 @@ class Turns:
     def _end_search(self) -> None:
         """Let what was tried before have its place in the order again, for the rest of the run."""
         self._search_is_over = True
-        self._tried = self._bring_back(self._tried)
+        self._passed_over = []
+        if self._tried:
+            self._bring_back(self._tried)
+            self._tried = {}
 
     def _has_searched_enough(self) -> bool:
         """Return whether the search for one that shows something takes too long: nobody else may have mail."""
@@ -239,7 +284,7 @@ class Turns:
         if not self._suspicion.awaits_proof:
             self._aside = self._bring_back(self._aside)
 
-    def _bring_back(self, passed: dict[str, None]) -> dict[str, None]:
+    def _bring_back(self, passed: Iterable[str]) -> dict[str, None]:
         """Let these have their places in the order again; return the empty dict that is left of them."""
         if self._is_dealt:
             for queue_id in passed:
@@ -257,8 +302,11 @@ class Turns:
 
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
+        return (bool(state.blamed) or state.late) and self._waits_lately(state)
+
+    def _waits_lately(self, state: MessageState) -> bool:
         waits_since = max(state.last_at, state.next_attempt_at)
-        return (bool(state.blamed) or state.late) and 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
+        return 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
 
     def _next_id(self) -> str | None:
         if self._again:

@@ -152,3 +152,14 @@ def test_a_quota_is_of_its_settings_alone_and_keeps_nothing_else_of_the_old_ones
     assert told(after).over_quota == ()
     after = calm(before, Ending(over_quota={"bill@isp.example"}), relayed=False)
     assert (after.settings_mark, after.not_before, after.over_quota) == (MARK, 0.0, "bill@isp.example")
+
+
+@pytest.mark.requirement("S19")
+def test_proof_is_looked_for_further_back_behind_each_run_that_a_message_has_ended() -> None:
+    state, reached = AccountState(), []
+    for number in range(8):
+        reached.append(told(state).passes_over)
+        state = troubled(state, Ending(refused=f"m{number}"))
+    assert reached == [0, 0, 3, 15, 63, 255, 1023, 1023]
+    # One that had nothing to do with a message begins at the head again.
+    assert told(troubled(AccountState(failures=5), Ending())).passes_over == 0
