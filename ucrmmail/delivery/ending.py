@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # blame. While nothing was relayed in the run, blame is in doubt, and `judgement.MOST_IN_DOUBT` holds.
 EXCUSED_CONNECTIONS = 20
 EX_UNAVAILABLE = 69
+EX_TEMPFAIL = 75
 
 
 @dataclass(slots=True)
@@ -31,7 +32,7 @@ class Ending:
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
-    refusal to relay that a login may mend.
+    refusal to relay that a login may mend, and ``let_in_late`` that the server let the run in behind its time limit.
 
     ``unresolved`` are the messages at whose MAIL a connection was lost, and no time was left to see who is to blame.
 
@@ -54,6 +55,7 @@ class Ending:
     unconnected: Trouble | None = None
     relayed: bool = False
     denied: Trouble | None = None
+    let_in_late: Trouble | None = None
     unresolved: set[str] = field(default_factory=set)
     distrusted: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
@@ -80,6 +82,7 @@ class Ending:
         self.unconnected = other.unconnected or self.unconnected
         self.relayed |= other.relayed
         self.denied = other.denied or self.denied
+        self.let_in_late = other.let_in_late or self.let_in_late
         self.suspects.update(other.suspects)
         self.senders |= other.senders
         self.cleared |= other.cleared

@@ -24,6 +24,7 @@ from ucrmmail.delivery.account import (
     secret_mark,
     was_told,
 )
+from ucrmmail.delivery.ending import EX_TEMPFAIL
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
@@ -62,7 +63,6 @@ _LIES = {
     "used for a week: run `ucrmmail config set smtp.chunking false` to settle it",
 }
 _LEDGER_DAMAGED = "the record of what was sent (ledger) could not be read: its limits count as used up once"
-_EX_TEMPFAIL = 75
 _EX_NOPERM = 77
 
 
@@ -230,7 +230,7 @@ def _send(
                 # Unless nobody could read it, or a program alone; whoever looks on is told again.
                 told=bool(state.told_at),
                 next_at=opens_at,
-                exit_code=_EX_TEMPFAIL,
+                exit_code=EX_TEMPFAIL,
             )
         lessons = lessons_of(state, now=clock.now(), settings_mark=account.settings_mark)
         trouble = _drive(driver, options.connections, lessons)
@@ -257,6 +257,9 @@ def _send(
         if ending.denied is not None and not ending.relayed:
             # Each message is deferred, and all of them for want of a login.
             return _without_pause(after, ending.denied, account, now)
+        if ending.let_in_late is not None and not (ending.relayed or counts.deferred or counts.failed):
+            # Each run would do as well, and say nothing.
+            return _without_pause(after, ending.let_in_late, account, now)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     told = not ending.relayed and was_told(state, said_of(trouble), trouble.exit_code, now=now)
     state = after_troubled_run(

@@ -10,9 +10,10 @@ import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.delivery.ending import EX_UNAVAILABLE, EXCUSED_CONNECTIONS
+from ucrmmail.delivery.ending import EX_TEMPFAIL, EX_UNAVAILABLE, EXCUSED_CONNECTIONS
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_concurrency
+from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:
     from ucrmmail.delivery.ending import Ending
@@ -83,6 +84,16 @@ class Judgement:
             self._ending.because_of(_connections_are_lost(losses), losses.at, in_doubt=True)
         elif losses.at:
             self._ending.unresolved.add(losses.at)
+
+    def let_in_late(self, took_s: float) -> None:
+        """Remember that the server let a connection in when its run could send no more, ``took_s`` after it asked."""
+        self._ending.let_in_late = account_trouble(
+            Stage.GREETING,
+            f"the smarthost took {took_s:.0f} s to let this run in, and no time was left to send anything",
+            why="it is slow, or one of its addresses is",
+            remedy=f"let `flush` have a --time-limit well above {took_s:.0f}s; `ucrmmail test-connection` shows why",
+            exit_code=EX_TEMPFAIL,
+        )
 
     def _is_one_too_many(self, end: End) -> bool:
         """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""

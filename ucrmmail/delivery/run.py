@@ -214,6 +214,7 @@ class Run:
         """Connect, and log in; False when the run is over for this connection."""
         # What another connection doubts from here on, this one has not gone without.
         own.without = frozenset(self.ending.distrusted)
+        began, may_send = self._clock.monotonic(), not self._must_end
         try:
             own.session = self._session(patient=own.used_up)
         except SessionError as error:
@@ -236,6 +237,8 @@ class Run:
             own.session.most_recipients = min(own.session.most_recipients, own.most_recipients)
             if connected is not None:
                 connected()
+            if may_send and self._must_end and not self._stop.requested:
+                self._judgement.let_in_late(self._clock.monotonic() - began)
         return own.session is not None
 
     def _session(self, *, patient: bool) -> Session:
