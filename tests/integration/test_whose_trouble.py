@@ -19,7 +19,7 @@ from tests.campaign.machine import Machine, MovedClock
 from tests.support.flushes import ONE_BY_ONE, at_the_bad, mail, people, queued, results, run, taken
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, Cut, SmtpServer, Wait
 from tests.support.spools import put
-from ucrmmail.delivery import turns
+from ucrmmail.delivery import search
 from ucrmmail.delivery.account import AccountState, load_account
 from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.schedule import Retry
@@ -465,7 +465,7 @@ def test_a_search_for_others_does_not_take_all_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest_s: float
 ) -> None:
     """A queue of one sender that is longer than a run was searched to the end of its time, and nothing was sent."""
-    monkeypatch.setattr(turns, "_LONGEST_SEARCH_S", longest_s)
+    monkeypatch.setattr(search, "LONGEST_SEARCH_S", longest_s)
     clock = MovedClock()
     machine = Machine(tmp_path, clock=clock)
     put_all(machine, ["news@isp.example"] * 300 + ["other@isp.example"])

@@ -3,8 +3,7 @@
 Messages leave in the order of the queue, but for two kinds. A suspect waits while proof is awaited, since it would show
 nothing. A message that is late, because the server is slow with each of its recipients or was lost at one, or that is
 known to cost a connection, comes behind all others of its priority: it would keep them waiting run after run. So does
-whatever was tried before, while nothing shows that the account is out of its trouble; and what shows that behind a
-suspect is looked for further and further back in the queue, since what is refused alike often stands together.
+what a `Search` passes over, while nothing shows that the account is out of its trouble.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
+from ucrmmail.delivery.search import Search, waits_lately
 from ucrmmail.smtp.transaction import sender_of
 
 if TYPE_CHECKING:
@@ -25,13 +25,8 @@ if TYPE_CHECKING:
     from ucrmmail.spool.queue import Spool
     from ucrmmail.spool.state import MessageState
 
-# So long after its last turn, or the time of the next one, a message has its usual place again.
-BEHIND_FOR_S = 3600.0
 # While one is searched for that shows whose trouble it is, each is opened for that: the time is looked at this often.
 _SEARCHED_AT_ONCE = 100
-# So long it is searched at the most, or half of the time that the run has left: some hundred thousand messages of one
-# sender, or such as were tried before, may be all there is.
-_LONGEST_SEARCH_S = 10.0
 # What may have come before messages that let others go first is looked for this often while those go: to list the queue
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
@@ -71,19 +66,14 @@ class Turns:
         # Messages that would keep others waiting: their ids, and a heap of the same.
         self._late: set[str] = set()
         self._late_in_order: list[str] = []
-        # What was tried before, while one is searched for that never was, and what is passed over for one further on;
-        # with whether it comes behind the rest once that has shown something.
-        self._tried: dict[str, bool] = {}
-        self._passed_over: list[str] = []
-        self._search_is_over = False
+        self._search = Search(suspicion, clock, left_s=left_s)
         self._passed = 0
-        self._search_until = inf
         self._asked_at = -inf
 
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        others = self._again or self._aside or self._of_suspected or self._late or self._tried
+        others = self._again or self._aside or self._of_suspected or self._late or self._search
         return self.next is not None or bool(others)
 
     def look(self, *, others_are_out: bool) -> Claimed | None:
@@ -133,8 +123,7 @@ class Turns:
     def let_others_first(self) -> bool:
         """Let go of a suspect that was claimed ahead, and claim another message; False when there is none."""
         self.set_suspect_aside()
-        if self.next is not None and self._looks_further:
-            self._pass_over(self.next.queue_id)
+        if self.next is not None and self._search.passes(self.next.queue_id, self.next.state):
             self._spool.release(self.next)
             self.next = None
         if self.next is None:
@@ -174,9 +163,10 @@ class Turns:
 
     def _claim_from_queue(self) -> Claimed | None:
         """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""
-        self._search_until = inf
-        if self._tried and not self._prefers_untried:
-            self._end_search_with_proof()
+        self._search.begin_to_count()
+        if self._search and not self._search.is_on:
+            # Some went, and it may be what was in the way.
+            self._end_search(proved=True)
         for _ in range(2):
             while (queue_id := self._next_id()) is not None:
                 if queue_id in self._suspicion.suspects and self._suspicion.awaits_proof:
@@ -192,84 +182,55 @@ class Turns:
                 if claimed is not None:
                     if self._shows_nothing(claimed):
                         self._of_suspected[queue_id] = None
-                    elif self._prefers_untried and claimed.state.attempts:
-                        self._tried[queue_id] = self._waits_lately(claimed.state)
-                    elif self._looks_further:
-                        self._pass_over(queue_id)
-                    elif self._comes_behind(claimed.state):
+                    elif not self._search.passes(queue_id, claimed.state):
+                        if not self._comes_behind(claimed.state):
+                            return claimed
                         self._come_last(queue_id)
-                    else:
-                        return claimed
                     self._spool.release(claimed)
                 self._passed += 1
                 if self._passed % _SEARCHED_AT_ONCE:
                     continue
                 if self._left_s() <= 0:
                     return None
-                if self._has_searched_enough():
+                if (self._search or self._of_suspected) and self._search.takes_too_long():
                     self._give_up_search()
                     return self._claim_from_queue()
             now = self._clock.monotonic()
-            if self._late and not self._tried and now - self._asked_at < _LOOK_AGAIN_S:
+            if self._late and not self._search and now - self._asked_at < _LOOK_AGAIN_S:
                 break
             self._due, self._asked_at = self._source(), now
-        if self._tried:
+        if self._search:
             # There is none that was never tried, or so far back.
-            return self._claim_passed_over() or self._claim_from_queue()
+            return self._claim_furthest() or self._claim_from_queue()
         return self._claim_late()
 
-    @property
-    def _looks_further(self) -> bool:
-        """Whether what is due now is passed over: what stands behind a suspect may be its like."""
-        return self._prefers_untried and len(self._passed_over) < self._suspicion.passes_over
-
-    def _pass_over(self, queue_id: str) -> None:
-        self._tried[queue_id] = True
-        self._passed_over.append(queue_id)
-
-    def _end_search_with_proof(self) -> None:
-        """Let what was passed over come behind the rest, now that some went: it may be what was in the way."""
-        for queue_id in [queue_id for queue_id, comes_behind in self._tried.items() if comes_behind]:
-            del self._tried[queue_id]
-            self._come_last(queue_id)
+    def _claim_furthest(self) -> Claimed | None:
+        """End the search, and claim the last one that was passed over, as far back as the queue is."""
+        furthest = self._search.take_furthest()
         self._end_search()
+        claimed = self._claim(furthest) if furthest else None
+        if claimed is not None and self._shows_nothing(claimed):
+            self._spool.release(claimed)
+            self._of_suspected[furthest] = None
+            return None
+        return claimed
+
+    def _end_search(self, *, proved: bool = False) -> None:
+        """Let what was passed over have its place in the order again; what may be in the way is last if that is proved.
+
+        Both are so for the rest of the run.
+        """
+        passed = self._search.end()
+        last = {queue_id for queue_id, may_be_in_the_way in passed.items() if proved and may_be_in_the_way}
+        for queue_id in last:
+            self._come_last(queue_id)
+        if len(passed) > len(last):
+            self._bring_back(queue_id for queue_id in passed if queue_id not in last)
 
     def _come_last(self, queue_id: str) -> None:
         if queue_id not in self._late:
             self._late.add(queue_id)
             heappush(self._late_in_order, queue_id)
-
-    def _claim_passed_over(self) -> Claimed | None:
-        """End the search, and claim the last one that was passed over, as far back as the queue is."""
-        last = self._passed_over[-1] if self._passed_over else ""
-        self._tried.pop(last, None)
-        self._end_search()
-        claimed = self._claim(last) if last else None
-        if claimed is not None and self._shows_nothing(claimed):
-            self._spool.release(claimed)
-            self._of_suspected[last] = None
-            return None
-        return claimed
-
-    @property
-    def _prefers_untried(self) -> bool:
-        return not self._search_is_over and self._suspicion.prefers_untried
-
-    def _end_search(self) -> None:
-        """Let what was tried before have its place in the order again, for the rest of the run."""
-        self._search_is_over = True
-        self._passed_over = []
-        if self._tried:
-            self._bring_back(self._tried)
-            self._tried = {}
-
-    def _has_searched_enough(self) -> bool:
-        """Return whether the search for one that shows something takes too long: nobody else may have mail."""
-        if not (self._tried or self._of_suspected):
-            return False
-        now = self._clock.monotonic()
-        self._search_until = min(self._search_until, now + min(_LONGEST_SEARCH_S, self._left_s() / 2))
-        return now >= self._search_until
 
     def _give_up_search(self) -> None:
         """Let all have their places in the order again, for the rest of the run."""
@@ -294,7 +255,7 @@ class Turns:
         return {}
 
     def _was_seen(self, queue_id: str) -> bool:
-        return any(queue_id in seen for seen in (self._late, self._tried, self._aside, self._of_suspected))
+        return any(queue_id in seen for seen in (self._late, self._search, self._aside, self._of_suspected))
 
     def _shows_nothing(self, claimed: Claimed) -> bool:
         """Return whether it is of a sender who may be to blame, as another message is, while proof is awaited."""
@@ -302,11 +263,7 @@ class Turns:
 
     def _comes_behind(self, state: MessageState) -> bool:
         """Return whether others go before this message: not for ever, where what may leave never reaches them all."""
-        return (bool(state.blamed) or state.late) and self._waits_lately(state)
-
-    def _waits_lately(self, state: MessageState) -> bool:
-        waits_since = max(state.last_at, state.next_attempt_at)
-        return 0.0 <= self._clock.now() - waits_since < BEHIND_FOR_S
+        return (bool(state.blamed) or state.late) and waits_lately(state, self._clock.now())
 
     def _next_id(self) -> str | None:
         if self._again:
@@ -325,7 +282,7 @@ class Turns:
         while self._late_in_order:
             queue_id = self._late_in_order[0]
             # An id begins with its priority.
-            if before and (self._prefers_untried or queue_id[:1] >= before[:1]):
+            if before and (self._search.is_on or queue_id[:1] >= before[:1]):
                 return None
             self._late.remove(heappop(self._late_in_order))
             claimed = self._claim(queue_id)
