@@ -243,6 +243,9 @@ class QueueFeed:
         """
         if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
             return True
+        # Never where it would fail for that: it may be that the account was blocked meanwhile.
+        if said.startswith("4") and self.suspicion.is_one_more:
+            return True
         work = self._open.get(transaction.queue_id)
         return work is not None and work.claimed.state.blamed == said
 
@@ -258,16 +261,23 @@ class QueueFeed:
             if lessons.in_trouble:
                 self._turns.put_back()
             self.suspect(lessons.suspects)
-            self.suspect(lessons.lost, others_first=True)
+            self.suspect(lessons.lost, hung_up=True, others_first=True)
             for sender in lessons.senders:
                 self.suspicion.suspect_sender(sender)
             if lessons.senders:
                 self._turns.set_suspect_aside()
 
-    def suspect(self, queue_ids: Collection[str], *, sender: str = "", others_first: bool = False) -> None:
-        """Take these for what may be to blame, and all of this ``sender``; with ``others_first`` they are postponed."""
+    def suspect(
+        self, queue_ids: Collection[str], *, sender: str = "", hung_up: bool = False, others_first: bool = False
+    ) -> None:
+        """Take these for what may be to blame, and all of this ``sender``; with ``others_first`` they are postponed.
+
+        ``hung_up``: the server did so at them, or was silent.
+        """
         with self._lock:
             self.suspicion.suspects.update(queue_ids)
+            if hung_up:
+                self.suspicion.lost.update(queue_ids)
             self.suspicion.suspect_sender(sender)
             if others_first and queue_ids:
                 self.suspicion.postpone(queue_ids)
@@ -318,6 +328,8 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
+            if marks.blamed not in ("", LOST, LOST_AT_MAIL):
+                self.suspicion.blame()
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)

@@ -121,6 +121,9 @@ class Judgement:
             return True
         # What others have in hand may still show that it is this sender's.
         in_doubt = end.refused in self._feed.suspicion.suspects or self._feed.suspicion.was_suspected(end.sender)
+        if end.refused:
+            # Of several connections, each may have met another one.
+            self._ending.suspects[end.refused] = None
         self._end_all(trouble, end.refused, sender=end.sender, in_doubt=in_doubt)
         return False
 
@@ -152,7 +155,7 @@ class Judgement:
                 self._ending.senders.update({end.sender} - {""})
             self._end_all(_connections_are_lost(losses), end.refused, in_doubt=bool(end.refused) and again)
         elif end.refused:
-            self._feed.suspect((end.refused,))
+            self._feed.suspect((end.refused,), hung_up=True)
             self._feed.postpone(end.refused)
 
     def _end_all(self, trouble: Trouble, refused: str, *, sender: str = "", in_doubt: bool) -> None:

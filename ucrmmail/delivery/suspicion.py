@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     Counts = list[int] | memoryview[int]
 
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
-# nothing of each other.
+# nothing of each other. The last count says how much was relayed when a message was found to be to blame, and one more.
 _SENDERS = 16384
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
 _MOST_REFUSED = 5
-COUNTS = 1 + 2 * _SENDERS
+COUNTS = 2 + 2 * _SENDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Suspicion:
         self.in_trouble = False
         self.passes_over = 0
         self.suspects: set[str] = set()
+        # Those of them at which a connection was lost: to ask again may take all the time that there is.
+        self.lost: set[str] = set()
         self.cleared: set[str] = set()
         self.left_out: set[str] = set()
         self.over_quota: set[str] = set()
@@ -81,7 +83,7 @@ class Suspicion:
         copy.in_trouble, copy.passes_over = self.in_trouble, self.passes_over
         copy._tells_domains_apart = self._tells_domains_apart
         copy._tells_senders_apart = self._tells_senders_apart
-        copy.was_over_quota = set(self.was_over_quota)
+        copy.was_over_quota, copy.lost = set(self.was_over_quota), set(self.lost)
         copy.suspects, copy.left_out, copy._postponed = set(self.suspects), set(self.left_out), dict(self._postponed)
         copy._senders = {
             key: Known(known.own, known.others, copy._of_others_here(key)) for key, known in self._senders.items()
@@ -226,6 +228,16 @@ class Suspicion:
         if known is None:
             return False
         return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
+
+    def blame(self) -> None:
+        """Remember that a message was found to be to blame for what the server said, and not the account."""
+        self._relayed[self._first + COUNTS - 1] = self.progress + 1
+
+    @property
+    def is_one_more(self) -> bool:
+        """Whether a message that is refused now is one more of those: others were relayed since the last one."""
+        blamed_at = max(self._relayed[COUNTS - 1 :: COUNTS])
+        return 0 < blamed_at <= self.progress
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""

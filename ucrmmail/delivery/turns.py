@@ -144,10 +144,14 @@ class Turns:
     def _claim_next(self, *, others_are_out: bool) -> Claimed | None:
         """Return the first message due that nobody else works on, a suspect last while proof is awaited."""
         if (self._aside or self._of_suspected) and not self._suspicion.awaits_proof:
-            # Behind the rest: a server that is silent at one may take all the time there is.
             self._due = chain(self._due, self._of_suspected)
-            for queue_id in self._aside:
-                self._come_last(queue_id)
+            for queue_id in reversed(self._aside):
+                if queue_id in self._suspicion.lost:
+                    # Behind the rest: a server that is silent at it may take all the time there is.
+                    self._come_last(queue_id)
+                else:
+                    # What the server answers now tells whether others like it may end the run.
+                    self._put_first(queue_id)
             self._of_suspected, self._aside = {}, {}
         claimed = self._claim_from_queue()
         if claimed is None and not others_are_out and self._left_s() > 0:

@@ -178,3 +178,20 @@ def test_one_alone_is_told_from_several_who_are_suspected() -> None:
     assert (suspicion.suspects_only(A), suspicion.suspects_only(B)) == (True, False)
     suspicion.suspect_sender(B)
     assert not suspicion.suspects_only(A)
+
+
+@pytest.mark.requirement("S19")
+def test_behind_a_message_that_was_to_blame_another_is_one_more_once_others_went_over_any_connection() -> None:
+    counts = [0] * (3 * COUNTS)
+    run = Suspicion()
+    run.share(counts)
+    one, two = run.copy(1), run.copy(2)
+    one.count_relayed(FAR)
+    assert (one.is_one_more, two.is_one_more) == (False, False)
+    one.blame()
+    assert (one.is_one_more, two.is_one_more) == (False, False)
+    two.count_relayed(FAR)
+    assert (one.is_one_more, two.is_one_more) == (True, True)
+    two.blame()
+    # Nothing was relayed since: it may be the account after all.
+    assert (one.is_one_more, two.is_one_more) == (False, False)
