@@ -68,7 +68,13 @@ def test_what_was_passed_over_comes_behind_the_rest_of_its_priority_once_some_we
             run(machine, server)
             wait_for_the_pause(machine, clock)
         assert not taken(server)
-        put(machine.directory, "urgent@example.com", now=clock.now(), priority="urgent", reverse_path="user0@isp.example")
+        put(
+            machine.directory,
+            "urgent@example.com",
+            now=clock.now(),
+            priority="urgent",
+            reverse_path="user0@isp.example",
+        )
         run(machine, server)
         # The first of them shows that the account works, and the urgent one was passed over for it.
         went = taken(server)
