@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,12 @@ import pytest
 from tests.support.certificates import TestAuthority
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect
-from tests.support.smtp_server import DROP, HANG, Endless, Fault, Raw, SmtpServer
+from tests.support.smtp_server import DROP, HANG, Endless, Fault, Raw, SmtpServer, Wait
+from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.connect import Address
 from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.wire import StoppedError
 
 Resolver = Callable[..., None]
 
@@ -139,3 +144,54 @@ def test_a_silent_address_leaves_half_of_the_time_to_the_others(resolves_to: Res
         connect(first, host="smarthost.example", timeout_s=1.0, greeting_timeout_s=NEVER_S, within_s=0.5).quit()
         second.wait_until_idle()
         assert second.commands[-1] == b"QUIT"
+
+
+@pytest.mark.requirement("R9", "R17")
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("encryption", ["none", "tls"])
+def test_a_server_that_looks_long_before_it_speaks_is_still_listened_to_while_others_are_asked(
+    resolves_to: Resolver, tmp_path: Path, encryption: str, count: int
+) -> None:
+    """Each of its addresses is as slow: given up one after the other, none let us in before the time of a run was over."""
+    authority, in_tls = TestAuthority(tmp_path), encryption == "tls"
+    context = authority.server_context("smarthost.example") if in_tls else None
+    with ExitStack() as servers:
+        slow = [
+            servers.enter_context(
+                server_at(number, tls=context, smtps=in_tls, faults={"tls" if in_tls else "greeting": Wait(0.8)})
+            )
+            for number in range(1, count + 1)
+        ]
+        resolves_to(*slow)
+        silent = set[Address]()
+        connect(
+            slow[0], host="smarthost.example", encryption=encryption, ca_file=str(authority.ca_file) if in_tls else "",
+            timeout_s=1.0, within_s=1.0, silent=silent,
+        ).quit()  # fmt: skip
+        slow[0].wait_until_idle()
+        assert slow[0].commands[-1] == b"QUIT"
+        # The others were asked meanwhile, and nothing was said to them.
+        assert len(slow[1].connections) == 1
+        assert all(b"EHLO" not in server.received for server in slow[1:])
+    # The next session begins with one that spoke.
+    assert slow[0].port not in [address.sockaddr[1] for address in silent]
+
+
+@pytest.mark.requirement("R9")
+def test_a_silent_address_is_listened_to_when_no_other_can_be_reached(resolves_to: Resolver) -> None:
+    with server_at(1, faults={"greeting": Wait(0.8)}) as slow:
+        with server_at(2) as gone:
+            pass
+        resolves_to(slow, gone)
+        connect(slow, host="smarthost.example", timeout_s=1.0, within_s=1.0).quit()
+        assert slow.commands[-1] == b"QUIT"
+
+
+@pytest.mark.requirement("R9", "R18")
+def test_a_request_to_stop_ends_the_wait_for_several_addresses(resolves_to: Resolver) -> None:
+    with server_at(1, faults={"greeting": HANG}) as first, server_at(2, faults={"greeting": HANG}) as second:
+        resolves_to(first, second)
+        stop = Stop()
+        threading.Timer(0.3, stop.request, (signal.SIGTERM,)).start()
+        with pytest.raises(StoppedError):
+            connect(first, host="smarthost.example", timeout_s=0.2, within_s=NEVER_S, stop=stop)

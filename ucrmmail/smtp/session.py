@@ -7,7 +7,7 @@ account's: no message is to blame.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Stage, Trouble
@@ -18,7 +18,15 @@ from ucrmmail.smtp.instep import InStep
 from ucrmmail.smtp.look import Look
 from ucrmmail.smtp.stages import Stages, facts_of_certificate, facts_of_ehlo, facts_of_tls, told_end, told_tls
 from ucrmmail.smtp.trouble import RefusedError, account_trouble, classify
-from ucrmmail.smtp.wire import ConnectionLostError, HandshakeError, NoAnswerError, ProtocolError, StoppedError, Wire
+from ucrmmail.smtp.wire import (
+    ConnectionLostError,
+    HandshakeError,
+    NoAnswerError,
+    ProtocolError,
+    StoppedError,
+    Wire,
+    first_to_speak,
+)
 
 if TYPE_CHECKING:
     import ssl
@@ -152,6 +160,14 @@ def open_session(
         raise SessionError(trouble) from error
 
 
+class _Asked(NamedTuple):
+    """A connection to one of the addresses, made at that time of the monotonic clock, whose first words are awaited."""
+
+    wire: Wire
+    address: Address
+    at: float
+
+
 class _Opening:
     def __init__(
         self,
@@ -193,24 +209,70 @@ class _Opening:
         # A file that cannot be used is found before anything is sent.
         context = self._context()
         addresses = self._resolved()
+        waiting: list[_Asked] = []
+        try:
+            while True:
+                asked, addresses = self._first_to_speak(waiting, addresses, context)
+                try:
+                    session = self._introduced(asked.wire, context, others=len(addresses) + len(waiting))
+                except (RefusedError, ConnectionLostError, ProtocolError) as error:
+                    asked.wire.close()
+                    if not self._shows_the_address(error):
+                        raise
+                    self._go_on_from(asked.address, self._told(error))
+                    if not (addresses or waiting):
+                        raise
+                except BaseException:
+                    asked.wire.close()
+                    raise
+                else:
+                    self._silent.discard(asked.address)
+                    return session
+        finally:
+            for asked in waiting:
+                asked.wire.close()
+
+    def _first_to_speak(
+        self, waiting: list[_Asked], addresses: Sequence[Address], context: ssl.SSLContext | None
+    ) -> tuple[_Asked, Sequence[Address]]:
+        """Return the connection on which the server speaks first, taken out of ``waiting``, and the addresses left.
+
+        While there are others, the next address is asked beside those that are silent so far: some look up who we are
+        before they greet, and need half a minute for it where nobody answers them.
+        """
         while True:
-            wire, others = self._connected(addresses)
-            try:
-                return self._introduced(wire, context, others=len(others))
-            except (RefusedError, ConnectionLostError, ProtocolError) as error:
-                wire.close()
-                if not self._shows_the_address(error):
-                    raise
-                self._silent.add(self._answered[0])
-                if not others:
-                    raise
-                self._connects_until = min(self._clock.monotonic() + self._timeout_s, self._ends_at)
-                self._tried = (*self._tried, f"{self._answered[0].text}: {self._told(error)}")
-                self._problems = (*self._problems, self._tried[-1])
-                addresses = others
-            except BaseException:
-                wire.close()
-                raise
+            if addresses or not waiting:
+                try:
+                    wire, addresses = self._connected(addresses)
+                except RefusedError:
+                    if not waiting:
+                        raise
+                    addresses = ()
+                else:
+                    asked = _Asked(wire, self._answered[0], self._connected_at)
+                    if not (addresses or waiting):
+                        return asked, addresses
+                    waiting.append(asked)
+                    self._stage = Stage.GREETING
+                    if context is not None and self._smarthost.encryption == "tls":
+                        self._stage = Stage.TLS
+                        wire.begin_tls(context, self._smarthost.host)
+            wires = [asked.wire for asked in waiting]
+            speaker = first_to_speak(wires, self._patience_s(len(addresses)))
+            if speaker is not None:
+                asked = waiting.pop(wires.index(speaker))
+                self._answered[:], self._connected_at = [asked.address], asked.at
+                return asked, addresses
+            self._go_on_from(waiting[-1].address, f"the server did not answer in time (at {self._stage.value})")
+            if not addresses:
+                raise NoAnswerError("the server did not answer in time")
+
+    def _go_on_from(self, address: Address, told: str) -> None:
+        """Let another address have its turn, and this one come behind the others from now on."""
+        self._silent.add(address)
+        self._connects_until = min(self._clock.monotonic() + self._timeout_s, self._ends_at)
+        self._tried = (*self._tried, f"{address.text}: {told}")
+        self._problems = (*self._problems, self._tried[-1])
 
     def _shows_the_address(self, error: Exception) -> bool:
         """Return whether another address of the server may let us in: this one said no, or broke off, before a login.
@@ -255,13 +317,8 @@ class _Opening:
     def _introduced(self, wire: Wire, context: ssl.SSLContext | None, *, others: int) -> Session:
         """Go from the greeting to the login (RFC 5321 section 3.1, RFC 3207, RFC 4954)."""
         smarthost = self._smarthost
-        all_s = smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s
-        began = self._clock.monotonic()
-        left_s = min(all_s, self._ends_at - began)
-        # What is no SMTP server is silent for long: half of the time is for the other addresses, and for the mail. Each
-        # has half of it: of a server that is slow, all are.
-        half_s = max((left_s - self._timeout_s) / 2, left_s / (2 * (others + 1)))
-        wire.allow(min(self._timeout_s, half_s) if others else left_s)
+        began, left_s = self._clock.monotonic(), self._left_s()
+        wire.allow(self._patience_s(others))
         if context is not None and smarthost.encryption == "tls":
             self._secure(wire, context)
         self._greeted(wire)
@@ -288,6 +345,19 @@ class _Opening:
         session = Session(wire, smarthost, capabilities, self._stages)
         session.answered_in_s = self._answered_in_s
         return session
+
+    def _left_s(self) -> float:
+        all_s = self._smarthost.patience_s(Stage.GREETING) + _OPENING_TIMES * self._timeout_s
+        return min(all_s, self._ends_at - self._clock.monotonic())
+
+    def _patience_s(self, others: int) -> float:
+        """Return for how long an address may be silent, while there are ``others`` to be asked.
+
+        What is no SMTP server is silent for long: half of the time is for the other addresses, and for the mail.
+        """
+        left_s = self._left_s()
+        half_s = max((left_s - self._timeout_s) / 2, left_s / (2 * (others + 1)))
+        return min(self._timeout_s, half_s) if others else left_s
 
     def _greeted(self, wire: Wire) -> None:
         self._stage = Stage.GREETING

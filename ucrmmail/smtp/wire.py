@@ -13,13 +13,14 @@ import functools
 import math
 import re
 import select
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from ucrmmail.message.reply import Reply
 
 if TYPE_CHECKING:
     import socket
     import ssl
+    from collections.abc import Sequence
 
     from ucrmmail.clock import Clock
 
@@ -161,6 +162,11 @@ class Wire:
     def socket(self) -> socket.socket:
         """The socket, for what only it can tell: the certificate, the peer's address."""
         return self._sock
+
+    @property
+    def stop(self) -> Stopper | None:
+        """What ends a wait."""
+        return self._stop
 
     @property
     def observed(self) -> bool:
@@ -356,16 +362,26 @@ class Wire:
         The caller has made sure that nothing is ``pending``: what a man in the middle puts behind the reply to STARTTLS
         would be read as if it came through TLS (the flaw of CVE-2011-0411).
         """
+        self._shake_hands(context, host, self._deadline(timeout_s))
+
+    def begin_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Say the first words of TLS, whatever the answer is: ``start_tls`` goes on from there. Raises as that does."""
+        try:
+            self._shake_hands(context, host, -math.inf)
+        except ConnectionLostError:
+            pass  # it is met again
+
+    def _shake_hands(self, context: ssl.SSLContext, host: str, deadline: float) -> None:
         import ssl  # noqa: PLC0415 # a tenth of the start, which a connection in clear need not wait for
 
         self._wants_to_read = (ssl.SSLWantReadError,)
         self._not_yet = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-        deadline = self._deadline(timeout_s)
         try:
             # A connection that is over already would leave wrap_socket with a descriptor that nobody closes.
             self._sock.getpeername()
-            sock = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
-            self._use(sock)
+            if not isinstance(self._sock, ssl.SSLSocket):
+                self._use(context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False))
+            sock = cast("ssl.SSLSocket", self._sock)
             while True:
                 try:
                     return sock.do_handshake()
@@ -384,6 +400,20 @@ class Wire:
             self._sock.close()
         except OSError:
             pass  # the descriptor is gone all the same, and so is the connection
+
+
+def first_to_speak(wires: Sequence[Wire], within_s: float) -> Wire | None:
+    """Return the first of these on which something comes, or the end; None when nothing does. Raises StoppedError."""
+    poll = select.poll()
+    for wire in wires:
+        poll.register(wire.socket, select.POLLIN)
+    stop = wires[0].stop
+    if stop is not None:
+        poll.register(stop.fileno(), select.POLLIN)
+    ready = {fd for fd, _ in poll.poll(max(within_s, 0.0) * 1000)}
+    if stop is not None and stop.fileno() in ready:
+        raise StoppedError
+    return next((wire for wire in wires if wire.socket.fileno() in ready), None)
 
 
 def _reason(error: OSError) -> str:
