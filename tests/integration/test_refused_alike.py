@@ -64,7 +64,7 @@ def test_what_was_passed_over_comes_behind_the_rest_of_its_priority_once_some_we
     bad = [f"bad{number}@example.com" for number in range(6)]
     machine, clock = machine_with(tmp_path, *bad, *people(40))
     with SmtpServer(faults={"rcpt": at_the_bad(PAUSE)}) as server:
-        for _ in range(3):
+        for _ in range(2):
             run(machine, server)
             wait_for_the_pause(machine, clock)
         assert not taken(server)
@@ -155,3 +155,45 @@ def test_an_account_that_is_blocked_behind_a_message_of_its_own_trouble_fails_no
             wait_for_the_pause(machine, clock)
         assert len(taken(server)) >= 50
     assert not [message for message in machine.queue() if message.state == "failed"]
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize("place", ["mail", "rcpt"])
+def test_a_sender_at_whose_mail_the_server_says_good_bye_costs_few_connections_a_run(
+    tmp_path: Path, place: str
+) -> None:
+    """Between the mail of others each of his messages cost a login: 293 in a run."""
+    machine, clock = machine_with(tmp_path)
+    for number in range(200):
+        sender = "other@isp.example" if number % 4 == 0 else "news@isp.example"
+        put(machine.directory, f"u{number}@example.com", now=clock.now() + number / 1000, reverse_path=sender)
+    news = set[int]()
+
+    def mail(line: bytes) -> str | None:
+        number = len(server.connections)
+        news.discard(number)
+        if b"<news" in line:
+            news.add(number)
+        return PAUSE if place == "mail" and number in news else None
+
+    def rcpt(_line: bytes) -> str | None:
+        return PAUSE if place == "rcpt" and len(server.connections) in news else None
+
+    with SmtpServer(faults={"mail": mail, "rcpt": rcpt}) as server:
+        for _ in range(6):
+            before = len(server.connections)
+            run(machine, server)
+            assert len(server.connections) - before <= 8
+            wait_for_the_pause(machine, clock)
+        assert len(taken(server)) == 50
+
+
+@pytest.mark.requirement("S19", "R9")
+def test_half_of_the_mail_refused_alike_in_a_mixed_queue_keeps_the_other_half_for_one_pause(tmp_path: Path) -> None:
+    """The envelope behind the proof was on its way with it, and ended the run: so did each, for 17 hours."""
+    machine, clock = machine_with(tmp_path, *people(240, *range(0, 240, 2)))
+    with SmtpServer(faults={"rcpt": at_the_bad(TOO_MUCH.replace("too much mail from", "rate limit for"))}) as server:
+        run(machine, server)
+        wait_for_the_pause(machine, clock)
+        run(machine, server)
+        assert len(taken(server)) == 120

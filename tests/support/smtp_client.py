@@ -53,6 +53,7 @@ class ListFeed:
     suspects: tuple[str, ...] = ()
     parts: dict[str, list[Outcome]] = field(default_factory=dict)
     is_shared: bool = False
+    awaits_proof: bool = False
 
     def ready(self) -> Transaction | None:
         if not self.transactions:
@@ -91,6 +92,9 @@ class ListFeed:
     def is_to_blame(self, transaction: Transaction, said: str) -> bool:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
+
+    def is_one_more(self, _said: str) -> bool:
+        return False
 
     def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         return False

@@ -25,6 +25,7 @@ from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, sender_of
+from ucrmmail.smtp.trouble import CLOSING
 from ucrmmail.spool.unrecorded import UnrecordedError
 
 if TYPE_CHECKING:
@@ -142,6 +143,11 @@ class QueueFeed:
         )
 
     @property
+    def awaits_proof(self) -> bool:
+        """Whether what becomes of the message on the wire decides whose turn is next."""
+        return self._turns.has_aside and self.suspicion.awaits_proof
+
+    @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
         return self._turns.holds_work
@@ -243,11 +249,15 @@ class QueueFeed:
         """
         if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
             return True
-        # Never where it would fail for that: it may be that the account was blocked meanwhile.
-        if said.startswith("4") and self.suspicion.is_one_more:
-            return True
         work = self._open.get(transaction.queue_id)
         return work is not None and work.claimed.state.blamed == said
+
+    def is_one_more(self, said: str) -> bool:
+        """Return whether a message is one more of those that were to blame for something of the kind in this run.
+
+        Never where it would fail for that: it may be that the account was blocked meanwhile.
+        """
+        return said.startswith("4") and self.suspicion.is_one_more
 
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since its sender, or his domain, was suspected."""
@@ -333,6 +343,9 @@ class QueueFeed:
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)
+                self._turns.leave_out()
+            elif marks.blamed == str(CLOSING):
+                self.suspicion.count_closed(transaction.sender)
                 self._turns.leave_out()
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.

@@ -35,7 +35,7 @@ class Lessons:
     ``senders`` of `Ending`. ``distrusted``, ``doubted`` and ``guessed`` are the last one's ``lies``, ``doubted`` and
     ``guessed``. ``in_trouble``: the last run ended in a trouble of the account; ``secret_first``: it had no secret, and
     this one connects to no server before it has. ``over_quota`` is as in `AccountState`. ``passes_over`` is as in
-    `Suspicion`: four times as many with each run in trouble, so that messages which are refused alike cost few runs,
+    `Suspicion`: sixteen times as many with each run in trouble, so that messages which are refused alike cost few runs,
     however many there are, and not one each.
     """
 
@@ -71,7 +71,7 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
 def _passed_over(state: AccountState) -> int:
     if not (state.suspect or state.lost):
         return 0
-    return min((1 << 2 * min(max(state.failures - 1, 0), 10)) - 1, _MOST_PASSED_OVER)
+    return min((1 << 4 * min(max(state.failures - 1, 0), 10)) - 1, _MOST_PASSED_OVER)
 
 
 def after_calm_run(

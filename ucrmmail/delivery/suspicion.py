@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     Counts = list[int] | memoryview[int]
 
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
-# nothing of each other. The last count says how much was relayed when a message was found to be to blame, and one more.
+# nothing of each other. The last two counts are how much was relayed, and one more, when a message was found to be to
+# blame last, and how many were, since as much was relayed.
 _SENDERS = 16384
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
 _MOST_REFUSED = 5
-COUNTS = 2 + 2 * _SENDERS
+_BLAMED_AT = 1 + 2 * _SENDERS
+_BLAMED = 2 + 2 * _SENDERS
+COUNTS = 3 + 2 * _SENDERS
+# So many messages in a row are taken for one more of those that were to blame for a refusal, before it is the account.
+_MOST_ALIKE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,8 @@ class Suspicion:
         self.was_over_quota: set[str] = set()
         # How many messages of a sender were refused since one of his was relayed.
         self._refused: dict[str, int] = {}
+        # How many of his have ended a connection since then, and how much of others was relayed before.
+        self._closed: dict[str, list[int]] = {}
         # By sender or domain ("@isp.example").
         self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
@@ -115,6 +122,16 @@ class Suspicion:
         self.left_out.update(key for key, count in counts.items() if count >= _MOST_REFUSED and self._is_to_blame(key))
         self.over_quota |= self.left_out
 
+    def count_closed(self, sender: str) -> None:
+        """Let no more of him leave in this run when some in a row have ended a connection, while others were relayed.
+
+        Each costs a login, and servers count those.
+        """
+        row = self._closed.setdefault(sender, [0, self._of_others(sender)])
+        row[0] += 1
+        if row[0] >= _MOST_REFUSED and sender and self._of_others(sender) > row[1]:
+            self.left_out.add(sender)
+
     def is_left_out(self, sender: str) -> bool:
         """Return whether nothing more of his is to leave."""
         return bool(self.left_out) and not self.left_out.isdisjoint(keys_of(sender))
@@ -132,6 +149,7 @@ class Suspicion:
         """Count one message more; who is not refused, is not what the account is refused for."""
         self._relayed[self._first] += 1
         self._refused.pop(sender, None)
+        self._closed.pop(sender, None)
         for key in keys_of(sender):
             self._relayed[self._first + _place_of(key)] += 1
             self.over_quota.discard(key)
@@ -230,14 +248,25 @@ class Suspicion:
         return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
 
     def blame(self) -> None:
-        """Remember that a message was found to be to blame for what the server said, and not the account."""
-        self._relayed[self._first + COUNTS - 1] = self.progress + 1
+        """Remember that a message was found to be to blame for what the server said, and not the account.
+
+        While nothing was relayed in this run, none shows anything of the others.
+        """
+        if not self.progress:
+            return
+        now, first = self.progress + 1, self._first
+        self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * (self._relayed[first + _BLAMED_AT] == now)
+        self._relayed[first + _BLAMED_AT] = now
 
     @property
     def is_one_more(self) -> bool:
-        """Whether a message that is refused now is one more of those: others were relayed since the last one."""
-        blamed_at = max(self._relayed[COUNTS - 1 :: COUNTS])
-        return 0 < blamed_at <= self.progress
+        """Whether a message that is refused now is one more of those: others were relayed since the last few."""
+        times = self._relayed[_BLAMED_AT::COUNTS]
+        last = max(times)
+        if not last:
+            return False
+        in_a_row = sum(count for at, count in zip(times, self._relayed[_BLAMED::COUNTS], strict=True) if at == last)
+        return last <= self.progress or in_a_row < _MOST_ALIKE
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""

@@ -38,6 +38,7 @@ class Trial:
     limit: str = ""
     opens_at: float = 0.0
     is_shared: bool = False
+    awaits_proof: bool = False
     _open: list[tuple[Transaction, Reservation]] = field(default_factory=list)
 
     @classmethod
@@ -122,6 +123,10 @@ class Trial:
 
     def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         """Return False: whatever is said, a person reads it."""
+        return False
+
+    def is_one_more(self, _said: str) -> bool:
+        """Return False: each is told of what became of it."""
         return False
 
     def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:

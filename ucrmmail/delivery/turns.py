@@ -76,11 +76,21 @@ class Turns:
         others = self._again or self._aside or self._of_suspected or self._late or self._search
         return self.next is not None or bool(others)
 
+    @property
+    def has_aside(self) -> bool:
+        """Whether suspects wait for proof."""
+        return bool(self._aside)
+
     def look(self, *, others_are_out: bool) -> Claimed | None:
         """Return ``next``, claimed now unless it is already; None when nothing is due that could be claimed.
 
         ``others_are_out``: what becomes of them may show who is to blame, so that suspects wait for that.
         """
+        if self.next is not None and self._aside and not self._suspicion.awaits_proof:
+            # It was claimed ahead of the proof, and the suspects have their turn now.
+            self._spool.release(self.next)
+            self._put_first(self.next.queue_id)
+            self.next = None
         if self.next is None:
             self.next = self._claim_next(others_are_out=others_are_out)
         return self.next
@@ -209,9 +219,16 @@ class Turns:
         return self._claim_late()
 
     def _claim_furthest(self) -> Claimed | None:
-        """End the search, and claim the last one that was passed over, as far back as the queue is."""
+        """End the search, and claim the last one that was passed over, as far back as the queue is.
+
+        The nearest to it come next: what is like those at the head of the queue stands there.
+        """
         furthest = self._search.take_furthest()
-        self._end_search()
+        if furthest and not self._is_dealt:
+            self.ask_anew()
+            self._first = sorted(self._search.end(), key=_priority_of, reverse=True)
+        else:
+            self._end_search()
         claimed = self._claim(furthest) if furthest else None
         if claimed is not None and self._shows_nothing(claimed):
             self._spool.release(claimed)
@@ -285,8 +302,7 @@ class Turns:
         """Claim the first message that comes behind others; ``before`` this one only when it is more urgent."""
         while self._late_in_order:
             queue_id = self._late_in_order[0]
-            # An id begins with its priority.
-            if before and (self._search.is_on or queue_id[:1] >= before[:1]):
+            if before and (self._search.is_on or _priority_of(queue_id) >= _priority_of(before)):
                 return None
             self._late.remove(heappop(self._late_in_order))
             claimed = self._claim(queue_id)
@@ -301,3 +317,8 @@ class Turns:
             self._spool.leave_out(claimed)
             return None
         return claimed
+
+
+def _priority_of(queue_id: str) -> str:
+    """Return what an id begins with: "0" is urgent."""
+    return queue_id[:1]

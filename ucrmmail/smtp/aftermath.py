@@ -301,7 +301,7 @@ class Aftermath:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
         transaction = message.transaction
         itself = self._feed.is_to_blame(transaction, said)
-        if not (itself or self._feed.is_sender_to_blame(transaction, said)):
+        if not (itself or self._feed.is_sender_to_blame(transaction, said) or self._feed.is_one_more(said)):
             return ""
         # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
         # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.

@@ -173,6 +173,8 @@ class _Submitter:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
         if self._feed.is_shared and self._content.answered_in_s > _SLOW_S:
             return b""
+        if self._feed.awaits_proof:
+            return b""
         try:
             self._hand.ahead = self._next()
         except Exception as error:  # noqa: BLE001 # whatever the queue's trouble is, the message on the wire is not to blame

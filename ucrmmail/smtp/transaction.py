@@ -89,6 +89,10 @@ class Feed(Protocol):
 
     is_shared: bool
 
+    @property
+    def awaits_proof(self) -> bool:
+        """Whether what becomes of the message on the wire decides whose turn is next: none goes along with its end."""
+
     def ready(self) -> Transaction | None:
         """Return the next transaction that may leave now; None when none may."""
 
@@ -109,6 +113,9 @@ class Feed(Protocol):
 
         So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
         """
+
+    def is_one_more(self, said: str) -> bool:
+        """Return whether others of this run were to blame for something of the kind, while mail went between them."""
 
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return the same of messages of its sender, at whom a server that was ``LOST`` did not hang up."""

@@ -160,6 +160,6 @@ def test_proof_is_looked_for_further_back_behind_each_run_that_a_message_has_end
     for number in range(8):
         reached.append(told(state).passes_over)
         state = troubled(state, Ending(refused=f"m{number}"))
-    assert reached == [0, 0, 3, 15, 63, 255, 1023, 1023]
+    assert reached == [0, 0, 15, 255, 1023, 1023, 1023, 1023]
     # One that had nothing to do with a message begins at the head again.
     assert told(troubled(AccountState(failures=5), Ending())).passes_over == 0

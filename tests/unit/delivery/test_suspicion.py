@@ -189,9 +189,39 @@ def test_behind_a_message_that_was_to_blame_another_is_one_more_once_others_went
     one.count_relayed(FAR)
     assert (one.is_one_more, two.is_one_more) == (False, False)
     one.blame()
-    assert (one.is_one_more, two.is_one_more) == (False, False)
-    two.count_relayed(FAR)
     assert (one.is_one_more, two.is_one_more) == (True, True)
-    two.blame()
-    # Nothing was relayed since: it may be the account after all.
+    two.count_relayed(FAR)
+    for _ in range(4):
+        two.blame()
+    assert (one.is_one_more, two.is_one_more) == (True, True)
+    one.blame()
+    # Nothing was relayed since the last five: it may be the account after all.
     assert (one.is_one_more, two.is_one_more) == (False, False)
+    one.count_relayed(FAR)
+    assert (one.is_one_more, two.is_one_more) == (True, True)
+
+
+def test_what_was_to_blame_before_anything_was_relayed_shows_nothing_of_others() -> None:
+    suspicion = Suspicion()
+    suspicion.blame()
+    assert not suspicion.is_one_more
+    suspicion.count_relayed(FAR)
+    assert not suspicion.is_one_more
+
+
+def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_relayed_meanwhile() -> None:
+    suspicion = Suspicion()
+    for _ in range(9):
+        suspicion.count_closed(A)
+    assert not suspicion.is_left_out(A)
+    suspicion.count_relayed(FAR)
+    suspicion.count_closed(A)
+    assert suspicion.is_left_out(A)
+    assert not suspicion.is_left_out(B)
+    for _ in range(4):
+        suspicion.count_closed(B)
+    # One of his that is relayed begins the count anew.
+    suspicion.count_relayed(B)
+    suspicion.count_relayed(FAR)
+    suspicion.count_closed(B)
+    assert not suspicion.is_left_out(B)
