@@ -15,8 +15,6 @@ from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
 
-pytestmark = pytest.mark.watched
-
 BUSY = "421 4.7.0 too many connections"
 
 

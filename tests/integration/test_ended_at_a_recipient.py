@@ -332,13 +332,21 @@ def test_a_server_that_counts_a_used_up_connection_for_a_moment_longer_is_asked_
     machine = Machine(tmp_path)
     for number in range(4):
         mail(machine, f"user{number}@example.com")
-    faults = {
-        "mail": [None, None, Cut(b"421 4.7.0 too many messages in this connection\r\n")],
-        "greeting": [None] * connections + [Cut(b"421 4.7.0 too many connections\r\n")],
-    }
-    with SmtpServer(faults=faults) as server:
+    used_up = [Cut(b"421 4.7.0 too many messages in this connection\r\n")]
+    counted = [Cut(b"421 4.7.0 too many connections\r\n")]
+
+    def take(line: bytes) -> Action | None:
+        # By what came on this connection: one that has begun late must not be told so at its first message.
+        (commands,) = [each.commands for each in server.connections if each.commands and each.commands[-1] is line]
+        return used_up.pop() if used_up and commands.count(b"DATA") >= 3 - connections else None
+
+    def greet(_line: bytes) -> Action | None:
+        return counted.pop() if counted and not used_up else None
+
+    with SmtpServer(faults={"mail": take, "greeting": greet}) as server:
         report = run(machine, server, connections=connections)
         assert (report.exit_code, report.relayed, len(taken(server))) == (0, 4, 4)
+        assert counted == []
 
 
 @pytest.mark.requirement("R9")

@@ -21,9 +21,10 @@ HEAD = (
     b"Date: Mon, 23 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@isp.example>\r\n"
 )
 LINE = b"an ordinary line of a large message, as base64 has them: seventy-six or so\r\n"
-LINES = LINE * (FIFTY_MIB // len(LINE))
-EIGHT_BIT = LINES.replace(b"ordinary", b"\xf6rdin\xe4ry")
-ONE_LINE = b"x" * FIFTY_MIB
+
+
+def lines() -> bytes:
+    return HEAD + b"\r\n" + LINE * (FIFTY_MIB // len(LINE))
 
 
 def same_lines(raw: bytes) -> bytes:
@@ -38,11 +39,13 @@ def decoded(message: bytes) -> bytes:
     return HEAD + b"\r\n" + binascii.a2b_qp(body).removesuffix(b"\r\n")
 
 
-MESSAGES: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {
-    "ordinary lines": (HEAD + b"\r\n" + LINES, bytes),
-    "eight-bit": (HEAD + b"\r\n" + EIGHT_BIT, bytes),
-    "bare LF": ((HEAD + b"\r\n" + LINES).replace(b"\r\n", b"\n"), bytes),
-    "one line": (HEAD + b"\r\n" + ONE_LINE, decoded),
+# Made when they are needed: each process that any test forks has a copy of all that the tests hold, and takes the longer
+# to start the more it is.
+MESSAGES: dict[str, tuple[Callable[[], bytes], Callable[[bytes], bytes]]] = {
+    "ordinary lines": (lines, bytes),
+    "eight-bit": (lambda: lines().replace(b"ordinary", b"\xf6rdin\xe4ry"), bytes),
+    "bare LF": (lambda: lines().replace(b"\r\n", b"\n"), bytes),
+    "one line": (lambda: HEAD + b"\r\n" + b"x" * FIFTY_MIB, decoded),
 }
 
 
@@ -76,7 +79,8 @@ def by_sendmail(program: Program, mail: Path) -> int:
 
 
 def assert_it_is(message: bytes, name: str) -> None:
-    raw, read_back = MESSAGES[name]
+    make, read_back = MESSAGES[name]
+    raw = make()
     # Not the text of an assertion: pytest would show both of them.
     same = read_back(message) == (raw if name == "one line" else same_lines(raw))
     assert same, f"{len(message)} bytes are not those that were submitted"
@@ -89,7 +93,7 @@ def test_a_submission_of_50_mib_is_taken_piece_by_piece(
     large: Program, tmp_path: Path, way: Callable[[Program, Path], int], name: str
 ) -> None:
     mail = tmp_path / "large.eml"
-    mail.write_bytes(MESSAGES[name][0])
+    mail.write_bytes(MESSAGES[name][0]())
     assert way(large, mail) < MOST_KIB
     (queued,) = (large.spool / "queue").glob("*/*")
     envelope, _, message = queued.read_bytes().partition(b"\n\n")
@@ -101,7 +105,7 @@ def test_a_submission_of_50_mib_is_taken_piece_by_piece(
 @pytest.mark.requirement("R13")
 @pytest.mark.parametrize("name", MESSAGES)
 def test_a_file_of_50_mib_in_the_drop_directory_is_taken_and_sent_piece_by_piece(large: Program, name: str) -> None:
-    (large.spool / "drop" / "large.eml").write_bytes(MESSAGES[name][0])
+    (large.spool / "drop" / "large.eml").write_bytes(MESSAGES[name][0]())
     with SinkController(Sink(), data_size_limit=0) as controller:
         large.configure(controller.sink.port, spool='max_message_size = "60MB"')
         peak = peak_kib(large, "flush")

@@ -22,9 +22,8 @@ SPENT = "550 Requested action not taken: mailbox unavailable Failure sending mai
 
 def enqueue(program: Program, count: int) -> None:
     for number in range(count):
-        mail = program.home / f"{number}.eml"
-        mail.write_bytes(b"From: a@isp.example\nTo: u%d@example.com\nSubject: invoice\n\nhi\n" % number)
-        program.run("enqueue", "--from", f"user{number}@isp.example", str(mail))
+        mail = b"From: a@isp.example\nTo: u%d@example.com\nSubject: invoice\n\nhi\n" % number
+        program.sendmail("-t", "-f", f"user{number}@isp.example", message=mail)
 
 
 def all_wait(program: Program, count: int) -> None:

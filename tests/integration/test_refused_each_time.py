@@ -22,9 +22,12 @@ LIMITED = {"throttler": 'message_limit = 1000\nduration = "1h"'}
 
 def enqueue(program: Program, *names: str, priority: str = "normal") -> None:
     for name in names:
-        mail = program.home / f"{name}.eml"
-        mail.write_bytes(b"From: a@isp.example\nTo: %b@example.com\nSubject: hi\n\nhi\n" % name.encode())
-        program.run("enqueue", "--priority", priority, "--from", f"{name}@isp.example", str(mail))
+        mail = b"From: a@isp.example\nTo: %b@example.com\nSubject: hi\n\nhi\n" % name.encode()
+        if priority == "normal":
+            # It starts four times as fast.
+            program.sendmail("-t", "-f", f"{name}@isp.example", message=mail)
+        else:
+            program.run("enqueue", "--priority", priority, "--from", f"{name}@isp.example", "-", stdin=mail)
 
 
 def server_that_says(reply: str, place: str) -> SmtpServer:
@@ -170,9 +173,8 @@ def test_a_sender_who_is_blocked_stops_no_other(program: Program, reply: str, pl
     with SmtpServer(faults={place: lambda _line: reply if here.is_blocked else None} | {"mail": at_mail}) as server:
         program.configure(server.port, smtp=f"connections = {connections}")
         for number in range(8):
-            mail = program.home / "blocked.eml"
-            mail.write_bytes(b"From: a@isp.example\nTo: joe@example.com\nSubject: %d\n\nhi\n" % number)
-            program.run("enqueue", "--from", "blocked@isp.example", str(mail))
+            mail = b"From: a@isp.example\nTo: joe@example.com\nSubject: %d\n\nhi\n" % number
+            program.sendmail("-t", "-f", "blocked@isp.example", message=mail)
         enqueue(program, "good")
         for _ in range(3):
             program.run("flush")

@@ -19,8 +19,6 @@ from tests.support.sink import Sink, SinkController
 from tests.support.smtp_server import DROP, GARBAGE, Action, SmtpServer
 from ucrmmail.files import Locked
 
-pytestmark = pytest.mark.watched
-
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
 
 

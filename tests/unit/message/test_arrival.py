@@ -91,8 +91,10 @@ def test_a_body_that_has_to_be_encoded_is_the_same_in_pieces(line: bytes, encodi
     for head in (MIME + field, b"Subject: x\r\n" + field):
         for tail in (b"", b"\r\nshort =3D \r\n\r\n", b"\r\n" + line):
             raw = head + b"\r\n" + line + tail
-            for piece_bytes, window_bytes in ((97, 1), (4096, 31), (5000, 1000), (10_000, 4097)):
-                assert_the_same(raw, piece_bytes, window_bytes)
+            expected = outcome(raw)
+            # Byte by byte takes longest: not for what is the same line twice.
+            for piece_bytes, window_bytes in ((97, 7 if line in tail else 1), (4096, 31), (5000, 1000), (10_000, 4097)):
+                assert outcome(in_pieces(raw, piece_bytes, window_bytes)) == expected
 
 
 @pytest.mark.requirement("R13")
