@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -612,3 +613,34 @@ def test_a_message_that_comes_behind_others_has_its_turn_where_there_is_always_m
             run(machine, server)
             clock.offset += 3601
         assert {"good0@example.com", "good2@example.com"} <= set(taken(server))
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@pytest.mark.parametrize("place", ["mail", "rcpt"])
+def test_connections_beyond_what_the_server_wants_that_it_hangs_up_without_a_word_end_no_run(
+    tmp_path: Path, place: str, rules: Rules
+) -> None:
+    """The second loss of one of them was that of the account, while two others worked: a few messages went in each run."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(60):
+        mail(machine, f"user{number}@example.com")
+
+    here = threading.local()
+    welcome: list[threading.Thread] = []
+
+    def greet(_line: bytes) -> None:
+        welcome[:] = [thread for thread in welcome if thread.is_alive()]
+        here.is_welcome = len(welcome) < 2
+        if here.is_welcome:
+            welcome.append(threading.current_thread())
+
+    def hang_up(_line: bytes) -> Action | None:
+        return None if here.is_welcome else DROP
+
+    with SmtpServer(faults={"greeting": greet, place: hang_up, "final-dot": lambda _line: Wait(0.01)}) as server:
+        report = run(machine, server, connections=4)
+        assert (report.exit_code, report.trouble) == (0, None)
+        assert len(set(taken(server))) >= 50
+        # Three or so for each that is one too many, and the same in a round for what these gave back.
+        assert len(server.connections) <= 25

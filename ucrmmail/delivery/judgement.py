@@ -32,10 +32,13 @@ MOST_SENDERS_IN_DOUBT = 2
 class Losses:
     """Connections in a row that were lost with nothing relayed; the last one ``at`` the MAIL of this, "" if not.
 
-    ``trouble`` is how the last one was lost. ``excused`` counts those that ended for what was on them.
+    ``trouble`` is how the last one was lost. ``excused`` counts those that ended for what was on them. ``relayed``:
+    something went before, and ``progress`` is how much the run had relayed at the first one, if that went here.
     """
 
     count: int = 0
+    progress: int = 0
+    relayed: bool = False
     excused: int = 0
     at: str = ""
     trouble: Trouble | None = None
@@ -74,9 +77,11 @@ class Judgement:
         is_stopped = end.trouble is None and must_end
         # With the doubt about an extension it is tried once more: that is the one which counts.
         is_explained = is_excused or postponed or is_stopped or end.used_up or end.distrust or end.relayed or end.fewer
-        if not (end.alive or is_explained):
-            self._count(losses, end)
-        return True
+        return end.alive or bool(is_explained) or self._count(losses, end)
+
+    def is_one_of_several(self, losses: Losses) -> bool:
+        """Return whether others of this run have relayed something since this connection was lost first."""
+        return self._feed.is_shared and self._feed.suspicion.progress > losses.progress
 
     def out_of_time(self, losses: Losses) -> None:
         """Remember, at the end of the time, that it was the server which took it, and would take that of each run."""
@@ -135,6 +140,7 @@ class Judgement:
         """Return whether a connection may have ended for what was on it, and count it as that."""
         most = EXCUSED_CONNECTIONS if end.decided or self._ending.relayed else MOST_IN_DOUBT
         is_excused = (end.blamed or end.decided or end.passed_over) and losses.excused < most
+        losses.relayed |= end.relayed
         if end.relayed or (is_excused and not end.passed_over):
             of_account = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
             losses.begin_anew(
@@ -144,11 +150,20 @@ class Judgement:
             losses.excused += 1
         return is_excused
 
-    def _count(self, losses: Losses, end: End) -> None:
-        """Count a connection that was lost; behind the first, another message shows whether it was this one."""
+    def _count(self, losses: Losses, end: End) -> bool:
+        """Count a connection that was lost; behind the first, another message shows whether it was this one.
+
+        Returns False when it is one more than the server wants, as it seems: others relayed mail meanwhile.
+        """
+        if not losses.count:
+            losses.progress = self._feed.suspicion.progress if losses.relayed else 0
         losses.count += 1
         again, losses.at, losses.trouble = end.refused == losses.at, end.refused, end.trouble
         if losses.count >= LOST_CONNECTIONS:
+            is_explained = end.blamed or end.decided or (end.refused and again)
+            if self.is_one_of_several(losses) and not is_explained:
+                self._ending.unconnected = _connections_are_lost(losses)
+                return False
             if end.refused:
                 # The next run lets others go first: it may be these two, or their sender's all, and not the account.
                 self._ending.unresolved.add(end.refused)
@@ -157,6 +172,7 @@ class Judgement:
         elif end.refused:
             self._feed.suspect((end.refused,), hung_up=True)
             self._feed.postpone(end.refused)
+        return True
 
     def _end_all(self, trouble: Trouble, refused: str, *, sender: str = "", in_doubt: bool) -> None:
         """Let the run end for the account's trouble: every connection ends what it has in hand, and begins no more."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 LONGEST_IDLE_S = 90.0
 # A server that takes so many messages on a connection may count it for a moment after its end.
 CLOSED_COUNTS_S = 1.0
+_LOOKS_EVERY_S = 0.02
 # Where a server that has had enough for the moment says so; of several addresses the last may not even answer.
 _NOT_LET_IN = frozenset({Stage.CONNECT, Stage.GREETING})
 
@@ -194,6 +195,14 @@ class Run:
             if own.session is not None:
                 own.session.quit()
 
+    def _wait_for_others(self, losses: Losses) -> None:
+        """Give others a moment to relay something, behind a loss: it shows whether this connection is one too many."""
+        until = self._clock.monotonic() + CLOSED_COUNTS_S
+        while not self._judgement.is_one_of_several(losses) and self._clock.monotonic() < until:
+            if self._must_end or self.ending.trouble is not None or self._failure is not None:
+                return
+            self._stop.sleep(_LOOKS_EVERY_S)
+
     def _submit(self, own: _Connection, session: Session) -> bool:
         """Send what may leave over this session; False when the connection is one too many."""
         try:
@@ -214,6 +223,8 @@ class Run:
         """Connect, and log in; False when the run is over for this connection."""
         # What another connection doubts from here on, this one has not gone without.
         own.without = frozenset(self.ending.distrusted)
+        if own.losses.count and self._feed.is_shared:
+            self._wait_for_others(own.losses)
         began, may_send = self._clock.monotonic(), not self._must_end
         try:
             own.session = self._session(patient=own.used_up)

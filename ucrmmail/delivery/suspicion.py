@@ -69,8 +69,8 @@ class Suspicion:
         self.was_over_quota: set[str] = set()
         # How many messages of a sender were refused since one of his was relayed.
         self._refused: dict[str, int] = {}
-        # How many of his have ended a connection since then, and how much of others was relayed before.
-        self._closed: dict[str, list[int]] = {}
+        # How many of his have ended a connection since then.
+        self._closed: dict[str, int] = {}
         # By sender or domain ("@isp.example").
         self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
@@ -123,13 +123,12 @@ class Suspicion:
         self.over_quota |= self.left_out
 
     def count_closed(self, sender: str) -> None:
-        """Let no more of him leave in this run when some in a row have ended a connection, while others were relayed.
+        """Let no more of him leave in this run when some in a row have ended a connection, and others were relayed.
 
         Each costs a login, and servers count those.
         """
-        row = self._closed.setdefault(sender, [0, self._of_others(sender)])
-        row[0] += 1
-        if row[0] >= _MOST_REFUSED and sender and self._of_others(sender) > row[1]:
+        self._closed[sender] = self._closed.get(sender, 0) + 1
+        if self._closed[sender] >= _MOST_REFUSED and self._of_others(sender):
             self.left_out.add(sender)
 
     def is_left_out(self, sender: str) -> bool:

@@ -209,7 +209,7 @@ def test_what_was_to_blame_before_anything_was_relayed_shows_nothing_of_others()
     assert not suspicion.is_one_more
 
 
-def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_relayed_meanwhile() -> None:
+def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_relayed() -> None:
     suspicion = Suspicion()
     for _ in range(9):
         suspicion.count_closed(A)
