@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Stage, Trouble
+from ucrmmail.message.quotas import is_of_concurrency
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
@@ -217,8 +218,14 @@ class _Opening:
 
         What it offers, and whose certificate it shows, is another matter.
         """
-        if isinstance(error, RefusedError) and error.trouble.reply is None:
-            return False
+        if isinstance(error, RefusedError):
+            reply = error.trouble.reply
+            if reply is None:
+                return False
+            if self._tried and (error.trouble.quota or is_of_concurrency(reply)):
+                # All of them count us, and each time. Only a host that has too many of everybody's says the same, as
+                # Exim does for smtp_accept_max: one other address shows it.
+                return False
         return self._stage in _OF_THE_ADDRESS
 
     def _told(self, error: Exception) -> str:
