@@ -19,6 +19,12 @@ from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.limits.rules import Rules, Throttle
 
+MIXED = [f"d{number % 3}" for number in range(60)]
+OTHER_POLICY = (
+    "452-4.5.3 Domain policy size per transaction exceeded. Please send this\n"
+    "452 4.5.3 recipient in a separate transaction."
+)
+
 
 def taken_by(server: SmtpServer) -> list[str]:
     """Whom the server has accepted the message for; a report of a failure is not the message."""
@@ -235,6 +241,48 @@ def test_how_many_recipients_a_server_takes_is_learnt_from_the_first_transaction
         machine.flush(machine.to(server))
         assert sorted(taken_by(server)) == sorted(recipients)
         assert len([line for line in server.commands if line.startswith(b"RCPT")]) <= 200 + 40
+
+
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize(
+    ("domains", "reply", "extensions"),
+    [
+        (MIXED, "452 4.5.3 not together with these", EXTENSIONS),
+        (MIXED, OTHER_POLICY, EXTENSIONS),
+        (sorted(MIXED), OTHER_POLICY, EXTENSIONS),
+        (sorted(MIXED), OTHER_POLICY, ("8BITMIME",)),
+        (["d0", "d1", "d2", "d3"], OTHER_POLICY, EXTENSIONS),
+    ],
+    ids=["mixed", "told", "sorted", "one by one", "few"],
+)
+def test_recipients_who_are_refused_together_with_those_of_other_domains_are_no_number(
+    tmp_path: Path, domains: list[str], reply: str, extensions: Sequence[str]
+) -> None:
+    """What came behind such a message went to one recipient at a time."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@{domain}.example" for number, domain in enumerate(domains)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    others = [f"user9{number}@d0.example" for number in range(60)]
+    put(machine.directory, *others, now=machine.clock.now() + 1)
+    first = b""
+
+    def at_mail(_line: bytes) -> None:
+        nonlocal first
+        first = b""
+
+    def at_rcpt(line: bytes) -> str | None:
+        nonlocal first
+        domain = line.partition(b"@")[2]
+        first = first or domain
+        return None if domain == first else reply
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}, extensions=extensions) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert sorted(taken_by(server)) == sorted(recipients + others)
+        assert len(server.accepted[-1].recipients) == 60
+        assert len(server.connections) == 1
+    assert (report.exit_code, report.relayed, machine.queue()) == (0, 2, [])
 
 
 @pytest.mark.requirement("R7", "S19")

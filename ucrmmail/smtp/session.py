@@ -57,8 +57,8 @@ _MOST_RECIPIENTS = 1000
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one. ``answered_in_s`` is how
-    long the answer to EHLO took.
+    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number.
+    ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``

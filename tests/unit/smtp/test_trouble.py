@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_concurrency, is_of_the_connection
+from ucrmmail.message.quotas import is_of_concurrency, is_of_other_policy, is_of_the_connection
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import (
     _REFUSED,
@@ -231,6 +231,27 @@ def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
 )
 def test_a_limit_of_one_connection_is_told_from_one_of_the_account(reply: bytes, of_the_connection: bool) -> None:
     assert is_of_the_connection(parse_reply([reply])) is of_the_connection
+
+
+@pytest.mark.parametrize(
+    ("lines", "of_other_policy"),
+    [
+        (
+            [
+                b"452-4.5.3 Domain policy size per transaction exceeded. Please send this",
+                b"452 4.5.3 recipient in a separate transaction.",
+            ],
+            True,
+        ),
+        ([b"452-4.5.3 Please send this", b"452 4.5.3 recipient in a separate transaction."], True),
+        ([b"452 4.5.3 different policy, please resend"], True),
+        ([b"452 4.5.3 too many recipients for our policy"], False),
+    ],
+)
+def test_a_recipient_who_is_of_another_policy_is_told_from_one_too_many(
+    lines: list[bytes], of_other_policy: bool
+) -> None:
+    assert is_of_other_policy(parse_reply(lines)) is of_other_policy
 
 
 @pytest.mark.parametrize(
