@@ -365,6 +365,59 @@ def test_who_takes_few_recipients_and_few_messages_on_a_connection_gets_all_in_o
 
 
 @pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("8BITMIME",), (*EXTENSIONS, "CHUNKING")])
+@pytest.mark.parametrize(
+    ("act", "messages", "each"),
+    [
+        ("452 4.5.3 too many recipients", 60, 1),
+        ("452 4.5.3 too many recipients", 1, 60),
+        ("452 4.5.3 too many recipients", 4, 15),
+        ("450 4.7.1 too many recipients in this session", 60, 1),
+        ("450 4.7.1 too many recipients in this session", 4, 15),
+        # In the middle of a message it may mean the recipient.
+        (Cut(b"421 4.7.0 too many recipients on this connection\r\n"), 60, 1),
+        (Cut(b"421 4.5.3 too many recipients\r\n"), 60, 1),
+    ],
+)
+def test_who_takes_few_recipients_on_a_connection_gets_the_others_on_the_next(
+    tmp_path: Path, act: str | Action, messages: int, each: int, extensions: Sequence[str]
+) -> None:
+    """They were deferred one after the other, and each run had one connection."""
+    machine = Machine(tmp_path)
+    everybody = [[f"user{number}.{one}@example.com" for one in range(each)] for number in range(messages)]
+    for recipients in everybody:
+        put(machine.directory, *recipients, now=machine.clock.now())
+    here = threading.local()
+
+    def at_rcpt(_line: bytes) -> str | Action | None:
+        here.asked = getattr(here, "asked", 0) + 1
+        return act if here.asked > 10 else None
+
+    with SmtpServer(extensions=extensions, faults={"rcpt": at_rcpt}) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert sorted(taken_by(server)) == sorted(one for recipients in everybody for one in recipients)
+        assert len(server.connections) <= 7
+    assert (report.exit_code, report.relayed, machine.queue()) == (0, messages, [])
+
+
+@pytest.mark.requirement("R7", "S19")
+def test_who_takes_a_recipient_on_no_connection_has_him_deferred(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    for name in ("ann", "bad", "bob", "bad", "eve"):
+        put(machine.directory, f"{name}@example.com", now=machine.clock.now())
+    with SmtpServer(
+        faults={"rcpt": lambda line: "452 4.5.3 too many recipients" if b"<bad" in line else None}
+    ) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert len(server.accepted) == 3
+        assert len(server.connections) <= 3
+    assert (report.exit_code, report.deferred, report.trouble) == (0, 2, None)
+    assert [message.attempts for message in machine.queue()] == [1, 1]
+
+
+@pytest.mark.requirement("R7", "S19")
 @pytest.mark.parametrize("act", [DROP, Cut(b"421 4.5.3 too much\r\n")])
 def test_who_hangs_up_at_one_recipient_too_many_gets_fewer_at_a_time(tmp_path: Path, act: Action) -> None:
     """Each attempt had met it again, six times, and the others had it after two days."""

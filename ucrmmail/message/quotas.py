@@ -179,6 +179,15 @@ def is_of_the_connection(reply: Reply) -> bool:
     return _OF_THE_CONNECTION.search(words_of(reply)) is not None
 
 
+def is_of_recipients(reply: Reply) -> bool:
+    """Return whether recipients are refused for their number, in a transaction or on a connection.
+
+    Some say of a connection what most say of a transaction.
+    """
+    of_the_connection = not reply.positive and "recipients" in words_of(reply) and is_of_the_connection(reply)
+    return of_the_connection or is_too_many_recipients(reply)
+
+
 def is_of_concurrency(reply: Reply) -> bool:
     """Return whether a limit of connections at a time is used up: 432 "sender thread limit exceeded" of Microsoft."""
     return not reply.positive and _OF_CONCURRENCY.search(words_of(reply)) is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage
-from ucrmmail.message.quotas import is_of_other_policy, is_too_many_recipients
+from ucrmmail.message.quotas import is_of_other_policy, is_of_recipients
 from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
 from ucrmmail.smtp.exchange import GO_AHEAD, is_done, is_good_bye
@@ -178,7 +178,7 @@ class Asking:
             elif not mail_accepted:
                 # Only "MAIL first": what matters was said before.
                 continue
-            elif accepted and is_too_many_recipients(reply):
+            elif accepted and is_of_recipients(reply):
                 too_many.append(recipient)
                 is_number = is_number and not is_of_other_policy(reply)
             else:
