@@ -69,6 +69,7 @@ class Machine:
         self.rules = rules or Rules()
         self.retry = Retry(first_delay_s=60.0, max_delay_s=3600.0, give_up_after_s=5 * DAY_S)
         self.boot_id = "first"
+        self.secret: Callable[[], str] = str
         self.stop = OurStop()
         self._number = 0
 
@@ -126,7 +127,7 @@ class Machine:
                 spool=spool,
                 drops=drops,
                 ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
-                account=Account(connect, str, str, "settings", f"{self.directory}/account.json"),
+                account=Account(connect, str, self.secret, "settings", f"{self.directory}/account.json"),
                 reporter=reporter,
                 log=log,
                 retry=self.retry,

@@ -19,6 +19,12 @@ from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.limits.rules import Rules, Throttle
 
+MIXED = [f"d{number % 3}" for number in range(60)]
+OTHER_POLICY = (
+    "452-4.5.3 Domain policy size per transaction exceeded. Please send this\n"
+    "452 4.5.3 recipient in a separate transaction."
+)
+
 
 def taken_by(server: SmtpServer) -> list[str]:
     """Whom the server has accepted the message for; a report of a failure is not the message."""
@@ -237,6 +243,48 @@ def test_how_many_recipients_a_server_takes_is_learnt_from_the_first_transaction
         assert len([line for line in server.commands if line.startswith(b"RCPT")]) <= 200 + 40
 
 
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize(
+    ("domains", "reply", "extensions"),
+    [
+        (MIXED, "452 4.5.3 not together with these", EXTENSIONS),
+        (MIXED, OTHER_POLICY, EXTENSIONS),
+        (sorted(MIXED), OTHER_POLICY, EXTENSIONS),
+        (sorted(MIXED), OTHER_POLICY, ("8BITMIME",)),
+        (["d0", "d1", "d2", "d3"], OTHER_POLICY, EXTENSIONS),
+    ],
+    ids=["mixed", "told", "sorted", "one by one", "few"],
+)
+def test_recipients_who_are_refused_together_with_those_of_other_domains_are_no_number(
+    tmp_path: Path, domains: list[str], reply: str, extensions: Sequence[str]
+) -> None:
+    """What came behind such a message went to one recipient at a time."""
+    machine = Machine(tmp_path)
+    recipients = [f"user{number}@{domain}.example" for number, domain in enumerate(domains)]
+    put(machine.directory, *recipients, now=machine.clock.now())
+    others = [f"user9{number}@d0.example" for number in range(60)]
+    put(machine.directory, *others, now=machine.clock.now() + 1)
+    first = b""
+
+    def at_mail(_line: bytes) -> None:
+        nonlocal first
+        first = b""
+
+    def at_rcpt(line: bytes) -> str | None:
+        nonlocal first
+        domain = line.partition(b"@")[2]
+        first = first or domain
+        return None if domain == first else reply
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}, extensions=extensions) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert sorted(taken_by(server)) == sorted(recipients + others)
+        assert len(server.accepted[-1].recipients) == 60
+        assert len(server.connections) == 1
+    assert (report.exit_code, report.relayed, machine.queue()) == (0, 2, [])
+
+
 @pytest.mark.requirement("R7", "S19")
 @pytest.mark.parametrize("place", ["data", "final-dot"])
 def test_who_says_good_bye_for_too_many_recipients_gets_the_message_in_parts(tmp_path: Path, place: str) -> None:
@@ -314,6 +362,59 @@ def test_who_takes_few_recipients_and_few_messages_on_a_connection_gets_all_in_o
         server.wait_until_idle()
         assert len(taken_by(server)) == len(recipients) + len(others)
     assert (report.exit_code, report.trouble, machine.queue()) == (0, None, [])
+
+
+@pytest.mark.requirement("R7", "S19")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, ("8BITMIME",), (*EXTENSIONS, "CHUNKING")])
+@pytest.mark.parametrize(
+    ("act", "messages", "each"),
+    [
+        ("452 4.5.3 too many recipients", 60, 1),
+        ("452 4.5.3 too many recipients", 1, 60),
+        ("452 4.5.3 too many recipients", 4, 15),
+        ("450 4.7.1 too many recipients in this session", 60, 1),
+        ("450 4.7.1 too many recipients in this session", 4, 15),
+        # In the middle of a message it may mean the recipient.
+        (Cut(b"421 4.7.0 too many recipients on this connection\r\n"), 60, 1),
+        (Cut(b"421 4.5.3 too many recipients\r\n"), 60, 1),
+    ],
+)
+def test_who_takes_few_recipients_on_a_connection_gets_the_others_on_the_next(
+    tmp_path: Path, act: str | Action, messages: int, each: int, extensions: Sequence[str]
+) -> None:
+    """They were deferred one after the other, and each run had one connection."""
+    machine = Machine(tmp_path)
+    everybody = [[f"user{number}.{one}@example.com" for one in range(each)] for number in range(messages)]
+    for recipients in everybody:
+        put(machine.directory, *recipients, now=machine.clock.now())
+    here = threading.local()
+
+    def at_rcpt(_line: bytes) -> str | Action | None:
+        here.asked = getattr(here, "asked", 0) + 1
+        return act if here.asked > 10 else None
+
+    with SmtpServer(extensions=extensions, faults={"rcpt": at_rcpt}) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert sorted(taken_by(server)) == sorted(one for recipients in everybody for one in recipients)
+        assert len(server.connections) <= 7
+    assert (report.exit_code, report.relayed, machine.queue()) == (0, messages, [])
+
+
+@pytest.mark.requirement("R7", "S19")
+def test_who_takes_a_recipient_on_no_connection_has_him_deferred(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    for name in ("ann", "bad", "bob", "bad", "eve"):
+        put(machine.directory, f"{name}@example.com", now=machine.clock.now())
+    with SmtpServer(
+        faults={"rcpt": lambda line: "452 4.5.3 too many recipients" if b"<bad" in line else None}
+    ) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert len(server.accepted) == 3
+        assert len(server.connections) <= 3
+    assert (report.exit_code, report.deferred, report.trouble) == (0, 2, None)
+    assert [message.attempts for message in machine.queue()] == [1, 1]
 
 
 @pytest.mark.requirement("R7", "S19")

@@ -19,6 +19,7 @@ from tests.support.secret_service import SecretService, secret_service
 from tests.support.signing import USER, change_token, configure, enqueue, kept_token, logins, pass_time
 from tests.support.smtp_server import DROP, EXTENSIONS, SmtpServer
 from ucrmmail.delivery.account import load_account
+from ucrmmail.errors import ConfigError, TemporaryError, UcrmmailError
 from ucrmmail.message.outcome import Stage
 from ucrmmail.oauth.refusal import TokenUnavailableError
 from ucrmmail.smtp.session import Session
@@ -111,6 +112,46 @@ def test_a_kept_token_that_is_refused_is_renewed_and_tried_once_more(
     run = account.run("test-connection", "--transcript")
     assert "the token that was kept was refused, a new one was fetched" in run.stdout
     assert CANARY not in run.stdout
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize("connections", [1, 3])
+def test_a_refused_token_pauses_the_account_when_this_machine_can_get_no_other(
+    account: Program, oauth: OAuthServer, smarthost: SmtpServer, connections: int
+) -> None:
+    account.run("config", "set", "smtp.connections", str(connections))
+    enqueue(account)
+    oauth.spoil_access_tokens()
+    lock = account.spool / "oauth.lock"
+    lock.unlink()
+    lock.mkdir()
+    run = account.run("flush", code=77)
+    assert "refused the login" in run.stderr
+    assert "cannot be locked" in run.stderr
+    assert "run the command as the user who flushes the queue" in run.stderr
+    lock.rmdir()
+    account.run("flush", code=75)
+    assert (logins(smarthost), only_message(account)["attempts"]) == (1, 0)
+    pass_time(account, 6)
+    account.run("flush")
+    assert len(smarthost.accepted) == 1
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize("error", [TemporaryError("the keyring is locked"), ConfigError("there is no secret")])
+def test_a_refused_login_pauses_the_account_when_nobody_can_tell_whether_the_secret_changes(
+    tmp_path: Path, error: UcrmmailError
+) -> None:
+    def secret() -> str:
+        raise error
+
+    machine = Machine(tmp_path)
+    machine.secret = secret
+    machine.put(1)
+    with SmtpServer(logins={USER: "another"}) as server:
+        runs = [machine.flush(machine.to(server, username=USER)) for _ in range(3)]
+        assert [run.exit_code for run in runs] == [77, 75, 75]
+        assert logins(server) == 1
 
 
 def test_several_connections_share_the_new_token(account: Program, oauth: OAuthServer, smarthost: SmtpServer) -> None:

@@ -22,6 +22,7 @@ from ucrmmail.smtp.session import SessionError
 from ucrmmail.smtp.wire import StoppedError
 
 Resolver = Callable[..., None]
+BUSY = "421 Too many concurrent SMTP connections; please try again later"
 
 
 @pytest.fixture
@@ -46,8 +47,8 @@ def server_at(number: int, **options: object) -> SmtpServer:
 @pytest.mark.parametrize("place", ["greeting", "ehlo"])
 @pytest.mark.parametrize(
     "fault",
-    [HANG, DROP, "421 4.3.2 too busy", "554 5.7.1 go away", Raw(b"\xff\x00garbage\r\n"), Endless()],
-    ids=["silent", "hangs up", "421", "554", "garbage", "endless"],
+    [HANG, DROP, "421 4.3.2 too busy", BUSY, "554 5.7.1 go away", Raw(b"\xff\x00garbage\r\n"), Endless()],
+    ids=["silent", "hangs up", "421", "busy", "554", "garbage", "endless"],
 )
 def test_an_address_that_lets_nobody_in_does_not_hide_the_next_one(
     resolves_to: Resolver, place: str, fault: Fault
@@ -86,6 +87,25 @@ def test_what_each_address_did_is_told_when_none_lets_us_in(resolves_to: Resolve
     assert (trouble.stage, str(trouble.reply)) == (Stage.GREETING, "554 5.7.1 go away")
     assert "127.0.0.1: it said 421 4.3.2 too busy (at greeting)" in trouble.why
     assert "127.0.0.2: the server closed the connection (at ehlo)" in trouble.why
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("place", ["greeting", "ehlo"])
+@pytest.mark.parametrize("reply", [BUSY, "421 4.7.0 rate limited", "432 4.3.2 sender thread limit exceeded"])
+def test_who_counts_our_connections_is_asked_at_one_other_address_at_the_most(
+    resolves_to: Resolver, place: str, reply: str
+) -> None:
+    with (
+        server_at(1, faults={place: reply}) as first,
+        server_at(2, faults={place: reply}) as second,
+        server_at(3) as third,
+    ):
+        resolves_to(first, second, third)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example")
+        assert [len(server.connections) for server in (first, second, third)] == [1, 1, 0]
+    assert str(caught.value.trouble.reply) == reply
+    assert f"127.0.0.1: it said {reply}" in caught.value.trouble.why
 
 
 @pytest.mark.requirement("R9")

@@ -368,6 +368,17 @@ def test_who_has_the_test_is_reported_when_the_connection_ends_before_the_others
     )
 
 
+def test_a_test_goes_without_chunks_over_a_new_connection_as_a_run_does(program: Program) -> None:
+    faults = {"chunk": "250 heard"}
+    with SmtpServer(extensions=("CHUNKING", "LIMITS MAILMAX=1"), faults=faults) as server:
+        program.configure(server.port)
+        document = program.run("test-send", "me@example.com", "--json").json
+        server.wait_until_idle()
+        assert (len(server.accepted), len(server.connections)) == (1, 2)
+        assert not server.accepted[0].by_chunks
+    assert document["ok"] is True
+
+
 def test_a_test_goes_past_no_flush_that_counts_too(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler="message_limit = 3")
     program.run("test-send", "me@example.com")

@@ -672,6 +672,39 @@ def test_senders_who_stay_over_their_quota_keep_others_for_the_shortest_pause_at
     assert {message.state for message in machine.queue()} <= {"waiting", "deferred"}
 
 
+@pytest.mark.requirement("R8", "R22")
+@pytest.mark.parametrize("place", ["mail", "rcpt", "final-dot"])
+@pytest.mark.parametrize("senders", [["news@shop.example"], ["news@shop.example", "bulk@club.example"]])
+def test_senders_who_stay_over_their_quota_for_good_are_given_up(
+    tmp_path: Path, senders: list[str], place: str
+) -> None:
+    """The mail of one was, after three times the time; with a second one none ever was."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, senders * 2)
+    over = {sender.encode() for sender in senders}
+    sender = b""
+
+    def at_mail(line: bytes) -> str | None:
+        nonlocal sender
+        sender = line
+        return refuse(line) if place == "mail" else None
+
+    def refuse(_line: bytes) -> str | None:
+        return QUOTA if any(one in sender for one in over) else None
+
+    failed: list[tuple[int, int]] = []
+    with SmtpServer(faults={"mail": at_mail} | ({place: refuse} if place != "mail" else {})) as server:
+        for number in range(2 * 17):
+            put_all(machine, ["other@isp.example"])
+            report = run(machine, server)
+            if report.failed:
+                failed.append((number // 2, report.failed))
+            clock.offset += 12 * 3600.0
+    assert sum(count for _, count in failed) == len(senders) * 2
+    assert all(15 <= day <= 16 for day, _ in failed)
+
+
 @pytest.mark.requirement("R22", "S19")
 @pytest.mark.parametrize("connections", [1, 4])
 def test_a_quota_that_many_senders_share_costs_none_of_them_an_attempt(tmp_path: Path, connections: int) -> None:

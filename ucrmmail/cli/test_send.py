@@ -303,6 +303,7 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
     from ucrmmail.smtp.submit import submit
 
     smarthost, login = smarthost_of(config), login_of(config)
+    without: set[str] = set()
     try:
         while True:
             before = trial.recipients_left
@@ -314,9 +315,14 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
                 observer=dialogue,
                 watcher=watcher,
             )
+            session.do_without(without)
             end = submit(session, trial)
             if end.alive:
                 session.quit()
+            if end.passing and end.distrust not in without:
+                # Nothing of it has left: as in a run, it is tried without what the server may not understand.
+                without.add(end.distrust)
+                continue
             of_account = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT
             if of_account or end.alive or trial.opens_at or not trial.left:
                 break

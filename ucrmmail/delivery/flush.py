@@ -237,7 +237,7 @@ def _send(
         ending = driver.ending
         # What a person may mend with another secret, or a new sign-in.
         at_login = trouble is not None and (trouble.exit_code == _EX_NOPERM or trouble.stage is Stage.SECRET)
-        mark = secret_mark(account.settings_mark, account.secret()) if at_login else ""
+        mark = _mark_of(account) if at_login else ""
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is, and the next run looks
         # again: a look on this machine costs nobody anything, and it connects to no server before that has shown more.
@@ -308,6 +308,17 @@ def _account_opens_at(state: AccountState, account: Account, now: float, retry: 
         # A keyring that is locked now and then, or a command that fails so, does not show that somebody mended it.
         return opens_at
     return opens_at if mark == state.secret_mark else now
+
+
+def _mark_of(account: Account) -> str:
+    """Return the mark of the secret, "" when it cannot be had now: the login was refused, and there is a pause anyway.
+
+    A new secret does not end that one.
+    """
+    try:
+        return secret_mark(account.settings_mark, account.secret())
+    except UcrmmailError:
+        return ""
 
 
 def _window(started: float, options: Options) -> Window:

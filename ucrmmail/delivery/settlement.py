@@ -56,7 +56,7 @@ def after_attempt(
 
     A message expires only here, after a real attempt: a clock that leapt forward, or a smarthost that was down for a
     week, expires nothing by itself. Nor does a quota, for long: it may be the account's, which more urgent mail uses up
-    each day.
+    each day. What that alone has held back for days has all of its time for whatever else it meets.
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
@@ -81,18 +81,19 @@ def after_attempt(
     deferred = [recipient for recipient in recipients if recipient.is_pending]
     is_free = is_free and bool(deferred)
     attempts = state.attempts if is_free else state.attempts + 1
-    first_at = state.first_attempt_at if is_free else state.first_attempt_at or now
-    next_at = 0.0
+    of_quota = marks.blamed in (QUOTA, ONCE)
+    first_at = (state.first_attempt_at if of_quota or state.attempts else 0.0) or now
     if is_free:
+        # A clock that once stood ten years ahead would have it tried for ten years.
+        first_at = min(first_at, now)
+    age_s = now - first_at
+    next_at = 0.0
+    if is_free and age_s < _QUOTA_TIMES * retry.give_up_after_s:
         next_at = now + retry.first_delay_s
     elif deferred:
-        again = next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
+        again = None if is_free else next_attempt(attempts, first_at=first_at, now=now, retry=retry, seed=queue_id)
         if again is None:
-            spares = marks.blamed == ONCE and now - first_at < _QUOTA_TIMES * retry.give_up_after_s
-            recipients = tuple(
-                recipient if spares and _is_of_quota(recipient.reply) else _expired(recipient, retry.give_up_after_s)
-                for recipient in recipients
-            )
+            recipients = tuple(_given_up(recipient, marks, age_s, retry) for recipient in recipients)
             deferred = [recipient for recipient in recipients if recipient.is_pending]
             again = now + retry.max_delay_s if deferred else 0.0
         next_at = again
@@ -139,6 +140,14 @@ def _without_turn(recipient: RecipientState) -> RecipientState:
         stage=Stage.RCPT.value,
         enhanced=_CONNECTION_LOST,
     )
+
+
+def _given_up(recipient: RecipientState, marks: Marks, age_s: float, retry: Retry) -> RecipientState:
+    """Return the state of one whose time is over: for a quota later, and for nothing else where it cost no attempt."""
+    if marks.blamed in (QUOTA, ONCE) and _is_of_quota(recipient.reply):
+        limit_s = _QUOTA_TIMES * retry.give_up_after_s
+        return recipient if age_s < limit_s else _expired(recipient, limit_s)
+    return recipient if marks.blamed == QUOTA else _expired(recipient, retry.give_up_after_s)
 
 
 def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:

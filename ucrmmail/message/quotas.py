@@ -100,6 +100,11 @@ _OF_THE_CONNECTION = re.compile(
 )
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
+# Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate
+# transaction", and words of filters that have settings for each domain.
+_OF_OTHER_POLICY = re.compile(
+    r"\b(domain|different|another|other) polic(y|ies)\b|\bthis recipient (in|with) a (separate|different|new)\b"
+)
 _OF_CONCURRENCY = re.compile(
     r"\b(concurrent|simultaneous|parallel) (smtp )?(connection|session)s?\b|\bthread limit\b"
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
@@ -164,9 +169,23 @@ def is_too_many_recipients(reply: Reply) -> bool:
     return (reply.enhanced[1:] == ".5.3" or says_so) and not _PERIOD.search(text)
 
 
+def is_of_other_policy(reply: Reply) -> bool:
+    """Return whether a recipient is refused for who else is in the transaction, and not for their number."""
+    return _OF_OTHER_POLICY.search(words_of(reply)) is not None
+
+
 def is_of_the_connection(reply: Reply) -> bool:
     """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
     return _OF_THE_CONNECTION.search(words_of(reply)) is not None
+
+
+def is_of_recipients(reply: Reply) -> bool:
+    """Return whether recipients are refused for their number, in a transaction or on a connection.
+
+    Some say of a connection what most say of a transaction.
+    """
+    of_the_connection = not reply.positive and "recipients" in words_of(reply) and is_of_the_connection(reply)
+    return of_the_connection or is_too_many_recipients(reply)
 
 
 def is_of_concurrency(reply: Reply) -> bool:

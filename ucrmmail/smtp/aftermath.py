@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_errors, is_of_the_connection, is_too_many_recipients
+from ucrmmail.message.quotas import is_of_errors, is_of_recipients, is_of_the_connection, is_too_many_recipients
 from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, End, Marks, Message, as_own, outcome_of
 from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
@@ -210,12 +210,17 @@ class Aftermath:
         return last is not None and last.result is Result.FAILED and self._hand.stage is not Stage.FINAL_DOT
 
     def ends_session(self, trouble: Trouble) -> bool:
-        """Return whether the server takes so many messages, or errors, on a connection, and has had them."""
+        """Return whether the server takes so much on a connection (messages, recipients, errors), and has had it."""
         if trouble.kind is not Kind.TRANSIENT or trouble.reply is None:
             return False
         if is_of_errors(trouble.reply):
             # Without a refusal on this one, a new connection would not be another one.
             return self._session.refused and self._hand.stage in _ENVELOPE
+        message = self._hand.current
+        if self._hand.stage is Stage.RCPT and message is not None and not message.accepted:
+            # He is none too many in a transaction, but may be on a connection. On a new one it is what it says: each
+            # has to take something, or one such recipient would cost one connection after the other.
+            return self._session.relayed and is_of_recipients(trouble.reply)
         # Some count what they refused as well.
         return self._session.settled and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage
-from ucrmmail.message.quotas import is_too_many_recipients
+from ucrmmail.message.quotas import is_of_other_policy, is_of_recipients
 from ucrmmail.smtp.body import END
 from ucrmmail.smtp.envelope import mail_command, rcpt_command
 from ucrmmail.smtp.exchange import GO_AHEAD, is_done, is_good_bye
@@ -146,6 +146,7 @@ class Asking:
         """Ask for the recipients; return who was accepted. Who is one too many, or too late, is ``waiting`` again."""
         accepted: list[str] = []
         too_many: list[str] = []
+        is_number = True
         at_first_s = self._wire.left_s
         for number, (recipient, rcpt) in enumerate(zip(message.envelope, message.rcpts, strict=True)):
             message.asking = recipient
@@ -167,6 +168,8 @@ class Asking:
                 raise ProtocolError(f"the server answered {reply.code} where it makes no sense")
             if is_done(reply):
                 accepted.append(recipient)
+                # Who takes one behind whom it refused does not count them: those are for another policy, or domain.
+                is_number = is_number and not too_many
                 message.accept()
                 if self._session.chunking:
                     self._session.in_step.hear(reply)
@@ -175,8 +178,9 @@ class Asking:
             elif not mail_accepted:
                 # Only "MAIL first": what matters was said before.
                 continue
-            elif accepted and is_too_many_recipients(reply):
+            elif accepted and is_of_recipients(reply):
                 too_many.append(recipient)
+                is_number = is_number and not is_of_other_policy(reply)
             else:
                 trouble = self._exchange.refusal(Stage.RCPT, reply, somebody_accepted=bool(accepted))
                 if trouble.scope is Scope.ACCOUNT:
@@ -186,10 +190,11 @@ class Asking:
         if message.limit is not None and not accepted:
             message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
-        if too_many and self._session.had_too_many:
-            # What it does again is a limit. Some count who was refused as well.
-            self._session.most_recipients = max(1, message.envelope.index(too_many[0]))
-        self._session.had_too_many |= bool(too_many)
+        if too_many and is_number:
+            if self._session.had_too_many:
+                # What it does again is a limit. Some count who was refused as well.
+                self._session.most_recipients = max(1, message.envelope.index(too_many[0]))
+            self._session.had_too_many = True
         message.asking = ""
         message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)

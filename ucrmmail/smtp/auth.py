@@ -11,6 +11,7 @@ import binascii
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
+from ucrmmail.errors import UcrmmailError
 from ucrmmail.jsontext import read_json
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.token_refusals import token_advice
@@ -98,7 +99,8 @@ class LoggedIn:
 def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, credentials: Credentials) -> LoggedIn:
     """Log in. With a token there may be a second try, once, on the same connection (RFC 4954 section 4).
 
-    Raises RefusedError; ConnectionLostError, ProtocolError and StoppedError from the wire; what ``credentials`` raises.
+    Raises RefusedError; ConnectionLostError, ProtocolError and StoppedError from the wire; what ``credentials`` raises,
+    but behind a refusal only what a server has caused.
     """
     try:
         return LoggedIn(_try(wire, smarthost, mechanism, credentials.secret()))
@@ -106,10 +108,21 @@ def log_in(wire: Wire, smarthost: Smarthost, mechanism: str, credentials: Creden
         reply = error.trouble.reply
         if mechanism not in _WITH_TOKEN or reply is None or reply.code != 535:
             raise
-        other = credentials.after_refusal()
+        try:
+            other = credentials.after_refusal()
+        except UcrmmailError as problem:
+            if problem.by_server:
+                raise
+            # The login was refused, whatever is wrong on this machine: who comes back each minute gets locked out.
+            raise RefusedError(_without_another(error.trouble, problem)) from problem
         if not other:
             raise
     return LoggedIn(_try(wire, smarthost, mechanism, other), renewed=True)
+
+
+def _without_another(refused: Trouble, problem: UcrmmailError) -> Trouble:
+    why = filter(None, (refused.why, f"no other token could be had: {problem.what}", problem.why))
+    return replace(refused, why="; ".join(why), remedy=problem.remedy or refused.remedy)
 
 
 def _try(wire: Wire, smarthost: Smarthost, mechanism: str, word: str) -> Reply:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Stage, Trouble
+from ucrmmail.message.quotas import is_of_concurrency
 from ucrmmail.smtp.auth import Credentials, choose_mechanism, log_in
 from ucrmmail.smtp.capabilities import Capabilities, parse_ehlo
 from ucrmmail.smtp.connect import connect, resolve
@@ -64,8 +65,8 @@ _MOST_RECIPIENTS = 1000
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one. ``answered_in_s`` is how
-    long the answer to EHLO took.
+    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number.
+    ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
@@ -279,8 +280,14 @@ class _Opening:
 
         What it offers, and whose certificate it shows, is another matter.
         """
-        if isinstance(error, RefusedError) and error.trouble.reply is None:
-            return False
+        if isinstance(error, RefusedError):
+            reply = error.trouble.reply
+            if reply is None:
+                return False
+            if self._tried and (error.trouble.quota or is_of_concurrency(reply)):
+                # All of them count us, and each time. Only a host that has too many of everybody's says the same, as
+                # Exim does for smtp_accept_max: one other address shows it.
+                return False
         return self._stage in _OF_THE_ADDRESS
 
     def _told(self, error: Exception) -> str:

@@ -10,7 +10,7 @@
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
-    RCPT: the same without any (552 is meant too) recipient  transient  that one later
+    RCPT: the same without any (552 is meant too) recipient  transient  that one later, or over a new connection
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
     RCPT: relaying is denied, and there is no login  recipient  transient  the same: a setting may be what is missing
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on

@@ -84,6 +84,42 @@ def test_a_quota_keeps_nobody_else_from_being_given_up_and_is_given_up_itself_in
     assert results(state) == {JOE: "failed", ANN: "failed"}
 
 
+@pytest.mark.requirement("R8", "R22")
+def test_a_quota_that_costs_no_attempt_is_given_up_in_the_end_as_well() -> None:
+    """Two senders who might send no more came back every five minutes for ever."""
+    quota = outcome(ANN, Result.DEFERRED, "450 4.7.1 sending quota exceeded")
+    said = (outcome(JOE, Result.DEFERRED, "450 4.2.0 mailbox busy"), quota)
+    state = FRESH
+    for at in (0, 5 * DAY, 15 * DAY - 1):
+        state = after_attempt(state, said, marks=Marks(blamed=QUOTA), queue_id="1-x", now=NOW + at, retry=RETRY)
+        assert (results(state), state.attempts) == ({JOE: "deferred", ANN: "deferred"}, 0)
+        assert state.next_attempt_at == NOW + at + RETRY.first_delay_s
+    over = after_attempt(state, said, marks=Marks(blamed=QUOTA), queue_id="1-x", now=NOW + 15 * DAY, retry=RETRY)
+    assert results(over) == {JOE: "deferred", ANN: "failed"}
+    assert over.next_attempt_at > NOW + 15 * DAY
+    assert "given up after 15d" in unreported(over)[0].reply
+
+
+@pytest.mark.requirement("R8", "R22")
+def test_the_time_for_whatever_else_it_meets_begins_behind_a_quota_that_cost_no_attempt() -> None:
+    said = (outcome(JOE, Result.DEFERRED, "450 4.7.1 sending quota exceeded"), outcome(ANN, Result.RELAYED))
+    state = after_attempt(FRESH, said, marks=Marks(blamed=QUOTA), queue_id="1-x", now=NOW, retry=RETRY)
+    greylisted = outcome(JOE, Result.DEFERRED, "450 greylisted")
+    for at in (6 * DAY, 11 * DAY - 1):
+        state = attempt(state, NOW + at, greylisted)
+        assert results(state)[JOE] == "deferred"
+    assert results(attempt(state, NOW + 11 * DAY, greylisted))[JOE] == "failed"
+
+
+@pytest.mark.requirement("R8", "R22")
+def test_a_clock_that_stood_ahead_at_the_first_refusal_for_a_quota_does_not_keep_it_for_ten_years() -> None:
+    state = replace(FRESH, first_attempt_at=NOW + 3650 * DAY)
+    said = tuple(outcome(each, Result.DEFERRED, "450 4.7.1 sending quota exceeded") for each in (JOE, ANN))
+    for at in (0, 15 * DAY):
+        state = after_attempt(state, said, marks=Marks(blamed=QUOTA), queue_id="1-x", now=NOW + at, retry=RETRY)
+    assert set(results(state).values()) == {"failed"}
+
+
 @pytest.mark.requirement("R8")
 def test_giving_up_counts_from_the_first_attempt() -> None:
     """A queue that waited for a week, for the smarthost or a limit, has its five days before it."""
@@ -101,7 +137,9 @@ def test_giving_up_counts_from_the_first_attempt() -> None:
 
 def test_a_person_who_retries_gives_all_of_the_time_again() -> None:
     failed = attempt(
-        replace(FRESH, first_attempt_at=NOW), NOW + 6 * DAY, *(outcome(each, Result.DEFERRED) for each in (JOE, ANN))
+        replace(FRESH, first_attempt_at=NOW, attempts=9),
+        NOW + 6 * DAY,
+        *(outcome(each, Result.DEFERRED) for each in (JOE, ANN)),
     )
     assert set(results(failed).values()) == {"failed"}
     retried = replace(failed, first_attempt_at=0.0, attempts=0, recipients=FRESH.recipients)

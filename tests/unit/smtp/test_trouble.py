@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_concurrency, is_of_the_connection
+from ucrmmail.message.quotas import is_of_concurrency, is_of_other_policy, is_of_recipients, is_of_the_connection
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import (
     _REFUSED,
@@ -231,6 +231,44 @@ def test_no_reply_is_a_crash(lines: list[bytes]) -> None:
 )
 def test_a_limit_of_one_connection_is_told_from_one_of_the_account(reply: bytes, of_the_connection: bool) -> None:
     assert is_of_the_connection(parse_reply([reply])) is of_the_connection
+
+
+@pytest.mark.parametrize(
+    ("reply", "of_recipients"),
+    [
+        (b"452 4.5.3 too many recipients", True),
+        (b"450 4.7.1 too many recipients in this session", True),
+        (b"421 4.7.0 maximum of 50 recipients per connection", True),
+        (b"452 4.5.3 too many recipients this hour", False),
+        (b"450 4.7.1 too many recipients from 192.0.2.1", False),
+        (b"421 4.7.0 too many messages in this connection", False),
+        (b"450 4.1.1 recipient address rejected: unverified: connection timed out", False),
+        (b"250 2.1.5 limit of recipients in this session not reached", False),
+    ],
+)
+def test_a_number_of_recipients_is_known(reply: bytes, of_recipients: bool) -> None:
+    assert is_of_recipients(parse_reply([reply])) is of_recipients
+
+
+@pytest.mark.parametrize(
+    ("lines", "of_other_policy"),
+    [
+        (
+            [
+                b"452-4.5.3 Domain policy size per transaction exceeded. Please send this",
+                b"452 4.5.3 recipient in a separate transaction.",
+            ],
+            True,
+        ),
+        ([b"452-4.5.3 Please send this", b"452 4.5.3 recipient in a separate transaction."], True),
+        ([b"452 4.5.3 different policy, please resend"], True),
+        ([b"452 4.5.3 too many recipients for our policy"], False),
+    ],
+)
+def test_a_recipient_who_is_of_another_policy_is_told_from_one_too_many(
+    lines: list[bytes], of_other_policy: bool
+) -> None:
+    assert is_of_other_policy(parse_reply(lines)) is of_other_policy
 
 
 @pytest.mark.parametrize(
