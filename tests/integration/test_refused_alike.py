@@ -197,3 +197,24 @@ def test_half_of_the_mail_refused_alike_in_a_mixed_queue_keeps_the_other_half_fo
         wait_for_the_pause(machine, clock)
         run(machine, server)
         assert len(taken(server)) == 120
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.parametrize(("said", "most"), [(PAUSE, 2), (TOO_MUCH, 1)])
+def test_an_account_at_its_limit_behind_a_message_that_was_to_blame_costs_others_few_attempts(
+    tmp_path: Path, said: str, most: int
+) -> None:
+    """Each that is met then may be one more of those: all but the first wait for a while, and nothing else is kept."""
+    machine, clock = machine_with(tmp_path, *people(100, 0))
+
+    def limit(line: bytes) -> str | None:
+        return said if b"<bad" in line or len(server.accepted) >= 30 else None
+
+    with SmtpServer(faults={"rcpt": limit}) as server:
+        for _ in range(2):
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert len(taken(server)) == 30
+        tried = [message for message in machine.queue() if message.delivery.attempts]
+        assert len(tried) <= most
+        assert len(server.connections) <= 10

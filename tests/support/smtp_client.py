@@ -96,6 +96,9 @@ class ListFeed:
     def is_one_more(self, _said: str) -> bool:
         return False
 
+    def is_next_to_one(self) -> bool:
+        return False
+
     def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         return False
 

@@ -259,6 +259,10 @@ class QueueFeed:
         """
         return said.startswith("4") and self.suspicion.is_one_more
 
+    def is_next_to_one(self) -> bool:
+        """Return whether nothing was relayed since the last of those: it may be the account that is at its limit."""
+        return self.suspicion.is_next_to_one
+
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since its sender, or his domain, was suspected."""
         return said != LOST and self.suspicion.is_sender_to_blame(transaction.sender, hung_up=said == LOST_AT_MAIL)

@@ -18,7 +18,7 @@ from ucrmmail.delivery.schedule import next_attempt
 from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.message.quotas import is_quota
 from ucrmmail.message.reply import LAST_ANSWER
-from ucrmmail.smtp.transaction import NO_MARKS, ONCE, QUOTA, Marks
+from ucrmmail.smtp.transaction import ALIKE, NO_MARKS, ONCE, QUOTA, Marks
 from ucrmmail.smtp.wire import ProtocolError, parse_reply
 from ucrmmail.spool.state import ALL_RELAYED, MessageState, RecipientState
 from ucrmmail.units import format_duration
@@ -50,7 +50,7 @@ def after_attempt(
     """Return the state after an attempt at ``now``, or a part of one, with the outcomes of those who had their turn.
 
     Who is marked as to blame, or goes alone, does so from then on, unless it is for a quota of the sender's, which
-    others of his may have used up: that costs no attempt.
+    others of his may have used up, or is alike to what others met: that costs no attempt.
     The time until it is given up begins when the first attempt is over: under a limit one may last for days.
     ``is_over``: who had no turn has it in the next attempt, since this one has cost too many connections.
 
@@ -60,8 +60,8 @@ def after_attempt(
     """
     if len(outcomes) == len(state.recipients) and all(one.result is Result.RELAYED for one in outcomes):
         return ALL_RELAYED
-    is_free = marks.blamed == QUOTA
-    blamed = state.blamed if marks.blamed in ("", QUOTA, ONCE) else marks.blamed
+    is_free = marks.blamed in (QUOTA, ALIKE)
+    blamed = state.blamed if marks.blamed in ("", QUOTA, ONCE, ALIKE) else marks.blamed
     told_of = {outcome.recipient: outcome for outcome in outcomes}
     recipients = tuple(
         _recipient_after(recipient, told_of[recipient.recipient], now)
@@ -81,8 +81,8 @@ def after_attempt(
     deferred = [recipient for recipient in recipients if recipient.is_pending]
     is_free = is_free and bool(deferred)
     attempts = state.attempts if is_free else state.attempts + 1
-    of_quota = marks.blamed in (QUOTA, ONCE)
-    first_at = (state.first_attempt_at if of_quota or state.attempts else 0.0) or now
+    is_of_others = marks.blamed in (QUOTA, ONCE, ALIKE)
+    first_at = (state.first_attempt_at if is_of_others or state.attempts else 0.0) or now
     if is_free:
         # A clock that once stood ten years ahead would have it tried for ten years.
         first_at = min(first_at, now)
@@ -147,7 +147,9 @@ def _given_up(recipient: RecipientState, marks: Marks, age_s: float, retry: Retr
     if marks.blamed in (QUOTA, ONCE) and _is_of_quota(recipient.reply):
         limit_s = _QUOTA_TIMES * retry.give_up_after_s
         return recipient if age_s < limit_s else _expired(recipient, limit_s)
-    return recipient if marks.blamed == QUOTA else _expired(recipient, retry.give_up_after_s)
+    if marks.blamed == QUOTA:
+        return recipient
+    return _expired(recipient, retry.give_up_after_s * (_QUOTA_TIMES if marks.blamed == ALIKE else 1))
 
 
 def _expired(recipient: RecipientState, give_up_after_s: float) -> RecipientState:

@@ -267,6 +267,11 @@ class Suspicion:
         in_a_row = sum(count for at, count in zip(times, self._relayed[_BLAMED::COUNTS], strict=True) if at == last)
         return last <= self.progress or in_a_row < _MOST_ALIKE
 
+    @property
+    def is_next_to_one(self) -> bool:
+        """Whether nothing was relayed since a message was to blame."""
+        return max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
+
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""
         self._postponed[queue_id] = self._postponed_here[queue_id] = -1

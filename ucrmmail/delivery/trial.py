@@ -129,6 +129,10 @@ class Trial:
         """Return False: each is told of what became of it."""
         return False
 
+    def is_next_to_one(self) -> bool:
+        """Return False, as well."""
+        return False
+
     def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
         """Return False, as well."""
         return False

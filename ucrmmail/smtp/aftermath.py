@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_errors, is_of_recipients, is_of_the_connection, is_too_many_recipients
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, End, Marks, Message, as_own, outcome_of
+from ucrmmail.smtp.transaction import (
+    ALIKE,
+    LOST,
+    LOST_AT_MAIL,
+    NO_MARKS,
+    ONCE,
+    QUOTA,
+    End,
+    Marks,
+    Message,
+    as_own,
+    outcome_of,
+)
 from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
 from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
@@ -306,8 +318,13 @@ class Aftermath:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
         transaction = message.transaction
         itself = self._feed.is_to_blame(transaction, said)
-        if not (itself or self._feed.is_sender_to_blame(transaction, said) or self._feed.is_one_more(said)):
-            return ""
+        if not (itself or self._feed.is_sender_to_blame(transaction, said)):
+            if not self._feed.is_one_more(said):
+                return ""
+            if quota:
+                return QUOTA
+            if self._feed.is_next_to_one():
+                return ALIKE
         # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
         # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.
         if quota and not self._feed.is_only_sender(transaction):

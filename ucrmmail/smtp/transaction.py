@@ -22,6 +22,9 @@ LOST_AT_MAIL = "lost at MAIL"
 # holds for the next one.
 QUOTA = "quota"
 ONCE = "once"
+# One of several in a row that are refused alike, where others were found to be to blame: so it is at the limit of an
+# account, too. It costs no attempt, and is not kept.
+ALIKE = "alike"
 # Who sends what has the null reverse-path: reports of ours, and those that others pass on through us.
 _NOBODY = "<>"
 # Of a reply, which may have 64 KiB for each of a thousand recipients.
@@ -63,10 +66,10 @@ class Marks:
     """What is to be known of a message beside its outcomes, for whoever decides whose turn it is.
 
     ``late``: the server was so slow that not everybody could be asked, or was lost; others go before those do.
-    ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own, or ``QUOTA`` or
-    ``ONCE``. ``alone`` has had no turn, and is asked by himself from now on: whatever the server has against the
-    account, it ended the connection at him. Those ``denied`` have had none either, since what was said to them concerns
-    all: the others are asked before them.
+    ``blamed``: what it met that is a trouble of the account elsewhere, and was found to be its own, or ``QUOTA``,
+    ``ONCE`` or ``ALIKE``. ``alone`` has had no turn, and is asked by himself from now on: whatever the server has
+    against the account, it ended the connection at him. Those ``denied`` have had none either, since what was said to
+    them concerns all: the others are asked before them.
     """
 
     late: bool = False
@@ -116,6 +119,9 @@ class Feed(Protocol):
 
     def is_one_more(self, said: str) -> bool:
         """Return whether others of this run were to blame for something of the kind, while mail went between them."""
+
+    def is_next_to_one(self) -> bool:
+        """Return whether nothing was relayed since the last of these."""
 
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return the same of messages of its sender, at whom a server that was ``LOST`` did not hang up."""

@@ -8,7 +8,7 @@ from ucrmmail.dataclass import replace
 from ucrmmail.delivery.schedule import Retry
 from ucrmmail.delivery.settlement import after_attempt, all_reported, result_of, unreported
 from ucrmmail.message.outcome import Outcome, Result, Stage
-from ucrmmail.smtp.transaction import ONCE, QUOTA, Marks
+from ucrmmail.smtp.transaction import ALIKE, ONCE, QUOTA, Marks
 from ucrmmail.spool.state import MessageState, RecipientState
 
 NOW = 1_800_000_000.0
@@ -170,3 +170,19 @@ def test_who_was_put_off_in_an_attempt_that_goes_on_comes_back_when_it_is_over()
     late = attempt(state, NOW + 30 * DAY, outcome(ANN, Result.RELAYED))
     assert results(late) == {JOE: "deferred", ANN: "relayed"}
     assert late.first_attempt_at == NOW + 30 * DAY
+
+
+@pytest.mark.requirement("R7", "R8")
+def test_what_is_alike_to_others_costs_no_attempt_is_not_kept_and_is_given_up_in_the_end() -> None:
+    said = (outcome(JOE, Result.DEFERRED, "421 later"), outcome(ANN, Result.DEFERRED, "421 later"))
+
+    def met(state: MessageState, after_s: float) -> MessageState:
+        return after_attempt(state, said, marks=Marks(blamed=ALIKE), queue_id="1-x", now=NOW + after_s, retry=RETRY)
+
+    state = met(FRESH, 0.0)
+    assert (state.attempts, state.blamed, state.next_attempt_at) == (0, "", NOW + RETRY.first_delay_s)
+    state = met(state, 14 * DAY)
+    assert (state.attempts, results(state)) == (0, {JOE: "deferred", ANN: "deferred"})
+    state = met(state, 15 * DAY)
+    assert results(state) == {JOE: "failed", ANN: "failed"}
+    assert "15d" in state.recipients[0].reply
