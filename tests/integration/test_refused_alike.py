@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,22 @@ def test_behind_a_smarthost_that_was_down_mail_leaves_in_its_order(tmp_path: Pat
 @pytest.mark.requirement("S19", "R9")
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize("senders", [1, 7])
-@pytest.mark.parametrize("said", [PAUSE, TOO_MUCH])
+@pytest.mark.parametrize(("said", "place"), [(PAUSE, "rcpt"), (PAUSE, "final-dot"), (TOO_MUCH, "rcpt")])
 def test_one_in_twenty_that_is_refused_ends_no_run_but_the_first(
-    tmp_path: Path, connections: int, senders: int, said: str
+    tmp_path: Path, connections: int, senders: int, said: str, place: str
 ) -> None:
     """Each of them ended a run: the pauses of a queue of 5,000 with 250 such messages were those of a day."""
     machine, clock = machine_with(tmp_path, *people(200, *range(10, 200, 20)), senders=senders)
-    with SmtpServer(faults={"rcpt": at_the_bad(said)}) as server:
+    here = threading.local()
+
+    def rcpt(line: bytes) -> str | None:
+        here.is_bad = b"<bad" in line
+        return said if place == "rcpt" and here.is_bad else None
+
+    def dot(_line: bytes) -> str | None:
+        return said if place == "final-dot" and here.is_bad else None
+
+    with SmtpServer(faults={"rcpt": rcpt, "final-dot": dot}) as server:
         runs = 0
         while len(taken(server)) < 190:
             # Over several connections another one may be refused before the first has shown something.

@@ -247,22 +247,20 @@ class Suspicion:
         return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
 
     def blame(self) -> None:
-        """Remember that a message was found to be to blame for what the server said, and not the account.
-
-        While nothing was relayed in this run, none shows anything of the others.
-        """
-        if not self.progress:
-            return
+        """Remember that a message was found to be to blame for what the server said, and not the account."""
         now, first = self.progress + 1, self._first
         self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * (self._relayed[first + _BLAMED_AT] == now)
         self._relayed[first + _BLAMED_AT] = now
 
     @property
     def is_one_more(self) -> bool:
-        """Whether a message that is refused now is one more of those: others were relayed since the last few."""
+        """Whether a message that is refused now is one more of those: others were relayed since the last few.
+
+        While nothing was relayed in this run, none shows anything of the others.
+        """
         times = self._relayed[_BLAMED_AT::COUNTS]
         last = max(times)
-        if not last:
+        if not (last and self.progress):
             return False
         in_a_row = sum(count for at, count in zip(times, self._relayed[_BLAMED::COUNTS], strict=True) if at == last)
         return last <= self.progress or in_a_row < _MOST_ALIKE

@@ -201,12 +201,12 @@ def test_behind_a_message_that_was_to_blame_another_is_one_more_once_others_went
     assert (one.is_one_more, two.is_one_more) == (True, True)
 
 
-def test_what_was_to_blame_before_anything_was_relayed_shows_nothing_of_others() -> None:
+def test_what_was_to_blame_shows_something_of_others_once_something_was_relayed() -> None:
     suspicion = Suspicion()
     suspicion.blame()
     assert not suspicion.is_one_more
     suspicion.count_relayed(FAR)
-    assert not suspicion.is_one_more
+    assert suspicion.is_one_more
 
 
 def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_relayed() -> None:
