@@ -236,8 +236,9 @@ def _send(
         trouble = _drive(driver, options.connections, lessons)
         ending = driver.ending
         # What a person may mend with another secret, or a new sign-in.
-        at_login = trouble is not None and (trouble.exit_code == _EX_NOPERM or trouble.stage is Stage.SECRET)
-        mark = _mark_of(account) if at_login else ""
+        mark = ""
+        if trouble is not None and (trouble.exit_code == _EX_NOPERM or trouble.stage is Stage.SECRET):
+            mark = _mark_of(account, was_refused=trouble.reply is not None)
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is, and the next run looks
         # again: a look on this machine costs nobody anything, and it connects to no server before that has shown more.
@@ -310,14 +311,16 @@ def _account_opens_at(state: AccountState, account: Account, now: float, retry: 
     return opens_at if mark == state.secret_mark else now
 
 
-def _mark_of(account: Account) -> str:
-    """Return the mark of the secret, "" when it cannot be had now: the login was refused, and there is a pause anyway.
+def _mark_of(account: Account, *, was_refused: bool) -> str:
+    """Return the mark of the secret, "" when it cannot be had now, but was when the login was refused.
 
-    A new secret does not end that one.
+    There is a pause then, which a new secret does not end. Raises UcrmmailError when the secret is what is missing.
     """
     try:
         return secret_mark(account.settings_mark, account.secret())
     except UcrmmailError:
+        if not was_refused:
+            raise
         return ""
 
 
