@@ -207,6 +207,18 @@ def test_a_silent_address_is_listened_to_when_no_other_can_be_reached(resolves_t
         assert slow.commands[-1] == b"QUIT"
 
 
+@pytest.mark.requirement("R9", "R17")
+def test_of_addresses_that_are_all_silent_each_is_told(resolves_to: Resolver) -> None:
+    with server_at(1, faults={"greeting": HANG}) as first, server_at(2, faults={"greeting": HANG}) as second:
+        resolves_to(first, second)
+        with pytest.raises(SessionError) as caught:
+            connect(first, host="smarthost.example", timeout_s=0.3, within_s=0.1)
+    trouble = caught.value.trouble
+    assert (trouble.stage, trouble.exit_code) == (Stage.GREETING, 69)
+    assert "127.0.0.1: the server did not answer in time (at greeting)" in trouble.why
+    assert "127.0.0.2" in f"{trouble.what} {trouble.why}"
+
+
 @pytest.mark.requirement("R9", "R18")
 def test_a_request_to_stop_ends_the_wait_for_several_addresses(resolves_to: Resolver) -> None:
     with server_at(1, faults={"greeting": HANG}) as first, server_at(2, faults={"greeting": HANG}) as second:

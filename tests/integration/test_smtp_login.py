@@ -148,6 +148,28 @@ def test_a_token_that_was_refused_is_tried_once_more_with_another_one() -> None:
     assert sum(line.startswith(b"AUTH") for line in server.commands) == 4
 
 
+@pytest.mark.requirement("S19")
+def test_a_refused_token_is_a_refused_login_also_where_this_machine_has_no_other() -> None:
+    def locked() -> str:
+        raise TemporaryError("the keyring is locked", remedy="unlock it")
+
+    with SmtpServer(logins={USER: "new token"}) as server, pytest.raises(SessionError) as caught:
+        token_refused_once(server, locked)
+    trouble = caught.value.trouble
+    assert (trouble.exit_code, trouble.remedy) == (77, "unlock it")
+    assert "no other token could be had: the keyring is locked" in trouble.why
+
+
+def test_what_an_authorization_server_says_goes_before_the_refusal() -> None:
+    def refused_there() -> str:
+        error = TemporaryError("the authorization server is down")
+        error.by_server = True
+        raise error
+
+    with SmtpServer(logins={USER: "new token"}) as server, pytest.raises(TemporaryError, match="is down"):
+        token_refused_once(server, refused_there)
+
+
 def test_a_mailbox_without_smtp_is_told_from_a_token_that_is_wrong() -> None:
     reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox"
     with SmtpServer(logins={USER: SECRET}, faults={"auth": reply}) as server:

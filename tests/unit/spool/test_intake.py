@@ -733,3 +733,7 @@ def test_files_in_a_directory_that_may_only_be_listed_are_told(shared: Drop) -> 
         taken = take_drops(shared.directory, prepare=prepare, now=1.9e9, max_size_bytes=LARGEST, min_free_bytes=0)
     assert taken == Intake(problems=[f"{path}: Permission denied"])
     assert path.exists()
+
+
+def test_without_a_drop_directory_nothing_was_dropped(tmp_path: Path) -> None:
+    assert intake.count_drops(str(tmp_path / "nowhere")) == 0

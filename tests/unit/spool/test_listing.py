@@ -344,3 +344,23 @@ def test_a_directory_that_cannot_be_read_is_told_and_hides_no_other_message(tmp_
         list(messages(directory))
     gone = there[0][:-6] + "aaaaaa"
     assert set(find_all(directory, [*there, gone])) == set(there)
+
+
+def test_of_a_spool_that_is_not_there_nothing_is_due(tmp_path: Path) -> None:
+    assert list(due(str(tmp_path / "nowhere"), 0.0, 60.0)) == []
+
+
+def test_a_place_that_cannot_be_looked_into_has_no_message_unless_nothing_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = new_spool(tmp_path)
+    wanted = [f"1-20261127T000000.{number:06d}-abcdef" for number in range(100)]
+    Path(f"{directory}/deferred/20261127T0000").write_text("no directory")
+    assert find_all(directory, wanted) == {}
+
+    def too_many(_path: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "scandir", too_many)
+    with pytest.raises(OSError, match="Too many open files"):
+        find_all(directory, wanted)
