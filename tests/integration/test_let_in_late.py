@@ -37,7 +37,7 @@ def test_a_run_whose_time_went_into_the_opening_says_so_and_makes_no_pause(
             report = run_of(machine, server, time_limit_s=0.2, connections=connections)
             assert (report.exit_code, report.reason, report.relayed, report.held_back) == (75, "account", 0, 2)
             assert report.trouble is not None
-            assert "to let this run in" in report.trouble.what
+            assert "let this run in when no time was left" in report.trouble.what
             assert "--time-limit" in report.trouble.remedy
             # Cron mails what each run prints.
             assert report.told is told

@@ -93,7 +93,7 @@ class ListFeed:
         relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
         return relayed and self.is_suspect(transaction)
 
-    def is_one_more(self, _said: str) -> bool:
+    def is_one_more(self, _kind: str) -> bool:
         return False
 
     def is_next_to_one(self) -> bool:

@@ -148,10 +148,14 @@ def distrusted(state: AccountState, *, now: float, settings_mark: str) -> frozen
 def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_mark: str) -> AccountState:
     """Return the state after a run that had no secret, or no login where one is missing. There is no pause.
 
-    The server was not asked to log us in, or it has nothing against us.
+    The server was not asked to log us in, or it has nothing against us. It has shown nothing of those suspected before.
     """
+    known = state if state.settings_mark == settings_mark else AccountState()
     return replace(
         _still(state, settings_mark),
+        suspect=known.suspect,
+        senders=known.senders,
+        lost=known.lost,
         failures=max(state.failures, 1),
         failed_at=now,
         stage=trouble.stage.value,

@@ -24,7 +24,7 @@ from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, sender_of
+from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, kind_of, sender_of
 from ucrmmail.smtp.trouble import CLOSING
 from ucrmmail.spool.unrecorded import UnrecordedError
 
@@ -252,12 +252,12 @@ class QueueFeed:
         work = self._open.get(transaction.queue_id)
         return work is not None and work.claimed.state.blamed == said
 
-    def is_one_more(self, said: str) -> bool:
+    def is_one_more(self, kind: str) -> bool:
         """Return whether a message is one more of those that were to blame for something of the kind in this run.
 
         Never where it would fail for that: it may be that the account was blocked meanwhile.
         """
-        return said.startswith("4") and self.suspicion.is_one_more
+        return kind.startswith("4") and self.suspicion.is_one_more(kind)
 
     def is_next_to_one(self) -> bool:
         """Return whether nothing was relayed since the last of those: it may be the account that is at its limit."""
@@ -343,13 +343,13 @@ class QueueFeed:
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
             if marks.blamed not in ("", LOST, LOST_AT_MAIL):
-                self.suspicion.blame()
+                self.suspicion.blame(kind_of(outcomes[-1].stage, outcomes[-1].reply))
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)
                 self._turns.leave_out()
             elif marks.blamed == str(CLOSING):
-                self.suspicion.count_closed(transaction.sender)
+                self.suspicion.count_closed(transaction.sender, transaction.queue_id)
                 self._turns.leave_out()
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.

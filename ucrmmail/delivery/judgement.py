@@ -94,8 +94,9 @@ class Judgement:
         """Remember that the server let a connection in when its run could send no more, ``took_s`` after it asked."""
         self._ending.let_in_late = account_trouble(
             Stage.GREETING,
-            f"the smarthost took {took_s:.0f} s to let this run in, and no time was left to send anything",
-            why="it is slow, or one of its addresses is",
+            # Without a figure: the next run is to tell that it is the same.
+            "the smarthost let this run in when no time was left to send anything",
+            why=f"it took {took_s:.0f} s: it is slow, or one of its addresses is",
             remedy=f"let `flush` have a --time-limit well above {took_s:.0f}s; `ucrmmail test-connection` shows why",
             exit_code=EX_TEMPFAIL,
         )

@@ -55,13 +55,15 @@ class _Connection:
     """One of the connections of a run: its session, while there is one, and what became of those before it.
 
     ``without`` are the extensions that it goes without. ``used_up``: the last session ended since the server takes only
-    so many messages on one, and ``most_recipients`` how many recipients in a transaction.
+    so many messages on one, ``most_recipients`` how many recipients in a transaction, and ``counts_recipients`` whether
+    it may count those of a connection.
     """
 
     session: Session | None = None
     without: frozenset[str] = frozenset()
     used_up: bool = False
     most_recipients: int = sys.maxsize
+    counts_recipients: bool = True
     losses: Losses = field(default_factory=Losses)
 
     def end_session(self) -> None:
@@ -210,6 +212,7 @@ class Run:
         finally:
             self._feed.tell()
         own.used_up, own.most_recipients = end.used_up, session.most_recipients
+        own.counts_recipients = session.counts_recipients
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
@@ -246,6 +249,7 @@ class Run:
         else:
             own.session.do_without(own.without)
             own.session.most_recipients = min(own.session.most_recipients, own.most_recipients)
+            own.session.counts_recipients = own.counts_recipients
             if connected is not None:
                 connected()
             if may_send and self._must_end and not self._stop.requested:

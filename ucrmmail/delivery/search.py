@@ -52,7 +52,9 @@ class Search:
         if not self.is_on:
             return False
         if state.attempts:
-            self._passed[queue_id] = waits_lately(state, self._clock.now())
+            # One that was greylisted, or met a full mailbox, is in nobody's way.
+            was_to_blame = bool(state.blamed) or state.late
+            self._passed[queue_id] = was_to_blame and waits_lately(state, self._clock.now())
         elif len(self._untried) < self._suspicion.passes_over:
             self._untried.append(queue_id)
             self._passed[queue_id] = True

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     Counts = list[int] | memoryview[int]
 
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
-# nothing of each other. The last two counts are how much was relayed, and one more, when a message was found to be to
-# blame last, and how many were, since as much was relayed.
+# nothing of each other. The last three counts are how much was relayed, and one more, when a message was found to be to
+# blame last, how many were, since as much was relayed, and for what.
 _SENDERS = 16384
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
 _MOST_REFUSED = 5
 _BLAMED_AT = 1 + 2 * _SENDERS
 _BLAMED = 2 + 2 * _SENDERS
-COUNTS = 3 + 2 * _SENDERS
+_BLAMED_FOR = 3 + 2 * _SENDERS
+COUNTS = 4 + 2 * _SENDERS
 # So many messages in a row are taken for one more of those that were to blame for a refusal, before it is the account.
 _MOST_ALIKE = 5
 
@@ -69,8 +70,8 @@ class Suspicion:
         self.was_over_quota: set[str] = set()
         # How many messages of a sender were refused since one of his was relayed.
         self._refused: dict[str, int] = {}
-        # How many of his have ended a connection since then.
-        self._closed: dict[str, int] = {}
+        # Which of his have ended a connection since then.
+        self._closed: dict[str, set[str]] = {}
         # By sender or domain ("@isp.example").
         self._senders: dict[str, Known] = {}
         self._tells_domains_apart = self._tells_senders_apart = True
@@ -122,13 +123,14 @@ class Suspicion:
         self.left_out.update(key for key, count in counts.items() if count >= _MOST_REFUSED and self._is_to_blame(key))
         self.over_quota |= self.left_out
 
-    def count_closed(self, sender: str) -> None:
+    def count_closed(self, sender: str, queue_id: str) -> None:
         """Let no more of him leave in this run when some in a row have ended a connection, and others were relayed.
 
         Each costs a login, and servers count those.
         """
-        self._closed[sender] = self._closed.get(sender, 0) + 1
-        if self._closed[sender] >= _MOST_REFUSED and self._of_others(sender):
+        # One message may do so at several of its recipients.
+        self._closed.setdefault(sender, set()).add(queue_id)
+        if len(self._closed[sender]) >= _MOST_REFUSED and self._of_others(sender):
             self.left_out.add(sender)
 
     def is_left_out(self, sender: str) -> bool:
@@ -246,24 +248,30 @@ class Suspicion:
             return False
         return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
 
-    def blame(self) -> None:
-        """Remember that a message was found to be to blame for what the server said, and not the account."""
-        now, first = self.progress + 1, self._first
-        self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * (self._relayed[first + _BLAMED_AT] == now)
-        self._relayed[first + _BLAMED_AT] = now
+    def blame(self, kind: str) -> None:
+        """Remember that a message was found to be to blame for an answer of this kind, and not the account."""
+        now, first, for_this = self.progress + 1, self._first, zlib.crc32(kind.encode("utf-8", "surrogateescape"))
+        is_next = (self._relayed[first + _BLAMED_AT], self._relayed[first + _BLAMED_FOR]) == (now, for_this)
+        self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * is_next
+        self._relayed[first + _BLAMED_AT], self._relayed[first + _BLAMED_FOR] = now, for_this
 
-    @property
-    def is_one_more(self) -> bool:
-        """Whether a message that is refused now is one more of those: others were relayed since the last few.
+    def is_one_more(self, kind: str) -> bool:
+        """Return whether a message that is refused now is one more of those: others were relayed since the last few.
 
         While nothing was relayed in this run, none shows anything of the others.
         """
-        times = self._relayed[_BLAMED_AT::COUNTS]
-        last = max(times)
-        if not (last and self.progress):
+        for_this = zlib.crc32(kind.encode("utf-8", "surrogateescape"))
+        blamed = zip(
+            self._relayed[_BLAMED_AT::COUNTS],
+            self._relayed[_BLAMED::COUNTS],
+            self._relayed[_BLAMED_FOR::COUNTS],
+            strict=True,
+        )
+        alike = [(at, count) for at, count, what in blamed if at and what == for_this]
+        if not (alike and self.progress):
             return False
-        in_a_row = sum(count for at, count in zip(times, self._relayed[_BLAMED::COUNTS], strict=True) if at == last)
-        return last <= self.progress or in_a_row < _MOST_ALIKE
+        last = max(at for at, _ in alike)
+        return last <= self.progress or sum(count for at, count in alike if at == last) < _MOST_ALIKE
 
     @property
     def is_next_to_one(self) -> bool:

@@ -125,7 +125,7 @@ class Trial:
         """Return False: whatever is said, a person reads it."""
         return False
 
-    def is_one_more(self, _said: str) -> bool:
+    def is_one_more(self, _kind: str) -> bool:
         """Return False: each is told of what became of it."""
         return False
 

@@ -30,6 +30,7 @@ _SEARCHED_AT_ONCE = 100
 # What may have come before messages that let others go first is looked for this often while those go: to list the queue
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
+_URGENT = "0"
 
 
 class Turns:
@@ -226,7 +227,11 @@ class Turns:
         furthest = self._search.take_furthest()
         if furthest and not self._is_dealt:
             self.ask_anew()
-            self._first = sorted(self._search.end(), key=_priority_of, reverse=True)
+            passed = self._search.end()
+            # What is urgent goes in its order all the same.
+            urgent = [queue_id for queue_id in passed if _priority_of(queue_id) == _URGENT]
+            others = [queue_id for queue_id in passed if _priority_of(queue_id) != _URGENT]
+            self._first = [*sorted(others, key=_priority_of, reverse=True), *reversed(urgent)]
         else:
             self._end_search()
         claimed = self._claim(furthest) if furthest else None
@@ -320,5 +325,5 @@ class Turns:
 
 
 def _priority_of(queue_id: str) -> str:
-    """Return what an id begins with: "0" is urgent."""
+    """Return what an id begins with."""
     return queue_id[:1]

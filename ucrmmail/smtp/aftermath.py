@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_errors, is_of_recipients, is_of_the_connection, is_too_many_recipients
+from ucrmmail.message.quotas import (
+    is_of_concurrency,
+    is_of_errors,
+    is_of_recipients,
+    is_of_the_connection,
+    is_too_many_recipients,
+)
 from ucrmmail.smtp.transaction import (
     ALIKE,
     LOST,
@@ -23,6 +29,7 @@ from ucrmmail.smtp.transaction import (
     Marks,
     Message,
     as_own,
+    kind_of,
     outcome_of,
 )
 from ucrmmail.smtp.trouble import CLOSING, classify, lost_connection
@@ -39,6 +46,9 @@ _TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
 _ASKED = _TRIED | {Stage.MAIL}
 _ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CONTENT = frozenset({Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
+
+# So many in a row may be refused alike on a connection before it is the connection, or the account.
+_MOST_ALIKE = 5
 
 _WITHOUT = {
     "PIPELINING": "run `ucrmmail config set smtp.pipelining false` if this goes on",
@@ -232,7 +242,11 @@ class Aftermath:
         if self._hand.stage is Stage.RCPT and message is not None and not message.accepted:
             # He is none too many in a transaction, but may be on a connection. On a new one it is what it says: each
             # has to take something, or one such recipient would cost one connection after the other.
-            return self._session.relayed and is_of_recipients(trouble.reply)
+            if not is_of_recipients(trouble.reply):
+                return False
+            # Who is refused so on a new connection is meant himself, and so may be the next.
+            self._session.counts_recipients &= self._session.relayed
+            return self._session.counts_recipients
         # Some count what they refused as well.
         return self._session.settled and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
 
@@ -245,7 +259,7 @@ class Aftermath:
         closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
         if closes or not self._may_be_its_own(trouble):
             return trouble
-        blamed = self._blame(message, said, quota=trouble.quota)
+        blamed = self._blame(message, said, quota=trouble.quota, reply=trouble.reply)
         if not blamed:
             return trouble
         message.blamed = blamed
@@ -296,7 +310,7 @@ class Aftermath:
             )
             # It has taken another one: the next shows whether it was about this one alone, as where it hangs up at him.
             about_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
-            blamed = self._blame(message, said, quota=trouble.quota)
+            blamed = self._blame(message, said, quota=trouble.quota, reply=trouble.reply)
             if again or about_one or blamed:
                 return self._to_blame(message, trouble, blamed or said)
         # It may be his own, and the others get the message first.
@@ -314,13 +328,14 @@ class Aftermath:
         self._session.most_recipients = len(message.envelope) // 2
         return True
 
-    def _blame(self, message: Message, said: str, *, quota: bool = False) -> str:
+    def _blame(self, message: Message, said: str, *, quota: bool = False, reply: Reply | None = None) -> str:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
         transaction = message.transaction
         itself = self._feed.is_to_blame(transaction, said)
         if not (itself or self._feed.is_sender_to_blame(transaction, said)):
-            if not self._feed.is_one_more(said):
+            if reply is None or not self._is_one_more(reply):
                 return ""
+            self._session.alike += 1
             if quota:
                 return QUOTA
             if self._feed.is_next_to_one():
@@ -330,6 +345,16 @@ class Aftermath:
         if quota and not self._feed.is_only_sender(transaction):
             return QUOTA
         return said if itself or not quota else ONCE
+
+    def _is_one_more(self, reply: Reply) -> bool:
+        """Return whether this message is one more of those that were to blame in this run.
+
+        What goes over other connections tells nothing of one that is refused whatever comes: it may be one too many, or
+        lead to another machine.
+        """
+        if is_of_concurrency(reply) or not self._feed.is_one_more(kind_of(self._hand.stage, str(reply))):
+            return False
+        return reply.code == CLOSING or (self._session.relayed and self._session.alike < _MOST_ALIKE)
 
     def _to_blame(self, message: Message, trouble: Trouble, blamed: str) -> End:
         """Settle a message at which the account was refused for what is its own, or for one of its recipients."""

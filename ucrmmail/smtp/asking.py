@@ -32,6 +32,8 @@ _MOST_IN_A_GROUP = 19
 _LEAST_PACE_S = 1e-6
 # So many recipients in a row may meet what is said of the account before it is taken for that.
 _MOST_IN_DOUBT = 5
+# Where so many times more are refused than taken, to ask them all each time is wasted, and an error each.
+_MOST_POLICIES = 3
 _BAD_SEQUENCE = 503
 _NOT_KNOWN = frozenset({500, 502, 503, 504})
 
@@ -190,7 +192,7 @@ class Asking:
         if message.limit is not None and not accepted:
             message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
-        if too_many and is_number:
+        if too_many and (is_number or len(too_many) > _MOST_POLICIES * len(accepted)):
             if self._session.had_too_many:
                 # What it does again is a limit. Some count who was refused as well.
                 self._session.most_recipients = max(1, message.envelope.index(too_many[0]))

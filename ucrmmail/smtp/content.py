@@ -97,7 +97,7 @@ class Content:
         if trouble is None:
             relayed = Outcome("", Result.RELAYED, Stage.FINAL_DOT, str(reply), reply.enhanced or "2.0.0")
             message.decide(message.envelope, relayed)
-            self._session.relayed = True
+            self._session.relayed, self._session.alike = True, 0
         elif not self._exchange.are_too_many(message, trouble):
             message.refuse(trouble)
         return trouble is None

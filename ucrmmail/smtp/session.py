@@ -65,11 +65,13 @@ _MOST_RECIPIENTS = 1000
 class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
-    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number.
+    ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number;
+    ``counts_recipients``: it may take only so many on a connection.
     ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
-    ``refused``: it has refused one, or a recipient; ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
+    ``alike``: so many were refused since as others were; ``refused``: it has refused one, or a recipient;
+    ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
     is what tells its answers to those; ``doubts_chunks``: the answer to
     the first one may have been another's. ``reset_due``: it still has an envelope that nothing came of, which RSET must
     end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction). ``broken``: it
@@ -88,8 +90,10 @@ class Session:
         self.transactions_left: float = capabilities.most_transactions or math.inf
         self.answered_in_s = 0.0
         self.had_too_many = False
+        self.counts_recipients = True
         self.settled = False
         self.relayed = False
+        self.alike = 0
         self.refused = False
         self.denied: Trouble | None = None
         self.knows_chunks = False
@@ -215,7 +219,8 @@ class _Opening:
             while True:
                 asked, addresses = self._first_to_speak(waiting, addresses, context)
                 try:
-                    session = self._introduced(asked.wire, context, others=len(addresses) + len(waiting))
+                    # Those that are silent have had their time.
+                    session = self._introduced(asked.wire, context, others=len(addresses))
                 except (RefusedError, ConnectionLostError, ProtocolError) as error:
                     asked.wire.close()
                     if not self._shows_the_address(error):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.dataclass import dataclass, field, replace
-from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Trouble
+from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,8 +117,8 @@ class Feed(Protocol):
         So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
         """
 
-    def is_one_more(self, said: str) -> bool:
-        """Return whether others of this run were to blame for something of the kind, while mail went between them."""
+    def is_one_more(self, kind: str) -> bool:
+        """Return whether others of this run were to blame for an answer of this kind, while mail went between them."""
 
     def is_next_to_one(self) -> bool:
         """Return whether nothing was relayed since the last of these."""
@@ -262,3 +262,10 @@ def outcome_of(trouble: Trouble) -> Outcome:
     if not enhanced:
         enhanced = "5.0.0" if result is Result.FAILED else "4.0.0"
     return Outcome("", result, trouble.stage, trouble.told[:_LONGEST_TOLD], enhanced)
+
+
+def kind_of(stage: Stage, said: str) -> str:
+    """Return what is alike in two refusals: where they came, and the codes of the reply."""
+    code, _, text = said.partition(" ")
+    enhanced = text.partition(" ")[0]
+    return f"{code} {enhanced if enhanced[:1].isdecimal() else ''} {stage.value}"

@@ -7,6 +7,7 @@ import pytest
 from ucrmmail.delivery.suspicion import COUNTS, Suspicion
 
 A, B, OTHER, FAR = "a@isp.example", "b@ISP.example", "other@isp.example", "x@far.example"
+KIND = "421 4.7.0 rcpt"
 
 
 def test_a_suspected_sender_shows_nothing_until_mail_of_others_was_relayed() -> None:
@@ -187,41 +188,43 @@ def test_behind_a_message_that_was_to_blame_another_is_one_more_once_others_went
     run.share(counts)
     one, two = run.copy(1), run.copy(2)
     one.count_relayed(FAR)
-    assert (one.is_one_more, two.is_one_more) == (False, False)
-    one.blame()
-    assert (one.is_one_more, two.is_one_more) == (True, True)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (False, False)
+    one.blame(KIND)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
     two.count_relayed(FAR)
     for _ in range(4):
-        two.blame()
-    assert (one.is_one_more, two.is_one_more) == (True, True)
-    one.blame()
+        two.blame(KIND)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
+    one.blame(KIND)
     # Nothing was relayed since the last five: it may be the account after all.
-    assert (one.is_one_more, two.is_one_more) == (False, False)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (False, False)
     one.count_relayed(FAR)
-    assert (one.is_one_more, two.is_one_more) == (True, True)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
 
 
 def test_what_was_to_blame_shows_something_of_others_once_something_was_relayed() -> None:
     suspicion = Suspicion()
-    suspicion.blame()
-    assert not suspicion.is_one_more
+    suspicion.blame(KIND)
+    assert not suspicion.is_one_more(KIND)
     suspicion.count_relayed(FAR)
-    assert suspicion.is_one_more
+    assert suspicion.is_one_more(KIND)
+    assert not suspicion.is_one_more("421  mail")
 
 
 def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_relayed() -> None:
     suspicion = Suspicion()
-    for _ in range(9):
-        suspicion.count_closed(A)
+    for number in range(9):
+        suspicion.count_closed(A, str(number))
     assert not suspicion.is_left_out(A)
     suspicion.count_relayed(FAR)
-    suspicion.count_closed(A)
+    suspicion.count_closed(A, "1")
     assert suspicion.is_left_out(A)
     assert not suspicion.is_left_out(B)
-    for _ in range(4):
-        suspicion.count_closed(B)
+    for number in (1, 2, 3, 4, 4, 4):
+        suspicion.count_closed(B, str(number))
+    assert not suspicion.is_left_out(B)
     # One of his that is relayed begins the count anew.
     suspicion.count_relayed(B)
     suspicion.count_relayed(FAR)
-    suspicion.count_closed(B)
+    suspicion.count_closed(B, "5")
     assert not suspicion.is_left_out(B)

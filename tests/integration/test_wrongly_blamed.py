@@ -1,0 +1,114 @@
+"""Mail that failed, lost attempts, waited, or cost logins, for what was not its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.machine import Machine, MovedClock
+from tests.support.smtp_server import SmtpServer
+from tests.support.spools import put
+from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.flush import Options
+from ucrmmail.delivery.search import Search
+from ucrmmail.delivery.suspicion import Suspicion
+from ucrmmail.limits.rules import Rules, Throttle
+from ucrmmail.spool.state import MessageState
+
+OTHER_POLICY = (
+    "452 4.5.3 Domain policy size per transaction exceeded. Please send this recipient in a separate transaction."
+)
+
+
+@pytest.mark.requirement("R7")
+def test_recipients_of_as_many_policies_are_not_all_asked_for_in_each_transaction(tmp_path: Path) -> None:
+    """Each who is refused is an error: of 1,000 domains, a server that hangs up at 20 got 794 in a week, 206 failed."""
+    machine = Machine(tmp_path)
+    put(machine.directory, *[f"user@d{number}.example" for number in range(60)], now=machine.clock.now())
+    first = b""
+
+    def at_mail(_line: bytes) -> None:
+        nonlocal first
+        first = b""
+
+    def at_rcpt(line: bytes) -> str | None:
+        nonlocal first
+        first = first or line
+        return None if line == first else OTHER_POLICY
+
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}) as server:
+        machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert len(server.accepted) == 60
+        assert sum(command.startswith(b"RCPT") for command in server.commands) <= 2 * 60
+
+
+@pytest.mark.requirement("R9", "S19")
+def test_one_recipient_after_the_other_who_is_refused_as_too_many_costs_no_connection_each(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    for number in range(40):
+        name = "bad" if number % 2 else "good"
+        put(machine.directory, f"{name}{number}@example.com", now=machine.clock.now() + number / 1000)
+    with SmtpServer(
+        faults={"rcpt": lambda line: "452 4.5.3 too many recipients" if b"<bad" in line else None}
+    ) as server:
+        report = machine.flush(machine.to(server))
+        server.wait_until_idle()
+        assert (report.relayed, report.deferred) == (20, 20)
+        assert len(server.connections) <= 3
+
+
+@pytest.mark.requirement("R22", "S19")
+@pytest.mark.parametrize(
+    "said", ["432 4.3.2 sender thread limit exceeded", "450 4.7.1 Error: too much mail from 10.0.0.1"]
+)
+def test_a_connection_that_is_refused_whatever_comes_defers_no_message_after_the_other(
+    tmp_path: Path, said: str
+) -> None:
+    """What others relay meanwhile made each of them one more: half of the queue lost an attempt."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock, rules=Rules((Throttle(100_000, 1e8),)))
+    for number in range(200):
+        name = "bad" if number == 0 else f"user{number}"
+        sender = f"user{number % 3}@isp.example"
+        put(machine.directory, f"{name}@example.com", now=clock.now() + number / 1000, reverse_path=sender)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        time.sleep(0.001)
+        return said if here.number % 2 else None
+
+    def at_rcpt(line: bytes) -> str | None:
+        return "450 4.7.1 Error: too much mail from 10.0.0.1" if b"<bad" in line else None
+
+    deferred = 0
+    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}) as server:
+        for _ in range(4):
+            report = machine.flush(machine.to(server), options=Options(wait=False, keep_messages=True, connections=2))
+            server.wait_until_idle()
+            deferred += report.deferred
+            clock.offset += max(
+                61.0, load_account(f"{machine.directory}/account.json", owner=os.geteuid()).not_before - clock.now() + 1
+            )
+    assert deferred <= 16
+
+
+@pytest.mark.requirement("R9")
+def test_one_that_was_greylisted_is_in_nobodys_way_once_others_went() -> None:
+    """Behind a limit that ends each run, it waited an hour longer than it had to."""
+    clock = MovedClock()
+    suspicion = Suspicion()
+    suspicion.in_trouble = True
+    search = Search(suspicion, clock, left_s=lambda: 60.0)
+    tried = MessageState((), attempts=1, next_attempt_at=clock.now() - 1.0)
+    blamed = MessageState((), attempts=1, next_attempt_at=clock.now() - 1.0, blamed="421")
+    assert search.passes("1a", tried)
+    assert search.passes("1b", blamed)
+    assert search.end() == {"1a": False, "1b": True}
