@@ -25,7 +25,8 @@ from ucrmmail.delivery.stop import Stop
 from ucrmmail.limits.ledger import Ledger
 from ucrmmail.limits.rules import Rules
 from ucrmmail.message.prepare import Prepared
-from ucrmmail.smtp.session import Session, open_session
+from ucrmmail.smtp.opening import open_session
+from ucrmmail.smtp.session import Session
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.layout import make_spool
 from ucrmmail.spool.listing import QueuedMessage, messages

@@ -14,7 +14,7 @@ from tests.support.manual import ROOT
 ROOMS = ("limits", "spool", "smtp")
 NOT_MUTATED = {
     "accept", "closer", "handover", "host", "intake", "listing", "mounts", "order", "quiet", "reserve", "scratch",
-    "aftermath", "asking", "auth", "certificate", "connect", "content", "exchange", "instep", "intercept", "look", "probe", "rehearse", "session", "sevenbit", "smarthost", "stages", "submit", "tls",
+    "aftermath", "asking", "auth", "certificate", "connect", "content", "exchange", "instep", "intercept", "look", "opening", "probe", "rehearse", "session", "sevenbit", "smarthost", "stages", "submit", "tls",
     "token_refusals", "transaction", "transcript",
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from tests.support.smtp_server import DROP, HANG, Endless, Fault, Raw, SmtpServe
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.connect import Address
-from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.opening import SessionError
 from ucrmmail.smtp.wire import StoppedError
 
 Resolver = Callable[..., None]

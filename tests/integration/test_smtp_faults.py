@@ -17,7 +17,7 @@ from tests.support.smtp_client import SECRET, USER, ListFeed, connect, transacti
 from tests.support.smtp_server import DROP, GARBAGE, HANG, RESET, Cut, Drip, Endless, Fault, Raw, SmtpServer, Split
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Scope, Trouble
-from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.opening import SessionError
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import Transaction
 from ucrmmail.smtp.wire import LONGEST_LINE

@@ -15,7 +15,8 @@ from tests.support.smtp_server import DROP, GARBAGE, HANG, Fault, Raw, SmtpServe
 from ucrmmail.clock import Clock
 from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Kind, Scope, Trouble
-from ucrmmail.smtp.session import Session, SessionError, open_session
+from ucrmmail.smtp.opening import SessionError, open_session
+from ucrmmail.smtp.session import Session
 from ucrmmail.smtp.transcript import Transcript
 
 MECHANISMS = ["plain", "login", "cram-md5", "xoauth2", "oauthbearer"]

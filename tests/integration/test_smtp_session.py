@@ -17,7 +17,7 @@ from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
 from tests.support.smtp_server import DROP, HANG, Endless, Leave, Raw, SmtpServer, Split
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.opening import SessionError
 from ucrmmail.smtp.tls import seen_certificate
 from ucrmmail.smtp.transcript import Transcript
 from ucrmmail.smtp.wire import StoppedError

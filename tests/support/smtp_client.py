@@ -11,7 +11,8 @@ from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.session import Session, open_session
+from ucrmmail.smtp.opening import open_session
+from ucrmmail.smtp.session import Session
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.stages import StageReport
 from ucrmmail.smtp.submit import submit

@@ -342,7 +342,8 @@ def warner_of(config: Config) -> Warner | None:
 def account_of(config: Config, clock: Clock, stop: Stop) -> Account:
     """Return how the smarthost is reached, and what tells that the settings changed."""
     from ucrmmail.delivery.flush import Account
-    from ucrmmail.smtp.session import Session, open_session
+    from ucrmmail.smtp.opening import open_session
+    from ucrmmail.smtp.session import Session
 
     login = login_of(config)
     silent: set[Address] = set()

@@ -128,7 +128,7 @@ class _Test:
         from ucrmmail.errors import UcrmmailError
         from ucrmmail.message.outcome import Stage
         from ucrmmail.smtp.intercept import PORT, look_for_proxy
-        from ucrmmail.smtp.session import SessionError, open_session
+        from ucrmmail.smtp.opening import SessionError, open_session
         from ucrmmail.smtp.transcript import Transcript
 
         login = self._login(config, smarthost)

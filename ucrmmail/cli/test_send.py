@@ -299,7 +299,7 @@ def _converse(config: Config, trial: Trial, watcher: _Watcher, dialogue: Transcr
     """Send what may leave, and return what went wrong with the account or the connection."""
     from ucrmmail.cli.runtime import login_of, smarthost_of
     from ucrmmail.message.outcome import Scope
-    from ucrmmail.smtp.session import SessionError, open_session
+    from ucrmmail.smtp.opening import SessionError, open_session
     from ucrmmail.smtp.submit import submit
 
     smarthost, login = smarthost_of(config), login_of(config)

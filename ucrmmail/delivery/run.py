@@ -15,7 +15,7 @@ from ucrmmail.delivery.ending import Ending
 from ucrmmail.delivery.judgement import Judgement, Losses
 from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Stage
-from ucrmmail.smtp.session import SessionError
+from ucrmmail.smtp.opening import SessionError
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.smtp.wire import StoppedError

@@ -8,8 +8,8 @@ from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.message.outcome import Scope, Stage
+from ucrmmail.smtp.opening import SessionError, open_session
 from ucrmmail.smtp.rehearse import rehearse
-from ucrmmail.smtp.session import SessionError, open_session
 from ucrmmail.smtp.trouble import account_trouble
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.smtp.auth import choose_mechanism
-from ucrmmail.smtp.session import SessionError, open_session
+from ucrmmail.smtp.opening import SessionError, open_session
 from ucrmmail.smtp.trouble import RefusedError
 
 if TYPE_CHECKING:
