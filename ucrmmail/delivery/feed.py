@@ -342,7 +342,7 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
-            if marks.blamed not in ("", LOST, LOST_AT_MAIL):
+            if outcomes and marks.blamed not in ("", LOST, LOST_AT_MAIL):
                 self.suspicion.blame(kind_of(outcomes[-1].stage, outcomes[-1].reply))
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
