@@ -219,6 +219,20 @@ def test_of_addresses_that_are_all_silent_each_is_told(resolves_to: Resolver) ->
     assert "127.0.0.2" in f"{trouble.what} {trouble.why}"
 
 
+@pytest.mark.requirement("R9", "R17")
+def test_of_one_that_is_silent_and_one_that_is_not_reached_both_are_told(resolves_to: Resolver) -> None:
+    with server_at(1, faults={"greeting": HANG}) as silent:
+        with server_at(2) as gone:
+            pass
+        resolves_to(silent, gone)
+        with pytest.raises(SessionError) as caught:
+            connect(silent, host="smarthost.example", timeout_s=0.3, within_s=0.1)
+    trouble = caught.value.trouble
+    assert trouble.stage is Stage.GREETING
+    assert "127.0.0.1: the server did not answer in time (at greeting)" in trouble.why
+    assert "127.0.0.2: refused: nothing listens on this port" in trouble.why
+
+
 @pytest.mark.requirement("R9", "R18")
 def test_a_request_to_stop_ends_the_wait_for_several_addresses(resolves_to: Resolver) -> None:
     with server_at(1, faults={"greeting": HANG}) as first, server_at(2, faults={"greeting": HANG}) as second:

@@ -177,19 +177,19 @@ class _Opening:
             if addresses or not waiting:
                 try:
                     wire, addresses = self._connected(addresses)
-                except RefusedError:
+                except RefusedError as error:
                     if not waiting:
                         raise
                     addresses = ()
+                    self._tried = (*self._tried, error.trouble.what)
                 else:
                     asked = _Asked(wire, self._answered[0], self._connected_at)
                     if not (addresses or waiting):
                         return asked, addresses
                     waiting.append(asked)
-                    self._stage = Stage.GREETING
                     if context is not None and self._smarthost.encryption == "tls":
-                        self._stage = Stage.TLS
                         wire.begin_tls(context, self._smarthost.host)
+            self._stage = Stage.TLS if self._smarthost.encryption == "tls" else Stage.GREETING
             wires = [asked.wire for asked in waiting]
             speaker = first_to_speak(wires, self._patience_s(len(addresses)))
             if speaker is not None:
