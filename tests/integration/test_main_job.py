@@ -772,6 +772,8 @@ def test_a_person_ends_the_pause_of_the_account(program: Program, sink: Sink) ->
     program.sendmail("-t", message=numbered(1))
     first = program.run("flush", "--json", code=75).json["next_at"]
     assert "sooner:   ucrmmail queue retry --state deferred" in program.run("status").stdout
+    mistyped = program.run("queue", "retry", "1-20260101T000000.000000-abcdef", "--json", code=66).json
+    assert mistyped["pause_lifted"] is False
     assert program.run("queue", "retry", "--all").stdout == (
         "the pause of the account is over: the next flush connects\n0 messages changed\n"
     )

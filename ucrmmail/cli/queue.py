@@ -183,8 +183,10 @@ def retry(
     unread: list[Unread] = []
     ids = chosen(directory, queue_ids, filters, every=every, of=manage.STATES_FOR["retry"], unread=unread)
 
-    def lift() -> Mapping[str, object]:
-        lifted = lift_pause(f"{directory}/account.json", owner=os.geteuid())
+    def lift(done: Sequence[Change]) -> Mapping[str, object]:
+        # Of a message that is not there, or cannot be tried, nothing is to be sent sooner.
+        is_wanted = bool(done) or not queue_ids
+        lifted = is_wanted and lift_pause(f"{directory}/account.json", owner=os.geteuid())
         if lifted and not as_json:
             human.say("the pause of the account is over: the next flush connects")
         return {"pause_lifted": lifted}
@@ -247,12 +249,13 @@ def _change(
     *,
     one_by_one: bool,
     as_json: bool,
-    then: Callable[[], Mapping[str, object]] = dict,
+    then: Callable[[Sequence[Change]], Mapping[str, object]] = lambda _done: {},
 ) -> None:
     """Make the changes and tell what was done; ends with the exit code of what was not.
 
     ``unread`` are those, and directories, of which nobody knows whether they were meant; ``then()`` comes behind the
-    changes, and returns what else is for programs. What was changed before an OSError is told, and then it is raised.
+    changes that were made, and returns what else is for programs. What was changed before an OSError is told, and then
+    it is raised.
     """
     from ucrmmail.spool.manage import UNKNOWN, Change
 
@@ -263,7 +266,7 @@ def _change(
     try:
         for change in changes:
             (undone if change.trouble else done).append(change)
-        more = then()
+        more = then(done)
     except OSError as error:
         if not done:
             raise
