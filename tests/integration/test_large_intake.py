@@ -64,8 +64,8 @@ def pipe_of(path: Path) -> Iterator[int]:
         yield cat.stdout.fileno()
 
 
-def by_name(program: Program, mail: Path) -> int:
-    return peak_kib(program, "enqueue", str(mail))
+def by_name(program: Program, mail: Path, code: int = 0) -> int:
+    return peak_kib(program, "enqueue", str(mail), code=code)
 
 
 def by_pipe(program: Program, mail: Path) -> int:
@@ -73,9 +73,9 @@ def by_pipe(program: Program, mail: Path) -> int:
         return peak_kib(program, "enqueue", "-", stdin=stdin)
 
 
-def by_sendmail(program: Program, mail: Path) -> int:
+def by_sendmail(program: Program, mail: Path, code: int = 0) -> int:
     with pipe_of(mail) as stdin:
-        return peak_kib(program, "-t", name="ucrmmail-sendmail", stdin=stdin)
+        return peak_kib(program, "-t", name="ucrmmail-sendmail", stdin=stdin, code=code)
 
 
 def assert_it_is(message: bytes, name: str) -> None:
@@ -113,6 +113,18 @@ def test_a_file_of_50_mib_in_the_drop_directory_is_taken_and_sent_piece_by_piece
     assert peak < MOST_KIB
     assert_it_is(received.content, name)
     assert list((large.spool / "tmp").iterdir()) == []
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("field", [b"X-Padding: " + b"word " * 100 + b"\n", b"X-Padding: " + b"x" * (40 << 20) + b"\n"])
+@pytest.mark.parametrize("way", [by_name, by_sendmail])
+def test_a_header_that_is_too_large_is_refused_piece_by_piece(
+    large: Program, tmp_path: Path, way: Callable[..., int], field: bytes
+) -> None:
+    mail = tmp_path / "large.eml"
+    mail.write_bytes(b"To: joe@example.com\n" + field * (-(-(40 << 20) // len(field))) + b"\nhi\n")
+    assert way(large, mail, code=65) < MOST_KIB
+    assert [path for path in everything_in(str(large.spool)) if path.startswith(("queue/", "tmp/"))] == []
 
 
 # --- what is refused when it is small is refused when it is large ----------------------------------------------------

@@ -4,7 +4,7 @@
                                                        -> another one, where SMTP could not carry the body
 
 What comes out is byte by byte what ``header.split`` and ``reencode`` make of a message in memory. A scratch file has no
-name: it ends with the process, and nobody has to clean up. Only the header has to fit into memory.
+name: it ends with the process, and nobody has to clean up. Only the header is in memory, and has a largest size.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ucrmmail.message.header import (
     begins_field,
     header_lines,
     joined,
+    refuse_large,
     separators_end,
     split_canonical,
     unsendable,
@@ -178,9 +179,11 @@ def _beginning(chunks: Iterator[bytes]) -> bytes:
 def _header_mended(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Yield the lines up to the first empty one as ``header_lines`` makes them, and the rest as it is."""
     line: list[bytes] = []
+    size_bytes = 0
     for chunk in chunks:
         line.append(chunk)
         if b"\n" not in chunk:
+            refuse_large(size_bytes := size_bytes + len(chunk))
             continue
         data = b"".join(line)
         end = data.rfind(b"\n") + 1
@@ -190,5 +193,5 @@ def _header_mended(chunks: Iterator[bytes]) -> Iterator[bytes]:
             yield data[rest:]
             yield from chunks
             return
-        line = [data[end:]]
+        line, size_bytes = [data[end:]], len(data) - end
     yield b"".join(header_lines(b"".join(line))[0])

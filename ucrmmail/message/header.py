@@ -20,6 +20,7 @@ from __future__ import annotations
 import time
 
 from ucrmmail.errors import DataError
+from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ CRLF = b"\r\n"
 # RFC 5322 section 2.1.1, without the line end.
 LONGEST_LINE = 998
 LONGEST_NAME = LONGEST_LINE
+# In bytes. The header of a message is in memory some times over; Postfix cuts a field off at 100 KiB.
+LARGEST_HEADER = 4_000_000
 SEPARATORS = (b"From ", b">From ")
 # All of C0 but the tab and what ends a line, and DEL.
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
@@ -186,6 +189,16 @@ def refuse_cut_off(fields: Fields, rest: bytes) -> None:
                 why="it would go to all recipients as text",
                 remedy=remedy,
             )
+
+
+def refuse_large(size_bytes: int) -> None:
+    """Raise DataError for a header, or the header of a MIME part, of so many bytes, if those are too many."""
+    if size_bytes > LARGEST_HEADER:
+        raise DataError(
+            f"the header is larger than {format_size(LARGEST_HEADER)}",
+            why="no server takes such a one: what belongs into the body may look like fields",
+            remedy="let the application end the header with an empty line, then write the text",
+        )
 
 
 def unsendable(data: bytes) -> bool:

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.message.header import CRLF, LONGEST_LINE, NAME_BYTES, joined, split_canonical, unsendable
+from ucrmmail.message.header import (
+    CRLF,
+    LARGEST_HEADER,
+    LONGEST_LINE,
+    NAME_BYTES,
+    joined,
+    refuse_large,
+    split_canonical,
+    unsendable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +98,7 @@ class Stretch:
         return unsendable(line)
 
     def split(self) -> tuple[Fields, Stretch]:
-        """Return (fields, body) as ``split_canonical`` does; only the header has to fit into memory."""
+        """Return (fields, body) as ``split_canonical`` does. Raises DataError for a header that is too large."""
         size_bytes = self._source.window_bytes
         while True:
             text = self.beginning(size_bytes)
@@ -97,7 +106,9 @@ class Stretch:
             at = len(joined(fields))
             if len(text) == len(self) or text.startswith(CRLF, at) or self._is_no_field(rest, at):
                 return fields, self.part(at + 2 if text.startswith(CRLF, at) else at)
-            size_bytes *= 4
+            # The empty line that ends it would be among them, but for one byte.
+            refuse_large(size_bytes - 1)
+            size_bytes = min(4 * size_bytes, LARGEST_HEADER + len(CRLF))
 
     def _is_no_field(self, line: bytes, at: int) -> bool:
         """Return whether a line that begins ``at``, as far as ``line`` shows it, can be no field whatever follows."""

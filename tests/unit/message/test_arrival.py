@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.scratch import cut, in_pieces
+from tests.support.scratch import MemoryScratch, cut, in_pieces
 from tests.support.submission import submit
 from tests.unit.message.test_prepare_properties import ADDRESSES, ENDS, FIELDS, MESSAGES, PIECES, message
 from ucrmmail.errors import DataError
-from ucrmmail.message.arrival import Arrived
+from ucrmmail.message.arrival import Arrived, arrived
+from ucrmmail.message.header import LARGEST_HEADER
 from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared, gather
 
 # Pieces begin to matter behind what tells how a message begins: a kilobyte.
@@ -117,6 +119,33 @@ def test_a_message_that_is_too_large_is_refused_with_its_size_of_before() -> Non
     raw = b"Subject: x\n\n" + b"hi\n" * 1000
     for max_size in (len(raw) - 1, len(raw) + 500, len(raw) + 2000):
         assert outcome(in_pieces(raw, 100, 100), max_size=max_size) == outcome(raw, max_size=max_size)
+
+
+@pytest.mark.requirement("R13")
+@pytest.mark.parametrize("line", [b"X-Padding: " + b"word " * 100 + b"\r\n", b"X: y\r\n"])
+def test_a_header_has_a_largest_size(line: bytes) -> None:
+    header = line * ((LARGEST_HEADER - 1000) // len(line))
+    header += b"X-Last: " + b"x" * (LARGEST_HEADER - len(header) - 10) + b"\r\n"
+    fields = in_pieces(header + b"\r\nhi\r\n", 1 << 16, 1 << 20).fields
+    assert sum(len(field) for _, field in fields) == LARGEST_HEADER
+    with pytest.raises(DataError, match="the header is larger than 4MB"):
+        in_pieces(b"X" + header + b"\r\nhi\r\n", 1 << 16, 1 << 20)
+
+
+@pytest.mark.requirement("R13")
+def test_a_field_that_never_ends_is_refused_before_it_is_all_there() -> None:
+    came = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal came
+        yield b"To: joe@example.com\nSubject: "
+        while True:
+            came += 1 << 16
+            yield b"x" * (1 << 16)
+
+    with pytest.raises(DataError, match="the header is larger than 4MB"):
+        arrived((), endless(), MemoryScratch(1 << 18))
+    assert came <= LARGEST_HEADER + (1 << 16)
 
 
 def no_scratch() -> Any:
