@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import Machine, MovedClock
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
@@ -98,6 +98,31 @@ def test_a_connection_that_is_refused_whatever_comes_defers_no_message_after_the
                 61.0, load_account(f"{machine.directory}/account.json", owner=os.geteuid()).not_before - clock.now() + 1
             )
     assert deferred <= 16
+
+
+@pytest.mark.requirement("R9")
+def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_and_the_others_were_through(
+    tmp_path: Path,
+) -> None:
+    """It was left, and the account paused for it: under a limit there was no further round."""
+    machine = Machine(tmp_path, rules=Rules((Throttle(100_000, 1e8),)))
+    for number in range(2):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        if here.number != 1:
+            return None
+        time.sleep(0.8)
+        return "421 4.7.0 too many concurrent connections"
+
+    with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(0.3)]}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=2))
+        server.wait_until_idle()
+        assert len(server.accepted) == 2
+    assert (report.relayed, report.trouble, report.exit_code) == (2, None, 0)
 
 
 @pytest.mark.requirement("R9")

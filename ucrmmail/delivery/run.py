@@ -109,11 +109,13 @@ class Run:
         self._secret_first = lessons.secret_first
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
-        self._drive_all(connections)
-        while self.ending.excused(self._feed.suspicion):
-            self._drive_all(connections)
+        while self._drive_all(connections) or self.ending.excused(self._feed.suspicion):
+            pass
+        self.ending.resolve_unconnected(self._feed.has_work)
 
-    def _drive_all(self, connections: int) -> None:
+    def _drive_all(self, connections: int) -> bool:
+        """Drive the connections until none goes on; return whether a further round finds work that nobody refused."""
+        before = self._feed.suspicion.progress
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -137,7 +139,9 @@ class Run:
                 thread.join()
         if self._failure is not None:
             raise self._failure
-        self.ending.resolve_unconnected(self._feed.has_work)
+        # A connection that was one too many may have given back what it had when the others were through.
+        got_on = bool(others) and self._feed.suspicion.progress > before
+        return got_on and self.ending.lacks_connections and self._feed.has_work()
 
     def _drive_extra(self) -> None:
         try:
