@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import Machine, MovedClock
-from tests.support.smtp_server import SmtpServer, Wait
+from tests.support.smtp_server import DROP, Action, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
@@ -123,6 +123,30 @@ def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_an
         server.wait_until_idle()
         assert len(server.accepted) == 2
     assert (report.relayed, report.trouble, report.exit_code) == (2, None, 0)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_too_many_it_is_not_made_anew(
+    tmp_path: Path, rules: Rules
+) -> None:
+    """It was opened, and logged in, behind the time limit, for as long as the server let it wait."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(10):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> Action | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        return DROP if here.number else None
+
+    with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(1.5)]}) as server:
+        options = Options(wait=False, connections=2, time_limit_s=0.8)
+        report = machine.flush(machine.to(server, pipelining=False), options=options)
+        server.wait_until_idle()
+        assert len(server.connections) == 2
+    assert (report.relayed, report.reason, report.exit_code) == (1, "time limit", 0)
 
 
 @pytest.mark.requirement("R9")

@@ -220,6 +220,8 @@ class Run:
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
+            if own.losses.count and self._feed.is_shared:
+                self._wait_for_others(own.losses)
         return goes_on
 
     @property
@@ -230,8 +232,6 @@ class Run:
         """Connect, and log in; False when the run is over for this connection."""
         # What another connection doubts from here on, this one has not gone without.
         own.without = frozenset(self.ending.distrusted)
-        if own.losses.count and self._feed.is_shared:
-            self._wait_for_others(own.losses)
         began, may_send = self._clock.monotonic(), not self._must_end
         try:
             own.session = self._session(patient=own.used_up)
