@@ -127,6 +127,31 @@ def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_an
 
 @pytest.mark.requirement("R9")
 @pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_a_connection_that_is_refused_in_other_words_than_those_of_concurrency_ends_no_run_either(
+    tmp_path: Path, rules: Rules
+) -> None:
+    """Each run ended with it, behind the few messages that had left over the one that was welcome."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(60):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        time.sleep(0.2 if here.number in (1, 2) else 0.005)
+        return "421 4.7.0 try again later" if here.number in (1, 2) else None
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=3))
+        server.wait_until_idle()
+        assert len(server.accepted) == 60
+        assert len(server.connections) <= 6
+    assert (report.relayed, report.deferred, report.trouble) == (60, 0, None)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
 def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_too_many_it_is_not_made_anew(
     tmp_path: Path, rules: Rules
 ) -> None:

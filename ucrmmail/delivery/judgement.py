@@ -13,7 +13,7 @@ from ucrmmail.dataclass import dataclass
 from ucrmmail.delivery.ending import EX_TEMPFAIL, EX_UNAVAILABLE, EXCUSED_CONNECTIONS
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_concurrency
-from ucrmmail.smtp.trouble import account_trouble
+from ucrmmail.smtp.trouble import CLOSING, account_trouble
 
 if TYPE_CHECKING:
     from ucrmmail.delivery.ending import Ending
@@ -66,7 +66,7 @@ class Judgement:
         self._learn_extensions(end, without)
         self._ending.relayed |= end.relayed
         self._ending.denied = end.denied or self._ending.denied
-        if self._is_one_too_many(end):
+        if self._is_one_too_many(end, losses):
             # As at a connection that is refused: the others go on, and have its message too. Should it come there
             # again, that is what the server means.
             self._ending.unconnected = end.trouble
@@ -101,12 +101,18 @@ class Judgement:
             exit_code=EX_TEMPFAIL,
         )
 
-    def _is_one_too_many(self, end: End) -> bool:
-        """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""
+    def _is_one_too_many(self, end: End, losses: Losses) -> bool:
+        """Return whether the server wants fewer connections at a time, and says so when it is to take a message.
+
+        With 421 alone if it has taken nothing here so far, but something over others: those are to meet it as well.
+        """
         if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
             return False
         is_new = bool(end.refused) and end.refused not in self._feed.suspicion.suspects
-        return self._feed.is_shared and not end.alive and is_new and is_of_concurrency(end.trouble.reply)
+        has_taken = end.relayed or losses.relayed
+        is_the_others = end.trouble.reply.code == CLOSING and not has_taken and bool(self._feed.suspicion.progress)
+        says_so = is_the_others or is_of_concurrency(end.trouble.reply)
+        return self._feed.is_shared and not end.alive and is_new and says_so
 
     def _postpones(self, end: End, trouble: Trouble) -> bool:
         """Let others go before the message at which the account was refused; without any, the run ends for that."""
