@@ -175,6 +175,27 @@ def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_t
 
 
 @pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_where_all_connections_are_refused_since_there_are_several_one_is_tried(tmp_path: Path, rules: Rules) -> None:
+    """In run after run all of them were there at once, and nothing left, while the pauses grew."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(2):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+
+    def at_mail(_line: bytes) -> str | None:
+        # Until the others are there, too.
+        time.sleep(0.3)
+        is_one = sum(each.sock.fileno() >= 0 for each in server.connections) == 1
+        return None if is_one and len(server.connections) > 2 else "432 4.3.2 sender thread limit exceeded"
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=2))
+        server.wait_until_idle()
+        assert len(server.accepted) == 2
+    assert (report.relayed, report.deferred, report.trouble) == (2, 0, None)
+
+
+@pytest.mark.requirement("R9")
 def test_one_that_was_greylisted_is_in_nobodys_way_once_others_went() -> None:
     """Behind a limit that ends each run, it waited an hour longer than it had to."""
     clock = MovedClock()

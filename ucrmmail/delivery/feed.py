@@ -93,6 +93,8 @@ class QueueFeed:
         self._concerns = concerns
         self.more_came = more_came
         self.is_shared = is_shared
+        # Whether what is refused here may go over another connection in this round.
+        self.has_others = is_shared
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
@@ -125,7 +127,7 @@ class QueueFeed:
 
         ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
         """
-        return QueueFeed(
+        feed = QueueFeed(
             spool=spool,
             ledger=self._ledger,
             reporter=self._reporter,
@@ -141,6 +143,8 @@ class QueueFeed:
             on_synced=on_synced,
             is_shared=True,
         )
+        feed.has_others = self.has_others
+        return feed
 
     @property
     def awaits_proof(self) -> bool:

@@ -109,13 +109,17 @@ class Run:
         self._secret_first = lessons.secret_first
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
-        while self._drive_all(connections) or self.ending.excused(self._feed.suspicion):
-            pass
+        goes_on = True
+        while goes_on:
+            is_left = self._drive_all(connections)
+            goes_on = is_left or self.ending.excused(self._feed.suspicion)
+            if is_left:
+                # A server may count all that are there, and refuse each of them.
+                connections, self._feed.has_others = 1, False
         self.ending.resolve_unconnected(self._feed.has_work)
 
     def _drive_all(self, connections: int) -> bool:
-        """Drive the connections until none goes on; return whether a further round finds work that nobody refused."""
-        before = self._feed.suspicion.progress
+        """Drive the connections until none goes on; return whether work is left since the server wants fewer."""
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -140,8 +144,7 @@ class Run:
         if self._failure is not None:
             raise self._failure
         # A connection that was one too many may have given back what it had when the others were through.
-        got_on = bool(others) and self._feed.suspicion.progress > before
-        return got_on and self.ending.lacks_connections and self._feed.has_work()
+        return bool(others) and self.ending.lacks_connections and self._feed.has_work()
 
     def _drive_extra(self) -> None:
         try:
@@ -220,7 +223,7 @@ class Run:
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
-            if own.losses.count and self._feed.is_shared:
+            if own.losses.count and self._feed.has_others:
                 self._wait_for_others(own.losses)
         return goes_on
 
