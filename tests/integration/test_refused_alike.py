@@ -125,6 +125,22 @@ def test_one_in_twenty_that_is_refused_ends_no_run_but_the_first(
         assert len(server.connections) <= 40
 
 
+@pytest.mark.requirement("S19", "R9")
+def test_refusals_of_two_kinds_in_turn_end_no_run_each(tmp_path: Path) -> None:
+    """Of the first kind nothing was known any more behind the second: a run sent nineteen messages, and ended."""
+    machine, clock = machine_with(tmp_path, *people(200, *range(10, 200, 20)))
+    kinds = (PAUSE, "421 4.3.0 temporary system problem")
+
+    def rcpt(line: bytes) -> str | None:
+        return kinds[int(line.split(b"<bad")[1].split(b"@")[0]) // 20 % 2] if b"<bad" in line else None
+
+    with SmtpServer(faults={"rcpt": rcpt}) as server:
+        for _ in range(2):
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert len(taken(server)) == 190
+
+
 @pytest.mark.requirement("R9")
 @pytest.mark.parametrize("place", ["mail", "rcpt", "final-dot"])
 @pytest.mark.parametrize("senders", [1, 7])

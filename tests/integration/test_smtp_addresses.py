@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -231,6 +232,21 @@ def test_of_one_that_is_silent_and_one_that_is_not_reached_both_are_told(resolve
     assert trouble.stage is Stage.GREETING
     assert "127.0.0.1: the server did not answer in time (at greeting)" in trouble.why
     assert "127.0.0.2: refused: nothing listens on this port" in trouble.why
+
+
+@pytest.mark.requirement("R17", "S4")
+@pytest.mark.parametrize("encryption", ["none", "tls"])
+def test_the_last_of_addresses_that_are_silent_is_waited_for_as_long_as_a_single_one(
+    resolves_to: Resolver, encryption: str
+) -> None:
+    """Without a time limit it had the time of a whole opening, four minutes."""
+    with server_at(1, faults={"greeting": HANG}) as first, server_at(2, faults={"greeting": HANG}) as second:
+        resolves_to(first, second)
+        began = time.monotonic()
+        with pytest.raises(SessionError):
+            connect(first, host="smarthost.example", encryption=encryption, timeout_s=0.5)
+        # Each has half a second, and so has the look at what the port speaks.
+        assert time.monotonic() - began < 2.0
 
 
 @pytest.mark.requirement("R9", "R18")

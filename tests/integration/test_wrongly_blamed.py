@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import Machine, MovedClock
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import DROP, Action, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
@@ -98,6 +98,101 @@ def test_a_connection_that_is_refused_whatever_comes_defers_no_message_after_the
                 61.0, load_account(f"{machine.directory}/account.json", owner=os.geteuid()).not_before - clock.now() + 1
             )
     assert deferred <= 16
+
+
+@pytest.mark.requirement("R9")
+def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_and_the_others_were_through(
+    tmp_path: Path,
+) -> None:
+    """It was left, and the account paused for it: under a limit there was no further round."""
+    machine = Machine(tmp_path, rules=Rules((Throttle(100_000, 1e8),)))
+    for number in range(2):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        if here.number != 1:
+            return None
+        time.sleep(0.8)
+        return "421 4.7.0 too many concurrent connections"
+
+    with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(0.3)]}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=2))
+        server.wait_until_idle()
+        assert len(server.accepted) == 2
+    assert (report.relayed, report.trouble, report.exit_code) == (2, None, 0)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_a_connection_that_is_refused_in_other_words_than_those_of_concurrency_ends_no_run_either(
+    tmp_path: Path, rules: Rules
+) -> None:
+    """Each run ended with it, behind the few messages that had left over the one that was welcome."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(60):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        time.sleep(0.2 if here.number in (1, 2) else 0.005)
+        return "421 4.7.0 try again later" if here.number in (1, 2) else None
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=3))
+        server.wait_until_idle()
+        assert len(server.accepted) == 60
+        assert len(server.connections) <= 6
+    assert (report.relayed, report.deferred, report.trouble) == (60, 0, None)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_too_many_it_is_not_made_anew(
+    tmp_path: Path, rules: Rules
+) -> None:
+    """It was opened, and logged in, behind the time limit, for as long as the server let it wait."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(10):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> Action | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        return DROP if here.number else None
+
+    with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(1.5)]}) as server:
+        options = Options(wait=False, connections=2, time_limit_s=0.8)
+        report = machine.flush(machine.to(server, pipelining=False), options=options)
+        server.wait_until_idle()
+        assert len(server.connections) == 2
+    assert (report.relayed, report.reason, report.exit_code) == (1, "time limit", 0)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_where_all_connections_are_refused_since_there_are_several_one_is_tried(tmp_path: Path, rules: Rules) -> None:
+    """In run after run all of them were there at once, and nothing left, while the pauses grew."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(2):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+
+    def at_mail(_line: bytes) -> str | None:
+        # Until the others are there, too.
+        time.sleep(0.3)
+        is_one = sum(each.sock.fileno() >= 0 for each in server.connections) == 1
+        return None if is_one and len(server.connections) > 2 else "432 4.3.2 sender thread limit exceeded"
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=2))
+        server.wait_until_idle()
+        assert len(server.accepted) == 2
+    assert (report.relayed, report.deferred, report.trouble) == (2, 0, None)
 
 
 @pytest.mark.requirement("R9")

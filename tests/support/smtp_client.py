@@ -97,7 +97,7 @@ class ListFeed:
     def is_one_more(self, _kind: str) -> bool:
         return False
 
-    def is_next_to_one(self) -> bool:
+    def is_next_to_one(self, _kind: str) -> bool:
         return False
 
     def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:

@@ -35,19 +35,20 @@ class AccountState:
     """What the last runs learnt of the account; all of it is empty while it works.
 
     ``failures`` counts the runs that ended in a trouble of the account since one in which the server took something, or
-    spoke of messages alone. ``not_before`` is in seconds since the epoch. ``settings_mark`` and ``secret_mark`` tell
-    whether something was changed since: see ``secret_mark()``. ``suspect`` are the messages at which it came since a
-    run had no trouble, with blanks between: should it come there again, and not at others, they are to blame.
-    ``senders`` are those of messages at which it came for good, or at which a connection was lost, one a line. ``lost``
-    are those at whose MAIL the connection was lost, or the time of the run: others go first. ``pipelining_failed_at``
-    and ``chunking_failed_at`` are when the server was found not to understand what it offers, 0.0 when it was not;
-    ``doubted`` is an extension that the last run was not sure of, ``guessed`` one that it lost a connection with, and
-    sent its mail without: at the second time that is no accident. ``over_quota`` are senders, and domains, that were
-    refused for a quota while others were relayed, one a line. ``told_at`` is when a run has printed this trouble, 0.0
-    when none has.
+    spoke of messages alone; ``searched`` does so whether the pause grew with it or not. ``not_before`` is in seconds
+    since the epoch. ``settings_mark`` and ``secret_mark`` tell whether something was changed since: see
+    ``secret_mark()``. ``suspect`` are the messages at which it came since a run had no trouble, with blanks between:
+    should it come there again, and not at others, they are to blame. ``senders`` are those of messages at which it came
+    for good, or at which a connection was lost, one a line. ``lost`` are those at whose MAIL the connection was lost,
+    or the time of the run: others go first. ``pipelining_failed_at`` and ``chunking_failed_at`` are when the server was
+    found not to understand what it offers, 0.0 when it was not; ``doubted`` is an extension that the last run was not
+    sure of, ``guessed`` one that it lost a connection with, and sent its mail without: at the second time that is no
+    accident. ``over_quota`` are senders, and domains, that were refused for a quota while others were relayed, one a
+    line. ``told_at`` is when a run has printed this trouble, 0.0 when none has.
     """
 
     failures: int = 0
+    searched: int = 0
     not_before: float = 0.0
     failed_at: float = 0.0
     stage: str = ""
@@ -95,6 +96,7 @@ def after_trouble(
     return replace(
         _still(state, settings_mark),
         failures=failures,
+        searched=state.searched + 1,
         not_before=now + delay_s,
         failed_at=now,
         stage=trouble.stage.value,
@@ -156,6 +158,7 @@ def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_m
         suspect=known.suspect,
         senders=known.senders,
         lost=known.lost,
+        searched=known.searched,
         failures=max(state.failures, 1),
         failed_at=now,
         stage=trouble.stage.value,

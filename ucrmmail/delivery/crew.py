@@ -122,8 +122,12 @@ class Crew:
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self.ending.distrusted))
             got_on |= self.ending.excused(self._feed.suspicion)
-            if self._ends or self._died or not got_on or not self._feed.has_work():
+            # A server may count all that are there, and refuse each of them.
+            wants_fewer = self.ending.lacks_connections and connections > 1 and not got_on
+            if self._ends or self._died or not (got_on or wants_fewer) or not self._feed.has_work():
                 break
+            if wants_fewer:
+                connections, self._feed.has_others = 1, False
             self._dealt.clear()
         for message in self._parts.values():
             self._on_settled(message)

@@ -96,9 +96,14 @@ class Ending:
         self.go_without(other.distrusted, "" if doubted in self.lies | self.refuted else doubted)
         self.distrusted -= self.refuted - self.lies
 
+    @property
+    def lacks_connections(self) -> bool:
+        """Whether there is no other reason for the end than that a connection could not go on."""
+        return self.unconnected is not None and self.trouble is None and not self.reason
+
     def resolve_unconnected(self, has_work: Callable[[], bool]) -> None:
         """Take it for a trouble of the account that the last connection could not be made anew, if it ``has_work``."""
-        if self.unconnected is not None and self.trouble is None and not self.reason and has_work():
+        if self.lacks_connections and self.unconnected is not None and has_work():
             self.because_of(self.unconnected)
 
     def excused(self, suspicion: Suspicion) -> bool:

@@ -93,6 +93,8 @@ class QueueFeed:
         self._concerns = concerns
         self.more_came = more_came
         self.is_shared = is_shared
+        # Whether what is refused here may go over another connection in this round.
+        self.has_others = is_shared
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
@@ -125,7 +127,7 @@ class QueueFeed:
 
         ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
         """
-        return QueueFeed(
+        feed = QueueFeed(
             spool=spool,
             ledger=self._ledger,
             reporter=self._reporter,
@@ -141,6 +143,8 @@ class QueueFeed:
             on_synced=on_synced,
             is_shared=True,
         )
+        feed.has_others = self.has_others
+        return feed
 
     @property
     def awaits_proof(self) -> bool:
@@ -253,15 +257,18 @@ class QueueFeed:
         return work is not None and work.claimed.state.blamed == said
 
     def is_one_more(self, kind: str) -> bool:
-        """Return whether a message is one more of those that were to blame for something of the kind in this run.
+        """Return whether a message is one more of those that were to blame in this run.
 
         Never where it would fail for that: it may be that the account was blocked meanwhile.
         """
-        return kind.startswith("4") and self.suspicion.is_one_more(kind)
+        return kind.startswith("4") and self.suspicion.is_one_more
 
-    def is_next_to_one(self) -> bool:
-        """Return whether nothing was relayed since the last of those: it may be the account that is at its limit."""
-        return self.suspicion.is_next_to_one
+    def is_next_to_one(self, kind: str) -> bool:
+        """Return whether it may be the account that is at its limit.
+
+        Nothing was relayed since the last of those, or none of them met an answer of this kind.
+        """
+        return self.suspicion.is_next_to_one(kind)
 
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return whether others were relayed since its sender, or his domain, was suspected."""
@@ -342,8 +349,9 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
-            if outcomes and marks.blamed not in ("", LOST, LOST_AT_MAIL):
-                self.suspicion.blame(kind_of(outcomes[-1].stage, outcomes[-1].reply))
+            deferred = [outcome for outcome in outcomes if outcome.result is Result.DEFERRED]
+            if deferred and marks.blamed not in ("", LOST, LOST_AT_MAIL):
+                self.suspicion.blame(kind_of(deferred[-1].stage, deferred[-1].reply))
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)

@@ -13,7 +13,7 @@ from ucrmmail.dataclass import dataclass
 from ucrmmail.delivery.ending import EX_TEMPFAIL, EX_UNAVAILABLE, EXCUSED_CONNECTIONS
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_concurrency
-from ucrmmail.smtp.trouble import account_trouble
+from ucrmmail.smtp.trouble import CLOSING, account_trouble
 
 if TYPE_CHECKING:
     from ucrmmail.delivery.ending import Ending
@@ -66,9 +66,9 @@ class Judgement:
         self._learn_extensions(end, without)
         self._ending.relayed |= end.relayed
         self._ending.denied = end.denied or self._ending.denied
-        if self._is_one_too_many(end):
-            # As at a connection that is refused: the others go on, and have its message too. Should it come there
-            # again, that is what the server means.
+        if self._is_one_too_many(end, losses):
+            # As at a connection that is refused: the others go on, and have its message too. Should it come where there
+            # are no others, that is what the server means.
             self._ending.unconnected = end.trouble
             self._suspect(end.refused)
             return False
@@ -81,7 +81,7 @@ class Judgement:
 
     def is_one_of_several(self, losses: Losses) -> bool:
         """Return whether others of this run have relayed something since this connection was lost first."""
-        return self._feed.is_shared and self._feed.suspicion.progress > losses.progress
+        return self._feed.has_others and self._feed.suspicion.progress > losses.progress
 
     def out_of_time(self, losses: Losses) -> None:
         """Remember, at the end of the time, that it was the server which took it, and would take that of each run."""
@@ -101,12 +101,18 @@ class Judgement:
             exit_code=EX_TEMPFAIL,
         )
 
-    def _is_one_too_many(self, end: End) -> bool:
-        """Return whether the server wants fewer connections at a time, and says so when it is to take a message."""
+    def _is_one_too_many(self, end: End, losses: Losses) -> bool:
+        """Return whether the server wants fewer connections at a time, and says so when it is to take a message.
+
+        With 421 alone if it has taken nothing here so far, but something over others: those are to meet it as well.
+        """
         if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
             return False
-        is_new = bool(end.refused) and end.refused not in self._feed.suspicion.suspects
-        return self._feed.is_shared and not end.alive and is_new and is_of_concurrency(end.trouble.reply)
+        if not self._feed.has_others or end.alive:
+            return False
+        is_new = end.refused not in self._feed.suspicion.suspects and not (end.relayed or losses.relayed)
+        is_meant = end.trouble.reply.code == CLOSING and is_new and bool(self._feed.suspicion.progress)
+        return is_meant or is_of_concurrency(end.trouble.reply)
 
     def _postpones(self, end: End, trouble: Trouble) -> bool:
         """Let others go before the message at which the account was refused; without any, the run ends for that."""

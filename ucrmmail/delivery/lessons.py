@@ -71,7 +71,7 @@ def lessons_of(state: AccountState, *, now: float, settings_mark: str) -> Lesson
 def _passed_over(state: AccountState) -> int:
     if not (state.suspect or state.lost):
         return 0
-    return min((1 << 4 * min(max(state.failures - 1, 0), 10)) - 1, _MOST_PASSED_OVER)
+    return min((1 << 4 * min(max(state.searched - 1, 0), 10)) - 1, _MOST_PASSED_OVER)
 
 
 def after_calm_run(

@@ -109,11 +109,17 @@ class Run:
         self._secret_first = lessons.secret_first
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
-        self._drive_all(connections)
-        while self.ending.excused(self._feed.suspicion):
-            self._drive_all(connections)
+        goes_on = True
+        while goes_on:
+            is_left = self._drive_all(connections)
+            goes_on = is_left or self.ending.excused(self._feed.suspicion)
+            if is_left:
+                # A server may count all that are there, and refuse each of them.
+                connections, self._feed.has_others = 1, False
+        self.ending.resolve_unconnected(self._feed.has_work)
 
-    def _drive_all(self, connections: int) -> None:
+    def _drive_all(self, connections: int) -> bool:
+        """Drive the connections until none goes on; return whether work is left since the server wants fewer."""
         others: list[threading.Thread] = []
 
         def start_others() -> None:
@@ -137,7 +143,8 @@ class Run:
                 thread.join()
         if self._failure is not None:
             raise self._failure
-        self.ending.resolve_unconnected(self._feed.has_work)
+        # A connection that was one too many may have given back what it had when the others were through.
+        return bool(others) and self.ending.lacks_connections and self._feed.has_work()
 
     def _drive_extra(self) -> None:
         try:
@@ -216,6 +223,8 @@ class Run:
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
+            if own.losses.count and self._feed.has_others:
+                self._wait_for_others(own.losses)
         return goes_on
 
     @property
@@ -226,8 +235,6 @@ class Run:
         """Connect, and log in; False when the run is over for this connection."""
         # What another connection doubts from here on, this one has not gone without.
         own.without = frozenset(self.ending.distrusted)
-        if own.losses.count and self._feed.is_shared:
-            self._wait_for_others(own.losses)
         began, may_send = self._clock.monotonic(), not self._must_end
         try:
             own.session = self._session(patient=own.used_up)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 # What is relayed is counted in all, by sender and by his domain, in so many counts each: two senders in one count show
 # nothing of each other. The last three counts are how much was relayed, and one more, when a message was found to be to
-# blame last, how many were, since as much was relayed, and for what.
+# blame last, how many were since as much was relayed, and a bit for each kind of answer that one was to blame for.
 _SENDERS = 16384
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
 _MOST_REFUSED = 5
 _BLAMED_AT = 1 + 2 * _SENDERS
 _BLAMED = 2 + 2 * _SENDERS
-_BLAMED_FOR = 3 + 2 * _SENDERS
+_KINDS = 3 + 2 * _SENDERS
 COUNTS = 4 + 2 * _SENDERS
 # So many messages in a row are taken for one more of those that were to blame for a refusal, before it is the account.
 _MOST_ALIKE = 5
@@ -250,33 +250,28 @@ class Suspicion:
 
     def blame(self, kind: str) -> None:
         """Remember that a message was found to be to blame for an answer of this kind, and not the account."""
-        now, first, for_this = self.progress + 1, self._first, zlib.crc32(kind.encode("utf-8", "surrogateescape"))
-        is_next = (self._relayed[first + _BLAMED_AT], self._relayed[first + _BLAMED_FOR]) == (now, for_this)
-        self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * is_next
-        self._relayed[first + _BLAMED_AT], self._relayed[first + _BLAMED_FOR] = now, for_this
+        now, first = self.progress + 1, self._first
+        self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * (self._relayed[first + _BLAMED_AT] == now)
+        self._relayed[first + _BLAMED_AT] = now
+        self._relayed[first + _KINDS] |= _bit_of(kind)
 
-    def is_one_more(self, kind: str) -> bool:
-        """Return whether a message that is refused now is one more of those: others were relayed since the last few.
+    @property
+    def is_one_more(self) -> bool:
+        """Whether a message that is refused now is one more of those: others were relayed since the last few.
 
         While nothing was relayed in this run, none shows anything of the others.
         """
-        for_this = zlib.crc32(kind.encode("utf-8", "surrogateescape"))
-        blamed = zip(
-            self._relayed[_BLAMED_AT::COUNTS],
-            self._relayed[_BLAMED::COUNTS],
-            self._relayed[_BLAMED_FOR::COUNTS],
-            strict=True,
-        )
-        alike = [(at, count) for at, count, what in blamed if at and what == for_this]
-        if not (alike and self.progress):
+        times = self._relayed[_BLAMED_AT::COUNTS]
+        last = max(times)
+        if not (last and self.progress):
             return False
-        last = max(at for at, _ in alike)
-        return last <= self.progress or sum(count for at, count in alike if at == last) < _MOST_ALIKE
+        in_a_row = sum(count for at, count in zip(times, self._relayed[_BLAMED::COUNTS], strict=True) if at == last)
+        return last <= self.progress or in_a_row < _MOST_ALIKE
 
-    @property
-    def is_next_to_one(self) -> bool:
-        """Whether nothing was relayed since a message was to blame."""
-        return max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
+    def is_next_to_one(self, kind: str) -> bool:
+        """Return whether nothing was relayed since a message was to blame, or none was for an answer of this kind."""
+        is_known = any(kinds & _bit_of(kind) for kinds in self._relayed[_KINDS::COUNTS])
+        return not is_known or max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""
@@ -312,3 +307,7 @@ def _is_domain(key: str) -> bool:
 def _place_of(key: str) -> int:
     half = _SENDERS if _is_domain(key) else 0
     return 1 + half + zlib.crc32(key.encode("utf-8", "surrogateescape")) % _SENDERS
+
+
+def _bit_of(kind: str) -> int:
+    return 1 << zlib.crc32(kind.encode("utf-8", "surrogateescape")) % 64

@@ -74,7 +74,7 @@ class Turns:
     @property
     def holds_work(self) -> bool:
         """Whether a message is in hand already, or was set aside, that nobody else will send meanwhile."""
-        others = self._again or self._aside or self._of_suspected or self._late or self._search
+        others = self._again or self._first or self._aside or self._of_suspected or self._late or self._search
         return self.next is not None or bool(others)
 
     @property
@@ -116,7 +116,9 @@ class Turns:
 
     def ask_anew(self) -> None:
         """Ask the queue at the next look: something stands in it again, before others."""
-        self._due, self._first, self._asked_at = iter(()), [], -inf
+        self._due, self._asked_at = iter(()), -inf
+        if not self._is_dealt:
+            self._first = []
 
     def go_on_with(self, queue_id: str) -> None:
         """Let a message that is in parts, or never left, keep its place in the order, before one claimed ahead."""
@@ -225,7 +227,7 @@ class Turns:
         The nearest to it come next: what is like those at the head of the queue stands there.
         """
         furthest = self._search.take_furthest()
-        if furthest and not self._is_dealt:
+        if furthest:
             self.ask_anew()
             passed = self._search.end()
             # What is urgent goes in its order all the same.

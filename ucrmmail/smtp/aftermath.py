@@ -338,7 +338,7 @@ class Aftermath:
             self._session.alike += 1
             if quota:
                 return QUOTA
-            if self._feed.is_next_to_one():
+            if self._feed.is_next_to_one(kind_of(self._hand.stage, str(reply))):
                 return ALIKE
         # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
         # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.

@@ -191,7 +191,9 @@ class _Opening:
                         wire.begin_tls(context, self._smarthost.host)
             self._stage = Stage.TLS if self._smarthost.encryption == "tls" else Stage.GREETING
             wires = [asked.wire for asked in waiting]
-            speaker = first_to_speak(wires, self._patience_s(len(addresses)))
+            # Where it is the last one, it has its own time at this stage, and no more.
+            patience_s = min(self._patience_s(len(addresses)), self._smarthost.patience_s(self._stage))
+            speaker = first_to_speak(wires, patience_s)
             if speaker is not None:
                 asked = waiting.pop(wires.index(speaker))
                 self._answered[:], self._connected_at = [asked.address], asked.at

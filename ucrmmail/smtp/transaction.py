@@ -118,10 +118,10 @@ class Feed(Protocol):
         """
 
     def is_one_more(self, kind: str) -> bool:
-        """Return whether others of this run were to blame for an answer of this kind, while mail went between them."""
+        """Return whether others of this run were to blame for what they met, while mail went between them."""
 
-    def is_next_to_one(self) -> bool:
-        """Return whether nothing was relayed since the last of these."""
+    def is_next_to_one(self, kind: str) -> bool:
+        """Return whether nothing was relayed since the last of these, or none met an answer of this kind."""
 
     def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
         """Return the same of messages of its sender, at whom a server that was ``LOST`` did not hang up."""

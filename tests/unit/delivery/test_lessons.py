@@ -142,6 +142,14 @@ def test_who_is_over_his_quota_makes_no_pause_longer_until_something_of_his_was_
     other = troubled(again, Ending(sender="bill@isp.example"), quota)
     assert other.not_before - other.failed_at > first.not_before - first.failed_at
     assert told(calm(over, Ending(cleared={"news@isp.example"}))).over_quota == []
+    # Proof is looked for further back all the same: his may be the whole head of the queue.
+    state, reached = over, []
+    for number in range(4):
+        state = troubled(state, Ending(refused=f"m{number}", sender="news@isp.example"), quota)
+        reached.append(told(state).passes_over)
+    assert reached == [0, 15, 255, 1023]
+    assert told(after_error(state, REFUSED, now=NOW, settings_mark=MARK)).passes_over == 1023
+    assert told(troubled(state, Ending(refused="m5", relayed=True))).passes_over == 0
 
 
 @pytest.mark.requirement("R9")

@@ -1,0 +1,42 @@
+"""Whose turn it is, in a process that takes its messages from a line and in one that asks the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.campaign.machine import Machine
+from tests.support.spools import put
+from ucrmmail.delivery.suspicion import Suspicion
+from ucrmmail.delivery.turns import Turns
+from ucrmmail.spool.queue import Spool
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("is_dealt", [False, True], ids=["queue", "line"])
+def test_next_to_the_first_that_shows_something_the_others_go_from_the_end_of_the_queue(
+    tmp_path: Path, is_dealt: bool
+) -> None:
+    """From the line they came from its head again, where those stand that are refused alike."""
+    machine = Machine(tmp_path)
+    queue_ids = [
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+        for number in range(5)
+    ]
+    spool = Spool(machine.directory, clock=machine.clock)
+    suspicion = Suspicion()
+    suspicion.in_trouble, suspicion.passes_over = True, 15
+    line = iter(queue_ids)
+    due: Callable[[], Iterator[str]] | None = (lambda: line) if is_dealt else None
+    turns = Turns(spool, suspicion, machine.clock, left_s=lambda: 60.0, due=due)
+    went = []
+    while turns.look(others_are_out=False) is not None:
+        assert turns.holds_work
+        claimed = turns.take()
+        assert claimed is not None
+        went.append(claimed.queue_id)
+        suspicion.count_relayed("a@isp.example")
+    assert went == queue_ids[::-1]
+    assert not turns.holds_work
