@@ -242,6 +242,17 @@ def test_a_control_character_does_not_become_another_field(mechanism: str, secre
     assert b"AUTH" not in server.received
 
 
+@pytest.mark.requirement("R28")
+@pytest.mark.parametrize("secret", ["canary-4711", "canary-47110", "canary-471100"])
+def test_the_secret_alone_in_base64_is_hidden_to_its_last_character(secret: str) -> None:
+    """The last one was shown, with what fills it up: it holds a part of the secret's own last byte."""
+    encoded = base64.b64encode(secret.encode()).decode()
+    refused = {"auth": f"535 5.7.8 {encoded} is wrong"}
+    with SmtpServer(logins={USER: "another"}, faults=refused) as server, pytest.raises(SessionError) as caught:
+        open_session(smarthost(server, username=USER, authentication="plain"), secret=lambda: secret, clock=Clock())
+    assert str(caught.value.trouble.reply) == "535 5.7.8 [redacted] is wrong"
+
+
 def forms_of(secret: str) -> list[str]:
     """The secret in clear, and each piece of base64 that gives it away at any alignment."""
     found = [secret]

@@ -7,6 +7,7 @@ the run goes on a little in doubt; but each of its connections costs a login, an
 from __future__ import annotations
 
 import threading
+from math import ceil
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
@@ -96,8 +97,8 @@ class Judgement:
             Stage.GREETING,
             # Without a figure: the next run is to tell that it is the same.
             "the smarthost let this run in when no time was left to send anything",
-            why=f"it took {took_s:.0f} s: it is slow, or one of its addresses is",
-            remedy=f"let `flush` have a --time-limit well above {took_s:.0f}s; `ucrmmail test-connection` shows why",
+            why=f"it took {took_s:.1f} s: it is slow, or one of its addresses is",
+            remedy=f"let `flush` have a --time-limit well above {ceil(took_s)}s; `ucrmmail test-connection` shows why",
             exit_code=EX_TEMPFAIL,
         )
 

@@ -107,7 +107,8 @@ def report_failures(
     except (TemporaryError, OSError) as error:
         why = error.what if isinstance(error, TemporaryError) else str(error)
         more = f", and to {len(failed) - 1} more" if len(failed) > 1 else ""
-        concerns.add(
+        # Each run tries again until the disk has room, and cron mails what each one prints.
+        concerns.add_hourly(
             f"{_line(claimed.queue_id, failed[0])}{more}; the report of that could not be queued, the next run tries "
             f"again: {why}",
             exit_code=TemporaryError.exit_code,

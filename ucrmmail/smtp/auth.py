@@ -127,7 +127,7 @@ def _without_another(refused: Trouble, problem: UcrmmailError) -> Trouble:
 
 def _try(wire: Wire, smarthost: Smarthost, mechanism: str, word: str) -> Reply:
     _refuse_control_characters(smarthost, word)
-    # A server may repeat our answers as we encoded them, or the secret alone in any of the three ways it can fall.
+    # A server may repeat our answers as we encoded them, or the secret alone or in any of the three ways it can fall.
     wire.hide(word.encode(), *_encoded_within(word.encode()))
     initial, answer = _exchange(mechanism, smarthost, word)
     command = f"AUTH {mechanism}".encode()
@@ -202,8 +202,8 @@ def _hidden(wire: Wire, answer: bytes) -> bytes:
 
 
 def _encoded_within(secret: bytes) -> tuple[bytes, ...]:
-    """Return what base64 makes of the secret within a longer text: one form for each of the three alignments."""
-    forms = []
+    """Return what base64 makes of the secret alone, and within a longer text: one form for each alignment."""
+    forms = [base64.b64encode(secret)]
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + secret).rstrip(b"=")
         # The first and the last character also depend on what stands before and behind.
