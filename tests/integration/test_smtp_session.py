@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,16 @@ def test_a_server_that_hangs_up_at_once_is_down_and_one_that_was_silent_first_is
     with SmtpServer(faults={"greeting": Leave(after_s)}) as server:
         refused(server)
     assert len(server.connections) == connections
+
+
+@pytest.mark.requirement("S4")
+def test_a_server_that_never_greets_takes_less_than_two_seconds_beyond_its_time() -> None:
+    with SmtpServer(faults={"greeting": HANG}) as server:
+        began = time.monotonic()
+        trouble = refused(server, greeting_timeout_s=0.3, timeout_s=NEVER_S)
+        took_s = time.monotonic() - began
+    assert trouble.stage is Stage.GREETING
+    assert took_s < 0.3 + 2.0
 
 
 def test_a_port_without_tls_that_says_nothing_the_second_time_is_told_all_the_same() -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from tests.support.program import Program, Run
 from tests.support.smtp_server import SmtpServer
 from tests.support.spools import place_of
 from ucrmmail.spool.layout import path_in_queue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = [
     pytest.mark.requirement("R4", "R30", "S19"),
@@ -205,6 +208,68 @@ def test_a_link_in_the_queue_is_no_message_that_is_not_there(program: Program) -
         refused = program.run("queue", command, queue_id, code=74)
         told = f"ucrmmail: {queue_id} cannot be trusted: {path} is a symbolic link; the next flush sets it aside\n"
         assert refused.stderr == told
+
+
+def _link(path: Path) -> str:
+    path.rename(path.parent.parent / "secret")
+    path.symlink_to(path.parent.parent / "secret")
+    return "it is a symbolic link"
+
+
+def _second_name(path: Path) -> str:
+    os.link(path, path.parent.parent / "secret")
+    return "it has 2 hard links"
+
+
+def _fifo(path: Path) -> str:
+    path.rename(path.parent.parent / "secret")
+    os.mkfifo(path)
+    return "it is not a regular file"
+
+
+def _cut_off(path: Path) -> str:
+    shutil.copy(path, path.parent.parent / "secret")
+    os.truncate(path, 10)
+    return "it does not begin as a queue file"
+
+
+@pytest.mark.parametrize("spoil", [_link, _second_name, _fifo, _cut_off])
+@pytest.mark.parametrize("place", ["held", "failed"])
+def test_what_no_flush_sets_aside_is_named_and_can_be_removed(
+    program: Program, place: str, spoil: Callable[[Path], str]
+) -> None:
+    with SmtpServer(faults={"rcpt": ["550 5.1.1 no such user"]}) as server:
+        program.configure(server.port)
+        queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+        program.run(*(("queue", "hold", queue_id) if place == "held" else ("flush",)))
+        path = program.spool / place / queue_id
+        why = spoil(path)
+        secret = (program.spool / "secret").read_bytes()
+        for _ in range(2):
+            document = program.run("queue", "list", "--json", code=74).json
+            assert queue_id not in [message["queue_id"] for message in document["messages"]]
+            told = f"cannot be read: {path}: {why}; `ucrmmail queue remove {queue_id}` removes it"
+            assert document["errors"] == [{"queue_id": queue_id, "error": told}]
+            assert why in program.run("queue", "show", queue_id, code=74).stderr
+            program.run("flush")
+        assert program.run("queue", "remove", queue_id, "--json").json["changed"][0]["queue_id"] == queue_id
+        assert program.run("queue", "list", "--json").json["errors"] == []
+        # Its name is gone; what it pointed to, or was beside it, is not touched.
+        assert not os.path.lexists(path)
+        assert (program.spool / "secret").read_bytes() == secret
+
+
+def test_a_directory_in_the_place_of_a_held_message_is_for_a_person_to_move_away(program: Program) -> None:
+    program.configure(25)
+    queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+    program.run("queue", "hold", queue_id)
+    path = program.spool / "held" / queue_id
+    path.unlink()
+    path.mkdir()
+    assert program.run("queue", "list", code=74).stderr.endswith(f"{path}: it is not a regular file; move it away\n")
+    for command in ("release", "remove"):
+        assert program.run("queue", command, queue_id, code=74).stderr.endswith("is not a regular file; move it away\n")
+    assert path.is_dir()
 
 
 def test_a_journal_that_is_too_large_is_named(program: Program) -> None:

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     from ucrmmail.smtp.wire import Stopper
 
 _LOOK_S = 10.0
+# Who waits for our first words of TLS answers them at once. Whoever is silent again has had his time: a run that ends
+# without mail must not take much longer than smtp.timeout says.
+_TLS_LOOK_S = 1.5
 _FAILURES = (RefusedError, ConnectionLostError, ProtocolError, HandshakeError)
 
 
 class Look:
-    """Looks at the smarthost, each time for ten seconds at the most. Raises StoppedError.
+    """Looks at the smarthost, each time for ten seconds at the most, and for TLS much shorter. Raises StoppedError.
 
     ``addresses`` has the one that answered; while there is none, nothing is seen.
     """
@@ -71,15 +74,15 @@ class Look:
         from ucrmmail.smtp.tls import unverified_context  # noqa: PLC0415 # as in `wire`
 
         try:
-            with self._connected() as wire:
+            with self._connected(_TLS_LOOK_S) as wire:
                 wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
                 return True
         except _FAILURES:
             return False
 
     @contextmanager
-    def _connected(self) -> Iterator[Wire]:
-        deadline = self._clock.monotonic() + self._timeout_s
+    def _connected(self, within_s: float = _LOOK_S) -> Iterator[Wire]:
+        deadline = self._clock.monotonic() + min(self._timeout_s, within_s)
         found = connect(self._smarthost, self._addresses, clock=self._clock, stop=self._stop, deadline=deadline)
         wire = Wire(found.sock, clock=self._clock, stop=self._stop)
         try:

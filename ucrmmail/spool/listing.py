@@ -35,7 +35,7 @@ from ucrmmail.spool.order import Return
 from ucrmmail.spool.queuefile import CHUNK_BYTES, DamagedError, read_unchecked
 from ucrmmail.spool.records import recorded
 from ucrmmail.spool.state import MessageState, fitted, untried
-from ucrmmail.spool.unread import Unread, is_of_all
+from ucrmmail.spool.unread import Unread, is_left_to_a_person, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -138,8 +138,9 @@ def messages(
 ) -> Iterator[QueuedMessage]:
     """Yield the messages in these states; within a state in sending order, deferred ones as they come back.
 
-    A file that is damaged is left out: the flush sets it aside and reports it. One that cannot be read, or a directory,
-    is put into ``unread``; without that it is raised. Raises PermissionDeniedError, OSError.
+    A file that is damaged, or a link, is left out: the flush sets it aside and reports it. Where no flush looks, which
+    is in held/ and failed/, it is put into ``unread``. So is one that cannot be read, or a directory; without that it
+    is raised. Raises PermissionDeniedError, OSError.
     """
     if not _is_there(directory):
         return
@@ -369,6 +370,10 @@ def _seen(
     """Return what ``_read`` does; what cannot be read goes to ``unread``, if there is one. Raises OSError."""
     try:
         return _read(directory, queue_id, path, state, settled, beginning_bytes=beginning_bytes)
+    except (DistrustError, DamagedError) as error:
+        if unread is not None and is_left_to_a_person(STATES[state]) and os.path.lexists(path):
+            unread.append(Unread.doubted(error, queue_id, path))
+        return None
     except OSError as error:
         if unread is None or is_of_all(error):
             raise
@@ -385,16 +390,17 @@ def _read(
     *,
     beginning_bytes: int,
 ) -> QueuedMessage | None:
-    """Return a message as it stands at this moment, None when it has gone or cannot be believed. Raises OSError."""
+    """Return a message as it stands at this moment, None when it has gone.
+
+    Raises DistrustError or DamagedError when its file cannot be believed, OSError.
+    """
     try:
         fd = open_untrusted(path, owner=os.geteuid())
-    except (FileNotFoundError, DistrustError):
+    except FileNotFoundError:
         return None
     with Naming(path):
         try:
             file, beginning = read_unchecked(fd, os.fstat(fd).st_size, beginning_bytes)
-        except DamagedError:
-            return None
         finally:
             os.close(fd)
     kept = read_state(directory, queue_id)

@@ -13,7 +13,8 @@ What a flush that was killed has recorded and not carried out counts, as it does
 what was relayed is not in the queue any more. By the revision of the state the next flush sees what came after the
 record.
 
-One that cannot be read can be removed, and nothing else; it stops no other.
+One that cannot be read can be removed, and nothing else; it stops no other. So it is with what cannot be trusted where
+no flush looks, in held/ and failed/; elsewhere the next flush sets it aside.
 
 A retry of a failed message begins anew: no attempts, nothing reported. Who was relayed is not sent to again.
 """
@@ -38,7 +39,14 @@ from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.records import recorded
 from ucrmmail.spool.recovery import taken_as
 from ucrmmail.spool.state import RecipientState
-from ucrmmail.spool.unread import Unread, UnreadError, is_of_all
+from ucrmmail.spool.unread import (
+    Unread,
+    UnreadError,
+    is_directory,
+    is_left_to_a_person,
+    is_of_all,
+    remedy_of_doubt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -282,7 +290,7 @@ def _one(
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:
-            return Change(queue_id, trouble=f"cannot be trusted: {error}; the next flush sets it aside", unread=True)
+            return Change(queue_id, trouble=f"cannot be trusted: {error}; {_mend(moves, queue_id)}", unread=True)
         except FileNotFoundError:
             if not path or os.path.lexists(path):
                 raise
@@ -303,7 +311,8 @@ def _lock(
     try:
         return lock_message(moves.directory, queue_id, wait=False, seen_at=seen_at)
     except DistrustError:
-        raise
+        if not (even_unread and _is_removable(moves, queue_id)):
+            raise
     except OSError as error:
         if is_of_all(error):
             raise
@@ -312,6 +321,20 @@ def _lock(
     # No run can open it, to send it, either: there is no lock to ask for.
     found = find(moves.directory, queue_id)
     return (*found, -1) if found is not None else None
+
+
+def _is_removable(moves: Moves, queue_id: str) -> bool:
+    """Return whether what cannot be trusted is for a person to remove: its name alone goes, nothing is opened."""
+    found = find(moves.directory, queue_id)
+    return found is not None and is_left_to_a_person(found[0]) and not is_directory(found[1])
+
+
+def _mend(moves: Moves, queue_id: str) -> str:
+    """Return what becomes of what cannot be trusted: a flush finds it only where it looks for mail to send."""
+    found = find(moves.directory, queue_id)
+    if found is None or not is_left_to_a_person(found[0]):
+        return "the next flush sets it aside"
+    return remedy_of_doubt(queue_id, found[1])
 
 
 def _state_of(place: str) -> str:
