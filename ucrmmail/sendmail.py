@@ -285,8 +285,8 @@ def main() -> int:
     except UcrmmailError as error:
         _tell(error)
         return error.exit_code
-    except (OSError, MemoryError) as error:
-        # Nothing was acknowledged, so the caller may try again.
+    except (OSError, MemoryError, ImportError) as error:
+        # Nothing was acknowledged, so the caller may try again. A module that is loaded late may be what cannot be read.
         _tell(TemporaryError(f"the message was not accepted: {error or 'out of memory'}"))
         return TemporaryError.exit_code
     except KeyboardInterrupt:

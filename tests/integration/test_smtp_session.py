@@ -15,7 +15,7 @@ from tests.support.certificates import TestAuthority
 from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
-from tests.support.smtp_server import DROP, HANG, Endless, Leave, Raw, SmtpServer, Split
+from tests.support.smtp_server import DROP, HANG, Endless, Fault, Leave, Raw, SmtpServer, Split
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.opening import SessionError
@@ -218,13 +218,23 @@ def test_a_port_of_plain_text_is_told_from_one_for_tls(authority: TestAuthority)
 
 
 @pytest.mark.requirement("R9")
-@pytest.mark.parametrize(("after_s", "connections"), [(0.0, 1), (1.1, 2)])
-def test_a_server_that_hangs_up_at_once_is_down_and_one_that_was_silent_first_is_asked_for_tls(
-    after_s: float, connections: int
-) -> None:
-    with SmtpServer(faults={"greeting": Leave(after_s)}) as server:
-        refused(server)
-    assert len(server.connections) == connections
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [(Leave(0.0), "check smtp.host"), (Leave(1.1), "silent first, as ports for TLS are"), (HANG, "overloaded")],
+)
+def test_a_server_that_does_not_greet_is_asked_once(fault: Fault, says: str) -> None:
+    with SmtpServer(faults={"greeting": fault}) as server:
+        trouble = refused(server, timeout_s=0.3 if fault is HANG else NEVER_S)
+    assert len(server.connections) == 1
+    assert says in trouble.remedy
+
+
+@pytest.mark.requirement("R9")
+def test_a_port_for_tls_is_told_over_the_connection_on_which_it_was_silent(authority: TestAuthority) -> None:
+    with SmtpServer(tls=authority.server_context("localhost"), smtps=True) as server:
+        trouble = refused(server, encryption="none", timeout_s=0.3)
+    assert len(server.connections) == 1
+    assert "smtp.encryption tls" in trouble.remedy
 
 
 @pytest.mark.requirement("S4")

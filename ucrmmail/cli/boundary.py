@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ucrmmail.errors import InputOutputError, UcrmmailError, UsageError, from_os_error
+from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError, UsageError, from_os_error
 from ucrmmail.output.human import note, print_error
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -
         if output.trouble():
             return 0  # told by the caller
         told = from_os_error(error)
+    except ImportError as error:
+        # Some modules are loaded late, and a machine without descriptors, or a disk that fails, hides their files.
+        told = TemporaryError(
+            f"a part of this program cannot be read: {error.name}",
+            remedy="run the same command again; if that does not help, install it anew",
+        )
     except Exception as error:  # noqa: BLE001 # the boundary: a fault of ours must not look like a verdict (1)
         return _tell_fault(error)
     print_error(told)

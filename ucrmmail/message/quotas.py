@@ -71,8 +71,10 @@ _RATE_WORDS = (
     "throttl",
 )
 _SOME_QUOTA_WORDS = ("quota exceeded", "exceeded your quota")
-# No room in a mailbox or on a disk, or a message that is too large (RFC 3463: X.2.2, X.2.3, X.3.1, X.3.4).
-_ROOM_STATUS = frozenset({".2.2", ".2.3", ".3.1", ".3.4"})
+# No room in a mailbox, or not for this message (RFC 3463, X.2.2 and X.2.3); nor in the system (X.3.1, X.3.4), which
+# some say of an allowance for a day as well.
+_MAILBOX_STATUS = frozenset({".2.2", ".2.3"})
+_SYSTEM_STATUS = frozenset({".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
 # the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit", "exceeded
 # hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached".
@@ -142,11 +144,11 @@ def is_quota(reply: Reply) -> bool:
     if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
-    if reply.code == 535 or reply.enhanced[1:] in _ROOM_STATUS or any(words in text for words in _NOT_THE_SENDERS):
+    if reply.code == 535 or reply.enhanced[1:] in _MAILBOX_STATUS or any(words in text for words in _NOT_THE_SENDERS):
         return False
     if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
         return True
-    if "recipient" in text.replace(_ASKED_AT_RCPT, ""):
+    if reply.enhanced[1:] in _SYSTEM_STATUS or "recipient" in text.replace(_ASKED_AT_RCPT, ""):
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
     if any(words in text for words in _RATE_WORDS) or (reply.enhanced[1:] == ".7.0" and "too many" in text):

@@ -1,7 +1,7 @@
 """A second look at a server that is not as expected: what its port speaks, and which certificate it shows.
 
-Each look is a connection of its own, short, on which no secret and no mail goes. None of them decides anything: they
-only tell a person which setting is wrong.
+Each look is short, and no secret and no mail goes with it; all but one are connections of their own. None of them
+decides anything: they only tell a person which setting is wrong.
 """
 
 from __future__ import annotations
@@ -69,20 +69,23 @@ class Look:
         except _FAILURES:
             return None
 
-    def for_tls(self) -> bool:
-        """Return whether the port speaks TLS from the first byte, where a greeting was expected."""
+    def for_tls(self, wire: Wire) -> bool:
+        """Return whether a port that never greeted speaks TLS from the first byte; ``wire`` is for nothing else then.
+
+        A server that is down gets no second connection for it.
+        """
         from ucrmmail.smtp.tls import unverified_context  # noqa: PLC0415 # as in `wire`
 
+        wire.allow(_TLS_LOOK_S)
         try:
-            with self._connected(_TLS_LOOK_S) as wire:
-                wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
-                return True
+            wire.start_tls(unverified_context(), self._smarthost.host, self._timeout_s)
         except _FAILURES:
             return False
+        return True
 
     @contextmanager
-    def _connected(self, within_s: float = _LOOK_S) -> Iterator[Wire]:
-        deadline = self._clock.monotonic() + min(self._timeout_s, within_s)
+    def _connected(self) -> Iterator[Wire]:
+        deadline = self._clock.monotonic() + self._timeout_s
         found = connect(self._smarthost, self._addresses, clock=self._clock, stop=self._stop, deadline=deadline)
         wire = Wire(found.sock, clock=self._clock, stop=self._stop)
         try:

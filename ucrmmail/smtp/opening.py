@@ -131,6 +131,7 @@ class _Opening:
         self._answered: list[Address] = []
         self._look = Look(smarthost, self._answered, clock=clock, stop=stop)
         self._certificate: Certificate | None = None
+        self._is_for_tls = False
 
     @property
     def facts(self) -> dict[str, object]:
@@ -149,6 +150,8 @@ class _Opening:
                     # Those that are silent have had their time.
                     session = self._introduced(asked.wire, context, others=len(addresses))
                 except (RefusedError, ConnectionLostError, ProtocolError) as error:
+                    if isinstance(error, NoAnswerError) and not (addresses or waiting):
+                        self._look_for_tls(asked.wire)
                     asked.wire.close()
                     if not self._shows_the_address(error):
                         raise
@@ -200,6 +203,7 @@ class _Opening:
                 return asked, addresses
             self._go_on_from(waiting[-1].address, f"the server did not answer in time (at {self._stage.value})")
             if not addresses:
+                self._look_for_tls(waiting[-1].wire)
                 raise NoAnswerError("the server did not answer in time")
 
     def _go_on_from(self, address: Address, told: str) -> None:
@@ -395,24 +399,20 @@ class _Opening:
             return self._tls_trouble(error.error)
         remedy = "check smtp.host, smtp.port and smtp.encryption; nothing was lost"
         if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
-            if self._may_wait_for_tls(error) and self._look.for_tls():
+            if self._is_for_tls:
                 remedy = "this port speaks TLS from the first byte: run `ucrmmail config set smtp.encryption tls`"
             elif isinstance(error, NoAnswerError):
                 remedy = "it may be overloaded, or a firewall is in between; try `ucrmmail test-connection --probe`"
+            elif isinstance(error, ConnectionLostError) and self._clock.monotonic() - self._connected_at > _SILENCE_S:
+                remedy = "it was silent first, as ports for TLS are; try `ucrmmail test-connection --probe`"
         elif "CERTIFICATE_REQUIRED" in str(error):
             remedy = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
         return account_trouble(self._stage, f"{self._smarthost.name}: {error} (at {self._stage.value})", remedy=remedy)
 
-    def _may_wait_for_tls(self, error: Exception) -> bool:
-        """Return whether the server was silent as one that waits for TLS is; one that hung up at once is down."""
-        now = self._clock.monotonic()
-        if now + self._timeout_s > self._ends_at:
-            # The caller has no time for a second connection.
-            return False
-        if isinstance(error, NoAnswerError):
-            return True
-        waited_s = now - self._connected_at
-        return isinstance(error, ConnectionLostError) and waited_s > _SILENCE_S
+    def _look_for_tls(self, wire: Wire) -> None:
+        """See whether a server that has not greeted us waits for the first words of TLS."""
+        if self._stage is Stage.GREETING and self._smarthost.encryption != "tls":
+            self._is_for_tls = self._look.for_tls(wire)
 
     def _tls_trouble(self, error: ssl.SSLError) -> Trouble:
         import ssl  # noqa: PLC0415 # as in `wire`

@@ -76,6 +76,7 @@ SENDERS = [
     "550 You have exceeded the limit of 500 emails in 24 hours",
     "552 Too many recipients received this hour",
     "452 4.5.3 Error: too many recipients per hour",
+    "452 4.3.1 daily quota exceeded",
 ]
 OTHERS = [
     "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend your message later.",
