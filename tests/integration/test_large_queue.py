@@ -112,6 +112,16 @@ def test_the_memory_of_a_flush_does_not_grow_with_the_queue(queue: Program) -> N
     assert peaks[1] < 60 << 10
 
 
+@pytest.mark.requirement("R12")
+@pytest.mark.parametrize("arguments", [("--json",), ()])
+def test_nor_does_that_of_a_dry_run(queue: Program, arguments: tuple[str, ...]) -> None:
+    peaks = []
+    for count in (300, 6000):
+        fill(queue.spool, count)
+        peaks.append(peak_kib(queue, "flush", "--dry-run", *arguments))
+    assert peaks[1] - peaks[0] < 6144
+
+
 @pytest.mark.requirement("R13")
 def test_a_message_of_50_mib_is_sent_piece_by_piece(queue: Program) -> None:
     message = b"Subject: large\r\n\r\n" + LINE * (FIFTY_MIB // len(LINE))

@@ -6,7 +6,7 @@ in drop/ was not prepared yet, so that its recipients and priority are not known
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, tee
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
@@ -50,8 +50,8 @@ def forecast(
     ``max_delay_s`` is the longest delay there is, 0.0 after the clock was set back.
     """
     pending = (message for message in due(directory, opens_at, max_delay_s, unread=unread) if message.delivery.pending)
-    first = list(islice(pending, message_limit or None))
-    turns = [message.delivery.turn for message in first]
-    times = schedule(read_tally(f"{directory}/ledger", rules, now, boot_id), opens_at, map(len, turns))
-    for message, turn, at in zip(first, turns, times, strict=True):
-        yield Forecast(message.queue_id, message.reverse_path, turn, message.size_bytes, at)
+    first, again = tee(islice(pending, message_limit or None))
+    amounts = (len(message.delivery.turn) for message in again)
+    times = schedule(read_tally(f"{directory}/ledger", rules, now, boot_id), opens_at, amounts)
+    for message, at in zip(first, times, strict=True):
+        yield Forecast(message.queue_id, message.reverse_path, message.delivery.turn, message.size_bytes, at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import rfc3339
@@ -18,43 +19,47 @@ if TYPE_CHECKING:
 def show_forecast(
     forecasts: Iterable[Forecast], unread: Sequence[Unread], *, deferred_until: float, dropped: int, as_json: bool
 ) -> None:
-    """Print what would go, in order; ``unread`` is what could not be read, when the forecasts have come to their end.
+    """Print what would go, in order, each as soon as it is known: a long queue needs no memory.
 
+    ``unread`` is what could not be read, when the forecasts have come to their end.
     ``deferred_until`` is when the account's pause ends, 0.0 when there is none; ``dropped`` files in drop/ come too.
     """
-    found = list(forecasts)
-    tell_unread(unread)
     if as_json:
-        machine.print_document(
-            {
-                "messages": [
-                    {
-                        "queue_id": one.queue_id,
-                        "reverse_path": one.reverse_path,
-                        "recipients": list(one.recipients),
-                        "size_bytes": one.size_bytes,
-                        "at": rfc3339(one.at),
-                    }
-                    for one in found
-                ],
+        machine.print_listing(
+            "messages",
+            map(_document, forecasts),
+            lambda: {
                 "deferred_until": rfc3339(deferred_until) if deferred_until else None,
                 "dropped": dropped,
                 "errors": unread_documents(unread),
-            }
+            },
         )
+        tell_unread(unread)
         return
+    found = iter(forecasts)
+    first = list(islice(found, 1))
     if deferred_until:
         human.note(f"the account is deferred until {rfc3339(deferred_until)[:19]}Z: nothing goes before, see `status`")
     if dropped:
         files = "1 file waits" if dropped == 1 else f"{dropped} files wait"
         human.note(f"{files} in drop/, which a run takes first; what follows is without")
-    if not found:
+    if first:
+        human.print_table(("queue id", "would go at", "from", "to"), map(_row, chain(first, found)))
+    else:
         human.note("nothing else is due" if dropped or unread else "nothing is due")
-        return
+    tell_unread(unread)
+
+
+def _document(one: Forecast) -> dict[str, object]:
+    return {
+        "queue_id": one.queue_id,
+        "reverse_path": one.reverse_path,
+        "recipients": list(one.recipients),
+        "size_bytes": one.size_bytes,
+        "at": rfc3339(one.at),
+    }
+
+
+def _row(one: Forecast) -> tuple[str, ...]:
     # To the second, so that the line fits a terminal.
-    times = [f"{rfc3339(one.at)[:19]}Z" for one in found]
-    rows = [
-        (one.queue_id, at, one.reverse_path or "<>", ", ".join(one.recipients[:3]))
-        for one, at in zip(found, times, strict=True)
-    ]
-    human.print_table(("queue id", "would go at", "from", "to"), rows)
+    return one.queue_id, f"{rfc3339(one.at)[:19]}Z", one.reverse_path or "<>", ", ".join(one.recipients[:3])

@@ -14,7 +14,7 @@ from ucrmmail.output.escape import visible
 from ucrmmail.streams import complain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
     from rich.console import Console
@@ -103,7 +103,7 @@ def on_terminal(*, stderr: bool = False) -> bool:
     return stream.isatty()
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
     """Print a table on standard output: with a frame on a terminal, as tab-separated lines through a pipe."""
     if not on_terminal():
         say_fields(columns)
