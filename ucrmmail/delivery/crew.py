@@ -122,8 +122,8 @@ class Crew:
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self.ending.distrusted))
             got_on |= self.ending.excused(self._feed.suspicion)
-            # A server may count all that are there, and refuse each of them.
-            wants_fewer = self.ending.lacks_connections and connections > 1 and not got_on
+            # A server may count all that are there, and refuse each of them: what they left goes over a single one.
+            wants_fewer = self.ending.lacks_connections and connections > 1
             if self._ends or self._died or not (got_on or wants_fewer) or not self._feed.has_work():
                 break
             if wants_fewer:
