@@ -243,6 +243,36 @@ def test_where_one_connection_is_welcome_what_the_others_had_costs_no_connection
 
 
 @pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@pytest.mark.parametrize("said", ["421 4.7.0 try again later", "432 4.3.2 sender thread limit exceeded"])
+def test_behind_a_trouble_of_the_account_one_connection_shows_first_that_something_goes(
+    tmp_path: Path, rules: Rules, said: str
+) -> None:
+    """All were made, and refused, in each run: a server that takes one, and says so in general words, got no mail."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, rules=rules, clock=clock)
+    for number in range(12):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    blocked = True
+    with SmtpServer(faults={"mail": lambda _line: said if blocked else None}) as server:
+        machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        before = len(server.connections)
+        clock.offset += 310.0
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        # One after the other: at the first came what another run had met at others.
+        assert len(server.connections) - before <= 2
+        assert (report.exit_code, report.deferred) == (75, 0)
+        blocked = False
+        clock.offset += 610.0
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        assert len(server.accepted) == 12
+    assert (report.relayed, report.trouble) == (12, None)
+
+
+@pytest.mark.requirement("R9")
 def test_one_that_was_greylisted_is_in_nobodys_way_once_others_went() -> None:
     """Behind a limit that ends each run, it waited an hour longer than it had to."""
     clock = MovedClock()

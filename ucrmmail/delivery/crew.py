@@ -167,7 +167,10 @@ class Crew:
                     if self._must_end and not told and not waits:
                         told = self._tell_all_to_stop()
                 dealer.hand_out()
-                while not self._ends and started < (connections if self._connected else 1):
+                # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
+                # one too many.
+                others_may = self._connected and not self._feed.suspicion.prefers_untried
+                while not self._ends and started < (connections if others_may else 1):
                     started += 1
                     try:
                         self._start(deal, started)

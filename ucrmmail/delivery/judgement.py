@@ -108,7 +108,7 @@ class Judgement:
         """
         if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
             return False
-        if not self._feed.has_others or end.alive:
+        if not self._feed.has_others or self._feed.suspicion.prefers_untried or end.alive:
             return False
         is_new = end.refused not in self._feed.suspicion.suspects and not (end.relayed or losses.relayed)
         is_meant = end.trouble.reply.code == CLOSING and is_new and bool(self._feed.suspicion.progress)
