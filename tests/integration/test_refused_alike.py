@@ -13,6 +13,7 @@ from tests.support.flushes import at_the_bad, people, run, taken
 from tests.support.smtp_server import DROP, Action, SmtpServer
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.schedule import Retry
 
 PAUSE = "421 4.7.0 try again later"
 TOO_MUCH = "450 4.7.1 Error: too much mail from 10.0.0.1"
@@ -139,6 +140,29 @@ def test_refusals_of_two_kinds_in_turn_end_no_run_each(tmp_path: Path) -> None:
             run(machine, server)
             wait_for_the_pause(machine, clock)
         assert len(taken(server)) == 190
+
+
+@pytest.mark.requirement("R9")
+def test_an_account_that_is_blocked_behind_others_who_were_to_blame_is_asked_less_and_less_often(
+    tmp_path: Path,
+) -> None:
+    """What it said was taken for the quotas of those who met it: its pauses grew no more, 230 logins in two days."""
+    machine, clock = machine_with(tmp_path, *people(60, *range(3, 60, 4)), senders=7)
+    machine.retry = Retry()
+    limit = "451 4.7.1 sender rate limit exceeded"
+    with SmtpServer(
+        faults={
+            "rcpt": lambda line: TOO_MUCH if b"<bad" in line else None,
+            "mail": lambda _line: limit if len(server.accepted) >= 12 else None,
+        }
+    ) as server:
+        begun_at = clock.now()
+        while clock.now() < begun_at + 86_400:
+            run(machine, server)
+            wait_for_the_pause(machine, clock)
+        assert len(taken(server)) == 12
+        assert len(server.connections) <= 40
+    assert not any(message.delivery.attempts for message in machine.queue() if "bad" not in str(message.delivery))
 
 
 @pytest.mark.requirement("R9")

@@ -195,6 +195,83 @@ def test_where_all_connections_are_refused_since_there_are_several_one_is_tried(
     assert (report.relayed, report.deferred, report.trouble) == (2, 0, None)
 
 
+@pytest.mark.requirement("R9", "R22")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+def test_an_account_that_is_blocked_when_the_last_message_is_alone_on_its_connection_costs_it_no_attempt(
+    tmp_path: Path, rules: Rules
+) -> None:
+    """What had left over the other connection was taken for the proof: an attempt in each run, and nobody was told."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(2):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    here, numbers = threading.local(), count()
+
+    def at_mail(_line: bytes) -> str | None:
+        if not hasattr(here, "number"):
+            here.number = next(numbers)
+        if here.number == 0:
+            return None
+        time.sleep(0.8)
+        return "421 4.7.0 try again later"
+
+    with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(0.3)]}) as server:
+        report = machine.flush(machine.to(server, pipelining=False), options=Options(wait=False, connections=2))
+        server.wait_until_idle()
+        assert len(server.accepted) == 1
+    assert (report.relayed, report.deferred, report.held_back, report.exit_code) == (1, 0, 1, 75)
+    assert [message.delivery.attempts for message in machine.queue()] == [0]
+
+
+@pytest.mark.requirement("R9")
+def test_where_one_connection_is_welcome_what_the_others_had_costs_no_connection_each(tmp_path: Path) -> None:
+    """Each round began with all of them again, and seven were refused in it: 24 to 40 logins for 60 messages."""
+    machine = Machine(tmp_path)
+    for number in range(60):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+
+    def at_mail(_line: bytes) -> str | None:
+        time.sleep(0.002)
+        is_one = sum(each.sock.fileno() >= 0 for each in server.connections) == 1
+        return None if is_one else "421 4.7.0 too many connections"
+
+    with SmtpServer(faults={"mail": at_mail}) as server:
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=8))
+        server.wait_until_idle()
+        assert len(server.accepted) == 60
+        assert len(server.connections) <= 8 + 1
+    assert (report.relayed, report.deferred, report.trouble) == (60, 0, None)
+
+
+@pytest.mark.requirement("R9")
+@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@pytest.mark.parametrize("said", ["421 4.7.0 try again later", "432 4.3.2 sender thread limit exceeded"])
+def test_behind_a_trouble_of_the_account_one_connection_shows_first_that_something_goes(
+    tmp_path: Path, rules: Rules, said: str
+) -> None:
+    """All were made, and refused, in each run: a server that takes one, and says so in general words, got no mail."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, rules=rules, clock=clock)
+    for number in range(12):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    blocked = True
+    with SmtpServer(faults={"mail": lambda _line: said if blocked else None}) as server:
+        machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        before = len(server.connections)
+        clock.offset += 310.0
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        # One after the other: at the first came what another run had met at others.
+        assert len(server.connections) - before <= 2
+        assert (report.exit_code, report.deferred) == (75, 0)
+        blocked = False
+        clock.offset += 610.0
+        report = machine.flush(machine.to(server), options=Options(wait=False, connections=4))
+        server.wait_until_idle()
+        assert len(server.accepted) == 12
+    assert (report.relayed, report.trouble) == (12, None)
+
+
 @pytest.mark.requirement("R9")
 def test_one_that_was_greylisted_is_in_nobodys_way_once_others_went() -> None:
     """Behind a limit that ends each run, it waited an hour longer than it had to."""

@@ -97,6 +97,9 @@ class ListFeed:
     def is_one_more(self, _kind: str) -> bool:
         return False
 
+    def is_known(self, _kind: str) -> bool:
+        return False
+
     def is_next_to_one(self, _kind: str) -> bool:
         return False
 

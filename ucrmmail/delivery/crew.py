@@ -122,8 +122,8 @@ class Crew:
             # What came meanwhile, or was given back by a connection that broke, is left for another round.
             got_on = before != (self._settled, len(self.ending.distrusted))
             got_on |= self.ending.excused(self._feed.suspicion)
-            # A server may count all that are there, and refuse each of them.
-            wants_fewer = self.ending.lacks_connections and connections > 1 and not got_on
+            # A server may count all that are there, and refuse each of them: what they left goes over a single one.
+            wants_fewer = self.ending.lacks_connections and connections > 1
             if self._ends or self._died or not (got_on or wants_fewer) or not self._feed.has_work():
                 break
             if wants_fewer:
@@ -167,7 +167,10 @@ class Crew:
                     if self._must_end and not told and not waits:
                         told = self._tell_all_to_stop()
                 dealer.hand_out()
-                while not self._ends and started < (connections if self._connected else 1):
+                # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
+                # one too many.
+                others_may = self._connected and not self._feed.suspicion.prefers_untried
+                while not self._ends and started < (connections if others_may else 1):
                     started += 1
                     try:
                         self._start(deal, started)

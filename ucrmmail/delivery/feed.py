@@ -24,7 +24,18 @@ from ucrmmail.delivery.telling import Teller
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.errors import InputOutputError, TemporaryError
 from ucrmmail.message.outcome import Outcome, Result
-from ucrmmail.smtp.transaction import LOST, LOST_AT_MAIL, NO_MARKS, ONCE, QUOTA, Marks, Transaction, kind_of, sender_of
+from ucrmmail.smtp.transaction import (
+    ALIKE,
+    LOST,
+    LOST_AT_MAIL,
+    NO_MARKS,
+    ONCE,
+    QUOTA,
+    Marks,
+    Transaction,
+    kind_of,
+    sender_of,
+)
 from ucrmmail.smtp.trouble import CLOSING
 from ucrmmail.spool.unrecorded import UnrecordedError
 
@@ -263,6 +274,10 @@ class QueueFeed:
         """
         return kind.startswith("4") and self.suspicion.is_one_more
 
+    def is_known(self, kind: str) -> bool:
+        """Return whether a message of this run was to blame for an answer of this kind."""
+        return self.suspicion.is_known(kind)
+
     def is_next_to_one(self, kind: str) -> bool:
         """Return whether it may be the account that is at its limit.
 
@@ -351,7 +366,8 @@ class QueueFeed:
             )
             deferred = [outcome for outcome in outcomes if outcome.result is Result.DEFERRED]
             if deferred and marks.blamed not in ("", LOST, LOST_AT_MAIL):
-                self.suspicion.blame(kind_of(deferred[-1].stage, deferred[-1].reply))
+                kind = kind_of(deferred[-1].stage, deferred[-1].reply)
+                self.suspicion.blame(kind, is_proved=marks.blamed != ALIKE)
             if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
                 # The rest of his would be refused as well; where others got this one, it was said of a recipient.
                 self.suspicion.leave_out(transaction.sender)

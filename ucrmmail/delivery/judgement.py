@@ -69,9 +69,9 @@ class Judgement:
         self._ending.denied = end.denied or self._ending.denied
         if self._is_one_too_many(end, losses):
             # As at a connection that is refused: the others go on, and have its message too. Should it come where there
-            # are no others, that is what the server means.
+            # are no others, that is what the server means: the message is not suspected, so that it is not to blame
+            # for an account that was blocked meanwhile.
             self._ending.unconnected = end.trouble
-            self._suspect(end.refused)
             return False
         postponed = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT and self._postpones(end, end.trouble)
         is_excused = self._excuse(end, losses)
@@ -109,7 +109,7 @@ class Judgement:
         """
         if end.trouble is None or end.trouble.reply is None or end.trouble.stage is not Stage.MAIL:
             return False
-        if not self._feed.has_others or end.alive:
+        if not self._feed.has_others or self._feed.suspicion.prefers_untried or end.alive:
             return False
         is_new = end.refused not in self._feed.suspicion.suspects and not (end.relayed or losses.relayed)
         is_meant = end.trouble.reply.code == CLOSING and is_new and bool(self._feed.suspicion.progress)

@@ -95,6 +95,7 @@ class Run:
         self._window = window
         self._on_wait = on_wait
         self._failure: BaseException | None = None
+        self._is_first_over = False
         self.ending = Ending()
         self._judgement = Judgement(feed, self.ending)
 
@@ -131,7 +132,7 @@ class Run:
                     return  # no more of them: those that are there send as well, only slower
                 others.append(thread)
 
-        self._feed.closed = False
+        self._feed.closed = self._is_first_over = False
         self.ending.unconnected = None
         try:
             self.drive_one(start_others)
@@ -139,6 +140,7 @@ class Run:
             self._fail(error)
             raise
         finally:
+            self._is_first_over = True
             for thread in others:
                 thread.join()
         if self._failure is not None:
@@ -148,9 +150,21 @@ class Run:
 
     def _drive_extra(self) -> None:
         try:
-            self.drive_one(None)
+            if self._wait_for_the_first():
+                self.drive_one(None)
         except BaseException as error:  # noqa: BLE001 # a thread's error is raised again in the main one
             self._fail(error)
+
+    def _wait_for_the_first(self) -> bool:
+        """Wait, behind a trouble of the account, until the first connection shows that something goes; False if never.
+
+        Each costs a login, and may be one too many.
+        """
+        while self._feed.suspicion.prefers_untried:
+            if self._is_first_over or self._must_end or self.ending.trouble is not None or self._failure is not None:
+                return False
+            self._stop.sleep(_LOOKS_EVERY_S)
+        return True
 
     def _fail(self, error: BaseException) -> None:
         """Let no other connection begin a message: what becomes of it could not be recorded either."""

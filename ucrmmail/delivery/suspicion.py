@@ -248,12 +248,15 @@ class Suspicion:
             return False
         return self._of_others_here(key) > known.others_here if hung_up else self._of_others(key) > known.others
 
-    def blame(self, kind: str) -> None:
-        """Remember that a message was found to be to blame for an answer of this kind, and not the account."""
+    def blame(self, kind: str, *, is_proved: bool = True) -> None:
+        """Remember that a message was found to be to blame for an answer of this kind, and not the account.
+
+        Unless ``is_proved``, it was taken for one more of those, and shows nothing of what it met itself.
+        """
         now, first = self.progress + 1, self._first
         self._relayed[first + _BLAMED] = 1 + self._relayed[first + _BLAMED] * (self._relayed[first + _BLAMED_AT] == now)
         self._relayed[first + _BLAMED_AT] = now
-        self._relayed[first + _KINDS] |= _bit_of(kind)
+        self._relayed[first + _KINDS] |= _bit_of(kind) * is_proved
 
     @property
     def is_one_more(self) -> bool:
@@ -270,8 +273,11 @@ class Suspicion:
 
     def is_next_to_one(self, kind: str) -> bool:
         """Return whether nothing was relayed since a message was to blame, or none was for an answer of this kind."""
-        is_known = any(kinds & _bit_of(kind) for kinds in self._relayed[_KINDS::COUNTS])
-        return not is_known or max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
+        return not self.is_known(kind) or max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
+
+    def is_known(self, kind: str) -> bool:
+        """Return whether a message of this run was to blame for an answer of this kind."""
+        return any(kinds & _bit_of(kind) for kinds in self._relayed[_KINDS::COUNTS])
 
     def convict(self, queue_id: str) -> None:
         """Let the next trouble that this message meets be its own."""

@@ -129,6 +129,10 @@ class Trial:
         """Return False: each is told of what became of it."""
         return False
 
+    def is_known(self, _kind: str) -> bool:
+        """Return False, as well."""
+        return False
+
     def is_next_to_one(self, _kind: str) -> bool:
         """Return False, as well."""
         return False

@@ -336,9 +336,10 @@ class Aftermath:
             if reply is None or not self._is_one_more(reply):
                 return ""
             self._session.alike += 1
-            if quota:
+            kind = kind_of(self._hand.stage, str(reply))
+            if quota and self._feed.is_known(kind):
                 return QUOTA
-            if self._feed.is_next_to_one(kind_of(self._hand.stage, str(reply))):
+            if self._feed.is_next_to_one(kind):
                 return ALIKE
         # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
         # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.

@@ -120,6 +120,9 @@ class Feed(Protocol):
     def is_one_more(self, kind: str) -> bool:
         """Return whether others of this run were to blame for what they met, while mail went between them."""
 
+    def is_known(self, kind: str) -> bool:
+        """Return whether one of these met an answer of this kind."""
+
     def is_next_to_one(self, kind: str) -> bool:
         """Return whether nothing was relayed since the last of these, or none met an answer of this kind."""
 

@@ -217,6 +217,10 @@ def test_of_what_none_was_to_blame_for_so_far_it_is_open_whether_it_is_the_accou
     suspicion.count_relayed(FAR)
     assert not suspicion.is_next_to_one(KIND)
     assert suspicion.is_next_to_one("450 4.7.1 mail")
+    suspicion.blame("450 4.7.1 mail", is_proved=False)
+    suspicion.count_relayed(FAR)
+    # One that was taken for one more of them shows nothing of what it met.
+    assert suspicion.is_next_to_one("450 4.7.1 mail")
     suspicion.blame("450 4.7.1 mail")
     suspicion.count_relayed(FAR)
     # The first kind is not forgotten for the second.
