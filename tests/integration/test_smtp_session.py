@@ -227,6 +227,7 @@ def test_a_server_that_does_not_greet_is_asked_once(fault: Fault, says: str) -> 
         trouble = refused(server, timeout_s=0.3 if fault is HANG else NEVER_S)
     assert len(server.connections) == 1
     assert says in trouble.remedy
+    assert trouble.why == "", "it would say the same once more"
 
 
 @pytest.mark.requirement("R9")

@@ -132,6 +132,7 @@ class _Opening:
         self._look = Look(smarthost, self._answered, clock=clock, stop=stop)
         self._certificate: Certificate | None = None
         self._is_for_tls = False
+        self._has_several = False
 
     @property
     def facts(self) -> dict[str, object]:
@@ -244,6 +245,7 @@ class _Opening:
         self._connects_until = self._clock.monotonic() + self._timeout_s
         addresses = resolve(self._smarthost, clock=self._clock, stop=self._stop, deadline=self._connects_until)
         self._stages.over(Stage.RESOLVE, ", ".join(address.text for address in addresses))
+        self._has_several = len(addresses) > 1
         return sorted(addresses, key=self._silent.__contains__)
 
     def _connected(self, addresses: Sequence[Address]) -> tuple[Wire, tuple[Address, ...]]:
@@ -388,7 +390,8 @@ class _Opening:
     def told_of_all(self, error: Exception) -> Trouble:
         """Return the trouble of the account that an exception means, with what other addresses did."""
         trouble = self._trouble_of(error)
-        if not self._tried or trouble.stage is Stage.CONNECT:
+        # Of a single address, the trouble says it all.
+        if not (self._tried and self._has_several) or trouble.stage is Stage.CONNECT:
             return trouble
         return replace(trouble, why="; ".join(filter(None, (trouble.why, *self._tried))))
 
