@@ -43,6 +43,11 @@ class Search:
         return queue_id in self._passed
 
     @property
+    def retried(self) -> int:
+        """How many were passed over since they were tried before."""
+        return len(self._passed) - len(self._untried)
+
+    @property
     def is_on(self) -> bool:
         """Whether there is something to look for: nothing went in this run yet, and it is not over."""
         return not self._is_over and self._suspicion.prefers_untried

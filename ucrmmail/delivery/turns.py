@@ -31,6 +31,9 @@ _SEARCHED_AT_ONCE = 100
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
 _URGENT = "0"
+# Of what is dealt to several, one connection passes over no more that was tried before while no message is suspected:
+# who holds it has to send it alone, and what comes meanwhile waits for that.
+_MOST_HELD = 500
 
 
 class Turns:
@@ -209,7 +212,9 @@ class Turns:
                     continue
                 if self._left_s() <= 0:
                     return None
-                if (self._search or self._of_suspected) and self._search.takes_too_long():
+                if self._holds_too_much:
+                    self._end_search()
+                elif (self._search or self._of_suspected) and self._search.takes_too_long():
                     self._give_up_search()
                     return self._claim_from_queue()
             now = self._clock.monotonic()
@@ -220,6 +225,12 @@ class Turns:
             # There is none that was never tried, or so far back.
             return self._claim_furthest() or self._claim_from_queue()
         return self._claim_late()
+
+    @property
+    def _holds_too_much(self) -> bool:
+        """Whether a search keeps messages from the other connections, and nothing is known to be in the way."""
+        is_suspected = self._suspicion.suspects or self._suspicion.senders
+        return self._is_dealt and self._search.retried > _MOST_HELD and not is_suspected
 
     def _claim_furthest(self) -> Claimed | None:
         """End the search, and claim the last one that was passed over, as far back as the queue is.

@@ -9,6 +9,7 @@ import pytest
 
 from tests.campaign.machine import Machine
 from tests.support.spools import put
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.delivery.turns import Turns
 from ucrmmail.spool.queue import Spool
@@ -40,3 +41,33 @@ def test_next_to_the_first_that_shows_something_the_others_go_from_the_end_of_th
         suspicion.count_relayed("a@isp.example")
     assert went == queue_ids[::-1]
     assert not turns.holds_work
+
+
+@pytest.mark.requirement("S19")
+@pytest.mark.parametrize("is_suspected", [False, True], ids=["nobody", "somebody"])
+def test_where_no_message_is_suspected_one_connection_does_not_keep_a_queue_that_was_tried_from_the_others(
+    tmp_path: Path, is_suspected: bool
+) -> None:
+    """Behind an outage, the first one looked for what was never tried: it took all there was, and sent it alone."""
+    machine = Machine(tmp_path)
+    queue_ids = [
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+        for number in range(700)
+    ]
+    spool = Spool(machine.directory, clock=machine.clock)
+    for queue_id in queue_ids:
+        claimed = spool.claim(queue_id)
+        assert claimed is not None
+        spool.update_state(queue_id, replace(claimed.state, attempts=1))
+        spool.release(claimed)
+    suspicion = Suspicion()
+    suspicion.in_trouble = True
+    if is_suspected:
+        # What is like it may be all that stands here: another one is looked for as far back as the queue is.
+        suspicion.suspects.add("1-of-another-queue")
+    line = iter(queue_ids)
+    turns = Turns(spool, suspicion, machine.clock, left_s=lambda: 60.0, due=lambda: line)
+    claimed = turns.look(others_are_out=False)
+    assert claimed is not None
+    assert claimed.queue_id == queue_ids[0]
+    assert len(list(line)) == (0 if is_suspected else 100)
