@@ -237,7 +237,8 @@ class Run:
         goes_on = self._judgement.goes_on(end, own.losses, own.without, must_end=self._must_end)
         if goes_on and not end.alive:
             own.end_session()
-            if own.losses.count and self._feed.has_others:
+            # Behind a trouble of the account, they wait for this one.
+            if own.losses.count and self._feed.has_others and not self._feed.suspicion.prefers_untried:
                 self._wait_for_others(own.losses)
         return goes_on
 

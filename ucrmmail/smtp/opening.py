@@ -151,9 +151,11 @@ class _Opening:
                     # Those that are silent have had their time.
                     session = self._introduced(asked.wire, context, others=len(addresses))
                 except (RefusedError, ConnectionLostError, ProtocolError) as error:
-                    if isinstance(error, NoAnswerError) and not (addresses or waiting):
-                        self._look_for_tls(asked.wire)
-                    asked.wire.close()
+                    try:
+                        if isinstance(error, NoAnswerError) and not (addresses or waiting):
+                            self._look_for_tls(asked.wire)
+                    finally:
+                        asked.wire.close()
                     if not self._shows_the_address(error):
                         raise
                     self._go_on_from(asked.address, self._told(error))
