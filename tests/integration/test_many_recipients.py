@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock, OurStop
+from tests.support.policies import LikeTheFirst
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Cut, Fault, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.flush import Options
@@ -264,19 +265,8 @@ def test_recipients_who_are_refused_together_with_those_of_other_domains_are_no_
     put(machine.directory, *recipients, now=machine.clock.now())
     others = [f"user9{number}@d0.example" for number in range(60)]
     put(machine.directory, *others, now=machine.clock.now() + 1)
-    first = b""
-
-    def at_mail(_line: bytes) -> None:
-        nonlocal first
-        first = b""
-
-    def at_rcpt(line: bytes) -> str | None:
-        nonlocal first
-        domain = line.partition(b"@")[2]
-        first = first or domain
-        return None if domain == first else reply
-
-    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}, extensions=extensions) as server:
+    policy = LikeTheFirst(lambda line: line.partition(b"@")[2], reply)
+    with SmtpServer(faults={"mail": policy.at_mail, "rcpt": policy.at_rcpt}, extensions=extensions) as server:
         report = machine.flush(machine.to(server))
         server.wait_until_idle()
         assert sorted(taken_by(server)) == sorted(recipients + others)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.campaign.machine import Machine, MovedClock
+from tests.support.policies import LikeTheFirst
 from tests.support.smtp_server import DROP, Action, SmtpServer, Wait
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
@@ -25,23 +27,33 @@ OTHER_POLICY = (
 )
 
 
+LIMITED = pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+
+
+def put_some(machine: Machine, how_many: int) -> None:
+    for number in range(how_many):
+        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+
+
+def connections() -> Callable[[], int]:
+    """Return what tells, in a server's answers, over which connection it was asked: it has a thread for each."""
+    here, following = threading.local(), count()
+
+    def number() -> int:
+        if not hasattr(here, "number"):
+            here.number = next(following)
+        return int(here.number)
+
+    return number
+
+
 @pytest.mark.requirement("R7")
 def test_recipients_of_as_many_policies_are_not_all_asked_for_in_each_transaction(tmp_path: Path) -> None:
     """Each who is refused is an error: of 1,000 domains, a server that hangs up at 20 got 794 in a week, 206 failed."""
     machine = Machine(tmp_path)
     put(machine.directory, *[f"user@d{number}.example" for number in range(60)], now=machine.clock.now())
-    first = b""
-
-    def at_mail(_line: bytes) -> None:
-        nonlocal first
-        first = b""
-
-    def at_rcpt(line: bytes) -> str | None:
-        nonlocal first
-        first = first or line
-        return None if line == first else OTHER_POLICY
-
-    with SmtpServer(faults={"mail": at_mail, "rcpt": at_rcpt}) as server:
+    policy = LikeTheFirst(bytes, OTHER_POLICY)
+    with SmtpServer(faults={"mail": policy.at_mail, "rcpt": policy.at_rcpt}) as server:
         machine.flush(machine.to(server))
         server.wait_until_idle()
         assert len(server.accepted) == 60
@@ -77,13 +89,11 @@ def test_a_connection_that_is_refused_whatever_comes_defers_no_message_after_the
         name = "bad" if number == 0 else f"user{number}"
         sender = f"user{number % 3}@isp.example"
         put(machine.directory, f"{name}@example.com", now=clock.now() + number / 1000, reverse_path=sender)
-    here, numbers = threading.local(), count()
+    connection = connections()
 
     def at_mail(_line: bytes) -> str | None:
-        if not hasattr(here, "number"):
-            here.number = next(numbers)
         time.sleep(0.001)
-        return said if here.number % 2 else None
+        return said if connection() % 2 else None
 
     def at_rcpt(line: bytes) -> str | None:
         return "450 4.7.1 Error: too much mail from 10.0.0.1" if b"<bad" in line else None
@@ -106,14 +116,11 @@ def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_an
 ) -> None:
     """It was left, and the account paused for it: under a limit there was no further round."""
     machine = Machine(tmp_path, rules=Rules((Throttle(100_000, 1e8),)))
-    for number in range(2):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
-    here, numbers = threading.local(), count()
+    put_some(machine, 2)
+    connection = connections()
 
     def at_mail(_line: bytes) -> str | None:
-        if not hasattr(here, "number"):
-            here.number = next(numbers)
-        if here.number != 1:
+        if connection() != 1:
             return None
         time.sleep(0.8)
         return "421 4.7.0 too many concurrent connections"
@@ -126,21 +133,18 @@ def test_the_last_message_does_not_wait_where_its_connection_was_one_too_many_an
 
 
 @pytest.mark.requirement("R9")
-@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@LIMITED
 def test_a_connection_that_is_refused_in_other_words_than_those_of_concurrency_ends_no_run_either(
     tmp_path: Path, rules: Rules
 ) -> None:
     """Each run ended with it, behind the few messages that had left over the one that was welcome."""
     machine = Machine(tmp_path, rules=rules)
-    for number in range(60):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
-    here, numbers = threading.local(), count()
+    put_some(machine, 60)
+    connection = connections()
 
     def at_mail(_line: bytes) -> str | None:
-        if not hasattr(here, "number"):
-            here.number = next(numbers)
-        time.sleep(0.2 if here.number in (1, 2) else 0.005)
-        return "421 4.7.0 try again later" if here.number in (1, 2) else None
+        time.sleep(0.2 if connection() in (1, 2) else 0.005)
+        return "421 4.7.0 try again later" if connection() in (1, 2) else None
 
     with SmtpServer(faults={"mail": at_mail}) as server:
         report = machine.flush(machine.to(server), options=Options(wait=False, connections=3))
@@ -151,20 +155,17 @@ def test_a_connection_that_is_refused_in_other_words_than_those_of_concurrency_e
 
 
 @pytest.mark.requirement("R9")
-@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@LIMITED
 def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_too_many_it_is_not_made_anew(
     tmp_path: Path, rules: Rules
 ) -> None:
     """It was opened, and logged in, behind the time limit, for as long as the server let it wait."""
     machine = Machine(tmp_path, rules=rules)
-    for number in range(10):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
-    here, numbers = threading.local(), count()
+    put_some(machine, 10)
+    connection = connections()
 
     def at_mail(_line: bytes) -> Action | None:
-        if not hasattr(here, "number"):
-            here.number = next(numbers)
-        return DROP if here.number else None
+        return DROP if connection() else None
 
     with SmtpServer(faults={"mail": at_mail, "final-dot": [Wait(1.5)]}) as server:
         options = Options(wait=False, connections=2, time_limit_s=0.8)
@@ -175,12 +176,11 @@ def test_where_the_time_ends_while_others_may_show_whether_a_connection_is_one_t
 
 
 @pytest.mark.requirement("R9")
-@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@LIMITED
 def test_where_all_connections_are_refused_since_there_are_several_one_is_tried(tmp_path: Path, rules: Rules) -> None:
     """In run after run all of them were there at once, and nothing left, while the pauses grew."""
     machine = Machine(tmp_path, rules=rules)
-    for number in range(2):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    put_some(machine, 2)
 
     def at_mail(_line: bytes) -> str | None:
         # Until the others are there, too.
@@ -196,20 +196,17 @@ def test_where_all_connections_are_refused_since_there_are_several_one_is_tried(
 
 
 @pytest.mark.requirement("R9", "R22")
-@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@LIMITED
 def test_an_account_that_is_blocked_when_the_last_message_is_alone_on_its_connection_costs_it_no_attempt(
     tmp_path: Path, rules: Rules
 ) -> None:
     """What had left over the other connection was taken for the proof: an attempt in each run, and nobody was told."""
     machine = Machine(tmp_path, rules=rules)
-    for number in range(2):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
-    here, numbers = threading.local(), count()
+    put_some(machine, 2)
+    connection = connections()
 
     def at_mail(_line: bytes) -> str | None:
-        if not hasattr(here, "number"):
-            here.number = next(numbers)
-        if here.number == 0:
+        if connection() == 0:
             return None
         time.sleep(0.8)
         return "421 4.7.0 try again later"
@@ -226,8 +223,7 @@ def test_an_account_that_is_blocked_when_the_last_message_is_alone_on_its_connec
 def test_where_one_connection_is_welcome_what_the_others_had_costs_no_connection_each(tmp_path: Path) -> None:
     """Each round began with all of them again, and seven were refused in it: 24 to 40 logins for 60 messages."""
     machine = Machine(tmp_path)
-    for number in range(60):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    put_some(machine, 60)
 
     def at_mail(_line: bytes) -> str | None:
         time.sleep(0.002)
@@ -243,7 +239,7 @@ def test_where_one_connection_is_welcome_what_the_others_had_costs_no_connection
 
 
 @pytest.mark.requirement("R9")
-@pytest.mark.parametrize("rules", [Rules(), Rules((Throttle(100_000, 1e8),))], ids=["processes", "threads"])
+@LIMITED
 @pytest.mark.parametrize("said", ["421 4.7.0 try again later", "432 4.3.2 sender thread limit exceeded"])
 def test_behind_a_trouble_of_the_account_one_connection_shows_first_that_something_goes(
     tmp_path: Path, rules: Rules, said: str
@@ -251,8 +247,7 @@ def test_behind_a_trouble_of_the_account_one_connection_shows_first_that_somethi
     """All were made, and refused, in each run: a server that takes one, and says so in general words, got no mail."""
     clock = MovedClock()
     machine = Machine(tmp_path, rules=rules, clock=clock)
-    for number in range(12):
-        put(machine.directory, f"user{number}@example.com", now=machine.clock.now() + number / 1000)
+    put_some(machine, 12)
     blocked = True
     with SmtpServer(faults={"mail": lambda _line: said if blocked else None}) as server:
         machine.flush(machine.to(server), options=Options(wait=False, connections=4))
