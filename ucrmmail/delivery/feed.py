@@ -221,7 +221,8 @@ class QueueFeed:
             if claimed is None or self.message_limit_reached:
                 return None
             now = self._clock.now()
-            amount = self._amount(claimed, now)
+            turn = turn_of(claimed.state)
+            amount = self._ledger.part(now, len(turn))
             if self._ledger.earliest(now, amount) > now:
                 return None
             if not self._room.is_there_for(claimed):
@@ -236,7 +237,7 @@ class QueueFeed:
             return Transaction(
                 queue_id=claimed.queue_id,
                 reverse_path=claimed.reverse_path,
-                recipients=turn_of(claimed.state)[:amount],
+                recipients=turn[:amount],
                 size_bytes=claimed.size_bytes,
                 eight_bit=claimed.eight_bit,
                 utf8=claimed.utf8,

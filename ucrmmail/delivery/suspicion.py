@@ -7,6 +7,7 @@ that are relayed tell: so a suspect is postponed, and what it meets once others 
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 # nothing of each other. The last three counts are how much was relayed, and one more, when a message was found to be to
 # blame last, how many were since as much was relayed, and a bit for each kind of answer that one was to blame for.
 _SENDERS = 16384
+# Most mail is of a few senders.
+_REMEMBERED_SENDERS = 64
 # So many messages of a sender, or senders of a domain, are refused in a row before the rest is left out of a run.
 _MOST_REFUSED = 5
 _BLAMED_AT = 1 + 2 * _SENDERS
@@ -290,6 +293,7 @@ class Suspicion:
             self._postponed_here.setdefault(queue_id, self._here)
 
 
+@lru_cache(_REMEMBERED_SENDERS)
 def keys_of(sender: str) -> tuple[str, ...]:
     """Return whom a message of this sender may show to be refused: himself, and his domain."""
     domain = _domain_of(sender)
@@ -310,6 +314,7 @@ def _is_domain(key: str) -> bool:
     return key.startswith("@")
 
 
+@lru_cache(2 * _REMEMBERED_SENDERS)
 def _place_of(key: str) -> int:
     half = _SENDERS if _is_domain(key) else 0
     return 1 + half + zlib.crc32(key.encode("utf-8", "surrogateescape")) % _SENDERS
