@@ -236,7 +236,7 @@ def test_a_suspect_that_another_connection_takes_at_once_does_not_stand_for_the_
         feed.unused(refused)
     assert feed.postpone(world.ids[0])
     assert feed.postpone(world.ids[0]), "nobody has tried another message so far"
-    assert not feed.is_to_blame(refused, "421")
+    assert not feed.suspicion.is_to_blame(refused.queue_id)
     other = begin(feed)
     assert other.queue_id == world.ids[1]
     # Nor may it come back while the other one is on its way, whoever forgets what is next.
@@ -246,7 +246,7 @@ def test_a_suspect_that_another_connection_takes_at_once_does_not_stand_for_the_
     assert feed.ready() is None
     relay(feed, other)
     assert begin(feed).queue_id == world.ids[0]
-    assert feed.is_to_blame(refused, "421")
+    assert feed.suspicion.is_to_blame(refused.queue_id)
 
 
 @pytest.mark.requirement("S19")

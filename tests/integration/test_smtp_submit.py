@@ -477,7 +477,8 @@ def test_a_message_that_cannot_be_read_here_does_not_stop_the_others() -> None:
 def test_421_to_the_dot_of_a_suspect_is_its_own_trouble_unless_it_is_a_quota(
     pipelining: bool, reply: str, to_blame: bool
 ) -> None:
-    feed = ListFeed([transaction("1"), transaction("2")], suspects=("1",))
+    feed = ListFeed([transaction("1"), transaction("2")])
+    feed.suspicion.suspects.add("1")
     with SmtpServer(faults={"final-dot": reply}) as server:
         session = connect(server, pipelining=pipelining)
         end = submit(session, feed)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.dataclass import replace
+from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.message.outcome import Outcome, Result
 from ucrmmail.smtp.opening import open_session
 from ucrmmail.smtp.session import Session
@@ -51,7 +52,7 @@ class ListFeed:
     settled: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     returned: list[str] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
-    suspects: tuple[str, ...] = ()
+    suspicion: Suspicion = field(default_factory=Suspicion)
     parts: dict[str, list[Outcome]] = field(default_factory=dict)
     is_shared: bool = False
     awaits_proof: bool = False
@@ -70,6 +71,8 @@ class ListFeed:
             return
         assert told
         assert told == [recipient for recipient in transaction.recipients if recipient in told]
+        if any(outcome.result is Result.RELAYED for outcome in outcomes):
+            self.suspicion.count_relayed(transaction.sender)
         self.events.append(f"settle {transaction.queue_id}" + (" late" if marks.late else ""))
         self.parts.setdefault(transaction.queue_id, []).extend(outcomes)
         if rest := tuple(recipient for recipient in transaction.recipients if recipient not in told):
@@ -83,28 +86,6 @@ class ListFeed:
         self._once(transaction)
         self.events.append(f"unused {transaction.queue_id}")
         self.returned.append(transaction.queue_id)
-
-    def is_suspect(self, transaction: Transaction) -> bool:
-        return transaction.queue_id in self.suspects
-
-    def is_only_sender(self, transaction: Transaction) -> bool:
-        return self.suspects == (transaction.queue_id,)
-
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        relayed = any(one.result is Result.RELAYED for outcomes in self.settled.values() for one in outcomes)
-        return relayed and self.is_suspect(transaction)
-
-    def is_one_more(self, _kind: str) -> bool:
-        return False
-
-    def is_known(self, _kind: str) -> bool:
-        return False
-
-    def is_next_to_one(self, _kind: str) -> bool:
-        return False
-
-    def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
-        return False
 
     def left_s(self) -> float:
         return inf

@@ -244,51 +244,12 @@ class QueueFeed:
                 chunks=claimed.chunks,
                 may_pass_over=may_pass_over(claimed.state, has_relayed=bool(self.suspicion.progress)),
                 is_alone=is_alone(claimed.state),
+                blamed=claimed.state.blamed,
             )
 
     def left_s(self) -> float:
         """Return for how many seconds more the run may begin a message."""
         return self._left_s()
-
-    def is_suspect(self, transaction: Transaction) -> bool:
-        """Return whether this message may be to blame for what the server does at it."""
-        return transaction.queue_id in self.suspicion.suspects
-
-    def is_only_sender(self, transaction: Transaction) -> bool:
-        """Return whether no other sender is suspected."""
-        return self.suspicion.suspects_only(transaction.sender)
-
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since this message was postponed, or it was convicted.
-
-        In an earlier run that was for something that the server ``said``: it holds for the same alone.
-        """
-        if self.suspicion.is_to_blame(transaction.queue_id, hung_up=said in (LOST, LOST_AT_MAIL)):
-            return True
-        work = self._open.get(transaction.queue_id)
-        return work is not None and work.claimed.state.blamed == said
-
-    def is_one_more(self, kind: str) -> bool:
-        """Return whether a message is one more of those that were to blame in this run.
-
-        Never where it would fail for that: it may be that the account was blocked meanwhile.
-        """
-        return kind.startswith("4") and self.suspicion.is_one_more
-
-    def is_known(self, kind: str) -> bool:
-        """Return whether a message of this run was to blame for an answer of this kind."""
-        return self.suspicion.is_known(kind)
-
-    def is_next_to_one(self, kind: str) -> bool:
-        """Return whether it may be the account that is at its limit.
-
-        Nothing was relayed since the last of those, or none of them met an answer of this kind.
-        """
-        return self.suspicion.is_next_to_one(kind)
-
-    def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since its sender, or his domain, was suspected."""
-        return said != LOST and self.suspicion.is_sender_to_blame(transaction.sender, hung_up=said == LOST_AT_MAIL)
 
     def heed(self, lessons: Lessons) -> None:
         """Let what earlier runs have learnt decide whose turn it is."""
@@ -365,17 +326,8 @@ class QueueFeed:
                 marks=marks,
                 is_over=is_over(transaction, outcomes, late=marks.late),
             )
-            deferred = [outcome for outcome in outcomes if outcome.result is Result.DEFERRED]
-            if deferred and marks.blamed not in ("", LOST, LOST_AT_MAIL):
-                kind = kind_of(deferred[-1].stage, deferred[-1].reply)
-                self.suspicion.blame(kind, is_proved=marks.blamed != ALIKE)
-            if marks.blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
-                # The rest of his would be refused as well; where others got this one, it was said of a recipient.
-                self.suspicion.leave_out(transaction.sender)
-                self._turns.leave_out()
-            elif marks.blamed == str(CLOSING):
-                self.suspicion.count_closed(transaction.sender, transaction.queue_id)
-                self._turns.leave_out()
+            if marks.blamed:
+                self._learn(transaction, outcomes, state, marks.blamed)
             is_part = bool(state.pending) and not state.next_attempt_at
             # Settled, it may be closed already.
             # Who failed in a part is reported with the others, when the attempt is over; or by the next run.
@@ -407,6 +359,20 @@ class QueueFeed:
             # Never while a body is on the wire: a disk that refuses could not take down what becomes of it either.
             if self._sync_is_due:
                 self._sync()
+
+    def _learn(self, transaction: Transaction, outcomes: tuple[Outcome, ...], state: MessageState, blamed: str) -> None:
+        """Remember what a message was found to be to blame for: more of its kind, or of its sender, may come."""
+        deferred = [outcome for outcome in outcomes if outcome.result is Result.DEFERRED]
+        if deferred and blamed not in (LOST, LOST_AT_MAIL):
+            kind = kind_of(deferred[-1].stage, deferred[-1].reply)
+            self.suspicion.blame(kind, is_proved=blamed != ALIKE)
+        if blamed in (QUOTA, ONCE) and not any(one.result == Result.RELAYED for one in state.recipients):
+            # The rest of his would be refused as well; where others got this one, it was said of a recipient.
+            self.suspicion.leave_out(transaction.sender)
+            self._turns.leave_out()
+        elif blamed == str(CLOSING):
+            self.suspicion.count_closed(transaction.sender, transaction.queue_id)
+            self._turns.leave_out()
 
     def _count(self, work: _Work, outcomes: tuple[Outcome, ...], now: float, *, is_part: bool) -> None:
         """Count under the limits what was relayed, or may have been. Raises OSError."""

@@ -261,12 +261,14 @@ class Suspicion:
         self._relayed[first + _BLAMED_AT] = now
         self._relayed[first + _KINDS] |= _bit_of(kind) * is_proved
 
-    @property
-    def is_one_more(self) -> bool:
-        """Whether a message that is refused now is one more of those: others were relayed since the last few.
+    def is_one_more(self, kind: str) -> bool:
+        """Return whether a message that is refused now is one more of those: others were relayed since the last few.
 
-        While nothing was relayed in this run, none shows anything of the others.
+        While nothing was relayed in this run, none shows anything of the others. Never where it would fail for that: it
+        may be that the account was blocked meanwhile.
         """
+        if not kind.startswith("4"):
+            return False
         times = self._relayed[_BLAMED_AT::COUNTS]
         last = max(times)
         if not (last and self.progress):
@@ -275,7 +277,10 @@ class Suspicion:
         return last <= self.progress or in_a_row < _MOST_ALIKE
 
     def is_next_to_one(self, kind: str) -> bool:
-        """Return whether nothing was relayed since a message was to blame, or none was for an answer of this kind."""
+        """Return whether nothing was relayed since a message was to blame, or none was for an answer of this kind.
+
+        Then it may be the account that is at its limit.
+        """
         return not self.is_known(kind) or max(self._relayed[_BLAMED_AT::COUNTS]) > self.progress
 
     def is_known(self, kind: str) -> bool:

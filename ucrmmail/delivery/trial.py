@@ -11,6 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field, replace
+from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.message.outcome import Result
 from ucrmmail.smtp.transaction import NO_MARKS
 
@@ -39,6 +40,8 @@ class Trial:
     opens_at: float = 0.0
     is_shared: bool = False
     awaits_proof: bool = False
+    # Nothing is ever suspected: a person is told what became of each.
+    suspicion: Suspicion = field(default_factory=Suspicion)
     _open: list[tuple[Transaction, Reservation]] = field(default_factory=list)
 
     @classmethod
@@ -112,34 +115,6 @@ class Trial:
     def left_s(self) -> float:
         """Return ``inf``: a person waits, and may press Ctrl-C."""
         return math.inf
-
-    def is_suspect(self, _transaction: Transaction) -> bool:
-        """Return False: there is no queue to protect from it."""
-        return False
-
-    def is_only_sender(self, _transaction: Transaction) -> bool:
-        """Return False, for the same reason."""
-        return False
-
-    def is_to_blame(self, _transaction: Transaction, _said: str) -> bool:
-        """Return False: whatever is said, a person reads it."""
-        return False
-
-    def is_one_more(self, _kind: str) -> bool:
-        """Return False: each is told of what became of it."""
-        return False
-
-    def is_known(self, _kind: str) -> bool:
-        """Return False, as well."""
-        return False
-
-    def is_next_to_one(self, _kind: str) -> bool:
-        """Return False, as well."""
-        return False
-
-    def is_sender_to_blame(self, _transaction: Transaction, _said: str) -> bool:
-        """Return False, as well."""
-        return False
 
     def idle(self) -> None:
         """There is nothing else to do."""

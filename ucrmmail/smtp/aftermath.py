@@ -306,7 +306,7 @@ class Aftermath:
                 self._hand.stage is Stage.FINAL_DOT
                 and trouble.kind is Kind.TRANSIENT
                 and not trouble.quota
-                and self._feed.is_suspect(message.transaction)
+                and message.transaction.queue_id in self._feed.suspicion.suspects
             )
             # It has taken another one: the next shows whether it was about this one alone, as where it hangs up at him.
             about_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
@@ -330,20 +330,22 @@ class Aftermath:
 
     def _blame(self, message: Message, said: str, *, quota: bool = False, reply: Reply | None = None) -> str:
         """Return what this message is to blame for, as ``Feed.settle`` takes it; "" when it is not known to be."""
-        transaction = message.transaction
-        itself = self._feed.is_to_blame(transaction, said)
-        if not (itself or self._feed.is_sender_to_blame(transaction, said)):
+        transaction, suspicion = message.transaction, self._feed.suspicion
+        hung_up = said in (LOST, LOST_AT_MAIL)
+        itself = transaction.blamed == said or suspicion.is_to_blame(transaction.queue_id, hung_up=hung_up)
+        # Who hangs up behind MAIL does so for something else than the sender.
+        if not (itself or (said != LOST and suspicion.is_sender_to_blame(transaction.sender, hung_up=hung_up))):
             if reply is None or not self._is_one_more(reply):
                 return ""
             self._session.alike += 1
             kind = kind_of(self._hand.stage, str(reply))
-            if quota and self._feed.is_known(kind):
+            if quota and suspicion.is_known(kind):
                 return QUOTA
-            if self._feed.is_next_to_one(kind):
+            if suspicion.is_next_to_one(kind):
                 return ALIKE
         # A quota may be the account's after all: others have used it up, and it is refused to whoever comes then. Where
         # one sender is refused in each run, and nobody else is, his messages lose attempts, and are given up one day.
-        if quota and not self._feed.is_only_sender(transaction):
+        if quota and not suspicion.suspects_only(transaction.sender):
             return QUOTA
         return said if itself or not quota else ONCE
 
@@ -353,7 +355,8 @@ class Aftermath:
         What goes over other connections tells nothing of one that is refused whatever comes: it may be one too many, or
         lead to another machine.
         """
-        if is_of_concurrency(reply) or not self._feed.is_one_more(kind_of(self._hand.stage, str(reply))):
+        kind = kind_of(self._hand.stage, str(reply))
+        if is_of_concurrency(reply) or not self._feed.suspicion.is_one_more(kind):
             return False
         return reply.code == CLOSING or (self._session.relayed and self._session.alike < _MOST_ALIKE)
 

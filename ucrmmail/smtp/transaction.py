@@ -37,7 +37,8 @@ class Transaction:
 
     Reading may fail with OSError: then this message is deferred, and the others go on. ``may_pass_over``: when the
     server hangs up at a recipient, the others are asked without him; else their attempt is over too. ``is_alone``: it
-    is for one at whom it did so before.
+    is for one at whom it did so before. ``blamed`` is what the server said in an earlier run as of the account (the
+    code, or ``LOST...``), and was found to mean this message alone.
     """
 
     queue_id: str
@@ -49,6 +50,7 @@ class Transaction:
     chunks: Callable[[], Iterator[bytes]]
     may_pass_over: bool = True
     is_alone: bool = False
+    blamed: str = ""
 
     @property
     def sender(self) -> str:
@@ -81,6 +83,33 @@ class Marks:
 NO_MARKS = Marks()
 
 
+class Evidence(Protocol):
+    """What tells whether a message is to blame for what the server says as of the account, or for a hang-up.
+
+    ``suspects`` are the queue ids at which the last run ended, or at whose MAIL a connection of this one was lost.
+    """
+
+    suspects: set[str]
+
+    def suspects_only(self, sender: str) -> bool:
+        """Return whether nobody but this sender is suspected of being what the account is refused for."""
+
+    def is_to_blame(self, queue_id: str, *, hung_up: bool = False) -> bool:
+        """Return whether others were relayed since this suspect was refused, or the server ``hung_up`` at it."""
+
+    def is_sender_to_blame(self, sender: str, *, hung_up: bool = False) -> bool:
+        """Return the same of what this sender, or his domain, is suspected for."""
+
+    def is_one_more(self, kind: str) -> bool:
+        """Return whether others of this run were to blame for what they met, while mail went between them."""
+
+    def is_known(self, kind: str) -> bool:
+        """Return whether one of these met an answer of this kind."""
+
+    def is_next_to_one(self, kind: str) -> bool:
+        """Return whether nothing was relayed since the last of these, or none met an answer of this kind."""
+
+
 class Feed(Protocol):
     """Where transactions come from, and where their outcomes go.
 
@@ -91,6 +120,10 @@ class Feed(Protocol):
     """
 
     is_shared: bool
+
+    @property
+    def suspicion(self) -> Evidence:
+        """What the run knows of who is to blame."""
 
     @property
     def awaits_proof(self) -> bool:
@@ -104,30 +137,6 @@ class Feed(Protocol):
 
     def left_s(self) -> float:
         """Return for how many seconds more a message may be begun; ``inf`` when that does not end."""
-
-    def is_suspect(self, transaction: Transaction) -> bool:
-        """Return whether the last run ended at this message, or a connection of this one was lost at its MAIL."""
-
-    def is_only_sender(self, transaction: Transaction) -> bool:
-        """Return whether nobody but its sender is suspected of being what the account is refused for."""
-
-    def is_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return whether others were relayed since this suspect was refused: then its trouble is not the account's.
-
-        So it is when an earlier run has found that of the same: ``said`` is the code of the reply, or ``LOST...``.
-        """
-
-    def is_one_more(self, kind: str) -> bool:
-        """Return whether others of this run were to blame for what they met, while mail went between them."""
-
-    def is_known(self, kind: str) -> bool:
-        """Return whether one of these met an answer of this kind."""
-
-    def is_next_to_one(self, kind: str) -> bool:
-        """Return whether nothing was relayed since the last of these, or none met an answer of this kind."""
-
-    def is_sender_to_blame(self, transaction: Transaction, said: str) -> bool:
-        """Return the same of messages of its sender, at whom a server that was ``LOST`` did not hang up."""
 
     def idle(self) -> None:
         """Use the time in which the server works on a message for what need not be done between two messages."""

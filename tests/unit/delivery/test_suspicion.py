@@ -188,26 +188,27 @@ def test_behind_a_message_that_was_to_blame_another_is_one_more_once_others_went
     run.share(counts)
     one, two = run.copy(1), run.copy(2)
     one.count_relayed(FAR)
-    assert (one.is_one_more, two.is_one_more) == (False, False)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (False, False)
     one.blame(KIND)
-    assert (one.is_one_more, two.is_one_more) == (True, True)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
     two.count_relayed(FAR)
     for _ in range(4):
         two.blame(KIND)
-    assert (one.is_one_more, two.is_one_more) == (True, True)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
     one.blame(KIND)
     # Nothing was relayed since the last five: it may be the account after all.
-    assert (one.is_one_more, two.is_one_more) == (False, False)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (False, False)
     one.count_relayed(FAR)
-    assert (one.is_one_more, two.is_one_more) == (True, True)
+    assert (one.is_one_more(KIND), two.is_one_more(KIND)) == (True, True)
 
 
 def test_what_was_to_blame_shows_something_of_others_once_something_was_relayed() -> None:
     suspicion = Suspicion()
     suspicion.blame(KIND)
-    assert not suspicion.is_one_more
+    assert not suspicion.is_one_more(KIND)
     suspicion.count_relayed(FAR)
-    assert suspicion.is_one_more
+    assert suspicion.is_one_more(KIND)
+    assert not suspicion.is_one_more(f"5{KIND[1:]}"), "it would fail for it"
 
 
 def test_of_what_none_was_to_blame_for_so_far_it_is_open_whether_it_is_the_account() -> None:
