@@ -172,7 +172,9 @@ class Turns:
         claimed = self._claim_from_queue()
         if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
-            while claimed is None and self._of_suspected and self._suspicion.gives_up():
+            while claimed is None and self._of_suspected:
+                # Where that changes nothing, they were waiting for the proof of a suspect, which may be settled by now.
+                self._suspicion.gives_up()
                 self._bring_suspected_back()
                 claimed = self._claim_from_queue()
             while claimed is None and self._aside:

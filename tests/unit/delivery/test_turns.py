@@ -71,3 +71,32 @@ def test_where_no_message_is_suspected_one_connection_does_not_keep_a_queue_that
     assert claimed is not None
     assert claimed.queue_id == queue_ids[0]
     assert len(list(line)) == (0 if is_suspected else 100)
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("is_dealt", [False, True], ids=["queue", "line"])
+def test_mail_of_a_sender_who_is_suspected_no_more_does_not_wait_for_a_proof_that_cannot_come(
+    tmp_path: Path, is_dealt: bool
+) -> None:
+    """A suspect that was settled leaves proof awaited: the run ended as if there were nothing to send."""
+    machine = Machine(tmp_path)
+    queue_ids = [
+        put(machine.directory, reverse_path=sender, now=machine.clock.now() + number / 1000)
+        for number, sender in enumerate(["a@isp.example", "b@far.example"])
+    ]
+    spool = Spool(machine.directory, clock=machine.clock)
+    suspicion = Suspicion()
+    line = iter(queue_ids)
+    due: Callable[[], Iterator[str]] | None = (lambda: line) if is_dealt else None
+    turns = Turns(spool, suspicion, machine.clock, left_s=lambda: 60.0, due=due)
+    suspicion.suspect_sender("a@isp.example")
+    other = turns.look(others_are_out=False)
+    assert other is not None
+    assert other.queue_id == queue_ids[1]
+    turns.take()
+    suspicion.count_relayed("b@far.example")
+    assert not suspicion.is_suspected("a@isp.example")
+    suspicion.postpone(["1-settled-meanwhile"])
+    claimed = turns.look(others_are_out=False)
+    assert claimed is not None
+    assert claimed.queue_id == queue_ids[0]
