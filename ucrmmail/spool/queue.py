@@ -28,7 +28,7 @@ from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_record, state_record, worker_journals
-from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_tmp
+from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_taken, sweep_tmp
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 from ucrmmail.spool.unread import Unread, is_of_all
@@ -126,6 +126,7 @@ class Spool:
                 with self._telling(self.lost[-1]):
                     pass  # it is forgotten later, behind all that is carried out
         to_do = newest(records)
+        sweep_taken(self.directory, to_do)
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():
             if stopping():

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.faults import as_user, at_each_call, at_the_opening_of, fails_at, vanishes_when_listed
-from tests.support.spools import ANN, JOE, claim, content, everything_in, new_spool
+from tests.support.spools import ANN, JOE, NOW, claim, content, everything_in, new_spool, settle
 from tests.support.submission import submit
 from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
@@ -658,6 +658,62 @@ def test_a_message_that_is_removed_while_its_file_is_taken_up_again_is_not_accep
     assert removed
     assert (taken.problems, taken.rejected) == ([], [])
     assert drop.queued() == []
+
+
+# --- a message that is sent before its file is taken up again -------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"mail", b"urgent"])
+def test_what_a_message_was_made_of_is_gone_before_it_is_sent(drop: Drop, data: bytes) -> None:
+    """No run may get to the files: their disk has no room, or its time is over."""
+    queue_id = accepted_by_a_run_that_died(drop, data)
+    spool = Spool(drop.directory)
+    spool.recover(NOW)
+    settle(spool, queue_id, "relayed")
+    spool.finish()
+    assert drop.take() == Intake()
+    assert drop.queued() == []
+    assert everything_in(drop.directory) == []
+
+
+def test_what_a_message_was_made_of_is_gone_though_it_was_sent_by_then(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    killed = Spool(drop.directory)
+    settle(killed, queue_id, "relayed")
+    killed.abandon()
+    Spool(drop.directory).recover(NOW)
+    assert drop.take() == Intake()
+    assert drop.queued() == []
+
+
+def test_what_a_message_was_made_of_is_gone_from_the_disk_before_anything_is_sent(drop: Drop) -> None:
+    accepted_by_a_run_that_died(drop, b"mail")
+    spool = Spool(drop.directory)
+    with fails_at(0, 0, ("unlink", "fsync", "rename")) as called:
+        spool.recover(NOW)
+    assert called[:2] == ["unlink", "fsync"]
+
+
+def test_what_was_taken_and_not_accepted_stays_when_the_next_run_recovers(drop: Drop) -> None:
+    taken = Path(f"{drop.directory}/tmp/1-20261123T110559.123456-k3x9qa.eml")
+    drop.add("x.eml").rename(taken)
+    Spool(drop.directory).recover(NOW)
+    assert drop.queued() == []
+    assert [name for name, _ in drop.take().accepted] == [taken.name]
+    assert drop.queued() == [b"mail"]
+
+
+def test_a_file_that_a_person_removes_with_its_message_at_this_moment_is_nobodys(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+
+    def a_person_removes_it(number: int, _name: str) -> None:
+        if number == 1:
+            list(manage.remove(drop.directory, [queue_id]))
+
+    spool = Spool(drop.directory)
+    with at_each_call(a_person_removes_it, ("unlink",)):
+        spool.recover(NOW)
+    assert everything_in(drop.directory) == []
 
 
 # --- a flush that is not run by root ------------------------------------------------------------------------------
