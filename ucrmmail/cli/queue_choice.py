@@ -112,10 +112,17 @@ def chosen(
     if filters.sender is None and filters.recipient is None:
         # Names tell the state: no message need be read.
         return list(ids_in(directory, states, unread=unread))
-    those = messages(directory, states=states, unread=unread)
-    found = [message for message in those if filters.meant_by(message)]
-    meant = [message.queue_id for message in found if not for_all or filters.leave_nobody_waiting(message)]
-    if left := len(found) - len(meant):
+    meant: list[str] = []
+    left = 0
+    # Of each no more than its id is kept: what was read of a million takes gigabytes.
+    for message in messages(directory, states=states, unread=unread):
+        if not filters.meant_by(message):
+            continue
+        if for_all and not filters.leave_nobody_waiting(message):
+            left += 1
+        else:
+            meant.append(message.queue_id)
+    if left:
         human.note(
             f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant"
         )
