@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, cannot_be_opened, fails_at, vanishes_when_listed
+from tests.support.faults import at_each_call, cannot_be_opened, fails_at, locked_as_on_nfs, vanishes_when_listed
 from tests.support.spools import (
     ANN,
     JOE,
@@ -930,6 +930,25 @@ def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None
     again.recover(NOW)
     assert list(again.due()) == [other]
     assert again.lost == []
+
+
+@pytest.mark.requirement("R24")
+def test_a_queue_on_nfs_is_worked_on_as_any(directory: str) -> None:
+    relayed, failed, held = (put(directory, now=NOW + number) for number in range(3))
+    left = Path(directory) / "tmp/1-20261123T110640.250000-aaaaaa"
+    left.write_bytes(b"half a mess")
+    with locked_as_on_nfs():
+        spool = Spool(directory)
+        settle(spool, relayed, "relayed")
+        settle(spool, failed, "failed")
+        killed(spool)
+        assert [change.after for change in manage.hold(directory, [held])] == ["held"]
+        again = Spool(directory)
+        again.recover(left.stat().st_mtime + 61)
+        again.finish()
+    assert [place_of(directory, each) for each in (relayed, failed, held)] == ["", "failed", "held"]
+    assert not left.exists()
+    assert again.problems == []
 
 
 @pytest.mark.requirement("R1")
