@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.dataclass import dataclass
-from ucrmmail.errors import InputOutputError, NoInputError, UsageError
+from ucrmmail.errors import InputOutputError, NoInputError, NoUserError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -159,5 +160,18 @@ def all_found(directory: str, queue_ids: Iterable[str], unread: list[Unread]) ->
 
 def _matches(address: str, wanted: str) -> bool:
     """Return whether an address is the one asked for, or in the domain asked for (``@example.com``)."""
-    address, wanted = address.lower(), wanted.lower().removeprefix("<").removesuffix(">")
+    address, wanted = address.lower(), _as_queued(wanted)
     return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+
+
+@lru_cache
+def _as_queued(wanted: str) -> str:
+    """Return an address, or ``@domain``, as envelopes have it, in lower case: an international domain as A-label."""
+    from ucrmmail.message.address import parse_mailbox
+
+    wanted = wanted.lower().removeprefix("<").removesuffix(">")
+    local, at, domain = wanted.rpartition("@")
+    try:
+        return wanted if domain.isascii() else local + at + parse_mailbox(f"x@{domain}").removeprefix("x@")
+    except NoUserError:
+        return wanted  # nothing in the queue is called so
