@@ -132,6 +132,16 @@ def test_nor_does_that_of_a_change_for_one_sender(queue: Program, command: str) 
     assert peaks[1] - peaks[0] < 6144
 
 
+@pytest.mark.requirement("R14")
+def test_few_descriptors_are_enough_for_a_long_queue(queue: Program, sink: Sink) -> None:
+    fill(queue.spool, 300)
+    few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.execv(sys.argv[1], sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-S", "-c", few, *queue.command("flush")], env=queue.env, cwd=queue.home, check=True
+    )
+    assert len(sink.messages) == 300
+
+
 @pytest.mark.requirement("R13")
 def test_a_message_of_50_mib_is_sent_piece_by_piece(queue: Program) -> None:
     message = b"Subject: large\r\n\r\n" + LINE * (FIFTY_MIB // len(LINE))
