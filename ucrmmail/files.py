@@ -141,9 +141,19 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
     with Naming(path):
         try:
-            os.fsync(fd)
+            fsync_names(fd)
         finally:
             os.close(fd)
+
+
+def fsync_names(fd: int) -> None:
+    """Do the same with an open directory."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some file systems, such as shares of SMB or of a virtual machine, cannot be asked to.
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def replace_file(

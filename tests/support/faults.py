@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import posix
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -248,4 +249,19 @@ def locked_as_on_nfs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fcntl, "flock", flock)
+        yield
+
+
+@contextmanager
+def directories_cannot_be_synced() -> Iterator[None]:
+    """Refuse to sync a directory, as the file systems of the kernel do that have no such function for them."""
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
         yield

@@ -46,11 +46,19 @@ def test_what_is_no_error_of_the_system_passes_through() -> None:
         raise ValueError("another")
 
 
-def test_a_directory_that_cannot_be_synced_is_named() -> None:
-    # A file of /proc can be opened and not be synced.
-    with pytest.raises(OSError, match="Invalid argument") as caught:
-        fsync_directory("/proc/self")
-    assert caught.value.filename == "/proc/self"
+def test_a_directory_that_cannot_be_synced_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        fsync_directory(str(tmp_path))
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_a_directory_that_no_file_system_can_sync_is_none_that_fails() -> None:
+    # A directory of /proc is one; those of some network file systems are too.
+    fsync_directory("/proc/self")
 
 
 @pytest.mark.requirement("S15")

@@ -15,7 +15,7 @@ import os
 from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 from ucrmmail.errors import CannotCreateError, TemporaryError
-from ucrmmail.files import fsync_directory, try_lock, write_all
+from ucrmmail.files import fsync_directory, fsync_names, try_lock, write_all
 from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
 from ucrmmail.spool.queuefile import encode_head, parts_of
 from ucrmmail.units import format_size
@@ -169,7 +169,7 @@ def enter_queue(directory: str, queue_ids: Iterable[str]) -> None:
         for queue_id in queue_ids:
             _enter_bucket(directory, queue_id, buckets)
         for fd in buckets.values():
-            os.fsync(fd)
+            fsync_names(fd)
         # A bucket that another process made may not be durable yet either; when it is, this costs nothing.
         fsync_directory(f"{directory}/{QUEUE}")
     finally:

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
-from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, read_pieces
+from ucrmmail.files import (
+    DistrustError,
+    Naming,
+    TooLargeError,
+    fsync_directory,
+    fsync_names,
+    open_untrusted,
+    read_pieces,
+)
 from ucrmmail.journal import FULL
 from ucrmmail.spool.accept import forget, room_on
 from ucrmmail.spool.batch import Batch
@@ -93,7 +101,7 @@ def take_drops(
             taker.tell_what_stays()
             if taker.touched:
                 with taker.naming:
-                    os.fsync(drop)
+                    fsync_names(drop)
                 for place in (TMP, REJECTED):
                     fsync_directory(f"{directory}/{place}")
         finally:

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import as_user, at_each_call, at_the_opening_of, fails_at, vanishes_when_listed
+from tests.support.faults import (
+    as_user,
+    at_each_call,
+    at_the_opening_of,
+    directories_cannot_be_synced,
+    fails_at,
+    vanishes_when_listed,
+)
 from tests.support.spools import ANN, JOE, NOW, claim, content, everything_in, new_spool, settle
 from tests.support.submission import submit
 from tests.unit.spool.test_queue import KINDS, hostile
@@ -595,6 +602,13 @@ def test_a_large_file_that_meets_a_quota_stops_no_smaller_one(
     assert "it waits for room on the disk" in result.problems[0]
     assert len(take_large(drop).accepted) == 1
     assert drop.queued() == [submit(LARGE).message, submit(SMALL).message]
+
+
+def test_files_are_taken_where_directories_cannot_be_synced(drop: Drop) -> None:
+    drop.add("x.eml")
+    with directories_cannot_be_synced():
+        assert len(drop.take().accepted) == 1
+    assert drop.queued() == [b"mail"]
 
 
 @pytest.mark.requirement("R4")
