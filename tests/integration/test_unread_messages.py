@@ -210,39 +210,45 @@ def test_a_link_in_the_queue_is_no_message_that_is_not_there(program: Program) -
         assert refused.stderr == told
 
 
+def _secret(path: Path) -> Path:
+    return next(parent for parent in path.parents if parent.name == "spool") / "secret"
+
+
 def _link(path: Path) -> str:
-    path.rename(path.parent.parent / "secret")
-    path.symlink_to(path.parent.parent / "secret")
+    path.rename(_secret(path))
+    path.symlink_to(_secret(path))
     return "it is a symbolic link"
 
 
 def _second_name(path: Path) -> str:
-    os.link(path, path.parent.parent / "secret")
+    os.link(path, _secret(path))
     return "it has 2 hard links"
 
 
 def _fifo(path: Path) -> str:
-    path.rename(path.parent.parent / "secret")
+    path.rename(_secret(path))
     os.mkfifo(path)
     return "it is not a regular file"
 
 
 def _cut_off(path: Path) -> str:
-    shutil.copy(path, path.parent.parent / "secret")
+    shutil.copy(path, _secret(path))
     os.truncate(path, 10)
     return "it does not begin as a queue file"
 
 
 @pytest.mark.parametrize("spoil", [_link, _second_name, _fifo, _cut_off])
-@pytest.mark.parametrize("place", ["held", "failed"])
+@pytest.mark.parametrize("place", ["held", "failed", "deferred"])
 def test_what_no_flush_sets_aside_is_named_and_can_be_removed(
     program: Program, place: str, spoil: Callable[[Path], str]
 ) -> None:
-    with SmtpServer(faults={"rcpt": ["550 5.1.1 no such user"]}) as server:
+    """Or none for hours, as with what is deferred."""
+    reply = "451 4.3.0 later" if place == "deferred" else "550 5.1.1 no such user"
+    with SmtpServer(faults={"rcpt": [reply]}) as server:
         program.configure(server.port)
         queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
         program.run(*(("queue", "hold", queue_id) if place == "held" else ("flush",)))
-        path = program.spool / place / queue_id
+        (path,) = (program.spool / place).rglob(queue_id)
         why = spoil(path)
         secret = (program.spool / "secret").read_bytes()
         for _ in range(2):
