@@ -17,6 +17,7 @@ import heapq
 import os
 import stat
 from contextlib import nullcontext, suppress
+from errno import EXDEV
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
@@ -250,7 +251,7 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._stays(path, f"it cannot be taken: {error.strerror}")
+            self._stays(path, f"it cannot be taken: {_why_not_moved(error)}")
             return
         self.touched = True
         self._accept_taken(taken, queue_id, name)
@@ -368,7 +369,7 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._stays(path, f"{reason}, and cannot be moved away: {error.strerror}")
+            self._stays(path, f"{reason}, and cannot be moved away: {_why_not_moved(error)}")
             return
         self.touched = True
         self.result.rejected.append((kept, reason))
@@ -398,6 +399,14 @@ def _distrusted(mode: int, links: int) -> str:
     if not stat.S_ISREG(mode):
         return "it is not a regular file"
     return f"it has {links} hard links" if links > 1 else ""
+
+
+def _why_not_moved(error: OSError) -> str:
+    """Return why a file cannot leave the drop directory."""
+    if error.errno == EXDEV:
+        # A volume of a container that is mounted there, say; even where it is of the same disk.
+        return "drop/ is a mount of its own, and no file can be moved out of one; mount the whole spool instead"
+    return error.strerror or str(error)
 
 
 def _is_full(error: UcrmmailError) -> bool:

@@ -335,6 +335,22 @@ def test_a_file_that_cannot_be_moved_away_is_not_sent(drop: Drop) -> None:
     assert len(drop.take().accepted) == 1
 
 
+@pytest.mark.parametrize(
+    ("data", "told"), [(b"mail", "it cannot be taken"), (b"", "it is a symbolic link, and cannot be moved away")]
+)
+def test_a_drop_directory_that_is_a_mount_is_told_as_one(drop: Drop, data: bytes, told: str) -> None:
+    if data:
+        drop.add("x.eml", data)
+    else:
+        (drop.path / "x.eml").symlink_to("/etc/hostname")
+    with fails_at(1, errno.EXDEV, names=("rename",)):
+        (problem,) = drop.take(later_s=10).problems
+    assert problem == (
+        f"{drop.path}/x.eml: {told}: drop/ is a mount of its own, and no file can be moved out of one; mount the whole "
+        "spool instead"
+    )
+
+
 def test_a_file_that_cannot_be_rejected_is_told(drop: Drop) -> None:
     drop.add("bad.eml", b"torn")
     with fails_at(2, errno.EROFS, names=("rename",)):
