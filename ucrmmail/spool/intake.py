@@ -296,6 +296,10 @@ class _Taker:
         except OSError as error:
             self._stays(path, error.strerror or "")
             return
+        except (MemoryError, ImportError) as error:
+            # It is not the message that is wrong; a module that is loaded late may be what cannot be read now.
+            self._stays(path, str(error) or "out of memory")
+            return
         except Exception as error:  # noqa: BLE001 # one message that we cannot handle must not stop all others for ever
             self._reject(path, name, f"internal error: {type(error).__name__}: {error}")
             return

@@ -229,6 +229,25 @@ def test_what_cannot_be_sent_is_rejected_with_the_reason_and_the_others_go_on(
     assert os.listdir(drop.path) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(MemoryError(), "out of memory"), (ImportError("No module named 'idna'"), "No module named 'idna'")],
+)
+def test_what_cannot_be_prepared_for_now_waits_for_the_next_run(drop: Drop, error: Exception, told: str) -> None:
+    """It is no fault of the message's: it had been rejected, as with a fault of ours."""
+
+    def for_now(_raw: bytes) -> Prepared:
+        raise error
+
+    drop.add("x.eml")
+    result = drop.take(prepare=for_now)
+    assert (result.accepted, result.rejected) == ([], [])
+    (problem,) = result.problems
+    assert problem.endswith(f".eml: {told}")
+    assert len(drop.take().accepted) == 1
+    assert drop.queued() == [b"mail"]
+
+
 def test_an_earlier_reject_is_not_overwritten(drop: Drop) -> None:
     for number in range(3):
         drop.add("bad.eml", b"torn %d" % number)
