@@ -141,9 +141,19 @@ def fsync_directory(path: str, *, dir_fd: int | None = None) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd)
     with Naming(path):
         try:
-            os.fsync(fd)
+            fsync_names(fd)
         finally:
             os.close(fd)
+
+
+def fsync_names(fd: int) -> None:
+    """Do the same with an open directory."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        # Some file systems, such as shares of SMB or of a virtual machine, cannot be asked to.
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def replace_file(
@@ -252,9 +262,29 @@ class Locked:
 
 
 def try_lock(fd: int, *, wait: bool = False) -> bool:
-    """Take the exclusive kernel lock on an open file; False when another process has it."""
+    """Take the exclusive kernel lock on an open file; False when another process has it. Raises OSError."""
+    how = fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(fd, how)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            # NFS gives such a lock only to who may write to the file (flock(2)).
+            _open_for_writing(fd, error)
+            fcntl.flock(fd, how)
     except BlockingIOError:
         return False
     return True
+
+
+def _open_for_writing(fd: int, refusal: OSError) -> None:
+    """Let a descriptor of a file be one that may write to it, too. Raises OSError without a name, as calls on it do."""
+    try:
+        other = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror) from refusal
+    try:
+        os.dup2(other, fd, inheritable=False)
+    finally:
+        os.close(other)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
+_NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -87,6 +88,19 @@ def journal_of(payloads: Iterable[bytes]) -> bytes:
 
 def _record(payload: bytes) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def _fill(fd: int, at: int, size_bytes: int) -> None:
+    """Fill a file with zeros from a place on, with room on the disk for them. Raises OSError."""
+    try:
+        os.posix_fallocate(fd, at, size_bytes)
+    except OSError as error:
+        # NFS, FUSE and others may not have it; glibc does it by hand then, and musl does not.
+        if error.errno not in _NOT_OFFERED:
+            raise
+        while size_bytes > 0:
+            written = os.pwrite(fd, bytes(min(size_bytes, _CHUNK_BYTES)), at)
+            at, size_bytes = at + written, size_bytes - written
 
 
 class Journal:
@@ -149,7 +163,7 @@ class Journal:
     def _allocate(self, more: int) -> None:
         with self._naming:
             try:
-                os.posix_fallocate(self._fd, self._allocated, more)
+                _fill(self._fd, self._allocated, more)
             except OSError:
                 # What it got before the disk was full.
                 os.ftruncate(self._fd, self._allocated)

@@ -48,6 +48,33 @@ def test_two_commands_configure_gmail(program: Program) -> None:
     assert program.run("config", "check").stdout.endswith(f"{program.config}: no errors\n")
 
 
+def test_mail_that_a_new_directory_leaves_behind_is_told_with_the_way_out(program: Program) -> None:
+    program.configure(1)
+    new, old = program.home / "new", program.spool
+    assert program.run("config", "set", "spool.directory", str(old)).stderr == ""
+    program.sendmail("-t")
+    told = program.run("config", "set", "spool.directory", str(new)).stderr
+    assert told == (
+        f"warning: mail is queued in {old} (1), and no run looks there any more; `mv {old} {new}` takes it along, while no "
+        "run is at work and before a message is submitted\n"
+    )
+    old.rename(new)
+    assert len(program.queue()) == 1
+    old.mkdir()
+    told = program.run("config", "set", "spool.directory", str(old)).stderr
+    assert told.endswith(f"; `ucrmmail config set spool.directory {new}` lets it be sent first\n")
+
+
+def test_a_directory_of_which_nothing_is_known_hinders_no_other(program: Program) -> None:
+    program.configure(1)
+    program.run("config", "set", "spool.directory", str(program.home / "1"))
+    program.spool.mkdir()
+    (program.home / "1").symlink_to(program.spool)
+    assert program.run("config", "set", "spool.directory", str(program.home / "2")).stderr == ""
+    program.config.write_text("[spool]\ndirectory = 3\n")
+    assert program.run("config", "set", "spool.directory", str(program.home / "4")).stderr == ""
+
+
 @pytest.mark.requirement("S16")
 def test_a_new_file_and_its_directory_are_the_users_alone(program: Program) -> None:
     home = {"HOME": str(program.home), "UCRMMAIL_CONFIG": "", "XDG_CONFIG_HOME": f"{program.home}/xdg"}

@@ -122,6 +122,26 @@ def test_nor_does_that_of_a_dry_run(queue: Program, arguments: tuple[str, ...]) 
     assert peaks[1] - peaks[0] < 6144
 
 
+@pytest.mark.parametrize("command", ["hold", "remove"])
+def test_nor_does_that_of_a_change_for_one_sender(queue: Program, command: str) -> None:
+    peaks = []
+    for count in (300, 9000):
+        fill(queue.spool, count)
+        peaks.append(peak_kib(queue, "queue", command, "--sender", "@isp.example", *["--yes"] * (command == "remove")))
+    assert queue.queue("--state", "waiting") == []
+    assert peaks[1] - peaks[0] < 6144
+
+
+@pytest.mark.requirement("R14")
+def test_few_descriptors_are_enough_for_a_long_queue(queue: Program, sink: Sink) -> None:
+    fill(queue.spool, 300)
+    few = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)); os.execv(sys.argv[1], sys.argv[1:])"
+    subprocess.run(
+        [sys.executable, "-S", "-c", few, *queue.command("flush")], env=queue.env, cwd=queue.home, check=True
+    )
+    assert len(sink.messages) == 300
+
+
 @pytest.mark.requirement("R13")
 def test_a_message_of_50_mib_is_sent_piece_by_piece(queue: Program) -> None:
     message = b"Subject: large\r\n\r\n" + LINE * (FIFTY_MIB // len(LINE))

@@ -242,6 +242,24 @@ def test_a_control_character_does_not_become_another_field(mechanism: str, secre
     assert b"AUTH" not in server.received
 
 
+@pytest.mark.parametrize(
+    ("secret", "told"),
+    [
+        ("app\u00a0word", "an invisible character, or a blank that is no plain one, in it (U+00A0)"),
+        ("app\u200bword", "an invisible character, or a blank that is no plain one, in it (U+200B)"),
+        ("app\tword", "a control character in it (U+0009)"),
+        ("app\x7fword", "a control character in it (U+007F)"),
+        ("app\x85word", "a control character in it (U+0085)"),
+    ],
+)
+def test_a_character_that_was_copied_with_a_password_is_named(secret: str, told: str) -> None:
+    """Whoever copies the same again is told the same: nobody sees a blank of a web page in a password."""
+    with SmtpServer(logins={USER: secret}) as server, pytest.raises(SessionError) as caught:
+        open_session(smarthost(server, username=USER), secret=lambda: secret, clock=Clock())
+    assert caught.value.trouble.what == f"smtp.password has {told}"
+    assert caught.value.trouble.remedy == "run `ucrmmail config set smtp.password` again, and type it by hand"
+
+
 @pytest.mark.requirement("R28")
 @pytest.mark.parametrize("secret", ["canary-4711", "canary-47110", "canary-471100"])
 def test_the_secret_alone_in_base64_is_hidden_to_its_last_character(secret: str) -> None:

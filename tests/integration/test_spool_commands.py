@@ -272,6 +272,21 @@ def test_the_list_is_filtered(queue: Program) -> None:
         assert [message["queue_id"] for message in queue.queue(*arguments)] == expected
 
 
+def test_an_international_domain_is_found_as_it_was_written(queue: Program) -> None:
+    """The envelope has its A-label, which nobody types: ``queue hold`` had let such mail go, and said nothing."""
+    queue_id = enqueue(queue, "--from", "billing@bücher.example", "--to", "joe@münchen.example")
+    for asked in (
+        ("--recipient", "@münchen.example"),
+        ("--recipient", "<JOE@MÜNCHEN.example>"),
+        ("--recipient", "@xn--mnchen-3ya.example"),
+        ("--sender", "billing@bücher.example"),
+    ):
+        assert [message["queue_id"] for message in queue.queue(*asked)] == [queue_id]
+    for asked in (("--recipient", "@münchen.example."), ("--recipient", "@\u200b.example"), ("--sender", "@münchen")):
+        assert queue.queue(*asked) == []
+    assert queue.run("queue", "hold", "--recipient", "@münchen.example").lines == ["1 message changed"]
+
+
 def test_the_list_through_a_pipe_is_lines_of_fields(queue: Program) -> None:
     queue_id = enqueue(queue, "--to", "joe@example.com", "--to", "ann@example.com")
     header, line = queue.run("queue", "list").lines

@@ -5,8 +5,11 @@ Only functions of ``os`` are replaced, never ours: what is tested may call them 
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import posix
+import stat
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -232,3 +235,33 @@ def as_user(uid: int) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(0)
         os.setgroups(groups)
+
+
+@contextmanager
+def locked_as_on_nfs() -> Iterator[None]:
+    """Give an exclusive lock to a descriptor that may write alone: what flock(2) says of NFS, which is not here."""
+    real = fcntl.flock
+
+    def flock(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(fd, operation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        yield
+
+
+@contextmanager
+def directories_cannot_be_synced() -> Iterator[None]:
+    """Refuse to sync a directory, as the file systems of the kernel do that have no such function for them."""
+    real = os.fsync
+
+    def fsync(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        yield

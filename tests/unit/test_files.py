@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import dies_at
-from ucrmmail.files import DistrustError, Locked, Naming, fsync_directory, is_replacement, replace_file
+from tests.support.faults import as_user, dies_at, locked_as_on_nfs
+from ucrmmail.files import DistrustError, Locked, Naming, fsync_directory, is_replacement, replace_file, try_lock
 
 
 def test_the_error_of_a_call_on_a_descriptor_gets_the_path_of_its_file() -> None:
@@ -46,11 +46,19 @@ def test_what_is_no_error_of_the_system_passes_through() -> None:
         raise ValueError("another")
 
 
-def test_a_directory_that_cannot_be_synced_is_named() -> None:
-    # A file of /proc can be opened and not be synced.
-    with pytest.raises(OSError, match="Invalid argument") as caught:
-        fsync_directory("/proc/self")
-    assert caught.value.filename == "/proc/self"
+def test_a_directory_that_cannot_be_synced_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        fsync_directory(str(tmp_path))
+    assert caught.value.filename == str(tmp_path)
+
+
+def test_a_directory_that_no_file_system_can_sync_is_none_that_fails() -> None:
+    # A directory of /proc is one; those of some network file systems are too.
+    fsync_directory("/proc/self")
 
 
 @pytest.mark.requirement("S15")
@@ -93,3 +101,33 @@ def test_a_link_is_replaced_and_what_it_points_to_is_left_alone_unless_it_is_to_
     assert (link.is_symlink(), elsewhere.read_bytes()) == (True, b"new")
     replace_file(str(link), b"ours")
     assert (link.is_symlink(), link.read_bytes(), elsewhere.read_bytes()) == (False, b"ours", b"new")
+
+
+# --- locks on a network file system -----------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R24")
+def test_a_descriptor_for_reading_gets_the_lock_that_nfs_gives_to_who_may_write(tmp_path: Path) -> None:
+    path = tmp_path / "message"
+    path.write_text("mail")
+    fd, other = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for _ in range(2))
+    with locked_as_on_nfs():
+        assert try_lock(fd)
+        assert not try_lock(other)
+        assert os.pread(fd, 10, 0) == b"mail"
+        assert not os.get_inheritable(fd)
+        os.close(fd)
+        assert try_lock(other)
+    os.close(other)
+
+
+@pytest.mark.requirement("R24")
+def test_the_lock_of_a_file_that_may_not_be_written_is_refused_there(tmp_path: Path) -> None:
+    path = tmp_path / "message"
+    path.write_text("mail")
+    path.chmod(0o444)
+    fd = os.open(path, os.O_RDONLY)
+    with locked_as_on_nfs(), as_user(12345), pytest.raises(PermissionError) as caught, Naming(str(path)):
+        try_lock(fd)
+    os.close(fd)
+    assert caught.value.filename == str(path)

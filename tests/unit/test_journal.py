@@ -168,6 +168,36 @@ def test_a_shorter_record_over_a_torn_one_leaves_no_tail(tmp_path: Path) -> None
     assert path.stat().st_size == end + 11
 
 
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
+def test_room_is_made_by_hand_where_the_file_system_does_not_make_it(tmp_path: Path, number: int) -> None:
+    """As of NFS and FUSE with musl, whose posix_fallocate does not write zeros as that of glibc does."""
+    path = str(tmp_path / "journal")
+    journal = Journal(path)
+    with fails_at(1, number, names=("posix_fallocate",), and_later=True):
+        journal.append(b"one")
+        journal.ensure_room(1 << 20)
+    assert min(os.stat(path).st_size, os.stat(path).st_blocks * 512) > 1 << 20
+    assert read_journal(path)[0] == [b"one"]
+    journal.append(b"two")
+    journal.close()
+    assert read_journal(path)[0] == [b"one", b"two"]
+
+
+@pytest.mark.requirement("R26")
+def test_a_disk_that_is_full_where_room_is_made_by_hand_gets_back_what_was_written(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    journal = Journal(path)
+    journal.append(b"one")
+    room = os.path.getsize(path)
+    with (
+        fails_at(1, errno.EOPNOTSUPP, names=("posix_fallocate",), and_later=True),
+        fails_at(2, errno.ENOSPC, names=("pwrite",), and_later=True),
+        pytest.raises(OSError, match="No space left"),
+    ):
+        journal.ensure_room(1 << 20)
+    assert os.path.getsize(path) == room
+
+
 def test_room_ahead_of_use_reads_as_nothing(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal(str(path))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.dataclass import dataclass
-from ucrmmail.errors import InputOutputError, NoInputError, UsageError
+from ucrmmail.errors import InputOutputError, NoInputError, NoUserError, UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -112,10 +113,17 @@ def chosen(
     if filters.sender is None and filters.recipient is None:
         # Names tell the state: no message need be read.
         return list(ids_in(directory, states, unread=unread))
-    those = messages(directory, states=states, unread=unread)
-    found = [message for message in those if filters.meant_by(message)]
-    meant = [message.queue_id for message in found if not for_all or filters.leave_nobody_waiting(message)]
-    if left := len(found) - len(meant):
+    meant: list[str] = []
+    left = 0
+    # Of each no more than its id is kept: what was read of a million takes gigabytes.
+    for message in messages(directory, states=states, unread=unread):
+        if not filters.meant_by(message):
+            continue
+        if for_all and not filters.leave_nobody_waiting(message):
+            left += 1
+        else:
+            meant.append(message.queue_id)
+    if left:
         human.note(
             f"ucrmmail: left where they are: {left}, which others wait for as well; name the queue ids if all are meant"
         )
@@ -152,5 +160,18 @@ def all_found(directory: str, queue_ids: Iterable[str], unread: list[Unread]) ->
 
 def _matches(address: str, wanted: str) -> bool:
     """Return whether an address is the one asked for, or in the domain asked for (``@example.com``)."""
-    address, wanted = address.lower(), wanted.lower().removeprefix("<").removesuffix(">")
+    address, wanted = address.lower(), _as_queued(wanted)
     return address.endswith(wanted) if wanted.startswith("@") else address == wanted
+
+
+@lru_cache
+def _as_queued(wanted: str) -> str:
+    """Return an address, or ``@domain``, as envelopes have it, in lower case: an international domain as A-label."""
+    from ucrmmail.message.address import parse_mailbox
+
+    wanted = wanted.lower().removeprefix("<").removesuffix(">")
+    local, at, domain = wanted.rpartition("@")
+    try:
+        return wanted if domain.isascii() else local + at + parse_mailbox(f"x@{domain}").removeprefix("x@")
+    except NoUserError:
+        return wanted  # nothing in the queue is called so

@@ -197,7 +197,7 @@ def flush(
     concerns.add(*spool.lost)
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.
-        concerns.add(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
+        concerns.add_hourly(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
     is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
     held_back = 0 if is_whole else spool.count_waiting()
     # What it had no turn for may leave at once.

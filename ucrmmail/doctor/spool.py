@@ -10,7 +10,7 @@ from ucrmmail.clock import rfc3339
 from ucrmmail.dataclass import dataclass
 from ucrmmail.doctor.check import Check, Verdict
 from ucrmmail.errors import UcrmmailError
-from ucrmmail.spool.accept import MIN_FREE_FILES
+from ucrmmail.spool.accept import MIN_FREE_FILES, free_files
 from ucrmmail.spool.host import HOST, read_host, this_host
 from ucrmmail.spool.layout import check_places, check_root
 from ucrmmail.spool.mounts import is_shared, mount_of
@@ -132,7 +132,7 @@ def look_at_disk(directory: str) -> Disk:
     while not os.path.lexists(directory):
         directory = os.path.dirname(directory)
     found = os.statvfs(directory)
-    return Disk(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
+    return Disk(found.f_bavail * found.f_frsize, free_files(found))
 
 
 def judge_space(disk: Disk, directory: str, min_free_bytes: int) -> Check:

@@ -183,12 +183,16 @@ def _exchange(mechanism: str, smarthost: Smarthost, secret: str) -> tuple[bytes 
 def _refuse_control_characters(smarthost: Smarthost, secret: str) -> None:
     """Raise RefusedError for what would end a field of the login early and begin another."""
     for key, text in (("smtp.username", smarthost.username), ("smtp.password", secret)):
-        if not text.isprintable():
+        wrong = next((character for character in text if not character.isprintable()), "")
+        if wrong:
+            is_control = wrong < " " or "\x7f" <= wrong <= "\x9f"
+            kind = "a control character" if is_control else "an invisible character, or a blank that is no plain one,"
             raise RefusedError(
                 account_trouble(
                     Stage.AUTH,
-                    f"{key} has a control character in it",
-                    remedy=f"run `ucrmmail config set {key}` again",
+                    f"{key} has {kind} in it (U+{ord(wrong):04X})",
+                    why="what is copied from a web page or a document may hold one",
+                    remedy=f"run `ucrmmail config set {key}` again, and type it by hand",
                     exit_code=78,
                 )
             )

@@ -15,7 +15,7 @@ import os
 from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 from ucrmmail.errors import CannotCreateError, TemporaryError
-from ucrmmail.files import fsync_directory, try_lock, write_all
+from ucrmmail.files import fsync_directory, fsync_names, try_lock, write_all
 from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
 from ucrmmail.spool.queuefile import encode_head, parts_of
 from ucrmmail.units import format_size
@@ -113,13 +113,21 @@ def check_free_space(
             why=f"the message was not accepted: spool.min_free_space keeps {format_size(min_free_bytes)}",
             remedy="make room on the disk, then submit the message again",
         )
-    # Some file systems, such as Btrfs, make room for files as they need it, and count none.
-    if found.f_files and found.f_favail < min_free_files:
+    files = free_files(found)
+    if files is not None and files < min_free_files:
         raise TemporaryError(
-            f"{directory}: room for only {found.f_favail} files",
+            f"{directory}: room for only {files} files",
             why=f"the message was not accepted: room for {min_free_files} is kept for what a flush writes down",
             remedy="remove files from the disk (see `df -i`), then submit the message again",
         )
+
+
+def free_files(found: os.statvfs_result) -> int | None:
+    """Return how many more files a disk has room for; None where it makes that as it needs it.
+
+    Btrfs counts no files at all then, CephFS those there are, and -1 that could be made.
+    """
+    return found.f_favail if found.f_files and found.f_favail >= 0 else None
 
 
 def room_on(directory: str, min_free_bytes: int) -> int:
@@ -161,7 +169,7 @@ def enter_queue(directory: str, queue_ids: Iterable[str]) -> None:
         for queue_id in queue_ids:
             _enter_bucket(directory, queue_id, buckets)
         for fd in buckets.values():
-            os.fsync(fd)
+            fsync_names(fd)
         # A bucket that another process made may not be durable yet either; when it is, this costs nothing.
         fsync_directory(f"{directory}/{QUEUE}")
     finally:

@@ -17,11 +17,20 @@ import heapq
 import os
 import stat
 from contextlib import nullcontext, suppress
+from errno import EXDEV
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import DataError, NoUserError, UcrmmailError
-from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, read_pieces
+from ucrmmail.files import (
+    DistrustError,
+    Naming,
+    TooLargeError,
+    fsync_directory,
+    fsync_names,
+    open_untrusted,
+    read_pieces,
+)
 from ucrmmail.journal import FULL
 from ucrmmail.spool.accept import forget, room_on
 from ucrmmail.spool.batch import Batch
@@ -93,7 +102,7 @@ def take_drops(
             taker.tell_what_stays()
             if taker.touched:
                 with taker.naming:
-                    os.fsync(drop)
+                    fsync_names(drop)
                 for place in (TMP, REJECTED):
                     fsync_directory(f"{directory}/{place}")
         finally:
@@ -242,7 +251,7 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._stays(path, f"it cannot be taken: {error.strerror}")
+            self._stays(path, f"it cannot be taken: {_why_not_moved(error)}")
             return
         self.touched = True
         self._accept_taken(taken, queue_id, name)
@@ -286,6 +295,10 @@ class _Taker:
             return  # a person has removed the message that was made of it
         except OSError as error:
             self._stays(path, error.strerror or "")
+            return
+        except (MemoryError, ImportError) as error:
+            # It is not the message that is wrong; a module that is loaded late may be what cannot be read now.
+            self._stays(path, str(error) or "out of memory")
             return
         except Exception as error:  # noqa: BLE001 # one message that we cannot handle must not stop all others for ever
             self._reject(path, name, f"internal error: {type(error).__name__}: {error}")
@@ -360,7 +373,7 @@ class _Taker:
         except FileNotFoundError:
             return
         except OSError as error:
-            self._stays(path, f"{reason}, and cannot be moved away: {error.strerror}")
+            self._stays(path, f"{reason}, and cannot be moved away: {_why_not_moved(error)}")
             return
         self.touched = True
         self.result.rejected.append((kept, reason))
@@ -390,6 +403,14 @@ def _distrusted(mode: int, links: int) -> str:
     if not stat.S_ISREG(mode):
         return "it is not a regular file"
     return f"it has {links} hard links" if links > 1 else ""
+
+
+def _why_not_moved(error: OSError) -> str:
+    """Return why a file cannot leave the drop directory."""
+    if error.errno == EXDEV:
+        # A volume of a container that is mounted there, say; even where it is of the same disk.
+        return "drop/ is a mount of its own, and no file can be moved out of one; mount the whole spool instead"
+    return error.strerror or str(error)
 
 
 def _is_full(error: UcrmmailError) -> bool:

@@ -138,9 +138,9 @@ def messages(
 ) -> Iterator[QueuedMessage]:
     """Yield the messages in these states; within a state in sending order, deferred ones as they come back.
 
-    A file that is damaged, or a link, is left out: the flush sets it aside and reports it. Where no flush looks, which
-    is in held/ and failed/, it is put into ``unread``. So is one that cannot be read, or a directory; without that it
-    is raised. Raises PermissionDeniedError, OSError.
+    A file that is damaged, or a link, is left out: the flush sets it aside and reports it. Where no flush looks, in
+    held/ and failed/, or none before it is due, in deferred/, it is put into ``unread``. So is one that cannot be read,
+    or a directory; without that it is raised. Raises PermissionDeniedError, OSError.
     """
     if not _is_there(directory):
         return

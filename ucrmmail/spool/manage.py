@@ -14,7 +14,7 @@ what was relayed is not in the queue any more. By the revision of the state the 
 record.
 
 One that cannot be read can be removed, and nothing else; it stops no other. So it is with what cannot be trusted where
-no flush looks, in held/ and failed/; elsewhere the next flush sets it aside.
+no flush looks, in held/ and failed/, or none before it is due, in deferred/; elsewhere the next flush sets it aside.
 
 A retry of a failed message begins anew: no attempts, nothing reported. Who was relayed is not sent to again.
 """

@@ -13,6 +13,7 @@ leaves half done, ``recover`` completes from the journal:
 from __future__ import annotations
 
 import os
+import resource
 from contextlib import closing, nullcontext, suppress
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_record, state_record, worker_journals
-from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_tmp
+from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_taken, sweep_tmp
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 from ucrmmail.spool.unread import Unread, is_of_all
@@ -42,8 +43,20 @@ if TYPE_CHECKING:
 
 # Settled messages stay open until they are moved: no more than this, whatever the caller's rhythm of syncs.
 _MOST_SETTLED = 200
+# What a run has open besides, and how many times as many there are until the closer is done: with the usual limit of
+# 1,024 descriptors it is as many as there may be.
+_OTHERS_OPEN = 24
+_SETTLED_TIMES = 5
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
+
+
+def _most_settled() -> int:
+    """Return how many messages may be settled and open at a time, with as many descriptors as a process may have."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return _MOST_SETTLED
+    return max(1, min(_MOST_SETTLED, (allowed - _OTHERS_OPEN) // _SETTLED_TIMES))
 
 
 class Spool:
@@ -83,6 +96,7 @@ class Spool:
         self._reserve = Reserve(self.directory)
         self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room, past_damage=True)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
+        self._most_settled = _most_settled()
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
         self._left_out: set[str] = set()
@@ -126,6 +140,7 @@ class Spool:
                 with self._telling(self.lost[-1]):
                     pass  # it is forgotten later, behind all that is carried out
         to_do = newest(records)
+        sweep_taken(self.directory, to_do)
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():
             if stopping():
@@ -286,7 +301,7 @@ class Spool:
             claimed.close()
         else:
             self._settled[queue_id] = (claimed, state)
-        if len(self._settled) >= _MOST_SETTLED:
+        if len(self._settled) >= self._most_settled:
             self.sync()
         elif self._sync_each:
             self._journal.sync()

@@ -7,13 +7,15 @@ import stat
 from errno import ELOOP, ENOTDIR
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import DistrustError, is_replacement, open_untrusted, try_lock
+from ucrmmail.files import DistrustError, fsync_directory, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
 from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, STATE, TMP, epoch_of, is_hour, is_queue_id
-from ucrmmail.spool.moves import find, read_state, remove_if_empty
+from ucrmmail.spool.moves import find, find_all, read_state, remove_if_empty
 from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.moves import Moves
     from ucrmmail.spool.state import MessageState
@@ -28,6 +30,30 @@ TAKEN_SUFFIX = ".eml"
 def taken_as(queue_id: str) -> str:
     """Return the name in tmp/ of the file that a message from drop/ was made of: its priority was not known yet."""
     return f"{PRIORITIES.index('normal')}{queue_id[1:]}{TAKEN_SUFFIX}"
+
+
+def sweep_taken(directory: str, recorded: Container[str]) -> None:
+    """Remove what was taken from drop/ and is accepted: a run that died could not.
+
+    Before anything leaves: of a message that is gone nobody knows any more, and it would be accepted again. Those
+    ``recorded`` may have left. Raises OSError.
+    """
+    tmp = f"{directory}/{TMP}"
+    made_of = {
+        f"{priority}{name[1:ID_LENGTH]}": name
+        for name in os.listdir(tmp)
+        if name.endswith(TAKEN_SUFFIX) and is_queue_id(name.removesuffix(TAKEN_SUFFIX))
+        for priority in range(len(PRIORITIES))
+    }
+    accepted = [queue_id for queue_id in made_of if queue_id in recorded]
+    accepted += find_all(directory, made_of.keys() - accepted)
+    for queue_id in accepted:
+        try:
+            os.unlink(f"{tmp}/{made_of[queue_id]}")
+        except FileNotFoundError:
+            continue  # a person has removed the message, and this with it
+    if accepted:
+        fsync_directory(tmp)
 
 
 def redo(

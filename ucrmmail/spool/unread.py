@@ -11,7 +11,7 @@ import os
 from typing import Self
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.spool.layout import FAILED, HELD
+from ucrmmail.spool.layout import DEFERRED, FAILED, HELD
 
 # What keeps us from opening any file says nothing about this one.
 _OF_ALL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -24,8 +24,8 @@ def is_of_all(error: OSError) -> bool:
 
 
 def is_left_to_a_person(place: str) -> bool:
-    """Return whether no flush looks into this place, to set aside what it finds there and cannot believe."""
-    return place in (HELD, FAILED)
+    """Return whether no flush sets aside what it cannot believe in this place, or not for hours: when it is due."""
+    return place in (DEFERRED, HELD, FAILED)
 
 
 def remedy_of_doubt(queue_id: str, path: str) -> str:

@@ -127,7 +127,9 @@ def test_room_is_kept_free(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R26")
-@pytest.mark.parametrize(("total", "free", "taken"), [(1000, 100, True), (1000, 99, False), (0, 0, True)])
+@pytest.mark.parametrize(
+    ("total", "free", "taken"), [(1000, 100, True), (1000, 99, False), (0, 0, True), (1000, -1, True)]
+)
 def test_room_for_some_files_is_kept_free_where_they_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, total: int, free: int, taken: bool
 ) -> None:

@@ -12,8 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import as_user, at_each_call, at_the_opening_of, fails_at, vanishes_when_listed
-from tests.support.spools import ANN, JOE, claim, content, everything_in, new_spool
+from tests.support.faults import (
+    as_user,
+    at_each_call,
+    at_the_opening_of,
+    directories_cannot_be_synced,
+    fails_at,
+    vanishes_when_listed,
+)
+from tests.support.spools import ANN, JOE, NOW, claim, content, everything_in, new_spool, settle
 from tests.support.submission import submit
 from tests.unit.spool.test_queue import KINDS, hostile
 from ucrmmail.errors import DataError, NoUserError, PermissionDeniedError
@@ -222,6 +229,25 @@ def test_what_cannot_be_sent_is_rejected_with_the_reason_and_the_others_go_on(
     assert os.listdir(drop.path) == []
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(MemoryError(), "out of memory"), (ImportError("No module named 'idna'"), "No module named 'idna'")],
+)
+def test_what_cannot_be_prepared_for_now_waits_for_the_next_run(drop: Drop, error: Exception, told: str) -> None:
+    """It is no fault of the message's: it had been rejected, as with a fault of ours."""
+
+    def for_now(_raw: bytes) -> Prepared:
+        raise error
+
+    drop.add("x.eml")
+    result = drop.take(prepare=for_now)
+    assert (result.accepted, result.rejected) == ([], [])
+    (problem,) = result.problems
+    assert problem.endswith(f".eml: {told}")
+    assert len(drop.take().accepted) == 1
+    assert drop.queued() == [b"mail"]
+
+
 def test_an_earlier_reject_is_not_overwritten(drop: Drop) -> None:
     for number in range(3):
         drop.add("bad.eml", b"torn %d" % number)
@@ -326,6 +352,22 @@ def test_a_file_that_cannot_be_moved_away_is_not_sent(drop: Drop) -> None:
     assert "stuck.eml" in result.problems[0]
     assert drop.queued() == []
     assert len(drop.take().accepted) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "told"), [(b"mail", "it cannot be taken"), (b"", "it is a symbolic link, and cannot be moved away")]
+)
+def test_a_drop_directory_that_is_a_mount_is_told_as_one(drop: Drop, data: bytes, told: str) -> None:
+    if data:
+        drop.add("x.eml", data)
+    else:
+        (drop.path / "x.eml").symlink_to("/etc/hostname")
+    with fails_at(1, errno.EXDEV, names=("rename",)):
+        (problem,) = drop.take(later_s=10).problems
+    assert problem == (
+        f"{drop.path}/x.eml: {told}: drop/ is a mount of its own, and no file can be moved out of one; mount the whole "
+        "spool instead"
+    )
 
 
 def test_a_file_that_cannot_be_rejected_is_told(drop: Drop) -> None:
@@ -597,6 +639,13 @@ def test_a_large_file_that_meets_a_quota_stops_no_smaller_one(
     assert drop.queued() == [submit(LARGE).message, submit(SMALL).message]
 
 
+def test_files_are_taken_where_directories_cannot_be_synced(drop: Drop) -> None:
+    drop.add("x.eml")
+    with directories_cannot_be_synced():
+        assert len(drop.take().accepted) == 1
+    assert drop.queued() == [b"mail"]
+
+
 @pytest.mark.requirement("R4")
 def test_a_disk_that_fails_at_a_large_file_stops_the_intake(drop: Drop) -> None:
     drop.add("large.eml", LARGE)
@@ -658,6 +707,62 @@ def test_a_message_that_is_removed_while_its_file_is_taken_up_again_is_not_accep
     assert removed
     assert (taken.problems, taken.rejected) == ([], [])
     assert drop.queued() == []
+
+
+# --- a message that is sent before its file is taken up again -------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"mail", b"urgent"])
+def test_what_a_message_was_made_of_is_gone_before_it_is_sent(drop: Drop, data: bytes) -> None:
+    """No run may get to the files: their disk has no room, or its time is over."""
+    queue_id = accepted_by_a_run_that_died(drop, data)
+    spool = Spool(drop.directory)
+    spool.recover(NOW)
+    settle(spool, queue_id, "relayed")
+    spool.finish()
+    assert drop.take() == Intake()
+    assert drop.queued() == []
+    assert everything_in(drop.directory) == []
+
+
+def test_what_a_message_was_made_of_is_gone_though_it_was_sent_by_then(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    killed = Spool(drop.directory)
+    settle(killed, queue_id, "relayed")
+    killed.abandon()
+    Spool(drop.directory).recover(NOW)
+    assert drop.take() == Intake()
+    assert drop.queued() == []
+
+
+def test_what_a_message_was_made_of_is_gone_from_the_disk_before_anything_is_sent(drop: Drop) -> None:
+    accepted_by_a_run_that_died(drop, b"mail")
+    spool = Spool(drop.directory)
+    with fails_at(0, 0, ("unlink", "fsync", "rename")) as called:
+        spool.recover(NOW)
+    assert called[:2] == ["unlink", "fsync"]
+
+
+def test_what_was_taken_and_not_accepted_stays_when_the_next_run_recovers(drop: Drop) -> None:
+    taken = Path(f"{drop.directory}/tmp/1-20261123T110559.123456-k3x9qa.eml")
+    drop.add("x.eml").rename(taken)
+    Spool(drop.directory).recover(NOW)
+    assert drop.queued() == []
+    assert [name for name, _ in drop.take().accepted] == [taken.name]
+    assert drop.queued() == [b"mail"]
+
+
+def test_a_file_that_a_person_removes_with_its_message_at_this_moment_is_nobodys(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+
+    def a_person_removes_it(number: int, _name: str) -> None:
+        if number == 1:
+            list(manage.remove(drop.directory, [queue_id]))
+
+    spool = Spool(drop.directory)
+    with at_each_call(a_person_removes_it, ("unlink",)):
+        spool.recover(NOW)
+    assert everything_in(drop.directory) == []
 
 
 # --- a flush that is not run by root ------------------------------------------------------------------------------

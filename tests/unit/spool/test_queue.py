@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, cannot_be_opened, fails_at, vanishes_when_listed
+from tests.support.faults import (
+    at_each_call,
+    cannot_be_opened,
+    directories_cannot_be_synced,
+    fails_at,
+    locked_as_on_nfs,
+    vanishes_when_listed,
+)
 from tests.support.spools import (
     ANN,
     JOE,
@@ -930,6 +937,36 @@ def test_a_record_that_a_kill_has_torn_is_told_to_nobody(directory: str) -> None
     again.recover(NOW)
     assert list(again.due()) == [other]
     assert again.lost == []
+
+
+@pytest.mark.requirement("R24")
+def test_a_queue_on_nfs_is_worked_on_as_any(directory: str) -> None:
+    relayed, failed, held = (put(directory, now=NOW + number) for number in range(3))
+    left = Path(directory) / "tmp/1-20261123T110640.250000-aaaaaa"
+    left.write_bytes(b"half a mess")
+    with locked_as_on_nfs():
+        spool = Spool(directory)
+        settle(spool, relayed, "relayed")
+        settle(spool, failed, "failed")
+        killed(spool)
+        assert [change.after for change in manage.hold(directory, [held])] == ["held"]
+        again = Spool(directory)
+        again.recover(left.stat().st_mtime + 61)
+        again.finish()
+    assert [place_of(directory, each) for each in (relayed, failed, held)] == ["", "failed", "held"]
+    assert not left.exists()
+    assert again.problems == []
+
+
+def test_a_queue_whose_directories_cannot_be_synced_is_worked_on_as_any(tmp_path: Path) -> None:
+    with directories_cannot_be_synced():
+        directory = new_spool(tmp_path)
+        relayed, held = (put(directory, now=NOW + number) for number in range(2))
+        spool = Spool(directory)
+        settle(spool, relayed, "relayed")
+        assert [change.after for change in manage.hold(directory, [held])] == ["held"]
+        spool.finish()
+    assert [place_of(directory, each) for each in (relayed, held)] == ["", "held"]
 
 
 @pytest.mark.requirement("R1")
