@@ -65,6 +65,20 @@ def test_mail_that_a_new_directory_leaves_behind_is_told_with_the_way_out(progra
     assert told.endswith(f"; `ucrmmail config set spool.directory {new}` lets it be sent first\n")
 
 
+def test_mail_is_left_behind_by_an_editor_and_by_the_default_too(program: Program) -> None:
+    program.configure(1)
+    own, other = program.home / "a queue", program.home / "other"
+    program.run("config", "set", "spool.directory", str(own))
+    program.sendmail("-t")
+    edit = {"EDITOR": f"sed -i 's,{own},{other},'"}
+    told = program.run("config", "edit", env=edit).stderr
+    assert f"warning: mail is queued in {own} (1)" in told
+    assert f"`mv '{own}' {other}`" in told
+    own.rename(other)
+    told = program.run("config", "unset", "spool.directory").stderr
+    assert f"warning: mail is queued in {other} (1)" in told
+
+
 def test_a_directory_of_which_nothing_is_known_hinders_no_other(program: Program) -> None:
     program.configure(1)
     program.run("config", "set", "spool.directory", str(program.home / "1"))

@@ -10,6 +10,7 @@ import typer
 
 from ucrmmail.cli.choice import not_allowed
 from ucrmmail.cli.context import JsonOption, invocation
+from ucrmmail.cli.left_behind import remarking_mail_left_behind
 from ucrmmail.cli.mistyped import no_such_key, no_such_option
 from ucrmmail.errors import ConfigError, PermissionDeniedError, UcrmmailError, UsageError
 from ucrmmail.output import human
@@ -123,7 +124,8 @@ def unset(context: typer.Context, key: KeyArgument) -> None:
 
     declared = _key(key)
     location = invocation(context).location()
-    change = unset_value(location, key)
+    with remarking_mail_left_behind(location, key):
+        change = unset_value(location, key)
     if declared.secret:
         taken = f"{key} was taken out of {location.path}" if change.changed else f"{key} is not in {location.path}"
         human.say(f"{taken}; `ucrmmail credentials delete` takes it out of the credential store")
@@ -244,7 +246,8 @@ def edit(context: typer.Context) -> None:
                 human.say("nothing was changed")
                 return
             try:
-                replace_text(location, after, before)
+                with remarking_mail_left_behind(location):
+                    replace_text(location, after, before)
             except UcrmmailError as error:
                 if not _edit_again(error):
                     error.why = f"{location.path} is as it was; the rejected text is kept in {file.keep()}"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import typer
 
 from ucrmmail.cli.context import invocation
+from ucrmmail.cli.left_behind import remarking_mail_left_behind
 from ucrmmail.cli.mistyped import how_to_give, no_such_store, secret_in_argument
-from ucrmmail.errors import UcrmmailError, UsageError
+from ucrmmail.errors import UsageError
 from ucrmmail.output import human
 
 if TYPE_CHECKING:
@@ -53,44 +53,15 @@ def set_plain(location: Location, key: Key, written: Written) -> None:
     from ucrmmail.config.edit import set_value
     from ucrmmail.output.settings import remark_problems, remark_transport, shown
 
-    before = _queue_of(location) if key.path == "spool.directory" else ""
-    found = set_value(location, key.path, written).found
-    human.say(f"{key.path} = {shown(key.path, written)}  ({location.path})")
-    if key.path == "smtp.transport":
-        remark_transport(found.config.preset, found.config)
-    for item in advice(found.config):
-        if item.key == key.path:
-            human.note(f"warning: {item}")
-    remark_problems(found.problems)
-    if before and before != str(written).rstrip("/"):
-        _remark_mail_in(before, str(written))
-
-
-def _queue_of(location: Location) -> str:
-    """Return where the queue is by the file as it stands, "" when that cannot be read."""
-    from ucrmmail.config.submission import read_submission_settings
-
-    try:
-        directory = read_submission_settings(location.path, os.environ, location.euid).spool_directory
-    except (UcrmmailError, OSError):
-        return ""
-    return directory.rstrip("/")
-
-
-def _remark_mail_in(before: str, now: str) -> None:
-    """Say that mail waits where no run will look for it any more, as far as that can be seen."""
-    from ucrmmail.spool.listing import counts
-
-    try:
-        found = counts(before)
-    except (UcrmmailError, OSError):
-        return
-    left = found.waiting + found.deferred + found.held
-    if left:
-        how = f"`mv {before} {now}` takes it along, while no run is at work and before a message is submitted"
-        if os.path.lexists(now):
-            how = f"`ucrmmail config set spool.directory {before}` lets it be sent first"
-        human.note(f"warning: mail is queued in {before} ({left}), and no run looks there any more; {how}")
+    with remarking_mail_left_behind(location, key.path):
+        found = set_value(location, key.path, written).found
+        human.say(f"{key.path} = {shown(key.path, written)}  ({location.path})")
+        if key.path == "smtp.transport":
+            remark_transport(found.config.preset, found.config)
+        for item in advice(found.config):
+            if item.key == key.path:
+                human.note(f"warning: {item}")
+        remark_problems(found.problems)
 
 
 def set_secret(context: typer.Context, key: Key, given: list[str], *, stdin: bool, store: str | None) -> None:
