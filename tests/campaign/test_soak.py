@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(10_800)
 
 # So many starts are killed, and so many of the kills must have met one that was still at work: a run that has ended by
 # itself before its kill is none.
-STARTS, KILLS, MET = (20_000, 75, 50) if LONG else (60, 3, 1)
+STARTS, KILLS, MET = (20_000, 100, 50) if LONG else (60, 3, 1)
 MESSAGES_A_ROUND = 10
 STARTS_A_ROUND = 20
 MOOD = 0.05
