@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import itertools
 import json
 import select
 import socket
@@ -306,7 +307,8 @@ class SmtpServer:
     ``logins`` maps users to passwords (or tokens) and makes a login necessary; ``mechanisms`` are those offered.
     ``tokens(user, token)`` tells in their place whether an access token is good.
     ``tls`` is the context for STARTTLS, or with ``smtps`` from the first byte. ``offer_starttls=False`` takes the offer
-    out, as a man in the middle does. ``buffer_bytes`` is what the kernel may hold on the server's side of a connection,
+    out, as a man in the middle does. ``words`` are what it says of what it takes, by place, with ``{id}`` for what is
+    another each time. ``buffer_bytes`` is what the kernel may hold on the server's side of a connection,
     each way (it doubles the number, for its own needs): what was sent, or could be sent, says then more exactly what the
     other side has read.
     """
@@ -325,6 +327,7 @@ class SmtpServer:
         most_recipients: int = 0,
         lies_about_pipelining: bool = False,
         lies_about_chunking: bool = False,
+        words: Mapping[str, str] | None = None,
         buffer_bytes: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -340,6 +343,8 @@ class SmtpServer:
         self.most_recipients = most_recipients
         self.lies_about_pipelining = lies_about_pipelining
         self.lies_about_chunking = lies_about_chunking
+        self.words = dict(words or {})
+        self._ids = itertools.count(1)
         self.stopping = threading.Event()
         self.connections: list[Dialogue] = []
         self.messages: list[Message] = []
@@ -451,6 +456,12 @@ class SmtpServer:
             return said
         return wanted
 
+    def in_its_words(self, place: str, usual: str) -> str:
+        """Return what this server says in the place of a reply that takes something, and any other as it is."""
+        if usual[0] not in "23" or place not in self.words:
+            return usual
+        return self.words[place].format(id=f"{next(self._ids):06}")
+
 
 class _Service:
     """The dialogue of one connection (RFC 5321), with the faults of the test in it."""
@@ -469,7 +480,7 @@ class _Service:
         instead = self._server.fault(self._dialogue, place, line)
         if isinstance(instead, Said):
             return instead.reply
-        reply = usual if instead is None else instead
+        reply = self._server.in_its_words(place, usual) if instead is None else instead
         self._dialogue.reply(reply)
         return reply
 
