@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,24 +13,36 @@ from tests.support.sink import Sink
 from tests.support.spools import put
 
 MANY = 300
+# Behind what a run without mail opens, and the modules that sending takes.
+BEHIND = 100
 
 
-def flush_with_few_files(program: Program, *arguments: str) -> Run:
-    """A run that may have so few files open that it cannot hold on to what it sends within a moment, however slow."""
+def traced(program: Program, *options: str, arguments: tuple[str, ...] = ()) -> Run:
+    """A run under strace, which sees what it opens."""
     done = subprocess.run(
-        ["/bin/sh", "-c", 'ulimit -n 14; exec "$@"', "sh", *program.command("flush", *arguments)],
+        ["strace", "-qq", "-e", "trace=openat", *options, *program.command("flush", *arguments)],
         env=program.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def cut_short(program: Program, opened: int, *arguments: str) -> Run:
+    """A run that may open one file less than it has to, behind so many."""
+    refusal = f"inject=openat:error=EMFILE:when={opened + BEHIND}"
+    return traced(program, "-o", "/dev/null", "-e", refusal, arguments=arguments)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.requirement("R4")
-def test_what_was_sent_before_an_error_of_the_system_is_told(program: Program, sink: Sink) -> None:
+def test_what_was_sent_before_an_error_of_the_system_is_told(program: Program, sink: Sink, tmp_path: Path) -> None:
     program.configure(sink.port)
-    program.run("flush")
+    program.run("flush", "--json")
+    calls = tmp_path / "calls"
+    assert traced(program, "-o", str(calls), arguments=("--json",)).code == 0
+    opened = len(calls.read_text().splitlines())
     for _ in range(MANY):
         put(str(program.spool))
-    cut = flush_with_few_files(program, "--json")
+    cut = cut_short(program, opened, "--json")
     report = cut.json
     sent = len(sink.messages)
     assert 0 < sent < MANY
@@ -38,7 +52,7 @@ def test_what_was_sent_before_an_error_of_the_system_is_told(program: Program, s
     assert report["error"]["what"].endswith("Too many open files")
     last = program.run("status", "--json").json["last_flush"]
     assert (last["relayed"], last["held_back"], last["exit_code"]) == (sent, MANY - sent, 75)
-    again = flush_with_few_files(program)
+    again = cut_short(program, opened)
     assert (again.code, again.stdout) == (75, "")
     told = again.stderr.splitlines()
     assert told[0].endswith("Too many open files")
