@@ -31,6 +31,9 @@ _SEARCHED_AT_ONCE = 100
 # takes as long as it is.
 _LOOK_AGAIN_S = 0.5
 _URGENT = "0"
+# So many that were to blame before are asked in vain while a suspect waits: each may cost a connection, and too many of
+# those end the run, before anything shows who is to blame.
+_MOST_IN_VAIN = 2
 # Of what is dealt to several, one connection passes over no more that was tried before while no message is suspected:
 # who holds it has to send it alone, and what comes meanwhile waits for that.
 _MOST_HELD = 500
@@ -72,6 +75,9 @@ class Turns:
         self._late_in_order: list[str] = []
         self._search = Search(suspicion, clock, left_s=left_s)
         self._passed = 0
+        # How many of those to blame were asked since as much was relayed, and at which progress a suspect had its turn.
+        self._in_vain = 0
+        self._in_vain_at = self._let_in_at = -1
         self._asked_at = -inf
 
     @property
@@ -97,6 +103,8 @@ class Turns:
             self.next = None
         if self.next is None:
             self.next = self._claim_next(others_are_out=others_are_out)
+            if self.next is not None and self.next.state.blamed:
+                self._count_in_vain()
         return self.next
 
     def leave_out(self) -> None:
@@ -169,7 +177,7 @@ class Turns:
                     # What the server answers now tells whether others like it may end the run.
                     self._put_first(queue_id)
             self._of_suspected, self._aside = {}, {}
-        claimed = self._claim_from_queue()
+        claimed = self._let_in() or self._claim_from_queue()
         if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
             while claimed is None and self._of_suspected:
@@ -182,6 +190,26 @@ class Turns:
                 del self._aside[first]
                 claimed = self._claim(first)
         return claimed
+
+    def _count_in_vain(self) -> None:
+        """Count one more that was to blame before; it is not in vain once something is relayed."""
+        progress = self._suspicion.progress
+        self._in_vain = 1 + self._in_vain * (self._in_vain_at == progress)
+        self._in_vain_at = progress
+
+    def _let_in(self) -> Claimed | None:
+        """Claim a suspect, once, behind others that were asked in vain: what it met may be over. None if not yet.
+
+        Which one, the minute tells: another one, mostly, than in the last run.
+        """
+        progress = self._suspicion.progress
+        waiting = [queue_id for queue_id in self._aside if queue_id not in self._suspicion.lost]
+        if not waiting or self._in_vain < _MOST_IN_VAIN or self._in_vain_at != progress or self._let_in_at == progress:
+            return None
+        self._let_in_at = progress
+        chosen = waiting[int(self._clock.now() // 60) % len(waiting)]
+        del self._aside[chosen]
+        return self._claim(chosen)
 
     def _claim_from_queue(self) -> Claimed | None:
         """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""

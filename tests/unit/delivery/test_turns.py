@@ -100,3 +100,36 @@ def test_mail_of_a_sender_who_is_suspected_no_more_does_not_wait_for_a_proof_tha
     claimed = turns.look(others_are_out=False)
     assert claimed is not None
     assert claimed.queue_id == queue_ids[0]
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("is_dealt", [False, True], ids=["queue", "line"])
+def test_a_suspect_has_its_turn_behind_two_that_were_to_blame_before(tmp_path: Path, is_dealt: bool) -> None:
+    """Where those ended the run each time, a sender waited whose quota was long over."""
+    machine = Machine(tmp_path)
+    to_blame = [
+        put(machine.directory, reverse_path="bad@isp.example", now=machine.clock.now() + number / 1000)
+        for number in range(5)
+    ]
+    suspects = [
+        put(machine.directory, reverse_path="over@isp.example", now=machine.clock.now() - 1.0 + number / 1000)
+        for number in range(2)
+    ]
+    spool = Spool(machine.directory, clock=machine.clock)
+    for queue_id in to_blame:
+        claimed = spool.claim(queue_id)
+        assert claimed is not None
+        spool.update_state(queue_id, replace(claimed.state, attempts=1, blamed="421"))
+        spool.release(claimed)
+    suspicion = Suspicion()
+    suspicion.suspects.update(suspects)
+    suspicion.postpone(suspects)
+    line = iter([*suspects, *to_blame])
+    due: Callable[[], Iterator[str]] | None = (lambda: line) if is_dealt else None
+    turns = Turns(spool, suspicion, machine.clock, left_s=lambda: 60.0, due=due)
+    went = []
+    while (claimed := turns.look(others_are_out=False)) is not None:
+        turns.take()
+        spool.leave_out(claimed)
+        went.append("suspect" if claimed.queue_id in suspects else "to blame")
+    assert went == [*["to blame"] * 2, "suspect", *["to blame"] * 3, "suspect"]
