@@ -261,9 +261,9 @@ def test_a_suspect_comes_when_no_other_message_could_show_anything(world: World)
     feed.settle(other, (greylisted,))
     # All have been tried, and nothing was relayed.
     suspect = begin(feed)
-    assert suspect.queue_id == world.ids[0]
+    assert suspect.queue_id in world.ids[:2]
     feed.unused(suspect)
-    assert not feed.postpone(world.ids[0])
+    assert not feed.postpone(suspect.queue_id)
 
 
 def let_others_go_first(spool: Spool, queue_id: str) -> None:

@@ -8,6 +8,7 @@ what a `Search` passes over, while nothing shows that the account is out of its 
 
 from __future__ import annotations
 
+import zlib
 from heapq import heappop, heappush
 from itertools import chain
 from math import inf
@@ -186,9 +187,7 @@ class Turns:
                 self._bring_suspected_back()
                 claimed = self._claim_from_queue()
             while claimed is None and self._aside:
-                first = next(iter(self._aside))
-                del self._aside[first]
-                claimed = self._claim(first)
+                claimed = self._claim_suspect()
         return claimed
 
     def _count_in_vain(self) -> None:
@@ -198,16 +197,21 @@ class Turns:
         self._in_vain_at = progress
 
     def _let_in(self) -> Claimed | None:
-        """Claim a suspect, once, behind others that were asked in vain: what it met may be over. None if not yet.
-
-        Which one, the minute tells: another one, mostly, than in the last run.
-        """
+        """Claim a suspect, once, behind others that were asked in vain: what it met may be over. None if not yet."""
         progress = self._suspicion.progress
-        waiting = [queue_id for queue_id in self._aside if queue_id not in self._suspicion.lost]
-        if not waiting or self._in_vain < _MOST_IN_VAIN or self._in_vain_at != progress or self._let_in_at == progress:
+        is_in_vain = self._in_vain >= _MOST_IN_VAIN and self._in_vain_at == progress != self._let_in_at
+        if not is_in_vain or self._suspicion.lost.issuperset(self._aside):
             return None
         self._let_in_at = progress
-        chosen = waiting[int(self._clock.now() // 60) % len(waiting)]
+        return self._claim_suspect()
+
+    def _claim_suspect(self) -> Claimed | None:
+        """Claim one of the suspects that wait, drawn anew in each run: what one met may be over first.
+
+        Those at which a connection was lost come last.
+        """
+        waiting = [queue_id for queue_id in self._aside if queue_id not in self._suspicion.lost] or list(self._aside)
+        chosen = waiting[zlib.crc32(repr(self._clock.now()).encode()) % len(waiting)]
         del self._aside[chosen]
         return self._claim(chosen)
 

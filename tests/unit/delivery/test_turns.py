@@ -133,3 +133,21 @@ def test_a_suspect_has_its_turn_behind_two_that_were_to_blame_before(tmp_path: P
         spool.leave_out(claimed)
         went.append("suspect" if claimed.queue_id in suspects else "to blame")
     assert went == [*["to blame"] * 2, "suspect", *["to blame"] * 3, "suspect"]
+
+
+@pytest.mark.requirement("S19", "R9")
+def test_where_nothing_but_suspects_is_there_another_one_is_asked_first_in_another_run(tmp_path: Path) -> None:
+    """The head of the queue was asked each time, and what it was refused for was over for all but that one."""
+    machine = Machine(tmp_path)
+    suspects = [put(machine.directory, now=machine.clock.now() + number / 1000) for number in range(3)]
+    asked = set()
+    for _ in range(40):
+        suspicion = Suspicion()
+        suspicion.suspects.update(suspects)
+        suspicion.postpone(suspects)
+        turns = Turns(Spool(machine.directory, clock=machine.clock), suspicion, machine.clock, left_s=lambda: 60.0)
+        claimed = turns.look(others_are_out=False)
+        assert claimed is not None
+        asked.add(claimed.queue_id)
+        turns.put_back()
+    assert asked == set(suspects)
