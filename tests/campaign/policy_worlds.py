@@ -102,12 +102,6 @@ class World:
         """Return how much of a limit all of it takes, each message in one transaction."""
         return sum(limit.units(len(mail.recipients)) for mail in self.mails)
 
-    @property
-    def is_over_s(self) -> float:
-        """When no mail is refused any more for its own sake, nor all of the account's."""
-        scopes = {Scope.MAIL, Scope.ACCOUNT}
-        return max((one.until_s for one in self.policies if one.scope in scopes), default=0.0)
-
     def has(self, scope: Scope) -> bool:
         return any(policy.scope is scope for policy in self.policies)
 

@@ -6,7 +6,7 @@ A world has a queue of mail and a provider that refuses some of it, or all for a
     nothing is lost       each recipient of each message was taken, or waits, or failed and is kept with the reply
     nothing comes twice   but for what was told as uncertain
     nothing fails         but what a policy means, with the 5yz that was said of it; or it was given up in its time
-    others get theirs     soon, in runs and in simulated time; and all do once nobody is refused any more
+    others get theirs     soon, in runs and in simulated time; and so do those whose own trouble is over
     nobody is pestered    a run makes so many connections, and meets so many refusals, at the most
     no run ends silently  with mail in ``queue/``: it says why
     limits hold           by the provider's clock, and what was refused has not used them up
@@ -40,10 +40,10 @@ IS_ALONE = "UCRMMAIL_CAMPAIGN_SEED" in os.environ and not LONG
 WORLDS = 600 if LONG else 1 if IS_ALONE else 40
 AT_ONCE = 20 if LONG else 5
 
-# So long may mail wait that no policy means, and as long behind the last trouble of an account that had any: for its
+# So long may mail wait that no policy means, and as long behind the last trouble that it had, or the account: for its
 # own pause, that of the account, and the runs in which one is told from the other.
 PATIENCE_S = 4000.0
-PATIENCE_IN_TROUBLE_S = 12_000.0
+PATIENCE_IN_TROUBLE_S = 16_000.0
 PATIENCE_IN_RUNS = 16
 
 
@@ -89,7 +89,7 @@ def failed_for_nothing(days: Days, mail: Mail, state: RecipientState, policies: 
 
 def late(days: Days, mail: Mail, policies: list[Policy]) -> Iterator[str]:
     """Say so when mail waits for longer than what is in its way explains."""
-    until_s = days.world.is_over_s if policies else days.world.account_opens_s
+    until_s = max([days.world.account_opens_s, *(one.until_s for one in policies)])
     most_s = until_s + (PATIENCE_IN_TROUBLE_S if until_s else PATIENCE_S)
     # Each message may take its place in a window twice.
     most_s += 2 * windows_s(days.world) + DAY_S * days.world.is_costly(mail)
