@@ -885,6 +885,23 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
 
 
+@pytest.mark.requirement("R2")
+def test_a_run_that_may_use_no_more_of_the_processor_ends_in_good_order(program: Program, sink: Sink) -> None:
+    """The soft limit of `ulimit -t` is a signal; what comes at the hard one nobody can heed."""
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(0.02)
+    for each in range(30):
+        program.sendmail("-t", message=numbered(each))
+    flush = program.start("flush", "--json")
+    while not sink.messages:
+        time.sleep(0.005)
+    flush.send_signal(signal.SIGXCPU)
+    report = json.loads(flush.communicate(timeout=60)[0])
+    assert (flush.returncode, report["reason"], report["relayed"]) == (0, "stopped", len(sink.messages))
+    program.run("flush")
+    assert sorted(subjects(sink)) == sorted(f"number {each}" for each in range(30))
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_was_ignored_when_the_run_began_does_not_end_it(
     program: Program, sink: Sink, number: signal.Signals
