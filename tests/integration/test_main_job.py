@@ -935,6 +935,30 @@ def test_a_run_that_is_terminated_while_it_takes_what_was_dropped_leaves_the_res
     assert program.run("status", "--json").json["waiting"] == report["held_back"] == 2000 - len(left)
 
 
+def test_a_dropped_file_over_the_limit_of_the_process_does_not_stop_smaller_ones(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    limited = ["prlimit", "--fsize=300000"]
+    large = numbered(1) + b"A line of an invoice.\r\n" * 20_000
+    (program.spool / "drop" / "1.eml").write_bytes(large)
+    (program.spool / "drop" / "2.eml").write_bytes(numbered(2))
+    for told in ("it is larger than this process may write, see `ulimit -f`; smaller ones are taken", ""):
+        run = subprocess.run(
+            [*limited, *program.command("flush")], env=program.env, capture_output=True, text=True, check=False
+        )
+        assert (run.returncode, subjects(sink)) == (74, ["number 2"])
+        assert told in run.stderr
+        assert bool(run.stderr) == bool(told)
+    refused = subprocess.run(
+        [*limited, *program.command("-t", program="ucrmmail-sendmail")],
+        input=large, env=program.env, capture_output=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 75
+    assert b"File too large: the message was not accepted (raise the limit of the process" in refused.stderr
+    program.run("flush")
+    assert subjects(sink) == ["number 2", "number 1"]
+
+
 def test_the_time_limit_holds_for_what_was_dropped_too(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     program.run("flush")

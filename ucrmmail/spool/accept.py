@@ -12,7 +12,7 @@ A submission that dies leaves a file in tmp/ that nobody was told yes for; a lat
 from __future__ import annotations
 
 import os
-from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
+from errno import EDQUOT, EFBIG, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
 from ucrmmail.errors import CannotCreateError, PermissionDeniedError, TemporaryError
 from ucrmmail.files import fsync_directory, fsync_names, try_lock, write_all
@@ -239,8 +239,9 @@ def forget_file(path: str) -> None:
 
 def refused(directory: str, error: OSError) -> TemporaryError:
     """Return the "not accepted, try again" for an error of the disk."""
+    remedy = "mend this, then submit the message again"
+    if error.errno == EFBIG:
+        remedy = "raise the limit of the process for the size of a file, `ulimit -f`, then submit the message again"
     return TemporaryError(
-        f"{error.filename or directory}: {error.strerror or error}",
-        why="the message was not accepted",
-        remedy="mend this, then submit the message again",
+        f"{error.filename or directory}: {error.strerror or error}", why="the message was not accepted", remedy=remedy
     )
