@@ -128,4 +128,5 @@ def from_os_error(error: OSError) -> UcrmmailError:
     name = errno.errorcode.get(error.errno or 0, "")
     kind = TemporaryError if name in _TEMPORARY_ERRNOS else InputOutputError
     where = f"{error.filename}: " if error.filename else ""
-    return kind(f"{where}{error.strerror or error}", remedy="mend this, then run the same command again")
+    remedy = getattr(error, "remedy", "mend this, then run the same command again")
+    return kind(f"{where}{error.strerror or error}", remedy=remedy)

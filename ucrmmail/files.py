@@ -19,6 +19,12 @@ class DistrustError(OSError):
     """A file is not what it should be: a link, a device, somebody else's, or open to others."""
 
 
+class LinkedError(DistrustError):
+    """A file has a second name, which may be in a place of somebody else."""
+
+    remedy = "remove its other names, such as those of a backup by `cp -al`, then run the same command again"
+
+
 class TooLargeError(DistrustError):
     """A file holds more than it may."""
 
@@ -83,7 +89,7 @@ def open_distrusted(
         if not stat.S_ISREG(found.st_mode):
             raise DistrustError(f"{name} is not a regular file")
         if found.st_nlink > most_links:
-            raise DistrustError(f"{name} has {found.st_nlink} hard links")
+            raise LinkedError(f"{name} has {found.st_nlink} hard links")
         if owner is not None and found.st_uid != owner:
             raise DistrustError(f"{name} belongs to uid {found.st_uid}, not to {owner}")
     except BaseException as error:

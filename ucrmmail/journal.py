@@ -121,10 +121,22 @@ class Journal:
         # What stands behind the last whole record is torn: a shorter record written over it must not
         # leave a tail that could be read as one.
         with self._naming:
-            os.ftruncate(self._fd, self._offset)
+            self._cut_off_what_is_torn()
         self._allocated = self._offset
         self._dirty = False
         self._failed = False
+
+    def _cut_off_what_is_torn(self) -> None:
+        if os.fstat(self._fd).st_size == self._offset:
+            # Btrfs at the limit of a quota does not even do what changes nothing.
+            return
+        try:
+            os.ftruncate(self._fd, self._offset)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._make_room()
+            os.ftruncate(self._fd, self._offset)
 
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC

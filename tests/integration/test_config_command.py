@@ -15,7 +15,7 @@ import tomllib
 
 import pytest
 
-from tests.support.program import Program, Run
+from tests.support.program import PLAIN, Program, Run
 
 
 def configured(program: Program, **tables: str) -> Program:
@@ -63,6 +63,22 @@ def test_mail_that_a_new_directory_leaves_behind_is_told_with_the_way_out(progra
     old.mkdir()
     told = program.run("config", "set", "spool.directory", str(old)).stderr
     assert told.endswith(f"; `ucrmmail config set spool.directory {new}` lets it be sent first\n")
+
+
+def test_another_name_of_the_same_directory_leaves_nothing_behind(program: Program) -> None:
+    program.configure(1)
+    program.sendmail("-t")
+    (program.home / "link").symlink_to(program.home)
+    for name in (program.home / "link" / "spool", program.spool):
+        assert program.run("config", "set", "spool.directory", str(name)).stderr == ""
+
+
+def test_a_file_that_was_dropped_there_is_left_behind_too(program: Program) -> None:
+    program.configure(1)
+    program.run("flush")
+    (program.spool / "drop" / "one.eml").write_bytes(PLAIN)
+    told = program.run("config", "set", "spool.directory", str(program.home / "new")).stderr
+    assert f"warning: mail is queued in {program.spool} (1)" in told
 
 
 def test_mail_is_left_behind_by_an_editor_and_by_the_default_too(program: Program) -> None:

@@ -430,7 +430,7 @@ def test_what_failed_was_damaged_or_rejected_waits_for_a_person(program: Program
     path.write_bytes(b"garbage")
     program.run("flush", code=None)
     found = only(program, "failed", code=1)
-    assert found["detail"].startswith("1 damaged, 1 rejected from the drop directory, ")
+    assert found["detail"].startswith("1 set aside in corrupt/, 1 rejected from the drop directory, ")
     assert f"{program.spool}/corrupt" in found["remedy"]
     assert found["facts"]["corrupt"] == 1
 

@@ -98,6 +98,9 @@ def test_a_drop_directory_that_is_closed_takes_nothing(foreign: Program) -> None
     (foreign.spool / "drop").rmdir()
     run = foreign.sendmail("-t", message=MESSAGE, code=77)
     assert "belongs to uid 65534" in run.stderr
+    way = f"let its owner open {foreign.spool}/drop to you, see ucrmmail-queue(5), and submit with `ucrmmail-sendmail`"
+    assert way in run.stderr
+    assert way in foreign.run("enqueue", "-", stdin=MESSAGE, code=77).stderr
 
 
 @pytest.mark.parametrize("arguments", [["flush"], ["flush", "--dry-run"], ["queue", "list"], ["status"]])

@@ -885,6 +885,23 @@ def test_a_terminated_flush_sends_nothing_twice(program: Program, sink: Sink) ->
     assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(60))
 
 
+@pytest.mark.requirement("R2")
+def test_a_run_that_may_use_no_more_of_the_processor_ends_in_good_order(program: Program, sink: Sink) -> None:
+    """The soft limit of `ulimit -t` is a signal; what comes at the hard one nobody can heed."""
+    program.configure(sink.port)
+    sink.on_rcpt = lambda _address: time.sleep(0.02)
+    for each in range(30):
+        program.sendmail("-t", message=numbered(each))
+    flush = program.start("flush", "--json")
+    while not sink.messages:
+        time.sleep(0.005)
+    flush.send_signal(signal.SIGXCPU)
+    report = json.loads(flush.communicate(timeout=60)[0])
+    assert (flush.returncode, report["reason"], report["relayed"]) == (0, "stopped", len(sink.messages))
+    program.run("flush")
+    assert sorted(subjects(sink)) == sorted(f"number {each}" for each in range(30))
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_a_signal_that_was_ignored_when_the_run_began_does_not_end_it(
     program: Program, sink: Sink, number: signal.Signals
@@ -916,6 +933,30 @@ def test_a_run_that_is_terminated_while_it_takes_what_was_dropped_leaves_the_res
     left = os.listdir(program.spool / "drop")
     assert (report["reason"], len(left) > 0, len(sink.messages)) == ("stopped", True, 0)
     assert program.run("status", "--json").json["waiting"] == report["held_back"] == 2000 - len(left)
+
+
+def test_a_dropped_file_over_the_limit_of_the_process_does_not_stop_smaller_ones(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    program.run("flush")
+    limited = ["prlimit", "--fsize=300000"]
+    large = numbered(1) + b"A line of an invoice.\r\n" * 20_000
+    (program.spool / "drop" / "1.eml").write_bytes(large)
+    (program.spool / "drop" / "2.eml").write_bytes(numbered(2))
+    for told in ("it is larger than this process may write, see `ulimit -f`; smaller ones are taken", ""):
+        run = subprocess.run(
+            [*limited, *program.command("flush")], env=program.env, capture_output=True, text=True, check=False
+        )
+        assert (run.returncode, subjects(sink)) == (74, ["number 2"])
+        assert told in run.stderr
+        assert bool(run.stderr) == bool(told)
+    refused = subprocess.run(
+        [*limited, *program.command("-t", program="ucrmmail-sendmail")],
+        input=large, env=program.env, capture_output=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 75
+    assert b"File too large: the message was not accepted (raise the limit of the process" in refused.stderr
+    program.run("flush")
+    assert subjects(sink) == ["number 2", "number 1"]
 
 
 def test_the_time_limit_holds_for_what_was_dropped_too(program: Program, sink: Sink) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.program import BIN, Program
 from tests.support.sink import Sink
+from tests.support.smtp_server import SmtpServer
 from tests.support.spools import MESSAGE, NOW, claim, content, everything_in, new_spool, put
 from ucrmmail.errors import TemporaryError
 from ucrmmail.spool.queue import Spool
@@ -514,3 +515,43 @@ def test_a_report_that_finds_no_room_stops_no_other_message_and_comes_when_there
     # Once an hour, as all that each run meets until it is mended: cron mails it.
     assert run.stdout.count("failed: 554 5.7.1 no") == 1
     assert run.stdout.count("the report of that could not be queued, the next run tries again: ") == 1
+
+
+@pytest.mark.requirement("R9", "R26", "S19")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_login_that_was_refused_is_not_tried_again_by_the_next_run_on_a_full_disk(program: Program) -> None:
+    script = """
+        import subprocess, sys
+        spool, *command = sys.argv[1:]
+        def run(*arguments):
+            return subprocess.run([*command, *arguments], input=b"To: joe@example.com\\n\\nhi\\n", capture_output=True)
+        assert run("enqueue", "-").returncode == 0
+        with open(spool + "/filler", "wb", 0) as filler:
+            try:
+                while True:
+                    filler.write(b"x" * 512)
+            except OSError:
+                pass
+        for _ in range(3):
+            done = run("flush")
+            print(done.returncode, done.stderr.decode().partition("\\n")[0])
+    """
+    with SmtpServer(faults={"auth": "535 5.7.8 no"}) as server:
+        program.configure(
+            server.port,
+            smtp='username = "me"\nallow_insecure_login = true',
+            spool='min_free_space = "0"',
+            credentials='source = "command"\ncommand = ["/bin/echo", "secret"]',
+        )
+        program.spool.mkdir(mode=0o700)
+        run = subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=4m,mode=700 none "$1"; shift; exec "$@"', "sh",
+             str(program.spool), sys.executable, "-c", textwrap.dedent(script), str(program.spool),
+             str(BIN / "ucrmmail")],
+            capture_output=True, text=True, env=program.env, cwd=program.home, timeout=60, check=False,
+        )  # fmt: skip
+        assert run.returncode == 0, run.stderr
+        first, *others = run.stdout.splitlines()
+        assert first.startswith("77 ucrmmail: ")
+        assert others == ["75 ", "75 "]
+        assert len(server.connections) == 1

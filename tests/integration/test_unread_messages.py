@@ -290,3 +290,35 @@ def test_a_journal_that_is_too_large_is_named(program: Program) -> None:
     os.truncate(journal, 1 << 40)
     for command in (("flush",), ("queue", "list"), ("status",)):
         assert f"{journal}: the file is larger than" in program.run(*command, code=74).stderr
+
+
+@pytest.mark.requirement("S15")
+def test_what_was_set_aside_for_a_second_name_goes_back_as_the_manual_says(program: Program) -> None:
+    with SmtpServer() as server:
+        program.configure(server.port)
+        program.run("flush")
+        queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+        (path,) = (program.spool / "queue").rglob(queue_id)
+        other = program.home / "backup"
+        other.hardlink_to(path)
+        told = program.run("flush", code=None).stderr
+        assert told == f"ucrmmail: a queue file was set aside as corrupt/{queue_id}: {path} has 2 hard links\n"
+        other.unlink()
+        (program.spool / "corrupt" / queue_id).rename(program.spool / "held" / queue_id)
+        (program.spool / "corrupt" / f"{queue_id}.reason").unlink()
+        program.run("queue", "release", queue_id)
+        program.run("flush")
+        assert len(server.accepted) == 1
+
+
+@pytest.mark.requirement("S15")
+def test_a_journal_that_a_backup_has_given_a_second_name_is_told_with_the_remedy(program: Program) -> None:
+    program.configure(1)
+    program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
+    other = program.home / "journal of a backup"
+    other.hardlink_to(program.spool / "journal")
+    told = program.run("flush", code=74).stderr
+    assert told == (
+        f"ucrmmail: {program.spool}/journal has 2 hard links\n"
+        "  remedy: remove its other names, such as those of a backup by `cp -al`, then run the same command again\n"
+    )

@@ -18,6 +18,20 @@ from ucrmmail.journal import Journal, read_journal, read_past_damage
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
 
 
+@pytest.mark.requirement("R26")
+def test_where_a_full_disk_shortens_no_file_a_journal_is_opened_all_the_same(tmp_path: Path) -> None:
+    made: list[int] = []
+    path = str(tmp_path / "journal")
+    journal = Journal(path)
+    journal.append(b"one")
+    with fails_at(1, errno.EDQUOT, names=("ftruncate",)):
+        torn = Journal(path, make_room=lambda: made.append(1))
+    assert (torn.replayed, made) == ([b"one"], [1])
+    with fails_at(1, errno.EDQUOT, names=("ftruncate",), and_later=True):
+        assert Journal(path, make_room=lambda: made.append(1)).replayed == [b"one"]
+    assert made == [1]
+
+
 def test_a_missing_journal_is_empty(tmp_path: Path) -> None:
     assert read_journal(str(tmp_path / "journal")) == ([], 0)
 

@@ -24,7 +24,7 @@ def remarking_mail_left_behind(location: Location, key: str = _KEY) -> Iterator[
     before = _queue_of(location) if key == _KEY else ""
     yield
     now = _queue_of(location) if before else ""
-    if now and now != before:
+    if now and now != before and not _is_same(before, now):
         _remark_mail_in(before, now)
 
 
@@ -39,14 +39,23 @@ def _queue_of(location: Location) -> str:
     return directory.rstrip("/")
 
 
+def _is_same(before: str, now: str) -> bool:
+    """Return whether two names lead to one queue, such as one that goes over a link."""
+    try:
+        return os.path.samefile(before, now)
+    except OSError:
+        return False
+
+
 def _remark_mail_in(before: str, now: str) -> None:
+    from ucrmmail.spool.intake import count_drops
     from ucrmmail.spool.listing import counts
 
     try:
         found = counts(before)
+        left = found.waiting + found.deferred + found.held + count_drops(before)
     except (UcrmmailError, OSError):
         return
-    left = found.waiting + found.deferred + found.held
     if left:
         how = (
             f"`{shlex.join(['mv', before, now])}` takes it along, while no run is at work and before a message is "

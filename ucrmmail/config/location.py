@@ -77,9 +77,9 @@ def log_directory(environ: Mapping[str, str], euid: int) -> str:
 
 def _choose(option: str | None, environ: Mapping[str, str], euid: int) -> tuple[str, str]:
     if option:
-        return os.path.abspath(option), "given with --config"
+        return _absolute(option), "given with --config"
     if environ.get("UCRMMAIL_CONFIG"):
-        return os.path.abspath(environ["UCRMMAIL_CONFIG"]), "named by the environment variable UCRMMAIL_CONFIG"
+        return _absolute(environ["UCRMMAIL_CONFIG"]), "named by the environment variable UCRMMAIL_CONFIG"
     own = f"{_xdg('XDG_CONFIG_HOME', '.config', environ, euid)}/ucrmmail/config.toml"
     if _is_there(own):
         return own, "the user's own configuration file"
@@ -88,6 +88,14 @@ def _choose(option: str | None, environ: Mapping[str, str], euid: int) -> tuple[
     if euid == 0:
         return SYSTEM_CONFIG, "where a new configuration file is made for root; there is none yet"
     return own, "where a new configuration file is made; there is none yet"
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except FileNotFoundError:
+        # The working directory was removed: nothing has this name, as reading it will say.
+        return path
 
 
 def _state_home(environ: Mapping[str, str], euid: int) -> str:

@@ -46,7 +46,7 @@ _LOOK_AGAIN_S = 1.0
 # Who takes the last message tells nobody, and those who are free wait for the line to end.
 _LOOK_AT_THE_END_S = 0.01
 _COUNT_BYTES = 8
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, replace
@@ -182,7 +183,8 @@ def flush(
                 concerns=concerns,
             )
         try:
-            report = _send(driver, account, retry, clock, options=options, counts=counts)
+            save = partial(save_account, account.state_path, make_room=spool.make_room)
+            report = _send(driver, account, retry, clock, save=save, options=options, counts=counts)
         finally:
             feed.put_back()
         feed.conclude()
@@ -217,7 +219,14 @@ def flush(
 
 
 def _send(
-    driver: Run | Crew, account: Account, retry: Retry, clock: Clock, *, options: Options, counts: _Counts
+    driver: Run | Crew,
+    account: Account,
+    retry: Retry,
+    clock: Clock,
+    *,
+    save: Callable[[AccountState], None],
+    options: Options,
+    counts: _Counts,
 ) -> RunReport:
     """Send unless the account is deferred, and keep what this run learnt of the account for the next."""
     state = load_account(account.state_path, owner=os.geteuid())
@@ -242,7 +251,7 @@ def _send(
     except UcrmmailError as error:
         # The configuration or the secret: the operator's to mend. The queue stays as it is, and the next run looks
         # again: a look on this machine costs nobody anything, and it connects to no server before that has shown more.
-        return _without_pause(state, _of_error(error), account, clock.now())
+        return _without_pause(state, _of_error(error), account, clock.now(), save)
     now = clock.now()
     if trouble is None:
         after = after_calm_run(
@@ -254,13 +263,13 @@ def _send(
             settings_mark=account.settings_mark,
         )
         if after is not state:
-            save_account(account.state_path, after)
+            save(after)
         if ending.denied is not None and not ending.relayed:
             # Each message is deferred, and all of them for want of a login.
-            return _without_pause(after, ending.denied, account, now)
+            return _without_pause(after, ending.denied, account, now, save)
         if ending.let_in_late is not None and not (ending.relayed or counts.deferred or counts.failed):
             # Each run would do as well, and say nothing.
-            return _without_pause(after, ending.let_in_late, account, now)
+            return _without_pause(after, ending.let_in_late, account, now, save)
         return RunReport(reason=ending.reason, next_at=ending.next_at)
     told = not ending.relayed and was_told(state, said_of(trouble), trouble.exit_code, now=now)
     state = after_troubled_run(
@@ -273,7 +282,7 @@ def _send(
         secret_mark=mark,
         told_at=state.told_at if told else 0.0,
     )
-    save_account(account.state_path, state)
+    save(state)
     return RunReport(
         reason="account", trouble=trouble, next_at=state.not_before, exit_code=trouble.exit_code, told=told
     )
@@ -290,11 +299,13 @@ def _drive(driver: Run | Crew, connections: int, lessons: Lessons) -> Trouble | 
     return driver.ending.trouble
 
 
-def _without_pause(state: AccountState, trouble: Trouble, account: Account, now: float) -> RunReport:
+def _without_pause(
+    state: AccountState, trouble: Trouble, account: Account, now: float, save: Callable[[AccountState], None]
+) -> RunReport:
     """Return the report of a run that a setting keeps from sending."""
     told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
     if not told:
-        save_account(account.state_path, after_error(state, trouble, now=now, settings_mark=account.settings_mark))
+        save(after_error(state, trouble, now=now, settings_mark=account.settings_mark))
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 

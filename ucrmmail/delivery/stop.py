@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
 
 
 class Stop:
@@ -51,7 +51,7 @@ class Stop:
         os.close(self._write_fd)
 
     def on_signals(self) -> None:
-        """Let SIGTERM, SIGINT and SIGHUP end the run in good order.
+        """Let SIGTERM, SIGINT and SIGHUP end the run in good order, and SIGXCPU: it may use no more of the processor.
 
         One that is ignored stays so: nohup(1) has a run outlive its terminal, and a shell keeps Ctrl-C from a job in
         the background.

@@ -183,7 +183,11 @@ def judge_failed(counts: Counts, directory: str) -> Check:
     """Judge what has come to an end that a person should look at."""
     facts = {"failed": counts.failed, "corrupt": counts.corrupt, "rejected": counts.rejected}
     parts = (
-        (counts.corrupt, "damaged", f"look at them in {directory}/corrupt, each with its .reason, then remove them"),
+        (
+            counts.corrupt,
+            "set aside in corrupt/",
+            f"look at them in {directory}/corrupt, each with its .reason, then remove or put back: ucrmmail-queue(5)",
+        ),
         (
             counts.rejected,
             "rejected from the drop directory",

@@ -12,9 +12,9 @@ A submission that dies leaves a file in tmp/ that nobody was told yes for; a lat
 from __future__ import annotations
 
 import os
-from errno import EDQUOT, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
+from errno import EDQUOT, EFBIG, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
-from ucrmmail.errors import CannotCreateError, TemporaryError
+from ucrmmail.errors import CannotCreateError, PermissionDeniedError, TemporaryError
 from ucrmmail.files import fsync_directory, fsync_names, try_lock, write_all
 from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
 from ucrmmail.spool.queuefile import encode_head, parts_of
@@ -82,7 +82,7 @@ def open_spool(directory: str) -> None:
     Raises PermissionDeniedError, CannotCreateError, TemporaryError, OSError.
     """
     try:
-        check_root(directory)
+        _check_whose(directory)
         if os.path.isdir(f"{directory}/{TMP}"):
             return
     except OSError as error:
@@ -96,6 +96,19 @@ def open_spool(directory: str) -> None:
         if not isinstance(cause, OSError) or cause.errno not in _OF_THE_DISK:
             raise
         raise TemporaryError(error.what, why="the message was not accepted", remedy=error.remedy) from error
+
+
+def _check_whose(directory: str) -> None:
+    """Do as ``check_root``; whoever submits to another user's queue has one way more."""
+    try:
+        check_root(directory)
+    except PermissionDeniedError as error:
+        if os.lstat(directory).st_uid != os.geteuid():
+            error.remedy = (
+                f"let its owner open {directory}/drop to you, see ucrmmail-queue(5), and submit with "
+                f"`ucrmmail-sendmail`; else {error.remedy}"
+            )
+        raise
 
 
 def check_free_space(
@@ -226,8 +239,9 @@ def forget_file(path: str) -> None:
 
 def refused(directory: str, error: OSError) -> TemporaryError:
     """Return the "not accepted, try again" for an error of the disk."""
+    remedy = "mend this, then submit the message again"
+    if error.errno == EFBIG:
+        remedy = "raise the limit of the process for the size of a file, `ulimit -f`, then submit the message again"
     return TemporaryError(
-        f"{error.filename or directory}: {error.strerror or error}",
-        why="the message was not accepted",
-        remedy="mend this, then submit the message again",
+        f"{error.filename or directory}: {error.strerror or error}", why="the message was not accepted", remedy=remedy
     )

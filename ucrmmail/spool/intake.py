@@ -17,7 +17,7 @@ import heapq
 import os
 import stat
 from contextlib import nullcontext, suppress
-from errno import EXDEV
+from errno import EFBIG, EXDEV
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass, field
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _BATCH = 64
 # A file for which the disk has no room stops no smaller ones, unless it has none for one of this size.
 _SMALL_BYTES = 1 << 16
+_TOO_LARGE_HERE = "it is larger than this process may write, see `ulimit -f`; smaller ones are taken"
 _NO_ROOM = "it waits for room on the disk, smaller ones do not"
 # When its inode was changed, and when its content was (ns), name, mode, and number of links: in the order to take. The
 # first no user can set, as they can the second: whoever did that would be first for ever.
@@ -276,6 +277,8 @@ class _Taker:
             # A quota is what no look at the disk tells of.
             if size_bytes > _SMALL_BYTES and _is_full(error):
                 self._stays(path, _NO_ROOM)
+            elif _is_beyond_limit(error):
+                self._stays(path, _TOO_LARGE_HERE)
             else:
                 self._stop(error)
 
@@ -416,3 +419,8 @@ def _why_not_moved(error: OSError) -> str:
 def _is_full(error: UcrmmailError) -> bool:
     """Return whether the disk had no room when it was written to, or a quota was reached."""
     return isinstance(error.__cause__, OSError) and error.__cause__.errno in FULL
+
+
+def _is_beyond_limit(error: UcrmmailError) -> bool:
+    """Return whether a file was longer than this process may make one."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno == EFBIG

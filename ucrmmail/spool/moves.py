@@ -46,7 +46,7 @@ def aside_line(place: str, name: str, reason: str) -> str:
     """Return what a person is told of what was set aside in corrupt/ or rejected/ under this name."""
     if place == REJECTED:
         return f"drop/{name} was rejected: {reason}"
-    return f"a damaged queue file was set aside as corrupt/{name}: {reason}"
+    return f"a queue file was set aside as corrupt/{name}: {reason}"
 
 
 class Moves:

@@ -343,7 +343,7 @@ class Spool:
                 else:
                     self._moves.put(claimed.path, queue_id, state)
             except OSError:
-                if os.path.lexists(claimed.path):
+                if os.path.lexists(claimed.path) or claimed.has_name:
                     continue
                 # It was removed by hand, under our lock: so be it.
             del self._settled[queue_id]

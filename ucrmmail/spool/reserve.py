@@ -34,6 +34,11 @@ class Reserve:
         try:
             with Naming(self._path):
                 os.ftruncate(fd, 0)
+        except OSError as error:
+            # Btrfs at the limit of a quota shortens no file, but removes one.
+            if error.errno not in FULL:
+                raise
+            os.unlink(self._path)
         finally:
             os.close(fd)
 

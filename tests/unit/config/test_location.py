@@ -40,6 +40,17 @@ def test_a_relative_option_becomes_absolute(tmp_path: Path) -> None:
     assert locate("a.toml", {}, USER).path == f"{os.getcwd()}/a.toml"
 
 
+def test_a_relative_name_is_that_of_no_file_where_the_working_directory_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    found = locate("my.toml", {"UCRMMAIL_CONFIG": "other.toml"}, USER)
+    assert (found.path, found.exists) == ("my.toml", False)
+
+
 def test_the_environment_goes_before_the_users_file(tmp_path: Path) -> None:
     own(tmp_path)
     found = locate(None, {"HOME": str(tmp_path), "UCRMMAIL_CONFIG": "/named.toml"}, USER)

@@ -398,6 +398,33 @@ def test_a_message_that_somebody_removed_meanwhile_is_gone(spool: Spool) -> None
     assert [path for path in everything_in(spool.directory) if not path.startswith("state/")] == []
 
 
+@pytest.mark.requirement("R1")
+@pytest.mark.parametrize("is_made_anew", [False, True], ids=["moved", "moved, and made anew"])
+def test_what_was_relayed_from_a_spool_that_was_moved_meanwhile_is_not_sent_from_its_new_place(
+    directory: str, is_made_anew: bool
+) -> None:
+    """A submission makes it anew, and the journal with it."""
+    spool = Spool(directory)
+    relayed, partly = put(directory), put(directory, JOE, ANN)
+    settle(spool, relayed, "relayed")
+    settle(spool, partly, "relayed", only=[JOE], in_s=60)
+    os.rename(directory, f"{directory}.moved")
+    if is_made_anew:
+        put(directory)
+        spool.finish()
+        assert len(spool.problems) == 2
+    else:
+        with pytest.raises(FileNotFoundError):
+            spool.finish()
+        spool.abandon()
+    again = Spool(f"{directory}.moved")
+    again.recover(NOW)
+    assert list(again.due()) == []
+    assert place_of(again.directory, relayed) == ""
+    again.promote_due(NOW + 60, MAX_DELAY_S)
+    assert claim(again, partly).pending == (ANN,)
+
+
 # --- the journal refuses ----------------------------------------------------------------------------------------------
 
 

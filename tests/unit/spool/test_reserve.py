@@ -35,6 +35,18 @@ def test_what_is_held_is_given_up_once_and_held_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.requirement("R26")
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.ENOSPC], ids=errno.errorcode.get)
+def test_where_a_full_disk_shortens_no_file_what_is_held_is_removed(tmp_path: Path, number: int) -> None:
+    reserve = Reserve(str(tmp_path))
+    reserve.hold()
+    with fails_at(1, number, names=("ftruncate",)):
+        reserve.give_up()
+    assert not (tmp_path / "reserve").exists()
+    reserve.hold()
+    assert held_bytes(tmp_path) >= 1 << 20
+
+
+@pytest.mark.requirement("R26")
 def test_a_disk_without_room_holds_nothing_and_fails_nothing(tmp_path: Path) -> None:
     reserve = Reserve(str(tmp_path))
     with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
