@@ -198,9 +198,10 @@ class Turns:
 
     def _let_in(self) -> Claimed | None:
         """Claim a suspect, once, behind others that were asked in vain: what it met may be over. None if not yet."""
+        if self._in_vain < _MOST_IN_VAIN or self._suspicion.lost.issuperset(self._aside):
+            return None
         progress = self._suspicion.progress
-        is_in_vain = self._in_vain >= _MOST_IN_VAIN and self._in_vain_at == progress != self._let_in_at
-        if not is_in_vain or self._suspicion.lost.issuperset(self._aside):
+        if self._in_vain_at != progress or self._let_in_at == progress:
             return None
         self._let_in_at = progress
         return self._claim_suspect()
