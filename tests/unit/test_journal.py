@@ -29,7 +29,16 @@ def test_where_a_full_disk_shortens_no_file_a_journal_is_opened_all_the_same(tmp
     assert (torn.replayed, made) == ([b"one"], [1])
     with fails_at(1, errno.EDQUOT, names=("ftruncate",), and_later=True):
         assert Journal(path, make_room=lambda: made.append(1)).replayed == [b"one"]
+    with fails_at(1, errno.EIO, names=("ftruncate",)), pytest.raises(OSError, match="Input/output"):
+        Journal(_torn(path), make_room=lambda: made.append(1))
     assert made == [1]
+
+
+def _torn(path: str) -> str:
+    """A journal that ends in the middle of a record."""
+    with open(path, "ab") as file:
+        file.write(b"0000")
+    return path
 
 
 def test_a_missing_journal_is_empty(tmp_path: Path) -> None:

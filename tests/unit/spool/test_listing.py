@@ -364,3 +364,25 @@ def test_a_place_that_cannot_be_looked_into_has_no_message_unless_nothing_can_be
     monkeypatch.setattr(os, "scandir", too_many)
     with pytest.raises(OSError, match="Too many open files"):
         find_all(directory, wanted)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EMFILE], ids=errno.errorcode.get)
+def test_a_deferred_message_that_goes_while_it_is_looked_at_is_not_due_unless_nothing_can_be_opened(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(new_spool(tmp_path))
+    settle(spool, put(spool.directory), "deferred", in_s=300)
+    spool.sync()
+    lstat = os.lstat
+
+    def gone(path: str) -> os.stat_result:
+        if "/deferred/" in path:
+            raise OSError(number, os.strerror(number), path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", gone)
+    if number == errno.EMFILE:
+        with pytest.raises(OSError, match="Too many open files"):
+            list(due(spool.directory, NOW + 600, MAX_DELAY_S))
+    else:
+        assert list(due(spool.directory, NOW, MAX_DELAY_S)) == []

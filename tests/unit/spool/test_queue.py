@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import socket
 import threading
@@ -576,6 +577,16 @@ def test_a_full_disk_gives_the_room_that_is_held_to_who_has_the_message(director
     assert os.stat(f"{directory}/reserve").st_blocks > 0
     refused(spool, queue_id, "relayed", only=[JOE], number=errno.ENOSPC)
     assert os.stat(f"{directory}/reserve").st_blocks == 0
+
+
+@pytest.mark.parametrize(
+    ("allowed", "most"), [(14, 1), (64, 8), (1024, _MOST_SETTLED), (resource.RLIM_INFINITY, _MOST_SETTLED)]
+)
+def test_as_many_are_settled_at_a_time_as_may_be_open(
+    allowed: int, most: int, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
+    assert Spool(directory)._most_settled == most
 
 
 @pytest.mark.requirement("R4")

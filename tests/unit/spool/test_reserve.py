@@ -46,6 +46,14 @@ def test_where_a_full_disk_shortens_no_file_what_is_held_is_removed(tmp_path: Pa
     assert held_bytes(tmp_path) >= 1 << 20
 
 
+def test_what_is_wrong_with_the_disk_but_room_is_not_kept_quiet(tmp_path: Path) -> None:
+    reserve = Reserve(str(tmp_path))
+    reserve.hold()
+    with fails_at(1, errno.EIO, names=("ftruncate",)), pytest.raises(OSError, match="Input/output"):
+        reserve.give_up()
+    assert held_bytes(tmp_path) >= 1 << 20
+
+
 @pytest.mark.requirement("R26")
 def test_a_disk_without_room_holds_nothing_and_fails_nothing(tmp_path: Path) -> None:
     reserve = Reserve(str(tmp_path))
