@@ -103,6 +103,17 @@ def _fill(fd: int, at: int, size_bytes: int) -> None:
             at, size_bytes = at + written, size_bytes - written
 
 
+def replace_making_room(path: str, content: bytes, make_room: Callable[[], None]) -> None:
+    """Replace a file in one step; on a full disk once more, behind ``make_room`` as in `Journal`. Raises OSError."""
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        make_room()
+        replace_file(path, content)
+
+
 class Journal:
     """The writer's side; one process at a time, which holds a lock of its own elsewhere."""
 

@@ -16,8 +16,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
-from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all, replace_file
-from ucrmmail.journal import FULL
+from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all
+from ucrmmail.journal import replace_making_room
 from ucrmmail.jsontext import read_json, typed
 from ucrmmail.message.words import without_addresses
 
@@ -265,12 +265,5 @@ def lift_pause(path: str, *, owner: int) -> bool:
 
 def save_account(path: str, state: AccountState, *, make_room: Callable[[], None] = lambda: None) -> None:
     """Keep the state for the next run; ``make_room`` is as in ``Journal``. Raises OSError."""
-    content = json.dumps(asdict(state)).encode() + b"\n"
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        # Else each run would try a login that was refused, and providers lock accounts.
-        make_room()
-        replace_file(path, content)
+    # Else each run would try a login that was refused, and providers lock accounts.
+    replace_making_room(path, json.dumps(asdict(state)).encode() + b"\n", make_room)

@@ -18,8 +18,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.files import replace_file
-from ucrmmail.journal import FULL, Journal, journal_of
+from ucrmmail.journal import Journal, journal_of, replace_making_room
 from ucrmmail.limits.records import Block, state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S, OVERTAKEN_S, recover
 
@@ -81,7 +80,7 @@ class Ledger:
         if begins_anew:
             # In one step: a file that was cut off where it is damaged would pass for a whole one, and a new one that is
             # empty yet is as one whose content is lost.
-            _begin(path, journal_of(recovered.changes), make_room)
+            replace_making_room(path, journal_of(recovered.changes), make_room)
         self._journal = Journal(path, make_room=make_room)
         for record in recovered.changes if not begins_anew else ():
             self._journal.append(record)
@@ -237,16 +236,6 @@ class Ledger:
 
 
 _FREE = Reservation(0, 0)
-
-
-def _begin(path: str, content: bytes, make_room: Callable[[], None]) -> None:
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        make_room()
-        replace_file(path, content)
 
 
 def read_boot_id(path: str = "/proc/sys/kernel/random/boot_id") -> str:
