@@ -228,7 +228,7 @@ def _send(
     options: Options,
     counts: _Counts,
 ) -> RunReport:
-    """Send unless the account is deferred, and keep what this run learnt of the account for the next."""
+    """Send unless the account is deferred, and ``save`` what this run learnt of the account for the next."""
     state = load_account(account.state_path, owner=os.geteuid())
     try:
         opens_at = _account_opens_at(state, account, clock.now(), retry)
