@@ -193,6 +193,22 @@ def test_a_wrong_command_line_ends_with_2_and_says_what_to_type(
     assert not program.config.exists()
 
 
+# A shell whose file names are not UTF-8, without a locale that has to be installed for it.
+_NOT_UTF_8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("program_name", ["ucrmmail-sendmail", "ucrmmail"])
+def test_a_queue_whose_name_is_another_one_in_this_locale_is_refused(program: Program, program_name: str) -> None:
+    spool = program.home / "spöl"
+    program.config.write_text(f'[addresses]\nsender = "a@isp.example"\n[spool]\ndirectory = "{spool}"\n', "utf-8")
+    program.config.chmod(0o600)
+    arguments = ("b@there.example",) if program_name == "ucrmmail-sendmail" else ("queue", "list")
+    run = program.run(*arguments, program=program_name, stdin="hello\n", env=_NOT_UTF_8, code=78)
+    assert "is another file in this locale (ascii) than in cron's, which is UTF-8" in run.stderr
+    assert not spool.exists()
+    program.run(*arguments, program=program_name, stdin="hello\n")
+
+
 def test_an_unknown_key_is_answered_with_the_nearest(program: Program) -> None:
     assert "did you mean smtp.host?" in program.run("config", "set", "smtp.hots", "x", code=2).stderr
     assert "did you mean addresses.sender?" in program.run("config", "get", "sender address", code=2).stderr

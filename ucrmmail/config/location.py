@@ -13,6 +13,7 @@ is a plain one: dataclasses would cost more than all the rest of it.
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +74,19 @@ def spool_directory(environ: Mapping[str, str], euid: int) -> str:
 def log_directory(environ: Mapping[str, str], euid: int) -> str:
     """Return where the delivery log is kept."""
     return "/var/log/ucrmmail" if euid == 0 else f"{_state_home(environ, euid)}/ucrmmail/log"
+
+
+def refuse_another_file_elsewhere(path: str) -> None:
+    """Raise ValueError for a name in the configuration, which is UTF-8, that another locale has for another file.
+
+    Cron has none, and so UTF-8: what is queued in a shell with ISO 8859-1 would wait where no run looks.
+    """
+    locale = sys.getfilesystemencoding()
+    if locale != "utf-8" and not path.isascii():
+        raise ValueError(
+            f"{path!r} is another file in this locale ({locale}) than in cron's, which is UTF-8; "
+            "name one in ASCII, or set LC_ALL=C.UTF-8"
+        )
 
 
 def _choose(option: str | None, environ: Mapping[str, str], euid: int) -> tuple[str, str]:

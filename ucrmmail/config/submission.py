@@ -7,7 +7,7 @@ knows, and that may have been meant for the spool or an address, is refused: the
 
 from __future__ import annotations
 
-from ucrmmail.config.location import spool_directory
+from ucrmmail.config.location import refuse_another_file_elsewhere, spool_directory
 from ucrmmail.config.source import parse, read_file
 from ucrmmail.config.spool_values import LARGEST_MESSAGE_BYTES, MAX_MESSAGE_SIZE, MIN_FREE_SPACE, SYNC
 from ucrmmail.errors import ConfigError, NoUserError
@@ -148,6 +148,10 @@ class _Table:
             return default
         if not value.startswith("/") or not value.isprintable():
             raise self._wrong(key, f"{value!r} is not an absolute path")
+        try:
+            refuse_another_file_elsewhere(value)
+        except ValueError as error:
+            raise self._wrong(key, str(error)) from None
         return value.rstrip("/") or "/"
 
     def size(self, key: str, default: str, *, smallest: int, largest: int = 0) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import string
 
+from ucrmmail.config.location import refuse_another_file_elsewhere
 from ucrmmail.errors import NoUserError
 from ucrmmail.units import parse_rate
 
@@ -40,6 +41,7 @@ def path(text: str) -> str:
     """Return an absolute path: a relative one would mean another file for each directory that a command runs in."""
     if not plain(text).startswith("/"):
         raise ValueError(f"{shown(text)} is not an absolute path")
+    refuse_another_file_elsewhere(text)
     return text.rstrip("/") or "/"
 
 
