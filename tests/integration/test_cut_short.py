@@ -12,7 +12,7 @@ from tests.support.program import Program, Run
 from tests.support.sink import Sink
 from tests.support.spools import put
 
-MANY = 300
+MANY = 600
 # Behind what a run without mail opens, and the modules that sending takes.
 BEHIND = 100
 
@@ -58,6 +58,8 @@ def test_what_was_sent_before_an_error_of_the_system_is_told(program: Program, s
     assert told[0].endswith("Too many open files")
     assert told[1:] == ["  remedy: mend this, then run the same command again"]
     assert len(sink.messages) > sent
+    third = cut_short(program, opened)
+    assert (third.code, third.stderr) == (75, ""), "once an hour"
     # What it had recorded is not sent again.
     program.run("flush")
     assert len(sink.messages) == MANY

@@ -115,6 +115,8 @@ def _flush(
         # A program, and whoever looks on, is told each time.
         watched = request.as_json or human.on_terminal(stderr=True)
         hushed = not watched and were_told(directory, hourly, now=time.time())
+        if hushed and _was_cut_short(report):
+            report = replace(report, told=True)
         left_out = hourly if hushed else ()
         report = replace(report, needs_person=tuple(line for line in parts.concerns.lines if line not in left_out))
 
@@ -193,6 +195,8 @@ def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunRepor
         waiting = counts(parts.spool.directory).waiting
     except OSError:
         pass  # what has ended the run may keep us from counting
+    # Whichever file it was: each run may meet another one.
+    parts.concerns.hourly.append(error.strerror or str(error))
     return replace(
         report,
         held_back=waiting,
@@ -200,6 +204,12 @@ def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunRepor
         exit_code=told.exit_code,
         needs_person=tuple(parts.concerns.lines),
     )
+
+
+def _was_cut_short(report: RunReport) -> bool:
+    from ucrmmail.message.outcome import Stage
+
+    return report.trouble is not None and report.trouble.stage is Stage.QUEUE
 
 
 def _keep(directory: str, stamp: str, report: RunReport) -> None:
