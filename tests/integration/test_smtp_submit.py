@@ -77,6 +77,22 @@ def test_the_trouble_of_the_feed_ends_the_run_also_when_the_connection_ends_firs
     assert feed.summary["0"] == ("uncertain" if fault is DROP else "returned")
 
 
+@both
+def test_what_was_given_back_to_a_feed_in_trouble_is_not_given_back_again(pipelining: bool) -> None:
+    class Broken(ListFeed):
+        def unused(self, transaction: Transaction) -> None:
+            super().unused(transaction)
+            raise OSError("the disk is gone")
+
+    feed = Broken([transaction("0"), transaction("1")])
+    with SmtpServer(faults={"final-dot": "450 4.7.1 Error: too much mail from 127.0.0.1"}) as server:
+        session = connect(server, pipelining=pipelining)
+        with pytest.raises(OSError, match="the disk is gone"):
+            submit(session, feed)
+        session.close()
+    assert feed.returned == (["0", "1"] if pipelining else ["0"])
+
+
 def test_a_small_message_costs_one_write_and_the_next_body_waits_for_the_record() -> None:
     reads: list[bytes] = []
 

@@ -71,6 +71,15 @@ class InHand:
     answered: int = 0
     refused: Message | None = None
 
+    def taken_out(self) -> Message | None:
+        """Take the next message out of the hand, and return it; None when that is empty."""
+        message = self.current or self.ahead
+        if self.current is not None:
+            self.current = None
+        else:
+            self.ahead = None
+        return message
+
 
 class Aftermath:
     """Settles or gives back what is in hand, and says how the round ended."""
@@ -107,10 +116,9 @@ class Aftermath:
 
     def give_back(self) -> None:
         """Give back what the account's trouble, or the request to stop, has left: nobody has it, or may have it."""
-        for message in (self._hand.current, self._hand.ahead):
-            if message is not None:
-                self._feed.unused(message.transaction)
-        self._hand.current = self._hand.ahead = None
+        # One of which the feed could not take its leave is not given back twice.
+        while message := self._hand.taken_out():
+            self._feed.unused(message.transaction)
 
     def after_error(self, error: ConnectionLostError | ProtocolError, words: Reply | None) -> End:
         """Settle what a broken connection leaves; ``words`` are what the server said before it hung up, if anything."""
