@@ -29,6 +29,7 @@ from ucrmmail.smtp.opening import open_session
 from ucrmmail.smtp.session import Session
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.layout import make_spool
+from ucrmmail.spool.moves import find
 from ucrmmail.spool.listing import QueuedMessage, messages
 from ucrmmail.spool.queue import Spool
 
@@ -72,9 +73,12 @@ class Machine:
         self.boot_id = "first"
         self.secret: Callable[[], str] = str
         self.stop = OurStop()
+        self.prepare: Callable[..., Prepared] = _nothing_was_dropped
         self._number = 0
 
-    def accept(self, reverse_path: str, recipient: str, message: bytes) -> str:
+    def accept(self, reverse_path: str, recipient: str, message: bytes, queue_id: str = "") -> str:
+        if queue_id and find(self.directory, queue_id) is not None:
+            return queue_id
         return accept(
             self.directory,
             reverse_path=reverse_path,
@@ -85,6 +89,7 @@ class Machine:
             utf8=False,
             now=self.clock.now(),
             min_free_bytes=0,
+            queue_id=queue_id,
         )
 
     def put(self, count: int, *, bodies: dict[int, bytes] | None = None) -> list[int]:
@@ -99,16 +104,13 @@ class Machine:
     def flush(self, connect: Callable[[float], Session], *, options: Options | None = None) -> RunReport:
         """Run the flush as the command does, in its order."""
 
-        def prepare(raw: bytes) -> Prepared:
-            raise AssertionError(f"nothing was dropped: {raw[:80]!r}")
-
         concerns = Concerns()
         started = self.clock.monotonic()
         reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
         spool = Spool(self.directory, clock=self.clock)
         drops = Drops(
             self.directory,
-            prepare=prepare,
+            prepare=self.prepare,
             max_size_bytes=1 << 26,
             min_free_bytes=0,
             clock=self.clock,
@@ -153,6 +155,10 @@ class Machine:
         return lambda within_s: open_session(
             smarthost(server, **settings), secret=lambda: SECRET, clock=Clock(), within_s=within_s, stop=self.stop
         )
+
+
+def _nothing_was_dropped(raw: bytes) -> Prepared:
+    raise AssertionError(f"nothing was dropped: {raw[:80]!r}")
 
 
 def number_in(content: bytes) -> int:

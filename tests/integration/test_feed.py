@@ -52,7 +52,7 @@ class World:
         self.spool = Spool(self.directory, clock=self.clock)
 
     def feed(
-        self, source: Iterator[str] | None = None, accept: Callable[[str, str, bytes], str] = lambda *_: ""
+        self, source: Iterator[str] | None = None, accept: Callable[[str, str, bytes, str], str] = lambda *_: ""
     ) -> QueueFeed:
         return QueueFeed(
             spool=self.spool,

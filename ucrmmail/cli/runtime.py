@@ -321,7 +321,7 @@ def warner_of(config: Config) -> Warner | None:
             hostname=os.uname().nodename,
             unique=os.urandom(12).hex(),
         )
-        accept("", address, message)
+        accept("", address, message, "")
 
     def waiting() -> Waiting:
         from ucrmmail.spool.listing import counts
@@ -405,11 +405,14 @@ def account_opens_at(config: Config, now: float) -> float:
     return max(now, opens_at)
 
 
-def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes], str]:
-    """Return the function that puts our own reports into the queue."""
+def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes, str], str]:
+    """Return the function that puts our own messages into the queue: with "" for a new id, or unless it is there."""
     from ucrmmail.spool.accept import accept
+    from ucrmmail.spool.moves import find
 
-    def accept_report(reverse_path: str, recipient: str, message: bytes) -> str:
+    def accept_report(reverse_path: str, recipient: str, message: bytes, queue_id: str) -> str:
+        if queue_id and find(directory, queue_id) is not None:
+            return queue_id
         return accept(
             directory,
             reverse_path=reverse_path,
@@ -422,6 +425,7 @@ def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, 
             # A report is owed for mail that was accepted: it may use the space that is kept free for this.
             min_free_bytes=min(min_free_bytes, 1_000_000),
             min_free_files=10,
+            queue_id=queue_id,
         )
 
     return accept_report

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.spool.layout import new_queue_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
 REPORT_HEADER = b"X-Ucrmmail-Report:"
 # More than a DSN gives back of the message; all of a message of 50 MB would cost three times its size in memory.
 MOST_OF_ORIGINAL_BYTES = 1 << 17
+_PRIORITY = "normal"
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Turns failures into messages in the spool.
 
-    ``accept(reverse_path, recipient, message)`` puts a message into the spool durably and may raise UcrmmailError.
+    ``accept(reverse_path, recipient, message, queue_id)`` puts a message into the spool durably, unless one of this id
+    waits there already, and may raise UcrmmailError.
     What is ``original`` to ``report`` may be cut behind ``MOST_OF_ORIGINAL_BYTES``.
     ``notification`` is the system notification address, "" when unset; ``hostname`` is what we call ourselves.
     """
 
-    accept: Callable[[str, str, bytes], str]
+    accept: Callable[[str, str, bytes, str], str]
     notification: str
     hostname: str
 
@@ -68,9 +71,17 @@ class Reporter:
             hostname=self.hostname,
             now=now,
         )
-        self.accept("", to, message)
+        self.accept("", to, message, _report_id(queue_id, failed))
         return to
 
     def _reads(self, recipient: str) -> bool:
         """Return whether this is the system notification address."""
         return recipient.lower() == self.notification.lower()
+
+
+def _report_id(queue_id: str, failed: tuple[RecipientState, ...]) -> str:
+    """Return the id of the report about these: a run that could not note that it is queued makes it once more."""
+    from hashlib import sha256  # noqa: PLC0415 # few runs need it
+
+    unique = sha256(repr([queue_id, *((one.recipient, one.at) for one in failed)]).encode()).digest()
+    return new_queue_id(max(one.at for one in failed), _PRIORITY, of=unique)

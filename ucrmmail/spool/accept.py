@@ -48,11 +48,11 @@ def accept(
     now: float,
     min_free_bytes: int,
     min_free_files: int = MIN_FREE_FILES,
-    queue_id: str | None = None,
+    queue_id: str = "",
 ) -> str:
     """Put a message into the queue below ``directory`` and return its queue id: it is durable then.
 
-    ``queue_id`` is for a caller that must be able to repeat itself after a crash; else a new one is made.
+    ``queue_id`` is for a caller that must be able to repeat itself after a crash; without one a new one is made.
     Raises TemporaryError when it cannot be made durable (full, read-only or failing disk): nothing was accepted.
     Raises CannotCreateError when there is no spool and none can be made where it is to be, PermissionDeniedError when
     others could change it, NoUserError for a wrong address, DataError for what is too large.

@@ -64,10 +64,13 @@ _MINUTE_LENGTH = 13
 _HOUR_LENGTH = 11
 
 
-def new_queue_id(now: float, priority: str) -> str:
-    """Return a queue id for a message accepted at ``now`` (s since the epoch), exact to the microsecond."""
+def new_queue_id(now: float, priority: str, *, of: bytes = b"") -> str:
+    """Return a queue id for a message accepted at ``now`` (s since the epoch), exact to the microsecond.
+
+    ``of`` are random bytes, six at least, for a caller that wants the same id again.
+    """
     seconds, micros = divmod(round(now * 1_000_000), 1_000_000)
-    unique = "".join([_ALPHABET[byte & 31] for byte in os.urandom(6)])
+    unique = "".join([_ALPHABET[byte & 31] for byte in (of or os.urandom(6))[:6]])
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
     return f"{PRIORITIES.index(priority)}-{stamp}.{micros:06d}-{unique}"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.faults import at_each_call
+from tests.support.faults import at_each_call, fails_at, in_a_child
 from tests.support.spools import new_spool, put, settle
+from ucrmmail.cli.runtime import report_acceptor
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.drops import Drops
@@ -19,6 +21,7 @@ from ucrmmail.errors import NoUserError
 from ucrmmail.message.prepare import Addresses, Prepared, prepare
 from ucrmmail.spool import manage
 from ucrmmail.spool.layout import make_spool
+from ucrmmail.spool.listing import messages
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.quiet import QUIET_S
 
@@ -31,12 +34,12 @@ def ready(raw: bytes) -> Prepared:
 
 
 def opened(
-    spool: Spool, *, accept: Callable[[str, str, bytes], str] | None = None, concerns: Concerns | None = None
+    spool: Spool, *, accept: Callable[[str, str, bytes, str], str] | None = None, concerns: Concerns | None = None
 ) -> list[str]:
     """Open the queue for a run; returns the addresses that were told of a failure."""
     told: list[str] = []
 
-    def keep(_reverse_path: str, recipient: str, _message: bytes) -> str:
+    def keep(_reverse_path: str, recipient: str, _message: bytes, _queue_id: str) -> str:
         told.append(recipient)
         return ""
 
@@ -132,6 +135,30 @@ def test_a_failure_that_nobody_was_told_of_is_told_once_by_the_next_run(tmp_path
     assert opened(Spool(directory)) == []
 
 
+def test_a_report_that_could_not_be_noted_as_queued_is_not_queued_again(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    before = Spool(directory)
+    settle(before, put(directory), "failed")
+    settle(before, put(directory), "failed")
+    before.sync()
+    accept = report_acceptor(directory, 0)
+
+    def run(say: Callable[[str], None]) -> None:
+        with fails_at(1, errno.EIO, names=("pwrite",)):
+            try:
+                opened(Spool(directory), accept=accept)
+            except OSError as error:
+                say(str(error.strerror))
+
+    assert in_a_child(run) == (False, ["Input/output error"])
+    # Wherever it is by then.
+    list(manage.hold(directory, [message.queue_id for message in messages(directory)]))
+    assert in_a_child(run) == (False, ["Input/output error"])
+    opened(Spool(directory), accept=accept)
+    reports = [message.state for message in messages(directory) if not message.reverse_path]
+    assert sorted(reports) == ["held", "waiting"]
+
+
 def test_a_failure_that_no_report_can_tell_of_is_told_on_the_screen_and_owed_to_nobody(tmp_path: Path) -> None:
     directory = new_spool(tmp_path)
     before = Spool(directory)
@@ -139,7 +166,7 @@ def test_a_failure_that_no_report_can_tell_of_is_told_on_the_screen_and_owed_to_
     settle(before, queue_id, "failed")
     before.sync()
 
-    def refuse(_reverse_path: str, recipient: str, _message: bytes) -> str:
+    def refuse(_reverse_path: str, recipient: str, _message: bytes, _queue_id: str) -> str:
         raise NoUserError(f"{recipient} is no address")
 
     concerns = Concerns()
