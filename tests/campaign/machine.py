@@ -29,8 +29,8 @@ from ucrmmail.smtp.opening import open_session
 from ucrmmail.smtp.session import Session
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.layout import make_spool
-from ucrmmail.spool.moves import find
 from ucrmmail.spool.listing import QueuedMessage, messages
+from ucrmmail.spool.moves import find
 from ucrmmail.spool.queue import Spool
 
 DAY_S = 86_400.0

@@ -19,8 +19,6 @@ from ucrmmail.spool.state import RecipientState
 
 _DAYS_S = 1.5 * DAY_S
 _MOST_RUNS = 90
-# Cron makes a run each minute. The long tail of what is refused for ever needs no more than one an hour.
-_RUNS_BY_THE_MINUTE = 16
 # Between what the program counts and what the server does pass some seconds on a busy machine; limits are of minutes.
 SLACK_S = 5.0
 
@@ -32,6 +30,9 @@ class Days:
     that was told as uncertain; a report of the machine itself has "" for its Message-ID there. ``report`` is that of the
     last run, ``connections`` and ``refusals`` what it cost.
     """
+
+    # Cron makes a run each minute. The long tail of what is refused for ever needs no more than one an hour.
+    runs_by_the_minute = 16
 
     def __init__(self, world: World, home: Path) -> None:
         self.world = world
@@ -119,5 +120,5 @@ class Days:
         now = self.clock.now()
         account = load_account(self.machine.directory + "/account.json", owner=os.geteuid())
         opens_at = account.not_before if account.failures else self.report.next_at
-        least_s = min(60.0 * 2 ** max(0, self.runs - _RUNS_BY_THE_MINUTE), 3600.0)
+        least_s = min(60.0 * 2 ** max(0, self.runs - self.runs_by_the_minute), 3600.0)
         self.clock.offset += max(now + least_s, opens_at + SLACK_S) - now

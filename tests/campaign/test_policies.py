@@ -57,11 +57,10 @@ def wrong_in(days: Days) -> Iterator[str]:
                 yield f"{mail.message_id} of <{mail.sender}> to {recipient}: {wrong}"
     yield from sent_twice(days)
     yield from pestered(days)
-    left, report = days.left(), days.report
-    if left and not (report.exit_code or report.reason or report.trouble or report.held_back):
-        yield f"the run ended silently with {len(left)} in queue/"
+    yield from ended_silently(days)
     for limit in days.world.rules.throttles:
-        yield from limit_is_wrong(days, limit)
+        yield from beyond_limit(days, limit)
+        yield from used_up_by_others(days, limit)
 
 
 def wrong_of(days: Days, mail: Mail, recipient: str, state: RecipientState | None) -> Iterator[str]:
@@ -131,9 +130,20 @@ def pestered(days: Days) -> Iterator[str]:
         yield f"{days.refusals} refusals in a run, of {most}"
 
 
-def limit_is_wrong(days: Days, limit: Throttle) -> Iterator[str]:
-    """Say so when more was taken than a limit lets through, or less although a run ended for it (R22)."""
-    taken = [(one.at, limit.units(len(one.mail.recipients))) for one in days.provider.accepted]
+def ended_silently(days: Days) -> Iterator[str]:
+    left, report = days.left(), days.report
+    if left and not (report.exit_code or report.reason or report.trouble or report.held_back):
+        yield f"the run ended silently with {len(left)} in queue/"
+
+
+def taken_of(days: Days, limit: Throttle) -> list[tuple[float, int]]:
+    """Return when how much was taken of what a limit counts."""
+    return [(one.at, limit.units(len(one.mail.recipients))) for one in days.provider.accepted]
+
+
+def beyond_limit(days: Days, limit: Throttle) -> Iterator[str]:
+    """Say so when more was taken than a limit lets through."""
+    taken = taken_of(days, limit)
     duration_s = limit.duration_s - SLACK_S
     if limit.sliding:
         holds = most_in_any_span(taken, duration_s) <= limit.limit
@@ -141,10 +151,14 @@ def limit_is_wrong(days: Days, limit: Throttle) -> Iterator[str]:
         holds = windows_can_be_drawn(taken, duration_s, limit.limit)
     if not holds:
         yield f"taken beyond {limit}"
+
+
+def used_up_by_others(days: Days, limit: Throttle) -> Iterator[str]:
+    """Say so when a run ended for a limit of which too little was taken: what was refused has used it up (R22)."""
     # What is in doubt may count for longer (``limits.fixed``), and what others have on their way is not settled.
     if days.report.reason == "throttler" and not days.doubts.total():
         since = days.clock.now() - limit.duration_s - SLACK_S
-        used = sum(units for at, units in taken if at > since)
+        used = sum(units for at, units in taken_of(days, limit) if at > since)
         # A message of several recipients may not fit any more.
         if used < limit.limit - 3 * (limit.unit == "recipients"):
             yield f"the run ended for {limit} with {used} taken"

@@ -145,11 +145,12 @@ class Talk:
 
 @dataclass(frozen=True)
 class Accepted:
-    """A transaction that was taken ``at`` a time of the provider's clock."""
+    """A transaction that was taken ``at`` a time of the provider's clock, over one of its connections."""
 
     at: float
     message_id: str
     mail: Mail
+    connection: int
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Provider:
         if reply in {None, TAKE_AND_HANG_UP}:
             talk.go_on(place, mail)
             if place == "final-dot":
-                self.accepted.append(Accepted(now, message_id_of(line), mail))
+                self.accepted.append(Accepted(now, message_id_of(line), mail, id(talk)))
         elif reply is not None:
             talk.errors += 1
             self.refusals.append(Refusal(now, place, reply, mail))
