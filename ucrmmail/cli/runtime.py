@@ -406,7 +406,7 @@ def account_opens_at(config: Config, now: float) -> float:
 
 
 def report_acceptor(directory: str, min_free_bytes: int) -> Callable[[str, str, bytes, str], str]:
-    """Return the function that puts our own messages into the queue; one with a queue id only if it is not there yet."""
+    """Return the function that puts our own messages into the queue; one with a queue id unless it is there."""
     from ucrmmail.spool.accept import accept
     from ucrmmail.spool.moves import find
 
