@@ -29,7 +29,15 @@ from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_record, state_record, worker_journals
-from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_taken, sweep_tmp
+from ucrmmail.spool.recovery import (
+    purge_sent,
+    redo,
+    redo_unopened,
+    sweep_drop,
+    sweep_replacements,
+    sweep_taken,
+    sweep_tmp,
+)
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 from ucrmmail.spool.unread import Unread, is_of_all
@@ -107,7 +115,7 @@ class Spool:
 
     def beside(self, worker: int) -> Spool:
         """Return the queue for another process of the same run, with a journal of its own. Raises as the class does."""
-        return Spool(
+        spool = Spool(
             self.directory,
             sync_each=self._sync_each,
             keep_sent_s=self._keep_sent_s,
@@ -115,6 +123,8 @@ class Spool:
             worker=worker,
             telling=self._telling,
         )
+        spool._left_out.update(self._left_out, self._undone)
+        return spool
 
     def make_room(self) -> None:
         """Give up the room that is held for a full disk. Raises OSError."""
@@ -144,12 +154,12 @@ class Spool:
         places = find_all(self.directory, to_do)
         for queue_id, state in to_do.items():
             if stopping():
-                self._undone[queue_id] = state if state is not None else ALL_RELAYED
+                self._leave(queue_id, state)
                 continue
             try:
                 there = redo(self._moves, queue_id, state, places.get(queue_id), now=now)
             except DistrustError as error:
-                self._aside.set_aside(self.find(queue_id) or "", queue_id, str(error))
+                self._part_with(queue_id, state, str(error), now)
                 continue
             except OSError:
                 # A full disk must not stop the queue; this message is not touched before its record is carried out.
@@ -171,12 +181,32 @@ class Spool:
         purge_sent(self.directory, now - self._keep_sent_s, self._aside)
         return list(self._unreported)
 
+    def _leave(self, queue_id: str, state: MessageState | None) -> None:
+        """Leave it to the next run to carry out a record; until then the message is not claimed."""
+        self._undone[queue_id] = state if state is not None else ALL_RELAYED
+
+    def _part_with(self, queue_id: str, state: MessageState | None, why: str, now: float) -> None:
+        """Set a message aside whose file cannot be trusted; what its record says holds when it is put back."""
+        path = self.find(queue_id) or ""
+        try:
+            is_done = redo_unopened(self._moves, queue_id, state, path, now=now)
+        except OSError:
+            self._leave(queue_id, state)
+            return
+        if not is_done:
+            self._aside.set_aside(path, queue_id, why)
+
     def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
-        """Hold on to a message whose record could not be carried out; the next ``sync`` tries again."""
+        """Hold on to a message whose record could not be carried out; the next ``sync`` tries again.
+
+        Where it cannot be had, such as one that cannot be read now, the next run does.
+        """
         path = self.find(queue_id)
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
             self._settled[queue_id] = (claimed, state if state is not None else ALL_RELAYED)
+        elif self.find(queue_id) is not None:
+            self._leave(queue_id, state)
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
 

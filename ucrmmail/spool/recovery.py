@@ -85,6 +85,23 @@ def redo(
         os.close(fd)
 
 
+def redo_unopened(moves: Moves, queue_id: str, state: MessageState | None, path: str, *, now: float) -> bool:
+    """Do what ``redo`` can where the file of a message cannot be trusted; return whether nothing of it is left.
+
+    Who has it does not get it again, should a person put it back. Raises OSError.
+    """
+    try:
+        if state is None:
+            moves.relayed(path, queue_id, now=now, had_state=True)
+            return True
+    except IsADirectoryError:
+        return False
+    kept = read_state(moves.directory, queue_id)
+    if kept is None or kept.revision <= state.revision:
+        moves.write_state(queue_id, state)
+    return False
+
+
 def sweep_tmp(directory: str, now: float, aside: Aside) -> None:
     """Remove what submissions, and removals, that died have left in tmp/. Raises OSError when tmp/ cannot be read.
 

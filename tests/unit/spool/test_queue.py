@@ -50,7 +50,7 @@ from ucrmmail.spool.moves import Moves, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import _MOST_SETTLED, Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
-from ucrmmail.spool.records import recorded
+from ucrmmail.spool.records import newest, recorded
 from ucrmmail.spool.unread import Unread
 from ucrmmail.spool.unrecorded import UnrecordedError
 
@@ -1256,6 +1256,81 @@ def test_a_record_that_cannot_be_carried_out_does_not_stop_those_behind_it(direc
     assert [place_of(directory, each) for each in (unmoved, moved)] == ["queue", "failed"]
     again.finish()
     assert place_of(directory, unmoved) == "failed"
+
+
+@pytest.mark.requirement("R1", "R7")
+@pytest.mark.parametrize("who", [[JOE], [JOE, ANN]], ids=["one", "all"])
+def test_the_record_of_a_message_that_cannot_be_read_is_there_when_it_can(directory: str, who: list[str]) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=who)
+    killed(spool)
+    Path(directory, "state", queue_id).unlink(missing_ok=True)
+    again = Spool(directory)
+    with cannot_be_opened(path_in_queue(directory, queue_id), errno.EIO):
+        again.recover(NOW)
+    assert again.problems
+    assert again.claim(queue_id) is None, "what it records is not done again"
+    assert again.beside(1).claim(queue_id) is None
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    left = once_more.claim(queue_id)
+    assert (left.pending if left is not None else ()) == tuple(each for each in (JOE, ANN) if each not in who)
+
+
+@pytest.mark.requirement("R1", "S15")
+def test_who_has_a_message_that_is_set_aside_does_not_get_it_again_when_it_is_put_back(directory: str) -> None:
+    spool = Spool(directory)
+    part, whole = put(directory, JOE, ANN), put(directory, JOE, ANN, now=NOW + 1)
+    settle(spool, part, "relayed", only=[JOE])
+    settle(spool, whole, "relayed")
+    killed(spool)
+    os.unlink(f"{directory}/state/{part}")
+    for queue_id in (part, whole):
+        os.link(path_in_queue(directory, queue_id), f"{directory}/drop/backup of {queue_id}")
+    again = Spool(directory)
+    again.recover(NOW)
+    again.finish()
+    assert [name for name, _ in again.corrupt] == [part]
+    assert place_of(directory, whole) == "", "nobody needs it"
+    os.unlink(f"{directory}/drop/backup of {part}")
+    os.rename(f"{directory}/corrupt/{part}", f"{directory}/held/{part}")
+    list(manage.release(directory, [part]))
+    assert claim(Spool(directory), part).pending == (ANN,)
+
+
+@pytest.mark.parametrize("name", ["unlink", "write"])
+def test_a_message_that_can_neither_be_trusted_nor_get_what_is_recorded_waits(directory: str, name: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE] if name == "write" else [JOE, ANN])
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.unlink(path)
+    os.symlink("/etc/hostname", path)
+    again = Spool(directory)
+    with fails_at(1, errno.EIO, names=(name,)):
+        again.recover(NOW)
+    assert again.corrupt == []
+    again.finish()
+    assert set(newest(read_journal(f"{directory}/journal")[0])) == {queue_id}
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert [name for name, _ in once_more.corrupt] == [queue_id] * (name == "write")
+
+
+def test_a_directory_in_the_place_of_a_message_that_was_relayed_is_set_aside(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.unlink(path)
+    os.mkdir(path)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert [name for name, _ in again.corrupt] == [queue_id]
 
 
 def test_recovering_many_records_goes_through_what_is_deferred_once(directory: str) -> None:
