@@ -124,6 +124,9 @@ class Spool:
             telling=self._telling,
         )
         spool._left_out.update(self._left_out, self._undone)
+        # A recovery could not forget this, on a full disk: it is no worker's to forget either.
+        for queue_id, state in newest(spool._journal.replayed).items():
+            spool._leave(queue_id, state)
         return spool
 
     def make_room(self) -> None:

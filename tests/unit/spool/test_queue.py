@@ -1413,6 +1413,27 @@ def test_what_a_worker_recorded_and_did_not_carry_out_is_carried_out_by_the_next
     assert read_journal(f"{directory}/journal")[0], "the failure that nobody was told of is kept"
 
 
+@pytest.mark.requirement("R1", "R26")
+def test_a_worker_does_not_forget_what_a_full_disk_has_left_in_its_journal(directory: str) -> None:
+    waiting, other = put(directory, JOE, ANN), put(directory, now=NOW + 1)
+    worker = Spool(directory, clock=StillClock()).beside(1)
+    claimed = claim(worker, waiting)
+    state = after(claimed.state, "relayed", only=[JOE], next_attempt_at=NOW + 60)
+    worker.settle(claimed, state)
+    killed(worker)
+    again = Spool(directory, clock=StillClock())
+    with fails_at(1, errno.ENOSPC, names=("write",), and_later=True):
+        again.recover(NOW)
+    worker = again.beside(1)
+    settle(worker, other, "relayed")
+    worker.finish()
+    killed(again)
+    once_more = Spool(directory, clock=StillClock())
+    once_more.recover(NOW)
+    once_more.promote_due(NOW + 61, MAX_DELAY_S)
+    assert claim(once_more, waiting).pending == (ANN,)
+
+
 def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     queue_id = put(directory)
     worker = Spool(directory, clock=StillClock()).beside(1)
