@@ -270,6 +270,25 @@ def test_a_message_can_be_removed_from_a_full_disk(spool: Spool) -> None:
     assert everything_in(spool.directory) == []
 
 
+@pytest.mark.requirement("R1", "R26")
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_who_dies_as_he_removes_from_a_full_disk_leaves_no_message_without_its_state(spool: Spool, step: int) -> None:
+    queue_id = failed(spool)
+    removed = 0
+
+    def full_until_it_dies(_number: int, name: str) -> None:
+        nonlocal removed
+        removed += name == "unlink"
+        if name == "rename":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if removed == step:
+            raise ZeroDivisionError
+
+    with at_each_call(full_until_it_dies, ("rename", "unlink")), pytest.raises(ZeroDivisionError):
+        list(remove(spool.directory, [queue_id]))
+    assert not place_of(spool.directory, queue_id) or read_state(spool.directory, queue_id) is not None
+
+
 def test_a_link_is_not_followed(directory: str, tmp_path: Path) -> None:
     queue_id = put(directory)
     path = Path(path_in_queue(directory, queue_id))
