@@ -184,7 +184,8 @@ def _renew(moves: Moves, queue_id: str, change: Callable[[MessageState], Message
     """
     state = _kept(moves, queue_id)
     if state is not None:
-        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1))
+        # No record may say who has it: a power cut that left a file without its content would send it to them again.
+        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1), synced=True)
 
 
 def _kept(moves: Moves, queue_id: str) -> MessageState | None:

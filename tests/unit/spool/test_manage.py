@@ -355,6 +355,15 @@ def test_changes_are_durable_before_they_are_told(directory: str) -> None:
         assert called[-1] == "fsync"
 
 
+@pytest.mark.requirement("R3")
+def test_a_state_that_a_person_changes_is_on_the_disk_before_the_one_it_replaces_goes(spool: Spool) -> None:
+    queue_id = failed(spool)
+    called: list[str] = []
+    with at_each_call(lambda _, name: called.append(name), ("rename", "fsync")):
+        list(retry(spool.directory, [queue_id]))
+    assert called[:3] == ["fsync", "rename", "rename"]
+
+
 def test_a_great_many_are_changed(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from ucrmmail.spool import manage
 
