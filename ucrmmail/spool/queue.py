@@ -190,10 +190,13 @@ class Spool:
 
     def _part_with(self, queue_id: str, state: MessageState | None, why: str, now: float) -> None:
         """Set a message aside whose file cannot be trusted; what its record says holds when it is put back."""
-        path = self.find(queue_id) or ""
+        path = self.find(queue_id)
+        if path is None:
+            return  # it was removed by hand, at this moment
         try:
             is_done = redo_unopened(self._moves, queue_id, state, path, now=now)
-        except OSError:
+        except OSError as error:
+            self._aside.tell(f"{path}: {why}, and what is recorded of it cannot be carried out: {error.strerror}")
             self._leave(queue_id, state)
             return
         if not is_done:

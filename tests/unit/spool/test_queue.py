@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.faults import (
     at_each_call,
+    at_the_opening_of,
     cannot_be_opened,
     directories_cannot_be_synced,
     fails_at,
@@ -1313,11 +1314,28 @@ def test_a_message_that_can_neither_be_trusted_nor_get_what_is_recorded_waits(di
     with fails_at(1, errno.EIO, names=(name,)):
         again.recover(NOW)
     assert again.corrupt == []
+    (told,) = again.problems
+    assert told.startswith(f"{path}: {path} is a symbolic link, and what is recorded of it cannot be carried out")
     again.finish()
     assert set(newest(read_journal(f"{directory}/journal")[0])) == {queue_id}
     once_more = Spool(directory)
     once_more.recover(NOW)
     assert [name for name, _ in once_more.corrupt] == [queue_id] * (name == "write")
+
+
+def test_a_message_that_cannot_be_trusted_and_vanishes_is_nobodys(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    for number in range(2):
+        os.link(path, f"{directory}/drop/backup.{number}")
+    again = Spool(directory)
+    with at_the_opening_of(path, after=lambda: os.unlink(path)):
+        again.recover(NOW)
+    again.finish()
+    assert (again.corrupt, again.problems, place_of(directory, queue_id)) == ([], [], "")
 
 
 def test_a_directory_in_the_place_of_a_message_that_was_relayed_is_set_aside(directory: str) -> None:
