@@ -44,7 +44,7 @@ from ucrmmail.spool.unread import Unread, is_of_all
 from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
@@ -65,6 +65,10 @@ def _most_settled() -> int:
     if allowed == resource.RLIM_INFINITY:
         return _MOST_SETTLED
     return max(1, min(_MOST_SETTLED, (allowed - _OTHERS_OPEN) // _SETTLED_TIMES))
+
+
+def _as_states(records: Mapping[str, MessageState | None]) -> dict[str, MessageState]:
+    return {queue_id: state if state is not None else ALL_RELAYED for queue_id, state in records.items()}
 
 
 class Spool:
@@ -107,6 +111,7 @@ class Spool:
         self._most_settled = _most_settled()
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
+        self._inherited: dict[str, MessageState] = {}
         self._left_out: set[str] = set()
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
@@ -124,9 +129,8 @@ class Spool:
             telling=self._telling,
         )
         spool._left_out.update(self._left_out, self._undone)
-        # A recovery could not forget this, on a full disk: it is no worker's to forget either.
-        for queue_id, state in newest(spool._journal.replayed).items():
-            spool._leave(queue_id, state)
+        # What a recovery could not forget, on a full disk, or a worker before this one, is not this one's to forget.
+        spool._inherited = _as_states(newest(spool._journal.replayed))
         return spool
 
     def make_room(self) -> None:
@@ -421,12 +425,12 @@ class Spool:
     def _checkpoint(self) -> bool:
         """Make all steps durable, then let the journal forget why they were made; False when it could not.
 
-        It keeps what was not done yet: moves that failed, records that a recovery was asked to leave, and failures that
-        no person was told of.
+        It keeps what was not done yet: moves that failed, records that a recovery was asked to leave, what was in the
+        journal of a worker before, and failures that no person was told of.
         """
         self._moves.make_durable()
         settled = {queue_id: state for queue_id, (_, state) in self._settled.items()}
-        kept = self._undone | settled | self._unreported
+        kept = self._inherited | self._undone | settled | self._unreported
         if not kept:
             self._journal.clear()
             return True

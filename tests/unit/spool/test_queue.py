@@ -1452,6 +1452,18 @@ def test_a_worker_does_not_forget_what_a_full_disk_has_left_in_its_journal(direc
     assert claim(once_more, waiting).pending == (ANN,)
 
 
+@pytest.mark.requirement("R8")
+def test_a_worker_does_not_forget_whom_the_one_before_could_not_tell(directory: str) -> None:
+    failed, other = put(directory), put(directory, now=NOW + 1)
+    run = Spool(directory, clock=StillClock())
+    for queue_id, result in ((failed, "failed"), (other, "relayed")):
+        worker = run.beside(1)
+        settle(worker, queue_id, result)
+        worker.finish()
+    run.finish()
+    assert Spool(directory).recover(NOW) == [failed]
+
+
 def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     queue_id = put(directory)
     worker = Spool(directory, clock=StillClock()).beside(1)
