@@ -28,7 +28,7 @@ from ucrmmail.message.arrival import Arrived
 from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared
 from ucrmmail.spool import intake, manage
 from ucrmmail.spool.intake import Intake, take_drops
-from ucrmmail.spool.layout import priority_of
+from ucrmmail.spool.layout import path_in_queue, priority_of
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, encode_head
 
@@ -735,12 +735,27 @@ def test_what_a_message_was_made_of_is_gone_though_it_was_sent_by_then(drop: Dro
     assert drop.queued() == []
 
 
-def test_what_a_message_was_made_of_is_gone_from_the_disk_before_anything_is_sent(drop: Drop) -> None:
+@pytest.mark.requirement("R3")
+def test_a_message_is_on_the_disk_before_what_it_was_made_of_goes_and_that_before_anything_is_sent(drop: Drop) -> None:
     accepted_by_a_run_that_died(drop, b"mail")
     spool = Spool(drop.directory)
     with fails_at(0, 0, ("unlink", "fsync", "rename")) as called:
         spool.recover(NOW)
-    assert called[:2] == ["unlink", "fsync"]
+    # The run may have died between the rename and the two that make it durable.
+    assert called[:4] == ["fsync", "fsync", "unlink", "fsync"]
+
+
+def test_a_message_that_a_person_holds_while_it_is_brought_to_the_disk_is_durable(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    bucket = os.path.dirname(path_in_queue(drop.directory, queue_id))
+
+    def a_person_holds_it() -> None:
+        list(manage.hold(drop.directory, [queue_id]))
+
+    with at_the_opening_of(bucket, before=a_person_holds_it):
+        Spool(drop.directory).recover(NOW)
+    assert not os.path.lexists(bucket)
+    assert everything_in(drop.directory) == [f"held/{queue_id}"]
 
 
 def test_what_was_taken_and_not_accepted_stays_when_the_next_run_recovers(drop: Drop) -> None:
