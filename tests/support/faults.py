@@ -221,6 +221,21 @@ def cannot_be_opened(path: str, number: int, *, first: Callable[[], None] = lamb
 
 
 @contextmanager
+def cannot_be_looked_at(path: str, number: int) -> Iterator[None]:
+    """Let every question whether this file is there fail with this errno."""
+    real = os.lstat
+
+    def looked_at(name: str, **options: Any) -> os.stat_result:
+        if name == path:
+            raise OSError(number, os.strerror(number), name)
+        return real(name, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "lstat", looked_at)
+        yield
+
+
+@contextmanager
 def as_user(uid: int) -> Iterator[None]:
     """Be an ordinary user for what the kernel checks. Needs root."""
     if os.geteuid() != 0:

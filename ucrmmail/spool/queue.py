@@ -158,9 +158,12 @@ class Spool:
                     pass  # it is forgotten later, behind all that is carried out
         to_do = newest(records)
         sweep_taken(self.directory, to_do)
-        places = find_all(self.directory, to_do)
+        unknown: dict[str, OSError] = {}
+        places = find_all(self.directory, to_do, unknown)
+        for queue_id, error in unknown.items():
+            self._aside.tell(Unread.because_of(error, queue_id, path_in_queue(self.directory, queue_id)).line)
         for queue_id, state in to_do.items():
-            if stopping():
+            if queue_id in unknown or stopping():
                 self._leave(queue_id, state)
                 continue
             try:
@@ -215,8 +218,10 @@ class Spool:
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
             self._settled[queue_id] = (claimed, state if state is not None else ALL_RELAYED)
-        elif self.find(queue_id) is not None:
-            self._leave(queue_id, state)
+        else:
+            unknown: dict[str, OSError] = {}
+            if find_all(self.directory, (queue_id,), unknown) or unknown:
+                self._leave(queue_id, state)
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
 

@@ -15,6 +15,7 @@ import pytest
 from tests.support.faults import (
     at_each_call,
     at_the_opening_of,
+    cannot_be_looked_at,
     cannot_be_opened,
     directories_cannot_be_synced,
     fails_at,
@@ -1278,6 +1279,41 @@ def test_the_record_of_a_message_that_cannot_be_read_is_there_when_it_can(direct
     once_more.recover(NOW)
     left = once_more.claim(queue_id)
     assert (left.pending if left is not None else ()) == tuple(each for each in (JOE, ANN) if each not in who)
+
+
+@pytest.mark.requirement("R1", "R7")
+@pytest.mark.parametrize("what", ["state", "queue"])
+def test_a_disk_that_does_not_say_what_is_there_has_not_said_that_it_is_not(directory: str, what: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    if what == "queue":
+        os.unlink(f"{directory}/state/{queue_id}")
+    else:
+        path = f"{directory}/state/{queue_id}"
+    again = Spool(directory)
+    with cannot_be_looked_at(path, errno.EIO):
+        again.recover(NOW)
+        assert again.claim(queue_id) is None
+    assert again.problems[0].startswith(f"{queue_id} cannot be read: {path}: Input/output error")
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert claim(once_more, queue_id).pending == (ANN,)
+
+
+def test_where_nothing_can_be_opened_nothing_is_said_to_be_nowhere(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    killed(spool)
+    again = Spool(directory)
+    with cannot_be_looked_at(path_in_queue(directory, queue_id), errno.ENOMEM), pytest.raises(OSError, match="memory"):
+        again.recover(NOW)
+    Spool(directory).recover(NOW)
+    assert place_of(directory, queue_id) == ""
 
 
 @pytest.mark.requirement("R1", "S15")
