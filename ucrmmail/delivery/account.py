@@ -17,7 +17,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
-from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all
+from ucrmmail.files import DistrustError, Naming, is_there, open_untrusted, read_all
 from ucrmmail.journal import FULL, replace_making_room
 from ucrmmail.jsontext import read_json, typed
 from ucrmmail.message.words import without_addresses
@@ -264,7 +264,7 @@ def lift_pause(path: str, *, owner: int) -> bool:
         # The file that is replaced is the room: a full disk keeps nobody from trying.
         save_account(path, replace(state, not_before=0.0), make_room=lambda: os.unlink(path))
     except OSError as error:
-        if error.errno not in FULL or os.path.lexists(path):
+        if error.errno not in FULL or is_there(path):
             raise
         # All that was known of the trouble went with the pause.
     return True

@@ -16,6 +16,7 @@ from tests.support.faults import (
     as_user,
     at_each_call,
     at_the_opening_of,
+    cannot_be_looked_at,
     directories_cannot_be_synced,
     fails_at,
     vanishes_when_listed,
@@ -755,6 +756,19 @@ def test_a_message_that_a_person_holds_while_it_is_brought_to_the_disk_is_durabl
     with at_the_opening_of(bucket, before=a_person_holds_it):
         Spool(drop.directory).recover(NOW)
     assert not os.path.lexists(bucket)
+    assert everything_in(drop.directory) == [f"held/{queue_id}"]
+
+
+@pytest.mark.requirement("R1", "R4")
+def test_a_file_is_not_accepted_again_where_the_disk_does_not_say_whether_it_was(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    list(manage.hold(drop.directory, [queue_id]))
+    with cannot_be_looked_at(f"{drop.directory}/held/{queue_id}", errno.EIO):
+        Spool(drop.directory).recover(NOW)
+        taken = drop.take()
+    assert (taken.accepted, drop.queued()) == ([], [])
+    assert "cannot be told: Input/output error" in taken.problems[0]
+    Spool(drop.directory).recover(NOW)
     assert everything_in(drop.directory) == [f"held/{queue_id}"]
 
 
