@@ -24,7 +24,7 @@ from ucrmmail.journal import FULL, Journal, read_past_damage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
-from ucrmmail.spool.layout import check_root, path_in_queue
+from ucrmmail.spool.layout import STATE, check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
@@ -285,8 +285,15 @@ class Spool:
         except OSError as error:
             if is_of_all(error):
                 raise
-            self._aside.tell(Unread.because_of(error, queue_id, path).line)
+            self._aside.tell(self._unread(error, queue_id, path).line)
         return None
+
+    def _unread(self, error: OSError, queue_id: str, path: str) -> Unread:
+        """Return what is told of a message that cannot be had: one line for all where their states are shut away."""
+        states = f"{self.directory}/{STATE}"
+        if error.filename == f"{states}/{queue_id}" and not os.access(states, os.X_OK, effective_ids=True):
+            return Unread.directory(error, states)
+        return Unread.because_of(error, queue_id, path)
 
     def find(self, queue_id: str) -> str | None:
         """Return where a message is: in queue/, deferred/, held/ or failed/; None when it is nowhere."""

@@ -7,12 +7,14 @@ import os
 import resource
 import shutil
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.faults import (
+    as_user,
     at_each_call,
     at_the_opening_of,
     cannot_be_looked_at,
@@ -1302,6 +1304,22 @@ def test_a_disk_that_does_not_say_what_is_there_has_not_said_that_it_is_not(dire
     once_more = Spool(directory)
     once_more.recover(NOW)
     assert claim(once_more, queue_id).pending == (ANN,)
+
+
+@pytest.mark.requirement("S19")
+def test_where_all_states_are_shut_away_that_is_told_in_one_line_and_nothing_is_sent() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o777)
+        with as_user(23456):
+            directory = new_spool(Path(home))
+            ids = [put(directory, now=NOW + number) for number in range(3)]
+            spool = Spool(directory)
+            os.chmod(f"{directory}/state", 0)
+            assert [spool.claim(queue_id) for queue_id in ids] == [None] * 3
+            os.chmod(f"{directory}/state", 0o700)
+            assert all(spool.claim(queue_id) for queue_id in ids)
+    (told,) = spool.problems
+    assert told == f"cannot be read: {directory}/state: Permission denied; give it back its owner and mode 700"
 
 
 def test_where_nothing_can_be_opened_nothing_is_said_to_be_nowhere(directory: str) -> None:
