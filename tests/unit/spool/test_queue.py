@@ -1355,6 +1355,21 @@ def test_who_has_a_message_that_is_set_aside_does_not_get_it_again_when_it_is_pu
     assert claim(Spool(directory), part).pending == (ANN,)
 
 
+def test_what_a_person_did_after_the_record_holds_for_a_message_that_is_set_aside(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    state = settle(spool, queue_id, "failed", only=[JOE], in_s=60)
+    killed(spool)
+    Moves(directory).write_state(queue_id, replace(state, attempts=0, revision=9))
+    os.link(path_in_queue(directory, queue_id), f"{directory}/drop/backup")
+    again = Spool(directory)
+    again.recover(NOW)
+    assert [name for name, _ in again.corrupt] == [queue_id]
+    kept = read_state(directory, queue_id)
+    assert kept is not None
+    assert (kept.attempts, kept.revision) == (0, 9)
+
+
 @pytest.mark.parametrize("name", ["unlink", "write"])
 def test_a_message_that_can_neither_be_trusted_nor_get_what_is_recorded_waits(directory: str, name: str) -> None:
     spool = Spool(directory)
