@@ -50,7 +50,7 @@ from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.closer import _MOST_WAITING
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import is_doubtful, messages
-from ucrmmail.spool.moves import Moves, read_state
+from ucrmmail.spool.moves import Moves, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import _MOST_SETTLED, Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
@@ -1304,6 +1304,15 @@ def test_a_disk_that_does_not_say_what_is_there_has_not_said_that_it_is_not(dire
     once_more = Spool(directory)
     once_more.recover(NOW)
     assert claim(once_more, queue_id).pending == (ANN,)
+
+
+def test_a_message_that_is_found_is_known_whatever_cannot_be_looked_at_besides(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    list(manage.hold(spool.directory, [queue_id]))
+    unknown: dict[str, OSError] = {}
+    with cannot_be_looked_at(path_in_queue(spool.directory, queue_id), errno.EIO):
+        found = find_all(spool.directory, [queue_id], unknown)
+    assert (found[queue_id][0], unknown) == ("held", {})
 
 
 @pytest.mark.requirement("S19")
