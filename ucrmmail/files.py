@@ -115,6 +115,15 @@ def _mode_of(name: str, dir_fd: int | None) -> int:
         return 0
 
 
+def is_there(path: str) -> bool:
+    """Return whether anything has this name; "no" is never for want of an answer. Raises OSError."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def read_all(fd: int, limit: int) -> bytes:
     """Return the whole file behind ``fd``; raises TooLargeError when it holds more than ``limit`` bytes."""
     if os.fstat(fd).st_size > limit:

@@ -177,10 +177,11 @@ class Journal:
         try:
             self._allocate(max(_CHUNK_BYTES, least))
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno in FULL:
+                self._make_room()
+            elif error.errno != errno.EFBIG:
                 raise
-            # The last blocks of a disk are for what is needed now.
-            self._make_room()
+            # The last blocks of a disk, or below a limit of the process, are for what is needed now.
             self._allocate(least)
 
     def _allocate(self, more: int) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import dies_at, fails_at
+from tests.support.faults import cannot_be_looked_at, dies_at, fails_at
 from tests.support.limits_world import World, room
 from tests.unit.limits.test_adapt import UNITS
 from ucrmmail.files import DistrustError
@@ -479,6 +479,15 @@ def test_every_truncation_of_a_ledger_is_read_without_an_error(path: str) -> Non
     for length in range(len(content)):
         Path(path).write_bytes(content[:length])
         assert 0 <= used(path, boot_id="boot-2") <= 6
+
+
+@pytest.mark.requirement("R4", "R19")
+def test_a_disk_that_does_not_say_whether_there_is_a_ledger_has_not_said_that_there_is_none(path: str) -> None:
+    send(open_ledger(path), START)
+    before = Path(path).read_bytes()
+    with cannot_be_looked_at(path, errno.EIO, once=True), pytest.raises(OSError, match="Input/output"):
+        open_ledger(path)
+    assert Path(path).read_bytes() == before
 
 
 def test_a_link_in_place_of_the_ledger_is_not_followed(path: str, tmp_path: Path) -> None:

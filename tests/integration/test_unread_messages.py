@@ -311,6 +311,20 @@ def test_what_was_set_aside_for_a_second_name_goes_back_as_the_manual_says(progr
         assert len(server.accepted) == 1
 
 
+@pytest.mark.requirement("S15", "R7")
+def test_who_has_a_message_does_not_get_it_again_since_a_backup_has_its_state_too(program: Program) -> None:
+    with SmtpServer(faults={"rcpt": lambda line: "451 4.2.0 later" if b"ann@" in line else None}) as server:
+        program.configure(server.port)
+        program.run("enqueue", "-", stdin=b"To: joe@example.com, ann@example.com\n\nhi\n")
+        program.run("flush")
+        (queue_id,) = [message["queue_id"] for message in program.queue()]
+        (program.home / "backup").hardlink_to(program.spool / "state" / queue_id)
+        server.faults.clear()
+        program.run("queue", "retry", queue_id)
+        program.run("flush")
+        assert [message.recipients for message in server.accepted] == [["joe@example.com"], ["ann@example.com"]]
+
+
 @pytest.mark.requirement("S15")
 def test_a_journal_that_a_backup_has_given_a_second_name_is_told_with_the_remedy(program: Program) -> None:
     program.configure(1)

@@ -221,6 +221,29 @@ def cannot_be_opened(path: str, number: int, *, first: Callable[[], None] = lamb
 
 
 @contextmanager
+def cannot_be_looked_at(path: str, number: int, *, once: bool = False) -> Iterator[None]:
+    """Let every question whether this file is there fail with this errno, or the first ``once``."""
+    asked = 0
+    real = {name: getattr(os, name) for name in ("stat", "lstat")}
+
+    def looking(name: str) -> Callable[..., os.stat_result]:
+        def looked_at(file: str | int, **options: Any) -> os.stat_result:
+            nonlocal asked
+            asked += file == path
+            if file == path and not (once and asked > 1):
+                raise OSError(number, os.strerror(number), file)
+            found: os.stat_result = real[name](file, **options)
+            return found
+
+        return looked_at
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, looking(name))
+        yield
+
+
+@contextmanager
 def as_user(uid: int) -> Iterator[None]:
     """Be an ordinary user for what the kernel checks. Needs root."""
     if os.geteuid() != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 from pathlib import Path
 
@@ -219,6 +220,22 @@ def test_a_disk_that_is_full_where_room_is_made_by_hand_gets_back_what_was_writt
     ):
         journal.ensure_room(1 << 20)
     assert os.path.getsize(path) == room
+
+
+@pytest.mark.requirement("R4")
+def test_below_a_limit_of_the_process_a_record_needs_no_more_room_than_it_takes(tmp_path: Path) -> None:
+    path = str(tmp_path / "journal")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        journal = Journal(path)
+        for _ in range(9):
+            journal.append(b"x" * 10_000)
+        with pytest.raises(OSError, match="File too large"):
+            journal.ensure_room(10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(read_journal(path)[0]) == 9
 
 
 def test_room_ahead_of_use_reads_as_nothing(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ settings or the secret have changed since, or a person asks for it (`queue retry
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import asdict, dataclass, replace
-from ucrmmail.files import DistrustError, Naming, open_untrusted, read_all
-from ucrmmail.journal import replace_making_room
+from ucrmmail.files import DistrustError, Naming, is_there, open_untrusted, read_all
+from ucrmmail.journal import FULL, replace_making_room
 from ucrmmail.jsontext import read_json, typed
 from ucrmmail.message.words import without_addresses
 
@@ -259,7 +260,13 @@ def lift_pause(path: str, *, owner: int) -> bool:
     state = load_account(path, owner=owner)
     if not state.not_before:
         return False
-    save_account(path, replace(state, not_before=0.0))
+    try:
+        # The file that is replaced is the room: a full disk keeps nobody from trying.
+        save_account(path, replace(state, not_before=0.0), make_room=lambda: os.unlink(path))
+    except OSError as error:
+        if error.errno not in FULL or is_there(path):
+            raise
+        # All that was known of the trouble went with the pause.
     return True
 
 

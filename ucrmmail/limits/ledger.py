@@ -13,11 +13,11 @@ counted and no file is touched; a limit that is set later starts from nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.files import is_there
 from ucrmmail.journal import Journal, journal_of, replace_making_room
 from ucrmmail.limits.records import Block, state_record
 from ucrmmail.limits.recovery import BLOCK_LASTS_S, OVERTAKEN_S, recover
@@ -76,7 +76,7 @@ class Ledger:
         recovered = recover(path, rules, now, boot_id)
         self._tally = recovered.tally
         self.damaged = recovered.damaged
-        begins_anew = recovered.damaged or not os.path.exists(path)
+        begins_anew = recovered.damaged or not is_there(path)
         if begins_anew:
             # In one step: a file that was cut off where it is damaged would pass for a whole one, and a new one that is
             # empty yet is as one whose content is lost.

@@ -35,7 +35,7 @@ from ucrmmail.journal import FULL
 from ucrmmail.spool.accept import forget, room_on
 from ucrmmail.spool.batch import Batch
 from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is_queue_id, new_queue_id
-from ucrmmail.spool.moves import Moves, find
+from ucrmmail.spool.moves import Moves, find_all
 from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, DamagedError, is_queue_file, read_checked
 from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
 from ucrmmail.spool.recovery import TAKEN_SUFFIX
@@ -308,7 +308,11 @@ class _Taker:
             return
         queue_id = f"{PRIORITIES.index(prepared.priority)}{queue_id[1:]}"
         # An id that was made a moment ago need not be looked for: that takes a look into each minute of deferred/.
-        if not again or find(self._directory, queue_id) is None:
+        unknown: dict[str, OSError] = {}
+        if not again or not find_all(self._directory, (queue_id,), unknown):
+            if unknown:
+                self._stays(path, f"whether it was accepted cannot be told: {unknown[queue_id].strerror}")
+                return
             if again and not os.path.lexists(path):
                 return
             try:

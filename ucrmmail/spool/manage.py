@@ -142,15 +142,17 @@ def _remove(moves: Moves, queue_id: str, place: str, path: str) -> str:
     del place
     _remove_what_it_was_made_of(moves, queue_id)
     # It leaves in one step, and its state then: who is killed behind that leaves a file that a flush removes with it.
-    leaving = f"{moves.directory}/{TMP}/{queue_id}"
     try:
         moves.to_tmp(path, queue_id)
     except OSError as error:
         if error.errno not in FULL:
             raise
-        leaving = path
+        # Here it goes first: without its state it would be sent to who has it. A state that is left is in nobody's way.
+        moves.remove(path)
+        moves.forget_state(queue_id)
+        return ""
     moves.forget_state(queue_id)
-    moves.remove(leaving)
+    moves.remove(f"{moves.directory}/{TMP}/{queue_id}")
     return ""
 
 
@@ -182,7 +184,8 @@ def _renew(moves: Moves, queue_id: str, change: Callable[[MessageState], Message
     """
     state = _kept(moves, queue_id)
     if state is not None:
-        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1))
+        # No record may say who has it: a power cut that left a file without its content would send it to them again.
+        moves.write_state(queue_id, replace(change(state), revision=state.revision + 1), synced=True)
 
 
 def _kept(moves: Moves, queue_id: str) -> MessageState | None:

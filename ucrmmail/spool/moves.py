@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, write_all
+from ucrmmail.files import DistrustError, Naming, fsync_directory, is_there, open_untrusted, read_all, write_all
 from ucrmmail.spool.accept import ATTEMPTS, make_bucket
 from ucrmmail.spool.layout import (
     CORRUPT,
@@ -268,13 +269,17 @@ def _fsync_file(path: str) -> None:
 
 
 def read_state(directory: str, queue_id: str) -> MessageState | None:
-    """Return the state that is kept beside a message; None when there is none, or it cannot be believed."""
+    """Return the state that is kept beside a message; None when there is none, or it cannot be believed.
+
+    Raises OSError when nobody can say.
+    """
     path = f"{directory}/{STATE}/{queue_id}"
-    # Most messages are relayed at the first attempt, and an exception costs more than this question.
-    if not os.access(path, os.F_OK):
+    # Most messages are relayed at the first attempt, and to open it costs more than this question.
+    if not is_there(path):
         return None
     try:
-        fd = open_untrusted(path, owner=os.geteuid())
+        # A second name, as a backup by `cp -al` gives it, takes nothing from what we wrote: who has it has it.
+        fd = open_untrusted(path, owner=os.geteuid(), most_links=sys.maxsize)
         with Naming(path):
             try:
                 return decode_state(read_all(fd, _LARGEST_STATE_BYTES))
@@ -289,12 +294,18 @@ def find(directory: str, queue_id: str) -> tuple[str, str] | None:
     return find_all(directory, (queue_id,)).get(queue_id)
 
 
-def find_all(directory: str, queue_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return what ``find`` says of each message, without those that are nowhere; deferred/ is gone through once."""
+def find_all(
+    directory: str, queue_ids: Iterable[str], unknown: dict[str, OSError] | None = None
+) -> dict[str, tuple[str, str]]:
+    """Return what ``find`` says of each message, without those that are nowhere; deferred/ is gone through once.
+
+    Where a message should stand and nobody can say whether it does, ``unknown`` gets why; else it counts as nowhere.
+    """
     found = {}
     missing = set()
+    unknown = {} if unknown is None else unknown
     for queue_id in queue_ids:
-        there = _find_named(directory, queue_id)
+        there = _find_named(directory, queue_id, unknown)
         if there is not None:
             found[queue_id] = there
         else:
@@ -308,21 +319,31 @@ def find_all(directory: str, queue_ids: Iterable[str]) -> dict[str, tuple[str, s
             break
     # While we looked, it may have come back from where we had not looked yet to where we had.
     for queue_id in missing:
-        there = _find_named(directory, queue_id)
+        there = _find_named(directory, queue_id, unknown)
         if there is not None:
             found[queue_id] = there
+    for queue_id in found.keys() & unknown.keys():
+        del unknown[queue_id]
     return found
 
 
-def _find_named(directory: str, queue_id: str) -> tuple[str, str] | None:
-    """Return place and path of a message that is in a place which its name alone tells."""
+def _find_named(directory: str, queue_id: str, unknown: dict[str, OSError]) -> tuple[str, str] | None:
+    """Return place and path of a message that is in a place which its name alone tells; ``unknown`` as in `find_all`.
+
+    Raises OSError when nobody can say of any.
+    """
     for place, path in (
         (QUEUE, path_in_queue(directory, queue_id)),
         (HELD, f"{directory}/{HELD}/{queue_id}"),
         (FAILED, f"{directory}/{FAILED}/{queue_id}"),
     ):
-        if os.path.lexists(path):
-            return place, path
+        try:
+            if is_there(path):
+                return place, path
+        except OSError as error:
+            if is_of_all(error):
+                raise
+            unknown[queue_id] = error
     return None
 
 

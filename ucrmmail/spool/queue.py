@@ -24,19 +24,27 @@ from ucrmmail.journal import FULL, Journal, read_past_damage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
 from ucrmmail.spool.closer import Closer
-from ucrmmail.spool.layout import check_root, path_in_queue
+from ucrmmail.spool.layout import STATE, check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queuefile import DamagedError
 from ucrmmail.spool.records import damage_in, journal_path, newest, relayed_record, state_record, worker_journals
-from ucrmmail.spool.recovery import purge_sent, redo, sweep_drop, sweep_replacements, sweep_taken, sweep_tmp
+from ucrmmail.spool.recovery import (
+    purge_sent,
+    redo,
+    redo_unopened,
+    sweep_drop,
+    sweep_replacements,
+    sweep_taken,
+    sweep_tmp,
+)
 from ucrmmail.spool.reserve import Reserve
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
 from ucrmmail.spool.unread import Unread, is_of_all
 from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
@@ -57,6 +65,10 @@ def _most_settled() -> int:
     if allowed == resource.RLIM_INFINITY:
         return _MOST_SETTLED
     return max(1, min(_MOST_SETTLED, (allowed - _OTHERS_OPEN) // _SETTLED_TIMES))
+
+
+def _as_states(records: Mapping[str, MessageState | None]) -> dict[str, MessageState]:
+    return {queue_id: state if state is not None else ALL_RELAYED for queue_id, state in records.items()}
 
 
 class Spool:
@@ -99,6 +111,7 @@ class Spool:
         self._most_settled = _most_settled()
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
+        self._inherited: dict[str, MessageState] = {}
         self._left_out: set[str] = set()
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
@@ -107,7 +120,7 @@ class Spool:
 
     def beside(self, worker: int) -> Spool:
         """Return the queue for another process of the same run, with a journal of its own. Raises as the class does."""
-        return Spool(
+        spool = Spool(
             self.directory,
             sync_each=self._sync_each,
             keep_sent_s=self._keep_sent_s,
@@ -115,6 +128,10 @@ class Spool:
             worker=worker,
             telling=self._telling,
         )
+        spool._left_out.update(self._left_out, self._undone)
+        # What a recovery could not forget, on a full disk, or a worker before this one, is not this one's to forget.
+        spool._inherited = _as_states(newest(spool._journal.replayed))
+        return spool
 
     def make_room(self) -> None:
         """Give up the room that is held for a full disk. Raises OSError."""
@@ -141,15 +158,18 @@ class Spool:
                     pass  # it is forgotten later, behind all that is carried out
         to_do = newest(records)
         sweep_taken(self.directory, to_do)
-        places = find_all(self.directory, to_do)
+        unknown: dict[str, OSError] = {}
+        places = find_all(self.directory, to_do, unknown)
+        for queue_id, error in unknown.items():
+            self._aside.tell(Unread.because_of(error, queue_id, path_in_queue(self.directory, queue_id)).line)
         for queue_id, state in to_do.items():
-            if stopping():
-                self._undone[queue_id] = state if state is not None else ALL_RELAYED
+            if queue_id in unknown or stopping():
+                self._leave(queue_id, state)
                 continue
             try:
                 there = redo(self._moves, queue_id, state, places.get(queue_id), now=now)
             except DistrustError as error:
-                self._aside.set_aside(self.find(queue_id) or "", queue_id, str(error))
+                self._part_with(queue_id, state, str(error), now)
                 continue
             except OSError:
                 # A full disk must not stop the queue; this message is not touched before its record is carried out.
@@ -171,12 +191,37 @@ class Spool:
         purge_sent(self.directory, now - self._keep_sent_s, self._aside)
         return list(self._unreported)
 
+    def _leave(self, queue_id: str, state: MessageState | None) -> None:
+        """Leave it to the next run to carry out a record; until then the message is not claimed."""
+        self._undone[queue_id] = state if state is not None else ALL_RELAYED
+
+    def _part_with(self, queue_id: str, state: MessageState | None, why: str, now: float) -> None:
+        """Set a message aside whose file cannot be trusted; what its record says holds when it is put back."""
+        path = self.find(queue_id)
+        if path is None:
+            return  # it was removed by hand, at this moment
+        try:
+            is_done = redo_unopened(self._moves, queue_id, state, path, now=now)
+        except OSError as error:
+            self._aside.tell(f"{path}: {why}, and what is recorded of it cannot be carried out: {error.strerror}")
+            self._leave(queue_id, state)
+            return
+        if not is_done:
+            self._aside.set_aside(path, queue_id, why)
+
     def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
-        """Hold on to a message whose record could not be carried out; the next ``sync`` tries again."""
+        """Hold on to a message whose record could not be carried out; the next ``sync`` tries again.
+
+        Where it cannot be had, such as one that cannot be read now, the next run does.
+        """
         path = self.find(queue_id)
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
             self._settled[queue_id] = (claimed, state if state is not None else ALL_RELAYED)
+        else:
+            unknown: dict[str, OSError] = {}
+            if find_all(self.directory, (queue_id,), unknown) or unknown:
+                self._leave(queue_id, state)
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
 
@@ -240,8 +285,15 @@ class Spool:
         except OSError as error:
             if is_of_all(error):
                 raise
-            self._aside.tell(Unread.because_of(error, queue_id, path).line)
+            self._aside.tell(self._unread(error, queue_id, path).line)
         return None
+
+    def _unread(self, error: OSError, queue_id: str, path: str) -> Unread:
+        """Return what is told of a message that cannot be had: one line for all where their states are shut away."""
+        states = f"{self.directory}/{STATE}"
+        if error.filename == f"{states}/{queue_id}" and not os.access(states, os.X_OK, effective_ids=True):
+            return Unread.directory(error, states)
+        return Unread.because_of(error, queue_id, path)
 
     def find(self, queue_id: str) -> str | None:
         """Return where a message is: in queue/, deferred/, held/ or failed/; None when it is nowhere."""
@@ -385,12 +437,12 @@ class Spool:
     def _checkpoint(self) -> bool:
         """Make all steps durable, then let the journal forget why they were made; False when it could not.
 
-        It keeps what was not done yet: moves that failed, records that a recovery was asked to leave, and failures that
-        no person was told of.
+        It keeps what was not done yet: moves that failed, records that a recovery was asked to leave, what was in the
+        journal of a worker before, and failures that no person was told of.
         """
         self._moves.make_durable()
         settled = {queue_id: state for queue_id, (_, state) in self._settled.items()}
-        kept = self._undone | settled | self._unreported
+        kept = self._inherited | self._undone | settled | self._unreported
         if not kept:
             self._journal.clear()
             return True

@@ -9,12 +9,24 @@ from typing import TYPE_CHECKING
 
 from ucrmmail.files import DistrustError, fsync_directory, is_replacement, open_untrusted, try_lock
 from ucrmmail.spool.claimed import lock_message
-from ucrmmail.spool.layout import DROP, HELD, ID_LENGTH, PRIORITIES, SENT, STATE, TMP, epoch_of, is_hour, is_queue_id
+from ucrmmail.spool.layout import (
+    DROP,
+    HELD,
+    ID_LENGTH,
+    PRIORITIES,
+    QUEUE,
+    SENT,
+    STATE,
+    TMP,
+    epoch_of,
+    is_hour,
+    is_queue_id,
+)
 from ucrmmail.spool.moves import find, find_all, read_state, remove_if_empty
 from ucrmmail.spool.unread import is_of_all
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Collection, Container
 
     from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.moves import Moves
@@ -46,7 +58,9 @@ def sweep_taken(directory: str, recorded: Container[str]) -> None:
         for priority in range(len(PRIORITIES))
     }
     accepted = [queue_id for queue_id in made_of if queue_id in recorded]
-    accepted += find_all(directory, made_of.keys() - accepted)
+    found = find_all(directory, made_of.keys() - accepted)
+    _bring_names_to_the_disk(directory, {os.path.dirname(path) for _, path in found.values()})
+    accepted += found
     for queue_id in accepted:
         try:
             os.unlink(f"{tmp}/{made_of[queue_id]}")
@@ -54,6 +68,15 @@ def sweep_taken(directory: str, recorded: Container[str]) -> None:
             continue  # a person has removed the message, and this with it
     if accepted:
         fsync_directory(tmp)
+
+
+def _bring_names_to_the_disk(directory: str, parents: Collection[str]) -> None:
+    """Make durable what a run that died may have moved a moment before: a power cut must leave it, or its origin."""
+    for path in {*parents, f"{directory}/{QUEUE}"} if parents else ():
+        try:
+            fsync_directory(path)
+        except FileNotFoundError:
+            continue  # a person has moved the message, which is durable by then
 
 
 def redo(
@@ -83,6 +106,23 @@ def redo(
         return True
     finally:
         os.close(fd)
+
+
+def redo_unopened(moves: Moves, queue_id: str, state: MessageState | None, path: str, *, now: float) -> bool:
+    """Do what ``redo`` can where the file of a message cannot be trusted; return whether nothing of it is left.
+
+    Who has it does not get it again, should a person put it back. Raises OSError.
+    """
+    try:
+        if state is None:
+            moves.relayed(path, queue_id, now=now, had_state=True)
+            return True
+    except IsADirectoryError:
+        return False
+    kept = read_state(moves.directory, queue_id)
+    if kept is None or kept.revision <= state.revision:
+        moves.write_state(queue_id, state)
+    return False
 
 
 def sweep_tmp(directory: str, now: float, aside: Aside) -> None:

@@ -15,6 +15,8 @@ from ucrmmail.journal import FULL
 RESERVE = "reserve"
 # Room for the records of two messages with some seventy recipients each, whatever the server says to them.
 _RESERVED_BYTES = 1 << 20
+# Still enough for what becomes of a message to a few.
+_LEAST_BYTES = 1 << 17
 _BLOCK_BYTES = 512
 _FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -61,10 +63,12 @@ class Reserve:
             os.close(fd)
 
     def hold(self) -> None:
-        """Hold the room again, where the disk has it; a disk that has none has no more for us later either."""
+        """Hold the room again; on a disk that has less, what there is of it: it may be gone at the next look."""
+        held_bytes = 0
         try:
             found = os.lstat(self._path)
-            if not stat.S_ISREG(found.st_mode) or found.st_blocks * _BLOCK_BYTES >= _RESERVED_BYTES:
+            held_bytes = min(found.st_blocks * _BLOCK_BYTES, found.st_size)
+            if not stat.S_ISREG(found.st_mode) or held_bytes >= _RESERVED_BYTES:
                 return
         except OSError:
             pass  # it is not there yet
@@ -73,17 +77,31 @@ class Reserve:
         except OSError:
             return
         try:
-            _fill(fd)
+            _hold_more(fd, held_bytes)
         except OSError:
-            pass  # nothing is held, which the next run looks at again
+            pass  # the next run looks at it again
         finally:
             os.close(fd)
 
 
-def _fill(fd: int) -> None:
+def _hold_more(fd: int, held_bytes: int) -> None:
+    """Hold the room, or half of it, or half of that, as long as this is more than is held. Raises OSError."""
+    size_bytes = _RESERVED_BYTES
+    while size_bytes > max(held_bytes, _LEAST_BYTES - 1):
+        try:
+            _fill(fd, size_bytes, held_bytes)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            size_bytes //= 2
+        else:
+            return
+
+
+def _fill(fd: int, size_bytes: int = _RESERVED_BYTES, held_bytes: int = 0) -> None:
     try:
-        os.posix_fallocate(fd, 0, _RESERVED_BYTES)
+        os.posix_fallocate(fd, 0, size_bytes)
     except OSError:
         # A part of it would be in the way of whoever needs the last blocks.
-        os.ftruncate(fd, 0)
+        os.ftruncate(fd, held_bytes)
         raise

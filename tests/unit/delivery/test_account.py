@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import fails_at
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import (
     AccountState,
     after_error,
     after_trouble,
     distrusted,
+    lift_pause,
     load_account,
     may_connect_at,
     remember_told,
@@ -190,3 +193,23 @@ def test_what_was_learnt_of_another_server_is_not_taken_along() -> None:
     new = without(old, (), "PIPELINING", now=NOW, settings_mark="new")
     assert distrusted(new, now=NOW, settings_mark="new") == frozenset()
     assert new.doubted == "PIPELINING"
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_person_ends_a_pause_on_a_full_disk(tmp_path: Path, *, for_good: bool) -> None:
+    path = str(tmp_path / "account.json")
+    save_account(path, replace(AccountState(), failures=2, not_before=NOW, suspect="x"))
+    with fails_at(1, errno.ENOSPC, names=("write",), and_later=for_good):
+        assert lift_pause(path, owner=os.geteuid())
+    left = load_account(path, owner=os.geteuid())
+    assert (left.not_before, left.suspect) == (0.0, "" if for_good else "x")
+
+
+@pytest.mark.requirement("R4")
+def test_a_pause_that_a_broken_disk_keeps_is_not_told_to_be_over(tmp_path: Path) -> None:
+    path = str(tmp_path / "account.json")
+    save_account(path, replace(AccountState(), failures=2, not_before=NOW))
+    with fails_at(1, errno.EIO, names=("write",)), pytest.raises(OSError, match="Input/output"):
+        lift_pause(path, owner=os.geteuid())
+    assert load_account(path, owner=os.geteuid()).not_before == NOW

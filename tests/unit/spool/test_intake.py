@@ -16,6 +16,7 @@ from tests.support.faults import (
     as_user,
     at_each_call,
     at_the_opening_of,
+    cannot_be_looked_at,
     directories_cannot_be_synced,
     fails_at,
     vanishes_when_listed,
@@ -28,7 +29,7 @@ from ucrmmail.message.arrival import Arrived
 from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared
 from ucrmmail.spool import intake, manage
 from ucrmmail.spool.intake import Intake, take_drops
-from ucrmmail.spool.layout import priority_of
+from ucrmmail.spool.layout import path_in_queue, priority_of
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, encode_head
 
@@ -735,12 +736,40 @@ def test_what_a_message_was_made_of_is_gone_though_it_was_sent_by_then(drop: Dro
     assert drop.queued() == []
 
 
-def test_what_a_message_was_made_of_is_gone_from_the_disk_before_anything_is_sent(drop: Drop) -> None:
+@pytest.mark.requirement("R3")
+def test_a_message_is_on_the_disk_before_what_it_was_made_of_goes_and_that_before_anything_is_sent(drop: Drop) -> None:
     accepted_by_a_run_that_died(drop, b"mail")
     spool = Spool(drop.directory)
     with fails_at(0, 0, ("unlink", "fsync", "rename")) as called:
         spool.recover(NOW)
-    assert called[:2] == ["unlink", "fsync"]
+    # The run may have died between the rename and the two that make it durable.
+    assert called[:4] == ["fsync", "fsync", "unlink", "fsync"]
+
+
+def test_a_message_that_a_person_holds_while_it_is_brought_to_the_disk_is_durable(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    bucket = os.path.dirname(path_in_queue(drop.directory, queue_id))
+
+    def a_person_holds_it() -> None:
+        list(manage.hold(drop.directory, [queue_id]))
+
+    with at_the_opening_of(bucket, before=a_person_holds_it):
+        Spool(drop.directory).recover(NOW)
+    assert not os.path.lexists(bucket)
+    assert everything_in(drop.directory) == [f"held/{queue_id}"]
+
+
+@pytest.mark.requirement("R1", "R4")
+def test_a_file_is_not_accepted_again_where_the_disk_does_not_say_whether_it_was(drop: Drop) -> None:
+    queue_id = accepted_by_a_run_that_died(drop, b"mail")
+    list(manage.hold(drop.directory, [queue_id]))
+    with cannot_be_looked_at(f"{drop.directory}/held/{queue_id}", errno.EIO):
+        Spool(drop.directory).recover(NOW)
+        taken = drop.take()
+    assert (taken.accepted, drop.queued()) == ([], [])
+    assert "cannot be told: Input/output error" in taken.problems[0]
+    Spool(drop.directory).recover(NOW)
+    assert everything_in(drop.directory) == [f"held/{queue_id}"]
 
 
 def test_what_was_taken_and_not_accepted_stays_when_the_next_run_recovers(drop: Drop) -> None:

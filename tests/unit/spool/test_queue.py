@@ -7,13 +7,17 @@ import os
 import resource
 import shutil
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from tests.support.faults import (
+    as_user,
     at_each_call,
+    at_the_opening_of,
+    cannot_be_looked_at,
     cannot_be_opened,
     directories_cannot_be_synced,
     fails_at,
@@ -46,11 +50,11 @@ from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.closer import _MOST_WAITING
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import is_doubtful, messages
-from ucrmmail.spool.moves import Moves, read_state
+from ucrmmail.spool.moves import Moves, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import _MOST_SETTLED, Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
-from ucrmmail.spool.records import recorded
+from ucrmmail.spool.records import newest, recorded
 from ucrmmail.spool.unread import Unread
 from ucrmmail.spool.unrecorded import UnrecordedError
 
@@ -1258,6 +1262,173 @@ def test_a_record_that_cannot_be_carried_out_does_not_stop_those_behind_it(direc
     assert place_of(directory, unmoved) == "failed"
 
 
+@pytest.mark.requirement("R1", "R7")
+@pytest.mark.parametrize("who", [[JOE], [JOE, ANN]], ids=["one", "all"])
+def test_the_record_of_a_message_that_cannot_be_read_is_there_when_it_can(directory: str, who: list[str]) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=who)
+    killed(spool)
+    Path(directory, "state", queue_id).unlink(missing_ok=True)
+    again = Spool(directory)
+    with cannot_be_opened(path_in_queue(directory, queue_id), errno.EIO):
+        again.recover(NOW)
+    assert again.problems
+    assert again.claim(queue_id) is None, "what it records is not done again"
+    assert again.beside(1).claim(queue_id) is None
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    left = once_more.claim(queue_id)
+    assert (left.pending if left is not None else ()) == tuple(each for each in (JOE, ANN) if each not in who)
+
+
+@pytest.mark.requirement("R1", "R7")
+@pytest.mark.parametrize("what", ["state", "queue"])
+def test_a_disk_that_does_not_say_what_is_there_has_not_said_that_it_is_not(directory: str, what: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    if what == "queue":
+        os.unlink(f"{directory}/state/{queue_id}")
+    else:
+        path = f"{directory}/state/{queue_id}"
+    again = Spool(directory)
+    with cannot_be_looked_at(path, errno.EIO):
+        again.recover(NOW)
+        assert again.claim(queue_id) is None
+    assert again.problems[0].startswith(f"{queue_id} cannot be read: {path}: Input/output error")
+    again.finish()
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert claim(once_more, queue_id).pending == (ANN,)
+
+
+def test_a_message_that_is_found_is_known_whatever_cannot_be_looked_at_besides(spool: Spool) -> None:
+    queue_id = put(spool.directory)
+    list(manage.hold(spool.directory, [queue_id]))
+    unknown: dict[str, OSError] = {}
+    with cannot_be_looked_at(path_in_queue(spool.directory, queue_id), errno.EIO):
+        found = find_all(spool.directory, [queue_id], unknown)
+    assert (found[queue_id][0], unknown) == ("held", {})
+
+
+@pytest.mark.requirement("S19")
+def test_where_all_states_are_shut_away_that_is_told_in_one_line_and_nothing_is_sent() -> None:
+    with tempfile.TemporaryDirectory() as home:
+        os.chmod(home, 0o777)
+        with as_user(23456):
+            directory = new_spool(Path(home))
+            ids = [put(directory, now=NOW + number) for number in range(3)]
+            spool = Spool(directory)
+            os.chmod(f"{directory}/state", 0)
+            assert [spool.claim(queue_id) for queue_id in ids] == [None] * 3
+            os.chmod(f"{directory}/state", 0o700)
+            assert all(spool.claim(queue_id) for queue_id in ids)
+    (told,) = spool.problems
+    assert told == f"cannot be read: {directory}/state: Permission denied; give it back its owner and mode 700"
+
+
+def test_where_nothing_can_be_opened_nothing_is_said_to_be_nowhere(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    killed(spool)
+    again = Spool(directory)
+    with cannot_be_looked_at(path_in_queue(directory, queue_id), errno.ENOMEM), pytest.raises(OSError, match="memory"):
+        again.recover(NOW)
+    Spool(directory).recover(NOW)
+    assert place_of(directory, queue_id) == ""
+
+
+@pytest.mark.requirement("R1", "S15")
+def test_who_has_a_message_that_is_set_aside_does_not_get_it_again_when_it_is_put_back(directory: str) -> None:
+    spool = Spool(directory)
+    part, whole = put(directory, JOE, ANN), put(directory, JOE, ANN, now=NOW + 1)
+    settle(spool, part, "relayed", only=[JOE])
+    settle(spool, whole, "relayed")
+    killed(spool)
+    os.unlink(f"{directory}/state/{part}")
+    for queue_id in (part, whole):
+        os.link(path_in_queue(directory, queue_id), f"{directory}/drop/backup of {queue_id}")
+    again = Spool(directory)
+    again.recover(NOW)
+    again.finish()
+    assert [name for name, _ in again.corrupt] == [part]
+    assert place_of(directory, whole) == "", "nobody needs it"
+    os.unlink(f"{directory}/drop/backup of {part}")
+    os.rename(f"{directory}/corrupt/{part}", f"{directory}/held/{part}")
+    list(manage.release(directory, [part]))
+    assert claim(Spool(directory), part).pending == (ANN,)
+
+
+def test_what_a_person_did_after_the_record_holds_for_a_message_that_is_set_aside(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    state = settle(spool, queue_id, "failed", only=[JOE], in_s=60)
+    killed(spool)
+    Moves(directory).write_state(queue_id, replace(state, attempts=0, revision=9))
+    os.link(path_in_queue(directory, queue_id), f"{directory}/drop/backup")
+    again = Spool(directory)
+    again.recover(NOW)
+    assert [name for name, _ in again.corrupt] == [queue_id]
+    kept = read_state(directory, queue_id)
+    assert kept is not None
+    assert (kept.attempts, kept.revision) == (0, 9)
+
+
+@pytest.mark.parametrize("name", ["unlink", "write"])
+def test_a_message_that_can_neither_be_trusted_nor_get_what_is_recorded_waits(directory: str, name: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE] if name == "write" else [JOE, ANN])
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.unlink(path)
+    os.symlink("/etc/hostname", path)
+    again = Spool(directory)
+    with fails_at(1, errno.EIO, names=(name,)):
+        again.recover(NOW)
+    assert again.corrupt == []
+    (told,) = again.problems
+    assert told.startswith(f"{path}: {path} is a symbolic link, and what is recorded of it cannot be carried out")
+    again.finish()
+    assert set(newest(read_journal(f"{directory}/journal")[0])) == {queue_id}
+    once_more = Spool(directory)
+    once_more.recover(NOW)
+    assert [name for name, _ in once_more.corrupt] == [queue_id] * (name == "write")
+
+
+def test_a_message_that_cannot_be_trusted_and_vanishes_is_nobodys(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    for number in range(2):
+        os.link(path, f"{directory}/drop/backup.{number}")
+    again = Spool(directory)
+    with at_the_opening_of(path, after=lambda: os.unlink(path)):
+        again.recover(NOW)
+    again.finish()
+    assert (again.corrupt, again.problems, place_of(directory, queue_id)) == ([], [], "")
+
+
+def test_a_directory_in_the_place_of_a_message_that_was_relayed_is_set_aside(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "relayed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.unlink(path)
+    os.mkdir(path)
+    again = Spool(directory)
+    again.recover(NOW)
+    assert [name for name, _ in again.corrupt] == [queue_id]
+
+
 def test_recovering_many_records_goes_through_what_is_deferred_once(directory: str) -> None:
     spool = Spool(directory, clock=StillClock())
     spool.sync()
@@ -1336,6 +1507,39 @@ def test_what_a_worker_recorded_and_did_not_carry_out_is_carried_out_by_the_next
     assert place_of(directory, failed) == "failed"
     assert not os.path.exists(f"{directory}/journal.2")
     assert read_journal(f"{directory}/journal")[0], "the failure that nobody was told of is kept"
+
+
+@pytest.mark.requirement("R1", "R26")
+def test_a_worker_does_not_forget_what_a_full_disk_has_left_in_its_journal(directory: str) -> None:
+    waiting, other = put(directory, JOE, ANN), put(directory, now=NOW + 1)
+    worker = Spool(directory, clock=StillClock()).beside(1)
+    claimed = claim(worker, waiting)
+    state = after(claimed.state, "relayed", only=[JOE], next_attempt_at=NOW + 60)
+    worker.settle(claimed, state)
+    killed(worker)
+    again = Spool(directory, clock=StillClock())
+    with fails_at(1, errno.ENOSPC, names=("write",), and_later=True):
+        again.recover(NOW)
+    worker = again.beside(1)
+    settle(worker, other, "relayed")
+    worker.finish()
+    killed(again)
+    once_more = Spool(directory, clock=StillClock())
+    once_more.recover(NOW)
+    once_more.promote_due(NOW + 61, MAX_DELAY_S)
+    assert claim(once_more, waiting).pending == (ANN,)
+
+
+@pytest.mark.requirement("R8")
+def test_a_worker_does_not_forget_whom_the_one_before_could_not_tell(directory: str) -> None:
+    failed, other = put(directory), put(directory, now=NOW + 1)
+    run = Spool(directory, clock=StillClock())
+    for queue_id, result in ((failed, "failed"), (other, "relayed")):
+        worker = run.beside(1)
+        settle(worker, queue_id, result)
+        worker.finish()
+    run.finish()
+    assert Spool(directory).recover(NOW) == [failed]
 
 
 def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:

@@ -57,13 +57,38 @@ def test_what_is_wrong_with_the_disk_but_room_is_not_kept_quiet(tmp_path: Path) 
 @pytest.mark.requirement("R26")
 def test_a_disk_without_room_holds_nothing_and_fails_nothing(tmp_path: Path) -> None:
     reserve = Reserve(str(tmp_path))
-    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",), and_later=True):
+        reserve.hold()
+    assert held_bytes(tmp_path) == 0
+    with fails_at(1, errno.EOPNOTSUPP, names=("posix_fallocate",)):
         reserve.hold()
     assert held_bytes(tmp_path) == 0
     (tmp_path / "reserve").unlink()
     with fails_at(1, errno.EROFS, names=("open",)):
         reserve.hold()
     assert not (tmp_path / "reserve").exists()
+
+
+@pytest.mark.requirement("R26")
+def test_of_a_disk_that_has_less_room_a_part_is_held_and_more_when_there_is(tmp_path: Path) -> None:
+    reserve = Reserve(str(tmp_path))
+    real, room = os.posix_fallocate, 300_000
+
+    def some_room(fd: int, offset: int, size_bytes: int) -> None:
+        real(fd, offset, min(size_bytes, room))  # what it got before the disk was full
+        if size_bytes > room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", some_room)
+        for _ in range(2):
+            reserve.hold()
+            assert held_bytes(tmp_path) == 1 << 18, "and no more, which others may need"
+        room = 900_000
+        reserve.hold()
+        assert held_bytes(tmp_path) == 1 << 19
+    reserve.hold()
+    assert held_bytes(tmp_path) == 1 << 20
 
 
 @pytest.mark.requirement("R26")
@@ -135,7 +160,7 @@ def test_a_place_that_was_removed_from_a_full_disk_is_made_anew(tmp_path: Path) 
     directory = new_spool(tmp_path)
     Reserve(directory).give_up()
     (tmp_path / "spool" / "tmp").rmdir()
-    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",)):
+    with fails_at(1, errno.ENOSPC, names=("posix_fallocate",), and_later=True):
         put(directory)
     assert held_bytes(tmp_path / "spool") == 0
 
