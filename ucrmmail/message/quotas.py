@@ -94,12 +94,14 @@ _OF_THE_SENDER = re.compile(
 )
 # Postfix says this before whatever a policy server answers at RCPT, also of the sender.
 _ASKED_AT_RCPT = "recipient address rejected"
-_OF_THE_CONNECTION = re.compile(
+_COUNTED_ON_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
-    # Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
-    r"|\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b"
+    # IONOS and its brands: 451 "Requested action aborted: Mails per session limit exceeded".
+    r"|\bper (smtp )?(connection|session) limit\b"
 )
+# Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
+_TIME_OF_THE_CONNECTION = re.compile(r"\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b")
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
 # Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate
@@ -178,7 +180,12 @@ def is_of_other_policy(reply: Reply) -> bool:
 
 def is_of_the_connection(reply: Reply) -> bool:
     """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
-    return _OF_THE_CONNECTION.search(words_of(reply)) is not None
+    return counts_on_the_connection(reply) or _TIME_OF_THE_CONNECTION.search(words_of(reply)) is not None
+
+
+def counts_on_the_connection(reply: Reply) -> bool:
+    """Return whether it is a limit of messages, or recipients, and not of time: a far server may have been too slow."""
+    return _COUNTED_ON_THE_CONNECTION.search(words_of(reply)) is not None and not is_of_others(reply)
 
 
 def is_of_recipients(reply: Reply) -> bool:

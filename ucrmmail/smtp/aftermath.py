@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.message.quotas import (
+    counts_on_the_connection,
     is_of_concurrency,
     is_of_errors,
     is_of_recipients,
@@ -239,16 +240,21 @@ class Aftermath:
             # Without a refusal on this one, a new connection would not be another one.
             return self._session.refused and self._hand.stage in _ENVELOPE
         message = self._hand.current
-        if self._hand.stage is Stage.RCPT and message is not None and not message.accepted:
+        somebody_accepted = message is not None and message.accepted
+        if self._hand.stage is Stage.RCPT and not somebody_accepted and is_of_recipients(trouble.reply):
             # He is none too many in a transaction, but may be on a connection. On a new one it is what it says: each
-            # has to take something, or one such recipient would cost one connection after the other.
-            if not is_of_recipients(trouble.reply):
-                return False
-            # Who is refused so on a new connection is meant himself, and so may be the next.
+            # has to take something, or one such recipient would cost one connection after the other. Who is refused so
+            # on a new connection is meant himself, and so may be the next.
             self._session.counts_recipients &= self._session.relayed
             return self._session.counts_recipients
         # Some count what they refused as well.
-        return self._session.settled and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+        if not self._session.settled:
+            return False
+        if self._hand.stage is Stage.MAIL:
+            return is_of_the_connection(trouble.reply)
+        # Stalwart asks for more than it takes: of the eleventh message it says so at DATA.
+        asked = self._hand.stage in _CONTENT or (self._hand.stage is Stage.RCPT and not somebody_accepted)
+        return asked and counts_on_the_connection(trouble.reply)
 
     def found_to_be_its_own(self, trouble: Trouble) -> Trouble:
         """Return a trouble of the account as the current message's own where that is known: the connection goes on."""
