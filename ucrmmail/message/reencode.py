@@ -58,14 +58,11 @@ def seven_bit(message: bytes) -> bytes:
     """Return the message, with CRLF line ends, for a server without 8BITMIME: its 8-bit parts as quoted-printable.
 
     Raises DataError where that cannot be: 8-bit text in a header, or in what is said to be encoded already; and for a
-    message that is signed, of which a signature holds as long as nobody changes it.
+    message that is signed, or a part of it, of which a signature holds as long as nobody changes it.
     """
     fields, body = Stretch.of(message).split()
-    if "dkim-signature" in by_name(fields) or _described(fields)[0] == "multipart/signed":
-        raise DataError(
-            "the message has 8-bit text, and is signed",
-            remedy="let the application encode it before it signs, or send it through a smarthost that offers 8BITMIME",
-        )
+    if "dkim-signature" in by_name(fields):
+        raise _signed()
     mended = b"".join(_sendable(fields, body, _has_eight_bits))
     if not mended.isascii():
         raise DataError(
@@ -73,6 +70,13 @@ def seven_bit(message: bytes) -> bytes:
             remedy="let the application encode it, or send it through a smarthost that offers 8BITMIME",
         )
     return mended
+
+
+def _signed() -> DataError:
+    return DataError(
+        "the message has 8-bit text, and is signed",
+        remedy="let the application encode it before it signs, or send it through a smarthost that offers 8BITMIME",
+    )
 
 
 def sendable(fields: Fields, body: Stretch) -> Iterator[bytes]:
@@ -138,6 +142,9 @@ def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch],
     pieces = body.pieces()
     if ails(body):
         kind, boundary, encoding = _described(fields)
+        if kind == "multipart/signed" and ails is _has_eight_bits:
+            # A list puts it beside its footer. Unlike a line that is too long it would arrive whole, another way.
+            raise _signed()
         if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
             pieces = _mended_parts(body, b"--" + boundary, depth, ails)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:

@@ -261,6 +261,25 @@ def test_what_is_signed_is_not_changed(field: bytes) -> None:
         seven_bit(HEAD + b"MIME-Version: 1.0\r\n" + field + b"\r\n\r\n" + UTF8)
 
 
+SIGNED = b"Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n%b--s\r\n\r\nAAAA\r\n--s--\r\n"
+BESIDE_A_FOOTER = (
+    HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n%b\r\n--o\r\n\r\n%b--o--\r\n"
+)
+
+
+@pytest.mark.parametrize("around", [b"%b", b"Content-Type: message/rfc822\r\n\r\nSubject: forwarded\r\n%b"])
+def test_what_is_signed_is_not_changed_as_one_part_of_several(around: bytes) -> None:
+    with pytest.raises(DataError, match="is signed"):
+        seven_bit(BESIDE_A_FOOTER % (around % (SIGNED % (TEXT + b"\r\n" + UTF8)), b"plain\r\n"))
+
+
+def test_what_is_not_signed_is_encoded_beside_what_is() -> None:
+    signed = SIGNED % b"\r\nplain\r\n"
+    encoded = seven_bit(BESIDE_A_FOOTER % (signed, UTF8))
+    assert encoded.isascii()
+    assert signed in encoded
+
+
 def test_a_message_of_seven_bits_stays_as_it_is() -> None:
     message = HEAD + b"MIME-Version: 1.0\r\n" + TEXT + b"\r\nplain\r\n"
     assert seven_bit(message) == message
