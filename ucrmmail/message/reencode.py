@@ -88,10 +88,10 @@ def _has_eight_bits(stretch: Stretch) -> bool:
     return not stretch.isascii()
 
 
-def _sendable(fields: Fields, body: Stretch, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _sendable(fields: Fields, body: Stretch, ails: Callable[[Stretch], bool], depth: int = 0) -> Iterator[bytes]:
     if ails(body) and "mime-version" not in by_name(fields):
         fields = fields + _mime_fields(fields, body)
-    return _mended(fields, body, 0, ails)
+    return _mended(fields, body, depth, ails)
 
 
 def check_sendable(mended: Stretch) -> None:
@@ -126,11 +126,14 @@ def _is_utf8(body: Stretch) -> bool:
     return True
 
 
-def _entity(entity: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
-    """Yield a message or MIME part that is inside of another, mended where it has to be."""
+def _entity(
+    entity: Stretch, depth: int, ails: Callable[[Stretch], bool], *, is_message: bool = False
+) -> Iterator[bytes]:
+    """Yield a MIME part that is inside of a message, or a message, mended where it has to be."""
     if depth > _DEEPEST or not ails(entity):
         return entity.pieces()
-    return _mended(*entity.split(), depth, ails)
+    fields, body = entity.split()
+    return _sendable(fields, body, ails, depth) if is_message else _mended(fields, body, depth, ails)
 
 
 def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
@@ -148,7 +151,7 @@ def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch],
         if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
             pieces = _mended_parts(body, b"--" + boundary, depth, ails)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
-            pieces = _entity(body, depth + 1, ails)
+            pieces = _entity(body, depth + 1, ails, is_message=True)
         elif encoding == "base64":
             pieces = _wrapped(body)
         elif encoding == "quoted-printable":

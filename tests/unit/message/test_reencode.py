@@ -125,6 +125,17 @@ def test_parts_inside_parts_and_messages_inside_messages_are_reached() -> None:
     assert leaves(sent(raw)) == leaves(raw)
 
 
+@pytest.mark.parametrize("text", [LONG, "Grüße, ".encode() * 200])
+def test_a_message_without_mime_fields_inside_of_another_says_how_it_is_encoded(text: bytes) -> None:
+    """Without MIME-Version its readers take "=C3=BC" for what was written (RFC 2045 section 4)."""
+    forwarded = b"Content-Type: message/rfc822\r\n\r\nFrom: ann@example.com\r\n\r\n" + text + b"\r\n"
+    _outer, inner = message_from_bytes(sent(HEAD + b"MIME-Version: 1.0\r\n" + forwarded)).walk()
+    assert inner["MIME-Version"] == "1.0"
+    assert inner["Content-Transfer-Encoding"] == "quoted-printable"
+    assert inner.get_payload(decode=True) == text + b"\r\n"
+    assert (inner.get_content_charset() == "utf-8") is not text.isascii()
+
+
 def test_a_part_that_is_not_closed_is_mended_too() -> None:
     raw = HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\n" + LONG + b"\r\n"
     assert leaves(sent(raw)) == leaves(raw)
