@@ -35,11 +35,40 @@ _ENCODING = "content-transfer-encoding"
 _AS_IT_IS = ("", "7bit", "8bit", "binary")
 # Deeper than any mailer nests; each level reads what it holds once more.
 _DEEPEST = 30
+# More than any mailer makes; ten thousand take some 70 ms.
+_MOST_PARTS = 100_000
 _BASE64_LINE = 76
 _QUOTED_LINE = 76
 _SOFT_BREAK = b"=\r\n"
 # A line that is longer is cut before its end has come.
 _LONG_LINE = 1 << 12
+
+
+class _Ailment:
+    """What is to be encoded, as ``shows`` tells of a stretch, and in how many parts it was looked for.
+
+    ``is_sent_else``: it goes as it is, another way. A line that is too long would be cut on each.
+    """
+
+    __slots__ = ("_parts", "_shows", "is_sent_else")
+
+    def __init__(self, shows: Callable[[Stretch], bool], *, is_sent_else: bool) -> None:
+        self._shows = shows
+        self.is_sent_else = is_sent_else
+        self._parts = 0
+
+    def __call__(self, stretch: Stretch) -> bool:
+        return self._shows(stretch)
+
+    def count_part(self) -> None:
+        """Count one part more. Raises DataError for one too many."""
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise DataError(
+                f"the message has more than {_MOST_PARTS} parts",
+                why="one of them has a line longer than 998 bytes, a NUL, or 8-bit text, and would have to be encoded",
+                remedy="let the application encode it",
+            )
 
 
 def reencoded(message: bytes) -> bytes:
@@ -63,7 +92,7 @@ def seven_bit(message: bytes) -> bytes:
     fields, body = Stretch.of(message).split()
     if "dkim-signature" in by_name(fields):
         raise _signed()
-    mended = b"".join(_sendable(fields, body, _has_eight_bits))
+    mended = b"".join(_sendable(fields, body, _Ailment(_has_eight_bits, is_sent_else=True)))
     if not mended.isascii():
         raise DataError(
             "the message has 8-bit text where it cannot be encoded",
@@ -81,14 +110,14 @@ def _signed() -> DataError:
 
 def sendable(fields: Fields, body: Stretch) -> Iterator[bytes]:
     """Yield a message, that of these fields and this body, so that it can be sent, as far as it can be encoded."""
-    return _sendable(fields, body, Stretch.unsendable)
+    return _sendable(fields, body, _Ailment(Stretch.unsendable, is_sent_else=False))
 
 
 def _has_eight_bits(stretch: Stretch) -> bool:
     return not stretch.isascii()
 
 
-def _sendable(fields: Fields, body: Stretch, ails: Callable[[Stretch], bool], depth: int = 0) -> Iterator[bytes]:
+def _sendable(fields: Fields, body: Stretch, ails: _Ailment, depth: int = 0) -> Iterator[bytes]:
     if ails(body) and "mime-version" not in by_name(fields):
         fields = fields + _mime_fields(fields, body)
     return _mended(fields, body, depth, ails)
@@ -126,9 +155,7 @@ def _is_utf8(body: Stretch) -> bool:
     return True
 
 
-def _entity(
-    entity: Stretch, depth: int, ails: Callable[[Stretch], bool], *, is_message: bool = False
-) -> Iterator[bytes]:
+def _entity(entity: Stretch, depth: int, ails: _Ailment, *, is_message: bool = False) -> Iterator[bytes]:
     """Yield a MIME part that is inside of a message, or a message, mended where it has to be."""
     if depth > _DEEPEST or not ails(entity):
         return entity.pieces()
@@ -136,7 +163,7 @@ def _entity(
     return _sendable(fields, body, ails, depth) if is_message else _mended(fields, body, depth, ails)
 
 
-def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _mended(fields: Fields, body: Stretch, depth: int, ails: _Ailment) -> Iterator[bytes]:
     """Yield a message or MIME part with its header folded, and with the parts of its body, or its body, encoded.
 
     ``ails`` tells of what is encoded anew; what is not stays to the byte.
@@ -145,8 +172,8 @@ def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch],
     pieces = body.pieces()
     if ails(body):
         kind, boundary, encoding = _described(fields)
-        if kind == "multipart/signed" and ails is _has_eight_bits:
-            # A list puts it beside its footer. Unlike a line that is too long it would arrive whole, another way.
+        if kind == "multipart/signed" and ails.is_sent_else:
+            # It may be one part of several: a list puts it beside its footer.
             raise _signed()
         if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
             pieces = _mended_parts(body, b"--" + boundary, depth, ails)
@@ -181,10 +208,11 @@ def _described(fields: Fields) -> tuple[str, bytes, str]:
         ) from error
 
 
-def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: _Ailment) -> Iterator[bytes]:
     """Yield a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
     at, in_part = 0, False
     for start, end, closing in _delimiters(body, delimiter):
+        ails.count_part()
         part = body.part(at, start)
         # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
         if in_part and part.ends_with(CRLF):
