@@ -10,6 +10,7 @@ A signature over such a message breaks, but it would have broken on its way, or 
 from __future__ import annotations
 
 import binascii
+import re
 from codecs import getincrementaldecoder
 from email import message_from_bytes
 from typing import TYPE_CHECKING
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from ucrmmail.message.header import Fields
 
 _ENCODING = "content-transfer-encoding"
-_AS_IT_IS = ("", "7bit", "8bit", "binary")
+# With what programs write in their place, and readers take for them.
+_AS_IT_IS = ("", "7bit", "8bit", "binary", "7-bit", "8-bit", "utf-8", "utf8")
+# A comment (RFC 2045 section 6.1), or a parameter, which there is none of: PHP's "8bit;".
+_BEHIND_ENCODING = re.compile(r"[(;].*", re.DOTALL)
 # Deeper than any mailer nests; each level reads what it holds once more.
 _DEEPEST = 30
 # More than any mailer makes; ten thousand take some 70 ms.
@@ -196,7 +200,7 @@ def _described(fields: Fields) -> tuple[str, bytes, str]:
     try:
         described = message_from_bytes(joined(fields) + CRLF)
         boundary = described.get_boundary() or ""
-        encoding = str(described.get(_ENCODING, "")).strip().lower()
+        encoding = _BEHIND_ENCODING.sub("", str(described.get(_ENCODING, ""))).strip().lower()
         return described.get_content_type(), boundary.encode("utf-8", "surrogateescape"), encoding
     except Exception as error:
         # The email package raises what it likes for parameters that are meant to confuse it (RFC 2231 charsets with a

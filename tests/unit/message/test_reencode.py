@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import time
+from base64 import b64decode
+from binascii import a2b_qp
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -123,6 +125,27 @@ def test_parts_inside_parts_and_messages_inside_messages_are_reached() -> None:
         + b"{}" * 900 + b"\r\n--o--\r\n"
     )  # fmt: skip
     assert leaves(sent(raw)) == leaves(raw)
+
+
+@pytest.mark.parametrize(
+    "encoding", [b"8-bit", b"7-bit", b"8bit;", b"8BIT (as it is)", b"7bit; charset=utf-8", b"UTF-8", b"utf8"]
+)
+def test_an_encoding_that_every_reader_takes_for_none_is_one(encoding: bytes) -> None:
+    text = "Grüße, ".encode() * 200 + b"\r\n"
+    raw = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + text
+    for message in (sent(raw), seven_bit(raw)):
+        encoded = message_from_bytes(message)
+        assert encoded.get_all("Content-Transfer-Encoding") == ["quoted-printable"]
+        assert encoded.get_payload(decode=True) == text
+
+
+def test_an_encoding_with_a_semicolon_is_known() -> None:
+    fields = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: %b;\r\n\r\n"
+    assert b64decode(sent(fields % b"base64" + b"QUJD" * 500).partition(b"\r\n\r\n")[2]) == b"ABC" * 500
+    assert (
+        a2b_qp(sent(fields % b"quoted-printable" + b"=41 " * 500).partition(b"\r\n\r\n")[2]).strip()
+        == (b"A " * 500).strip()
+    )
 
 
 @pytest.mark.parametrize("text", [LONG, "Grüße, ".encode() * 200])
