@@ -179,7 +179,9 @@ def _mended(fields: Fields, body: Stretch, depth: int, ails: _Ailment) -> Iterat
         if kind == "multipart/signed" and ails.is_sent_else:
             # It may be one part of several: a list puts it beside its footer.
             raise _signed()
-        if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
+        # What has parts is not encoded itself, whatever it says (RFC 2045 section 6.4): each part says it of itself.
+        has_parts = encoding in _AS_IT_IS or body.find(b"--" + boundary) >= 0
+        if boundary and kind.startswith("multipart/") and has_parts:
             pieces = _mended_parts(body, b"--" + boundary, depth, ails)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
             pieces = _entity(body, depth + 1, ails, is_message=True)

@@ -139,6 +139,20 @@ def test_an_encoding_that_every_reader_takes_for_none_is_one(encoding: bytes) ->
         assert encoded.get_payload(decode=True) == text
 
 
+@pytest.mark.parametrize("encoding", [b"quoted-printable", b"base64", b"x-unknown"])
+@pytest.mark.parametrize("text", [LONG + b"a=41b", "Grüße, ".encode() * 200])
+def test_parts_are_what_they_say_themselves(encoding: bytes, text: bytes) -> None:
+    """Old PHPMailer, in WordPress and others, says of the whole what is meant of a part."""
+    raw = (
+        HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b1\r\nContent-Transfer-Encoding: " + encoding
+        + b"\r\n\r\n--b1\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + text
+        + b"\r\n--b1\r\nContent-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\nQUJD\r\n--b1--\r\n"
+    )  # fmt: skip
+    for message in (sent(raw), *([] if text.isascii() else [seven_bit(raw)])):
+        assert [content.strip() for _kind, content in leaves(message)] == [text.strip(), b"ABC"]
+        assert message.endswith(b"\r\n\r\nQUJD\r\n--b1--\r\n")
+
+
 def test_an_encoding_with_a_semicolon_is_known() -> None:
     fields = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: %b;\r\n\r\n"
     assert b64decode(sent(fields % b"base64" + b"QUJD" * 500).partition(b"\r\n\r\n")[2]) == b"ABC" * 500
