@@ -153,6 +153,32 @@ def test_parts_are_what_they_say_themselves(encoding: bytes, text: bytes) -> Non
         assert message.endswith(b"\r\n\r\nQUJD\r\n--b1--\r\n")
 
 
+@pytest.mark.parametrize(
+    "parameters", [b"; a=b" * 201, b'; a="' + b";" * 201 + b'"', b"; a=" + b"b" * 900 + (b"\r\n " + b"b" * 900) * 9]
+)
+def test_a_content_type_that_takes_long_to_read_is_refused(parameters: bytes) -> None:
+    """The email package takes the square of its length; a file in drop/ had held the run for an hour."""
+    fields = HEAD + b"MIME-Version: 1.0\r\nContent-Type: text/plain%b\r\n\r\n"
+    for around in (b"%b", BESIDE_A_FOOTER % (b"Content-Type: text/plain%b\r\n\r\n" + LONG, b"")):
+        raw = fields % parameters + LONG if around == b"%b" else around % parameters
+        with pytest.raises(DataError, match="Content-Type") as caught:
+            submit(raw + b"\r\n")
+        assert caught.value.why == "it is too long"
+
+
+def test_a_content_type_of_many_parameters_is_read() -> None:
+    name = b"".join(b";\r\n filename*%d*=%b" % (number, b"%C3%BC" * 10) for number in range(100))
+    raw = (
+        HEAD
+        + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed"
+        + name
+        + b"; boundary=b\r\n\r\n--b\r\n\r\n"
+        + LONG
+        + b"\r\n--b--\r\n"
+    )
+    assert leaves(sent(raw)) == leaves(raw)
+
+
 def test_an_encoding_with_a_semicolon_is_known() -> None:
     fields = HEAD + b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: %b;\r\n\r\n"
     assert b64decode(sent(fields % b"base64" + b"QUJD" * 500).partition(b"\r\n\r\n")[2]) == b"ABC" * 500
