@@ -272,8 +272,8 @@ REFUSALS = {
     "microsoft-send-as-denied": Refusal(  # M1
         "this account may not send as the address in From", _ALLOW_SENDER, ("sendasdenied",)
     ),
-    "postfix-owner": Refusal(  # P
-        "the login may not use this reverse-path", _ALLOW_SENDER, ("not owned by user",)
+    "postfix-owner": Refusal(  # P; Yandex
+        "the login may not use this reverse-path", _ALLOW_SENDER, ("not owned by user|not owned by auth user",)
     ),
     "icloud-sender": Refusal(  # I
         "iCloud sends only as addresses of the account", _ALLOW_SENDER, ("is not one of your addresses",)
