@@ -10,17 +10,17 @@ address is its own name, as many programs write it, all read the same: ``joe@exa
 
 from __future__ import annotations
 
+from ucrmmail.errors import NoUserError
 from ucrmmail.message.address import is_bare, parse_mailbox, refused, same_mailbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ucrmmail.errors import NoUserError
-
     # Its kind ("atom", "quoted", "literal", or one of < > @ , : ; . itself), its text, and where it begins.
     Token = tuple[str, str, int]
 
+_AT_IN_A_NAME = "'@' in a name needs quotes around the name"
 _WORDS = ("atom", "quoted")
 _ROUTE = ("@", ",", ".", "atom", "literal")
 _ENDS_AN_ATOM = frozenset(' \t"(),.:;<>@[\\]')
@@ -92,7 +92,7 @@ class _List:
             raise self._refused("a comma is missing between two addresses")
         elif kind == "<":
             if any(word[0] == "@" for word in self._words):
-                self._named = self._address(self._words)
+                self._named = self._address_for_a_name()
             else:
                 self._check_phrase()
             self._in_angle = True
@@ -109,7 +109,7 @@ class _List:
         if kind == ">":
             address = self._address(_without_route(self._angle))
             if self._named and not same_mailbox(self._named, address):
-                raise self._refused("'@' in a name needs quotes around the name")
+                raise self._refused(_AT_IN_A_NAME)
             self._found.append(address)
             self._words, self._angle, self._named = [], [], ""
             self._in_angle, self._ended = False, True
@@ -128,6 +128,12 @@ class _List:
         for kind, text, _at in self._words:
             if kind not in _WORDS and kind != ".":
                 raise self._refused(f"{text!r} in a name needs quotes around the name")
+
+    def _address_for_a_name(self) -> str:
+        try:
+            return self._address(self._words)
+        except NoUserError:
+            raise self._refused(_AT_IN_A_NAME) from None
 
     def _address(self, tokens: list[Token]) -> str:
         """Return the mailbox of an addr-spec; blanks and comments may stand around its dots and its @."""

@@ -129,6 +129,14 @@ def test_what_is_no_address_list_is_refused_with_the_reason(value: str) -> None:
     assert f"{caught.value.what}{caught.value.why}".isprintable()
 
 
+@pytest.mark.parametrize("value", [f"{A} <{J}>", f"'{J}' <{J}>", f"Joe {J} <{J}>", f"joe@ <{J}>"])
+def test_an_address_in_a_name_is_told_to_be_in_the_name(value: str) -> None:
+    with pytest.raises(NoUserError, match="is not an address") as caught:
+        parse_address_list(value)
+    assert caught.value.why == "'@' in a name needs quotes around the name"
+    assert value in caught.value.what.replace('"', "")
+
+
 N = 50_000
 
 
