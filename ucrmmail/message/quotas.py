@@ -84,7 +84,7 @@ _SYSTEM_STATUS = frozenset({".3.1", ".3.4"})
 # exceeds 100 messages per 1h" and "rate overlimit = 101.3 / 1h".
 _PERIOD = re.compile(
     r"\b(daily|hourly|monthly|(per|last|this)[ -](\d+ )?(second|minute|hour|day|month)s?|(hour|day|month) limit)\b"
-    r"|\b24[ -]?h(ours?)?\b|/ ?(minute|hour|day)\b|(\bper|/) ?\d+[smhd]\b"
+    r"|\b24[ -]?h(ours?)?\b|/ ?(minute|hour|day)\b|(\bper|\d ?/) ?\d+[smhd]\b"
 )
 _LIMIT = re.compile(
     r"\b(limit|limited to|overlimit|quota|allowance|exceed(s|ed|ing)?|reached|too many|"

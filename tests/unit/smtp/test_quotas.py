@@ -144,6 +144,7 @@ OTHERS = [
     "550 5.7.1 the sender is limited to members",
     "550 5.7.1 this list is limited to 100 members",
     "552 The message exceeds the outgoing limits",
+    "550 5.7.1 The message exceeds a limit, see https://postmaster.example.com/help/3d",
     "450 4.2.1 the mailbox has reached its limit of 100 messages / hour",
 ]
 
