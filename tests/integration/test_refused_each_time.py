@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, EXTENSIONS, Action, SmtpServer
-from ucrmmail.delivery.judgement import MOST_SENDERS_IN_DOUBT
+from ucrmmail.delivery.ending import EXCUSED_CONNECTIONS
+from ucrmmail.delivery.judgement import LOST_CONNECTIONS, MOST_SENDERS_IN_DOUBT
 
 DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
 # With a limit, several connections are threads of one process; without, they are processes.
@@ -264,6 +265,17 @@ def test_a_server_that_says_so_of_one_message_each_time_defers_that_one(program:
         server.wait_until_idle()
         assert {message.reverse_path[0] for message in server.accepted} == set("abde")
         assert len(server.connections) <= 6
+
+
+@pytest.mark.requirement("R9")
+def test_a_server_that_says_so_of_every_message_gets_so_many_connections_and_no_more(program: Program) -> None:
+    with SmtpServer(faults={"mail": "452 4.3.2 maximum of 2 messages per session reached"}) as server:
+        program.configure(server.port)
+        for number in range(30):
+            program.sendmail("-f", "a@isp.example", f"u{number}@example.com")
+        assert "maximum of 2 messages per session" in program.run("flush", code=69).stderr
+        assert len(server.connections) <= EXCUSED_CONNECTIONS + LOST_CONNECTIONS
+    assert {message["state"] for message in program.queue()} == {"waiting", "deferred"}
 
 
 @pytest.mark.requirement("R9", "R22")

@@ -297,10 +297,14 @@ class Aftermath:
             self._part_from(message)
             if message.limit is not None:
                 return self._at_limit(message, message.limit)
+            refused = message.transaction.queue_id
+            if self._session.settled and not self._session.relayed:
+                # It may count what it refuses; but one that takes nothing gets so many connections, and no more.
+                return End(_closed(trouble), alive=False, refused=refused, decided=True)
             if self._session.settled:
                 return End(None, alive=False, used_up=True)
             # A connection on which nothing became of anything was none that was used up.
-            return End(_closed(trouble), alive=False, refused=message.transaction.queue_id)
+            return End(_closed(trouble), alive=False, refused=refused)
         if self._closes(trouble) and self._may_mean_another(message):
             # As with one that hangs up: whom it means, a connection shows that has this message alone.
             return self._behind(self._hand.refused or message, _closed(trouble))
