@@ -6,6 +6,7 @@ import base64
 import time
 from base64 import b64decode
 from binascii import a2b_qp
+from contextlib import suppress
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from tests.support.submission import submit
 from ucrmmail.errors import DataError
-from ucrmmail.message.header import unsendable
+from ucrmmail.message.addresslist import parse_address_list
+from ucrmmail.message.header import split, unsendable, value_of
 from ucrmmail.message.reencode import reencoded, seven_bit
 
 LONG = b"long line " * 300
@@ -177,6 +179,43 @@ def test_a_content_type_of_many_parameters_is_read() -> None:
         + b"\r\n--b--\r\n"
     )
     assert leaves(sent(raw)) == leaves(raw)
+
+
+@pytest.mark.parametrize("name", [b"To", b"Cc", b"Reply-To"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        b"user%d@example.com",
+        b'"Smith, Ann %d"<ann@example.com>',
+        b'Joe<joe%d@example.com>(a,b (c,d),"e)',
+        b'"\\",%d"@example.com',
+    ],
+)
+def test_addresses_that_a_comma_alone_separates_are_folded_behind_it(name: bytes, address: bytes) -> None:
+    addresses = [address % number for number in range(100)]
+    field = name + b": " + b",".join(addresses) + b"\r\n"
+    message = sent(HEAD + field + b"\r\nhi\r\n")
+    assert message.startswith(HEAD)
+    unfolded = value_of(split(message)[0][3][1])
+    assert unfolded in {separator.join(map(bytes.decode, addresses)) for separator in (",", ", ")}
+    assert parse_address_list(unfolded) == parse_address_list(b",".join(addresses).decode())
+
+
+def test_a_comma_of_another_field_is_no_place_to_fold_it_at() -> None:
+    with pytest.raises(DataError, match="the X-Keys header"):
+        submit(HEAD + b"X-Keys: " + b"a," * 600 + b"\r\n\r\nhi\r\n")
+    with pytest.raises(DataError, match="the To header"):
+        submit(HEAD + b'To: "' + b"a," * 600 + b'"<joe@example.com>\r\n\r\nhi\r\n')
+
+
+@pytest.mark.parametrize(
+    "junk", [b'"' + b"\\" * 500_000, b"(" * 500_000, b'("' * 250_000, b",(" * 250_000, b'"",' * 150_000]
+)
+def test_a_hostile_list_of_addresses_is_folded_in_one_pass(junk: bytes) -> None:
+    start = time.process_time()
+    with suppress(DataError):
+        reencoded(HEAD + b"To: " + junk + b"\r\n\r\nhi\r\n")
+    assert time.process_time() - start < 6
 
 
 def test_an_encoding_with_a_semicolon_is_known() -> None:
