@@ -530,6 +530,35 @@ def test_a_report_that_fails_is_told_to_the_notification_address_and_one_to_that
     assert "to admin@isp.example failed: 550 5.1.1 no such user" in told
 
 
+@pytest.mark.requirement("R8")
+@pytest.mark.parametrize("most", [1, 50])
+def test_what_no_report_can_tell_is_told_by_name(program: Program, sink: Sink, most: int) -> None:
+    """Many providers take no null reverse-path: each report fails, and the one of that."""
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if address.startswith("gone") else None
+    program.configure(sink.port)
+    names = [f"gone{number}@example.com" for number in range(most)]
+    program.sendmail("-f", "app@isp.example", *names, message=numbered(1))
+    (queued,) = program.queue()
+    sink.on_mail = lambda address: None if "@" in address else "550 Sender address is not allowed"
+    told = [text for text in [program.run("flush").stderr for _ in range(4)] if text]
+    about = f"{queued['queue_id']} to gone0@example.com{' and 49 more' if most > 1 else ''} failed"
+    assert len(told) == 1
+    assert f"; it was to report that {about}: see `ucrmmail queue show {queued['queue_id']}`" in told[0]
+
+
+@pytest.mark.requirement("R8")
+def test_a_report_of_another_host_that_fails_is_not_taken_for_one_of_ours(program: Program, sink: Sink) -> None:
+    sink.on_rcpt = lambda address: "550 5.1.1 no such user" if "gone" in address or "admin" in address else None
+    program.configure(sink.port)
+    theirs = "1-20261124T004033.182841-chdzh5"
+    foreign = b"X-Ucrmmail-Report: %b\r\nFinal-Recipient: rfc822; x@example.com\r\n" % theirs.encode()
+    program.sendmail("-f", "", "gone@example.com", message=numbered(1).replace(b"\r\n", b"\r\n" + foreign, 1))
+    (queued,) = program.queue()
+    (told,) = [text for text in [program.run("flush").stderr for _ in range(4)] if text]
+    assert theirs not in told
+    assert f"{queued['queue_id']} to gone@example.com" in told
+
+
 def test_what_is_kept_after_sending_goes_though_nothing_is_sent_any_more(program: Program, sink: Sink) -> None:
     program.configure(sink.port, spool='keep_sent = "1h"')
     program.sendmail("-t")

@@ -7,13 +7,15 @@ it, which shows whose trouble it is; while all are refused, it is the account's,
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, Action, SmtpServer
-from ucrmmail.delivery.judgement import MOST_SENDERS_IN_DOUBT
+from tests.support.smtp_server import DROP, EXTENSIONS, Action, SmtpServer
+from ucrmmail.delivery.ending import EXCUSED_CONNECTIONS
+from ucrmmail.delivery.judgement import LOST_CONNECTIONS, MOST_SENDERS_IN_DOUBT
 
 DAILY, RATE, DOWN = "552 daily limit exceeded", "450 4.7.0 too many messages", "421 4.3.2 filter trouble"
 # With a limit, several connections are threads of one process; without, they are processes.
@@ -186,14 +188,21 @@ def test_a_sender_who_is_blocked_stops_no_other(program: Program, reply: str, pl
 
 
 class FewAtOnce(SmtpServer):
-    """Takes two messages on a connection, then says so."""
+    """Takes two messages on a connection, then says so, at this place."""
 
-    def __init__(self, reply: str) -> None:
-        super().__init__(faults={"mail": self._answer})
+    def __init__(self, reply: str, *, place: str = "mail", extensions: Sequence[str] = EXTENSIONS) -> None:
+        super().__init__(faults={"final-dot": self._count, place: self._answer}, extensions=extensions)
         self._reply = reply
+        self._counts = place == "final-dot"
+        self._ended: Counter[int] = Counter()
 
-    def _answer(self, _line: bytes) -> str | None:
-        return self._reply if self.connections[-1].received.count(b"\r\n.\r\n") >= 2 else None
+    def _count(self, _content: bytes) -> None:
+        self._ended[len(self.connections)] += 1
+
+    def _answer(self, line: bytes) -> str | None:
+        if self._counts:
+            self._count(line)
+        return self._reply if self._ended[len(self.connections)] >= 2 + self._counts else None
 
 
 @pytest.mark.requirement("S19")
@@ -215,6 +224,58 @@ def test_a_server_that_takes_few_messages_on_a_connection_gets_the_others_on_the
         server.wait_until_idle()
         assert len(server.accepted) == 5
         assert len(server.connections) == 3
+
+
+@pytest.mark.requirement("S19", "R22")
+@pytest.mark.parametrize("extensions", [EXTENSIONS, (*EXTENSIONS, "CHUNKING"), ("8BITMIME",)])
+@pytest.mark.parametrize(
+    ("place", "reply"),
+    [
+        # Stalwart; IONOS and its brands; Amazon SES
+        ("data", "452 4.4.5 Maximum number of messages per session exceeded."),
+        ("mail", "451 Requested action aborted: Mails per session limit exceeded."),
+        ("rcpt", "451 Requested action aborted: Mails per session limit exceeded."),
+        ("final-dot", "451 Requested action aborted: Mails per session limit exceeded."),
+        ("data", "421 Maximum message count per session reached"),
+    ],
+)
+def test_so_it_is_wherever_the_server_says_that_it_has_taken_its_messages(
+    program: Program, place: str, reply: str, extensions: tuple[str, ...]
+) -> None:
+    with FewAtOnce(reply, place=place, extensions=extensions) as server:
+        program.configure(server.port)
+        enqueue(program, *"abcde")
+        assert program.run("flush", "--json").json["relayed"] == 5
+        server.wait_until_idle()
+        # In chunks no DATA comes behind the first message, which has shown that the server means what it offers.
+        assert len(server.connections) == (3 if place != "data" or "CHUNKING" not in extensions else 1)
+
+
+@pytest.mark.requirement("R9", "R22")
+def test_a_server_that_says_so_of_one_message_each_time_defers_that_one(program: Program) -> None:
+    """Behind others it costs a connection, which shows that it is its own."""
+    reply = "452 4.4.5 Maximum number of messages per session exceeded."
+    faults = {"final-dot": lambda content: reply if b"To: c@example.com" in content else None}
+    with SmtpServer(faults=faults) as server:
+        program.configure(server.port)
+        enqueue(program, *"abcde")
+        for _ in range(3):
+            program.run("flush", code=None)
+            end_the_pause(program)
+        server.wait_until_idle()
+        assert {message.reverse_path[0] for message in server.accepted} == set("abde")
+        assert len(server.connections) <= 6
+
+
+@pytest.mark.requirement("R9")
+def test_a_server_that_says_so_of_every_message_gets_so_many_connections_and_no_more(program: Program) -> None:
+    with SmtpServer(faults={"mail": "452 4.3.2 maximum of 2 messages per session reached"}) as server:
+        program.configure(server.port)
+        for number in range(30):
+            program.sendmail("-f", "a@isp.example", f"u{number}@example.com")
+        assert "maximum of 2 messages per session" in program.run("flush", code=69).stderr
+        assert len(server.connections) <= EXCUSED_CONNECTIONS + LOST_CONNECTIONS
+    assert {message["state"] for message in program.queue()} == {"waiting", "deferred"}
 
 
 @pytest.mark.requirement("R9", "R22")

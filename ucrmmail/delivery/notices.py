@@ -8,10 +8,11 @@ the report was to it, the run prints a line, which cron mails.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.spool.layout import new_queue_id
+from ucrmmail.spool.layout import is_queue_id, new_queue_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,25 @@ REPORT_HEADER = b"X-Ucrmmail-Report:"
 # More than a DSN gives back of the message; all of a message of 50 MB would cost three times its size in memory.
 MOST_OF_ORIGINAL_BYTES = 1 << 17
 _PRIORITY = "normal"
+# In a report: which message it is about, and who has failed. One about a report holds that one, or its header.
+_IS_ABOUT = re.compile(rb"^X-Ucrmmail-Report: (\S+)\r$", re.MULTILINE)
+_HAS_FAILED = re.compile(rb"^Final-Recipient: [a-z0-9-]+; ([!-~]+)\r$", re.MULTILINE)
+
+
+def told_by(original: bytes, is_here: Callable[[str], bool]) -> str:
+    """Return what a report of ours was to tell, of one about a report what that was; "" for another message.
+
+    Some providers refuse the null reverse-path, and so each report: then nobody reads of the failure but here.
+    ``is_here`` tells whether a queue id is of a message that is still in the spool: others pass on their own reports.
+    """
+    about = [(found.end(), found[1].decode("ascii", "replace")) for found in _IS_ABOUT.finditer(original)][:2]
+    for at, queue_id in reversed(about):
+        if is_queue_id(queue_id) and is_here(queue_id):
+            failed = [one.decode() for one in _HAS_FAILED.findall(original, at)]
+            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+            whose = f" to {failed[0]}{more}" if failed else ""
+            return f"it was to report that {queue_id}{whose} failed: see `ucrmmail queue show {queue_id}`"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

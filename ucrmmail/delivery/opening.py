@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ucrmmail.delivery.notices import MOST_OF_ORIGINAL_BYTES
+from ucrmmail.delivery.notices import MOST_OF_ORIGINAL_BYTES, told_by
 from ucrmmail.delivery.settlement import all_reported, unreported
 from ucrmmail.errors import TemporaryError, UcrmmailError
 
@@ -73,9 +73,10 @@ def beginning_of(claimed: Claimed) -> bytes:
     return b"".join(parts)
 
 
-def _line(queue_id: str, failed: RecipientState) -> str:
+def _line(queue_id: str, failed: RecipientState, was_to_tell: str = "") -> str:
     doubt = "; it may have been delivered" if failed.uncertain else ""
-    return f"{queue_id} to {failed.recipient} failed: {failed.reply}{doubt}"
+    untold = f"; {was_to_tell}" if was_to_tell else ""
+    return f"{queue_id} to {failed.recipient} failed: {failed.reply}{doubt}{untold}"
 
 
 def report_failures(
@@ -118,6 +119,8 @@ def report_failures(
         # There is no way to write to them: the person who reads this is told in their place.
         concerns.add_once(f"no report of what follows can be sent: {error.what}")
         told = ""
-    if not told and not concerns.add_once(*[_line(claimed.queue_id, one) for one in failed]):
-        return
+    if not told:
+        was_to_tell = told_by(original, lambda queue_id: spool.find(queue_id) is not None)
+        if not concerns.add_once(*[_line(claimed.queue_id, one, was_to_tell) for one in failed]):
+            return
     spool.update_state(claimed.queue_id, all_reported(state))

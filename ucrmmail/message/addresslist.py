@@ -4,22 +4,23 @@
 
 One pass over the text, so that a hostile field of a megabyte costs no more than an honest one of that size. What the
 grammar does not allow is refused: wherever readers disagree about where an address ends, somebody receives mail that
-was not meant for them (CVE-2023-27043). So an @ in a display name needs quotes, and addresses need commas.
+was not meant for them (CVE-2023-27043). So an @ in a display name needs quotes, and addresses need commas. But where an
+address is its own name, as many programs write it, all read the same: ``joe@example.com <joe@example.com>``.
 """
 
 from __future__ import annotations
 
-from ucrmmail.message.address import is_bare, parse_mailbox, refused
+from ucrmmail.errors import NoUserError
+from ucrmmail.message.address import is_bare, parse_mailbox, refused, same_mailbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ucrmmail.errors import NoUserError
-
     # Its kind ("atom", "quoted", "literal", or one of < > @ , : ; . itself), its text, and where it begins.
     Token = tuple[str, str, int]
 
+_AT_IN_A_NAME = "'@' in a name needs quotes around the name"
 _WORDS = ("atom", "quoted")
 _ROUTE = ("@", ",", ".", "atom", "literal")
 _ENDS_AN_ATOM = frozenset(' \t"(),.:;<>@[\\]')
@@ -52,13 +53,14 @@ def _refuse_controls(value: str) -> None:
 class _List:
     """The state of one pass over the tokens of a list."""
 
-    __slots__ = ("_angle", "_ended", "_found", "_in_angle", "_in_group", "_value", "_words")
+    __slots__ = ("_angle", "_ended", "_found", "_in_angle", "_in_group", "_named", "_value", "_words")
 
     def __init__(self, value: str) -> None:
         self._value = value
         self._found: list[str] = []
         self._words: list[Token] = []  # tokens of the member before a "<"
         self._angle: list[Token] = []  # tokens between "<" and ">"
+        self._named = ""  # the address that this member has for a name
         self._in_angle = False
         self._in_group = False
         self._ended = False  # a ">" or ";" was read: only a separator may follow
@@ -89,7 +91,10 @@ class _List:
         elif self._ended:
             raise self._refused("a comma is missing between two addresses")
         elif kind == "<":
-            self._check_phrase()
+            if any(word[0] == "@" for word in self._words):
+                self._named = self._address_for_a_name()
+            else:
+                self._check_phrase()
             self._in_angle = True
         elif kind == ":":
             if self._in_group or not self._words:
@@ -102,8 +107,11 @@ class _List:
     def _read_in_angle(self, token: Token) -> None:
         kind = token[0]
         if kind == ">":
-            self._found.append(self._address(_without_route(self._angle)))
-            self._words, self._angle = [], []
+            address = self._address(_without_route(self._angle))
+            if self._named and not same_mailbox(self._named, address):
+                raise self._refused(_AT_IN_A_NAME)
+            self._found.append(address)
+            self._words, self._angle, self._named = [], [], ""
             self._in_angle, self._ended = False, True
         elif kind in ("<", ";"):
             raise self._refused("the closing > is missing")
@@ -120,6 +128,12 @@ class _List:
         for kind, text, _at in self._words:
             if kind not in _WORDS and kind != ".":
                 raise self._refused(f"{text!r} in a name needs quotes around the name")
+
+    def _address_for_a_name(self) -> str:
+        try:
+            return self._address(self._words)
+        except NoUserError:
+            raise self._refused(_AT_IN_A_NAME) from None
 
     def _address(self, tokens: list[Token]) -> str:
         """Return the mailbox of an addr-spec; blanks and comments may stand around its dots and its @."""

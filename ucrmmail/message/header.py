@@ -36,6 +36,8 @@ LONGEST_LINE = 998
 LONGEST_NAME = LONGEST_LINE
 # In bytes. The header of a message is in memory some times over; Postfix cuts a field off at 100 KiB.
 LARGEST_HEADER = 4_000_000
+# A field of three bytes takes some two hundred in memory; no relay adds so many. What is shown of a message has fewer.
+MOST_FIELDS = 100_000
 SEPARATORS = (b"From ", b">From ")
 # All of C0 but the tab and what ends a line, and DEL.
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\r\n")
@@ -45,13 +47,18 @@ _SHOWN = 60
 # Printable ASCII without the colon (RFC 5322 section 3.6.8).
 NAME_BYTES = bytes(byte for byte in range(33, 127) if byte != ord(":"))
 
+_NOT_TAKEN = "no server takes such a one: what belongs into the body may look like fields"
+_END_THE_HEADER = "let the application end the header with an empty line, then write the text"
 _CONTROL_CHARACTERS = _CONTROLS.decode("ascii")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def split(raw: bytes) -> tuple[Fields, bytes]:
-    """Return (fields, body) of a message as it was submitted, with CRLF for every line end and one at the end."""
+    """Return (fields, body) of a message as it was submitted, with CRLF for every line end and one at the end.
+
+    Raises DataError as ``split_canonical`` does.
+    """
     return split_canonical(with_crlf(raw))
 
 
@@ -74,7 +81,10 @@ def with_crlf(raw: bytes) -> bytes:
 
 
 def split_canonical(message: bytes) -> tuple[Fields, bytes]:
-    """Return (fields, body) of a message, or of a MIME part, whose lines end with CRLF already."""
+    """Return (fields, body) of a message, or of a MIME part, whose lines end with CRLF already.
+
+    Raises DataError for more than ``MOST_FIELDS`` fields.
+    """
     found: Fields = []
     at, size = 0, len(message)
     while at < size and not message.startswith(CRLF, at):
@@ -85,6 +95,8 @@ def split_canonical(message: bytes) -> tuple[Fields, bytes]:
             return found, message[at:]
         while message[end : end + 1] in (b" ", b"\t"):
             end = _next_line(message, end)
+        if len(found) == MOST_FIELDS:
+            raise DataError(f"the header has more than {MOST_FIELDS} fields", why=_NOT_TAKEN, remedy=_END_THE_HEADER)
         found.append((name.decode("ascii").lower(), message[at:end]))
         at = end
     return found, message[at + 2 :]
@@ -196,8 +208,8 @@ def refuse_large(size_bytes: int) -> None:
     if size_bytes > LARGEST_HEADER:
         raise DataError(
             f"the header is larger than {format_size(LARGEST_HEADER)}",
-            why="no server takes such a one: what belongs into the body may look like fields",
-            remedy="let the application end the header with an empty line, then write the text",
+            why=_NOT_TAKEN,
+            remedy=_END_THE_HEADER,
         )
 
 

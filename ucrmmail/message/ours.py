@@ -61,6 +61,8 @@ CLIENT = (
     r"\bclient host rejected\b(?!: improper use)"
     r"|\byou are not (allowed|permitted|authori[sz]ed) to connect\b|\bunauthori[sz]ed interface\b"
     r"|\baccess to submit messages to this e-?mail system has been rejected\b"
+    # Exchange, of a login or of an address: SubmitDenied
+    r"|\bdoes not have permissions to submit\b"
     r"|\bips?( address(es)?)?\b.{0,40}\bnot (allowed|permitted|authori[sz]ed|whitelisted|registered)\b"
 )
 

@@ -46,6 +46,8 @@ _QUOTA_WORDS = (
     "quota for outgoing",
     "quota for outbound",
     "outmail quota",  # Prolateral 554 "Recipient address rejected: You have exceeded your Outmail quota"
+    # A hosting shop at KeyHelp: of a recipient's mailbox nobody counts the messages.
+    "message count quota",
     "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
     "too much mail from",  # Postfix 450 4.7.1, smtpd_client_message_rate_limit
     "too many recipients from",  # Postfix 450 4.7.1, smtpd_client_recipient_rate_limit
@@ -77,29 +79,38 @@ _MAILBOX_STATUS = frozenset({".2.2", ".2.3"})
 _SYSTEM_STATUS = frozenset({".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
 # the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit", "exceeded
-# hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached".
+# hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached",
+# Mailgun's "on probation and domains are limited to 100 messages / hour", and, by the examples for Exim, "Sender rate
+# exceeds 100 messages per 1h" and "rate overlimit = 101.3 / 1h".
 _PERIOD = re.compile(
     r"\b(daily|hourly|monthly|(per|last|this)[ -](\d+ )?(second|minute|hour|day|month)s?|(hour|day|month) limit)\b"
-    r"|\b24[ -]?h(ours?)?\b|/(minute|hour|day)\b"
+    r"|\b24[ -]?h(ours?)?\b|/ ?(minute|hour|day)\b|(\bper|\d ?/) ?\d+[smhd]\b"
 )
 _LIMIT = re.compile(
-    r"\b(limit|quota|allowance|exceed(s|ed|ing)?|reached|too many|only \d+ (messages|e?mails|recipients))\b"
+    r"\b(limit|limited to|overlimit|quota|allowance|exceed(s|ed|ing)?|reached|too many|"
+    r"only \d+ (messages|e?mails|recipients))\b"
 )
 # One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached", Plesk's "The limit
 # on the number of allowed outgoing messages was exceeded", StartMail's "Your mail limit has been reached", Mailtrap's
-# "The email limit is reached", MailRoute's and policyd's "Policy Rejection- Quota Exceeded".
+# "The email limit is reached", MailRoute's and policyd's "Policy Rejection- Quota Exceeded", Migadu's "Reached address
+# outgoing limits for", SendGrid's "You have exceeded your messaging limits", "Your probation email allowance is
+# exhausted", Exim's "Number of sent emails has exceeded our IP limit".
 _OF_THE_SENDER = re.compile(
-    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b|\bnumber of (allowed )?(outgoing|outbound)\b"
-    r"|\b(your|the) e?mail limit\b|\bpolicy rejection\b.{0,3}\bquota exceeded\b"
+    r"\b(sender|outgoing|outbound)\b.{0,30}\b(limit|quota|throttled)\b"
+    r"|\bnumber of (allowed )?(outgoing|outbound|sent)\b|\b(your|the) e?mail limit\b|\be?mail allowance\b"
+    r"|\b(reached|exceeded)\b.{0,30}\b(outgoing|outbound|messaging) limits\b"
+    r"|\bpolicy rejection\b.{0,3}\bquota exceeded\b"
 )
 # Postfix says this before whatever a policy server answers at RCPT, also of the sender.
 _ASKED_AT_RCPT = "recipient address rejected"
-_OF_THE_CONNECTION = re.compile(
+_COUNTED_ON_THE_CONNECTION = re.compile(
     r"\b(too many|max(imum)?|limit)\b.{0,40}\b(in|on|over|per|for) (this |a |a single |one |the same )?"
     r"(smtp )?(connection|session)\b"
-    # Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
-    r"|\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b"
+    # IONOS and its brands: 451 "Requested action aborted: Mails per session limit exceeded".
+    r"|\bper (smtp )?(connection|session) limit\b"
 )
+# Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
+_TIME_OF_THE_CONNECTION = re.compile(r"\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b")
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
 # Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate
@@ -178,7 +189,12 @@ def is_of_other_policy(reply: Reply) -> bool:
 
 def is_of_the_connection(reply: Reply) -> bool:
     """Return whether a limit is used up that a new connection has again: "too many messages in this connection"."""
-    return _OF_THE_CONNECTION.search(words_of(reply)) is not None
+    return counts_on_the_connection(reply) or _TIME_OF_THE_CONNECTION.search(words_of(reply)) is not None
+
+
+def counts_on_the_connection(reply: Reply) -> bool:
+    """Return whether it is a limit of messages, or recipients, and not of time: a far server may have been too slow."""
+    return _COUNTED_ON_THE_CONNECTION.search(words_of(reply)) is not None and not is_of_others(reply)
 
 
 def is_of_recipients(reply: Reply) -> bool:

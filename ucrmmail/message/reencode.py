@@ -10,6 +10,7 @@ A signature over such a message breaks, but it would have broken on its way, or 
 from __future__ import annotations
 
 import binascii
+import re
 from codecs import getincrementaldecoder
 from email import message_from_bytes
 from typing import TYPE_CHECKING
@@ -32,14 +33,53 @@ if TYPE_CHECKING:
     from ucrmmail.message.header import Fields
 
 _ENCODING = "content-transfer-encoding"
-_AS_IT_IS = ("", "7bit", "8bit", "binary")
+# With what programs write in their place, and readers take for them.
+_AS_IT_IS = ("", "7bit", "8bit", "binary", "7-bit", "8-bit", "utf-8", "utf8")
+# A comment (RFC 2045 section 6.1), or a parameter, which there is none of: PHP's "8bit;".
+_BEHIND_ENCODING = re.compile(r"[(;].*", re.DOTALL)
 # Deeper than any mailer nests; each level reads what it holds once more.
 _DEEPEST = 30
+# More than any mailer makes; ten thousand take some 70 ms.
+_MOST_PARTS = 100_000
 _BASE64_LINE = 76
 _QUOTED_LINE = 76
 _SOFT_BREAK = b"=\r\n"
+# A name of a file may be there twice, at three bytes each for a byte of it. The email package looks for the next
+# semicolon from each one on: with 40,000 of them it took four seconds, with a megabyte hours.
+_LONGEST_DESCRIPTION = 8000
+_MOST_PARAMETERS = 200
+# Programs join addresses with a comma and no blank. One in quotes or in a comment separates nothing.
+_OF_ADDRESSES = frozenset({"to", "cc", "reply-to", "resent-to", "resent-cc", "from", "mail-followup-to"})
+_MARKS = re.compile(rb'\\.|["(),]', re.DOTALL)
 # A line that is longer is cut before its end has come.
 _LONG_LINE = 1 << 12
+
+
+class _Ailment:
+    """What is to be encoded, as ``shows`` tells of a stretch, and in how many parts it was looked for.
+
+    ``is_sent_else``: it goes as it is, another way. A line that is too long would be cut on each.
+    """
+
+    __slots__ = ("_parts", "_shows", "is_sent_else")
+
+    def __init__(self, shows: Callable[[Stretch], bool], *, is_sent_else: bool) -> None:
+        self._shows = shows
+        self.is_sent_else = is_sent_else
+        self._parts = 0
+
+    def __call__(self, stretch: Stretch) -> bool:
+        return self._shows(stretch)
+
+    def count_part(self) -> None:
+        """Count one part more. Raises DataError for one too many."""
+        self._parts += 1
+        if self._parts > _MOST_PARTS:
+            raise DataError(
+                f"the message has more than {_MOST_PARTS} parts",
+                why="one of them has a line longer than 998 bytes, a NUL, or 8-bit text, and would have to be encoded",
+                remedy="let the application encode it",
+            )
 
 
 def reencoded(message: bytes) -> bytes:
@@ -58,15 +98,12 @@ def seven_bit(message: bytes) -> bytes:
     """Return the message, with CRLF line ends, for a server without 8BITMIME: its 8-bit parts as quoted-printable.
 
     Raises DataError where that cannot be: 8-bit text in a header, or in what is said to be encoded already; and for a
-    message that is signed, of which a signature holds as long as nobody changes it.
+    message that is signed, or a part of it, of which a signature holds as long as nobody changes it.
     """
     fields, body = Stretch.of(message).split()
-    if "dkim-signature" in by_name(fields) or _described(fields)[0] == "multipart/signed":
-        raise DataError(
-            "the message has 8-bit text, and is signed",
-            remedy="let the application encode it before it signs, or send it through a smarthost that offers 8BITMIME",
-        )
-    mended = b"".join(_sendable(fields, body, _has_eight_bits))
+    if "dkim-signature" in by_name(fields):
+        raise _signed()
+    mended = b"".join(_sendable(fields, body, _Ailment(_has_eight_bits, is_sent_else=True)))
     if not mended.isascii():
         raise DataError(
             "the message has 8-bit text where it cannot be encoded",
@@ -75,19 +112,26 @@ def seven_bit(message: bytes) -> bytes:
     return mended
 
 
+def _signed() -> DataError:
+    return DataError(
+        "the message has 8-bit text, and is signed",
+        remedy="let the application encode it before it signs, or send it through a smarthost that offers 8BITMIME",
+    )
+
+
 def sendable(fields: Fields, body: Stretch) -> Iterator[bytes]:
     """Yield a message, that of these fields and this body, so that it can be sent, as far as it can be encoded."""
-    return _sendable(fields, body, Stretch.unsendable)
+    return _sendable(fields, body, _Ailment(Stretch.unsendable, is_sent_else=False))
 
 
 def _has_eight_bits(stretch: Stretch) -> bool:
     return not stretch.isascii()
 
 
-def _sendable(fields: Fields, body: Stretch, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _sendable(fields: Fields, body: Stretch, ails: _Ailment, depth: int = 0) -> Iterator[bytes]:
     if ails(body) and "mime-version" not in by_name(fields):
         fields = fields + _mime_fields(fields, body)
-    return _mended(fields, body, 0, ails)
+    return _mended(fields, body, depth, ails)
 
 
 def check_sendable(mended: Stretch) -> None:
@@ -122,26 +166,32 @@ def _is_utf8(body: Stretch) -> bool:
     return True
 
 
-def _entity(entity: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
-    """Yield a message or MIME part that is inside of another, mended where it has to be."""
+def _entity(entity: Stretch, depth: int, ails: _Ailment, *, is_message: bool = False) -> Iterator[bytes]:
+    """Yield a MIME part that is inside of a message, or a message, mended where it has to be."""
     if depth > _DEEPEST or not ails(entity):
         return entity.pieces()
-    return _mended(*entity.split(), depth, ails)
+    fields, body = entity.split()
+    return _sendable(fields, body, ails, depth) if is_message else _mended(fields, body, depth, ails)
 
 
-def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _mended(fields: Fields, body: Stretch, depth: int, ails: _Ailment) -> Iterator[bytes]:
     """Yield a message or MIME part with its header folded, and with the parts of its body, or its body, encoded.
 
     ``ails`` tells of what is encoded anew; what is not stays to the byte.
     """
-    fields = [(name, _folded(field)) for name, field in fields]
+    fields = [(name, _folded(name, field)) for name, field in fields]
     pieces = body.pieces()
     if ails(body):
         kind, boundary, encoding = _described(fields)
-        if boundary and kind.startswith("multipart/") and encoding in _AS_IT_IS:
+        if kind == "multipart/signed" and ails.is_sent_else:
+            # It may be one part of several: a list puts it beside its footer.
+            raise _signed()
+        # What has parts is not encoded itself, whatever it says (RFC 2045 section 6.4): each part says it of itself.
+        has_parts = encoding in _AS_IT_IS or body.find(b"--" + boundary) >= 0
+        if boundary and kind.startswith("multipart/") and has_parts:
             pieces = _mended_parts(body, b"--" + boundary, depth, ails)
         elif kind in ("message/rfc822", "message/global") and encoding in _AS_IT_IS:
-            pieces = _entity(body, depth + 1, ails)
+            pieces = _entity(body, depth + 1, ails, is_message=True)
         elif encoding == "base64":
             pieces = _wrapped(body)
         elif encoding == "quoted-printable":
@@ -156,25 +206,35 @@ def _mended(fields: Fields, body: Stretch, depth: int, ails: Callable[[Stretch],
 
 def _described(fields: Fields) -> tuple[str, bytes, str]:
     """Return content type, boundary (b"" when it has none) and encoding of an entity, both words in lower case."""
+    known = by_name(fields)
+    describing = [known[name][0] for name in ("content-type", _ENCODING) if name in known]
+    for field in describing:
+        if len(field) > _LONGEST_DESCRIPTION or field.count(b";") > _MOST_PARAMETERS:
+            raise _unreadable("it is too long")
     try:
-        described = message_from_bytes(joined(fields) + CRLF)
+        described = message_from_bytes(b"".join(describing) + CRLF)
         boundary = described.get_boundary() or ""
-        encoding = str(described.get(_ENCODING, "")).strip().lower()
+        encoding = _BEHIND_ENCODING.sub("", str(described.get(_ENCODING, ""))).strip().lower()
         return described.get_content_type(), boundary.encode("utf-8", "surrogateescape"), encoding
     except Exception as error:
         # The email package raises what it likes for parameters that are meant to confuse it (RFC 2231 charsets with a
         # NUL, continuations without a start); such a message is the submitter's mistake, not a fault of ours.
-        raise DataError(
-            "the Content-Type of the message, or of one of its parts, cannot be read",
-            why=f"{type(error).__name__}: {error}",
-            remedy="send it without parameters that are encoded",
-        ) from error
+        raise _unreadable(f"{type(error).__name__}: {error}") from error
 
 
-def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: Callable[[Stretch], bool]) -> Iterator[bytes]:
+def _unreadable(why: str) -> DataError:
+    return DataError(
+        "the Content-Type of the message, or of one of its parts, cannot be read",
+        why=why,
+        remedy="send it without parameters that are encoded",
+    )
+
+
+def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: _Ailment) -> Iterator[bytes]:
     """Yield a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
     at, in_part = 0, False
     for start, end, closing in _delimiters(body, delimiter):
+        ails.count_part()
         part = body.part(at, start)
         # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
         if in_part and part.ends_with(CRLF):
@@ -269,10 +329,34 @@ def _broken(line: bytes, most_left: int) -> tuple[bytes, bytes]:
     return b"".join(pieces), line[start:]
 
 
-def _folded(field: bytes) -> bytes:
-    """Return a header field with its long lines folded at blanks (RFC 5322 section 2.2.3)."""
+def _folded(name: str, field: bytes) -> bytes:
+    """Return a header field with its long lines folded at blanks (RFC 5322 section 2.2.3), addresses behind commas."""
     if not unsendable(field):
         return field
+    folded = _folded_at_blanks(field)
+    if name in _OF_ADDRESSES and unsendable(folded):
+        return _folded_at_blanks(_with_blanks(field))
+    return folded
+
+
+def _with_blanks(addresses: bytes) -> bytes:
+    """Return a field of addresses with a blank behind each comma between two of them."""
+    parts: list[bytes] = []
+    at, depth, quoted = 0, 0, False
+    for found in _MARKS.finditer(addresses):
+        mark = found[0]
+        if quoted or mark == b'"':
+            # In a comment a quote is one character more.
+            quoted = mark != b'"' if quoted else not depth
+        elif mark in (b"(", b")"):
+            depth = max(0, depth + (1 if mark == b"(" else -1))
+        elif mark == b"," and not depth and addresses[found.end() : found.end() + 1] not in (b" ", b"\t", b"\r"):
+            parts += (addresses[at : found.end()], b" ")
+            at = found.end()
+    return b"".join(parts) + addresses[at:]
+
+
+def _folded_at_blanks(field: bytes) -> bytes:
     lines: list[bytes] = []
     for line in field.removesuffix(CRLF).split(CRLF):
         start, end = 0, len(line.rstrip(b" \t"))

@@ -270,10 +270,12 @@ REFUSALS = {
         ("5.2.252",),
     ),
     "microsoft-send-as-denied": Refusal(  # M1
-        "this account may not send as the address in From", _ALLOW_SENDER, ("sendasdenied",)
+        "this account may not send as the address in From",
+        _ALLOW_SENDER,
+        ("sendasdenied|permissions to send as this sender",),
     ),
-    "postfix-owner": Refusal(  # P
-        "the login may not use this reverse-path", _ALLOW_SENDER, ("not owned by user",)
+    "postfix-owner": Refusal(  # P; Yandex
+        "the login may not use this reverse-path", _ALLOW_SENDER, ("not owned by user|not owned by auth user",)
     ),
     "icloud-sender": Refusal(  # I
         "iCloud sends only as addresses of the account", _ALLOW_SENDER, ("is not one of your addresses",)

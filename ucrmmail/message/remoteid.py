@@ -11,8 +11,9 @@ import re
 _FORMS = (
     # Exchange and Microsoft 365 write "2.6.0 <message-id> [InternalId=897, Hostname=DB9P] Queued mail for delivery".
     re.compile(r"\[InternalId=(\d+)"),
-    # Postfix, SendGrid, Halon and PowerMTA write "queued as ID", Haraka "Message Queued (UUID.1)".
-    re.compile(r"\bqueued as[: ]\s*<?([A-Za-z0-9._-]+)", re.IGNORECASE),
+    # Postfix, SendGrid, Halon and PowerMTA write "queued as ID", NetEase "queued as smtp8,ID"; Yandex names the machine
+    # before, "queued on HOST as ID", and Haraka writes "Message Queued (UUID.1)".
+    re.compile(r"\bqueued (?:on \S+ )?as[: ]\s*<?([A-Za-z0-9._-]+(?:,[A-Za-z0-9._-]+)?)", re.IGNORECASE),
     re.compile(r"\bqueued \(([A-Za-z0-9._-]+)\)", re.IGNORECASE),
     # Exim writes "OK id=1tDXyz-0000abc-1A", Stalwart "Message queued with id 1f".
     re.compile(r"\bid[=: ]\s*<?([A-Za-z0-9._-]+)", re.IGNORECASE),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
 from ucrmmail.message.quotas import (
+    counts_on_the_connection,
     is_of_concurrency,
     is_of_errors,
     is_of_recipients,
@@ -247,16 +248,21 @@ class Aftermath:
             # Without a refusal on this one, a new connection would not be another one.
             return self._session.refused and self._hand.stage in _ENVELOPE
         message = self._hand.current
-        if self._hand.stage is Stage.RCPT and message is not None and not message.accepted:
+        somebody_accepted = message is not None and message.accepted
+        if self._hand.stage is Stage.RCPT and not somebody_accepted and is_of_recipients(trouble.reply):
             # He is none too many in a transaction, but may be on a connection. On a new one it is what it says: each
-            # has to take something, or one such recipient would cost one connection after the other.
-            if not is_of_recipients(trouble.reply):
-                return False
-            # Who is refused so on a new connection is meant himself, and so may be the next.
+            # has to take something, or one such recipient would cost one connection after the other. Who is refused so
+            # on a new connection is meant himself, and so may be the next.
             self._session.counts_recipients &= self._session.relayed
             return self._session.counts_recipients
         # Some count what they refused as well.
-        return self._session.settled and self._hand.stage is Stage.MAIL and is_of_the_connection(trouble.reply)
+        if not self._session.settled:
+            return False
+        if self._hand.stage is Stage.MAIL:
+            return is_of_the_connection(trouble.reply)
+        # Stalwart asks for more than it takes: of the eleventh message it says so at DATA.
+        asked = self._hand.stage in _CONTENT or (self._hand.stage is Stage.RCPT and not somebody_accepted)
+        return asked and counts_on_the_connection(trouble.reply)
 
     def found_to_be_its_own(self, trouble: Trouble) -> Trouble:
         """Return a trouble of the account as the current message's own where that is known: the connection goes on."""
@@ -299,10 +305,14 @@ class Aftermath:
             self._part_from(message)
             if message.limit is not None:
                 return self._at_limit(message, message.limit)
+            refused = message.transaction.queue_id
+            if self._session.settled and not self._session.relayed:
+                # It may count what it refuses; but one that takes nothing gets so many connections, and no more.
+                return End(_closed(trouble), alive=False, refused=refused, decided=True)
             if self._session.settled:
                 return End(None, alive=False, used_up=True)
             # A connection on which nothing became of anything was none that was used up.
-            return End(_closed(trouble), alive=False, refused=message.transaction.queue_id)
+            return End(_closed(trouble), alive=False, refused=refused)
         if self._closes(trouble) and self._may_mean_another(message):
             # As with one that hangs up: whom it means, a connection shows that has this message alone.
             return self._behind(self._hand.refused or message, _closed(trouble))

@@ -36,6 +36,14 @@ VALID: list[tuple[str, list[str]]] = [
     (f"Jörg <{J}>", [J]),
     (f"J\udcf6rg <{J}>", [J]),
     (f'"J\udcf6rg, k" <{J}>', [J]),
+    # an address that is its own name
+    (f"{J} <{J}>", [J]),
+    (f"{J}<{J}>, {A} <{A}>", [J, A]),
+    (f"joe@EXAMPLE.com <{J}> (Joe)", [J]),
+    (f"{J} <@relay.example:{J}>", [J]),
+    ('"joe smith"@example.com <"joe smith"@example.com>', ['"joe smith"@example.com']),
+    ("joe@münchen.example <joe@xn--mnchen-3ya.example>", ["joe@xn--mnchen-3ya.example"]),
+    (f"staff: {J} <{J}>, {A};", [J, A]),
     # lists
     (f"{J}, {A}", [J, A]),
     (f"{J},{A},{B}", [J, A, B]),
@@ -84,7 +92,8 @@ INVALID = [
     f"{J} {A}", f"Joe <{J}> Ann <{A}>", f"<{J}><{A}>", f"<{J}> {A}", f"{J}; {A}", f"Joe <{J}>; {A}", f"{J} Joe",
     f"<{J}> Joe", "root postmaster", "a b@example.com", "joe smith", f'"Joe" {J}', f'"Joe"{J}',
     # an address in a name (CVE-2023-27043 and its kin)
-    f"{A} <{J}>", f"{A}, {B} <", f"alice@example.com)<{J}>", f"alice@example.com]<{J}>", f"alice@example.com(<{J}>",
+    f"{A} <{J}>", f"JOE@example.com <{J}>", f"{J} <{J}> <{A}>", f"{J} <joe>", f"{J} {A} <{A}>", f"Joe {J} <{J}>",
+    f"{J}, {A} <{J}>", f"{J} <{J}", f"{J} <>", f"joe@ <{J}>", f"@example.com <{J}>", f"{A}, {B} <", f"alice@example.com)<{J}>", f"alice@example.com]<{J}>", f"alice@example.com(<{J}>",
     f"ann@example.com,<{J}", f"ann:{J}", "alice@x)bob@x", "alice@x\\bob@x", f"{J}<{A}>", f"Joe <{J} <{A}>>", f"a: b: {J};;",
     # brackets, quotes and comments that do not match
     f"<{J}", f"{J}>", f"Joe <{J}", f"Joe {J}>", f'"Joe <{J}>', f'Joe" <{J}>', f"(Joe {J}", f"Joe) {J}", f"Joe (a(b) <{J}>",
@@ -118,6 +127,14 @@ def test_what_is_no_address_list_is_refused_with_the_reason(value: str) -> None:
         parse_address_list(value)
     assert caught.value.why
     assert f"{caught.value.what}{caught.value.why}".isprintable()
+
+
+@pytest.mark.parametrize("value", [f"{A} <{J}>", f"'{J}' <{J}>", f"Joe {J} <{J}>", f"joe@ <{J}>"])
+def test_an_address_in_a_name_is_told_to_be_in_the_name(value: str) -> None:
+    with pytest.raises(NoUserError, match="is not an address") as caught:
+        parse_address_list(value)
+    assert caught.value.why == "'@' in a name needs quotes around the name"
+    assert value in caught.value.what.replace('"', "")
 
 
 N = 50_000

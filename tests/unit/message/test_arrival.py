@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.support.submission import submit
 from tests.unit.message.test_prepare_properties import ADDRESSES, ENDS, FIELDS, MESSAGES, PIECES, message
 from ucrmmail.errors import DataError
 from ucrmmail.message.arrival import Arrived, arrived
-from ucrmmail.message.header import LARGEST_HEADER
+from ucrmmail.message.header import LARGEST_HEADER, MOST_FIELDS
 from ucrmmail.message.prepare import LARGEST_IN_MEMORY, Prepared, gather
 
 # Pieces begin to matter behind what tells how a message begins: a kilobyte.
@@ -122,7 +123,7 @@ def test_a_message_that_is_too_large_is_refused_with_its_size_of_before() -> Non
 
 
 @pytest.mark.requirement("R13")
-@pytest.mark.parametrize("line", [b"X-Padding: " + b"word " * 100 + b"\r\n", b"X: y\r\n"])
+@pytest.mark.parametrize("line", [b"X-Padding: " + b"word " * 100 + b"\r\n", b"X: y" + b"\r\n z" * 30 + b"\r\n"])
 def test_a_header_has_a_largest_size(line: bytes) -> None:
     header = line * ((LARGEST_HEADER - 1000) // len(line))
     header += b"X-Last: " + b"x" * (LARGEST_HEADER - len(header) - 10) + b"\r\n"
@@ -130,6 +131,20 @@ def test_a_header_has_a_largest_size(line: bytes) -> None:
     assert sum(len(field) for _, field in fields) == LARGEST_HEADER
     with pytest.raises(DataError, match="the header is larger than 4MB"):
         in_pieces(b"X" + header + b"\r\nhi\r\n", 1 << 16, 1 << 20)
+
+
+@pytest.mark.requirement("R13")
+def test_a_header_has_a_largest_number_of_fields() -> None:
+    """In memory a short one takes seventy times its size."""
+    header = b"a:\r\n" * MOST_FIELDS
+    assert len(in_pieces(header + b"\r\nhi\r\n", 1 << 16, 1 << 20).fields) == MOST_FIELDS
+    for raw in (b"b:\r\n" + header + b"\r\nhi\r\n", header * 9):
+        tracemalloc.start()
+        with pytest.raises(DataError, match="more than 100000 fields"):
+            in_pieces(raw, 1 << 16, 1 << 20)
+        _now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 40_000_000
 
 
 @pytest.mark.requirement("R13")

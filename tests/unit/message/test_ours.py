@@ -85,6 +85,12 @@ OURS = [
     ("Yahoo", "yahoo-volume", "553 5.7.2 [TSS09] All messages from 192.0.2.1 will be permanently deferred"),
     ("Postfix", REFUSED, "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied"),
     ("SFR", REFUSED, "554 5.7.1 <x[192.0.2.1]>: Client host rejected: Abus detecte GU_EIB_02"),
+    ("Exchange", REFUSED, "550 5.7.1 Client does not have permissions to submit to this server"),
+    (
+        "Exchange",
+        REFUSED,
+        "550 5.7.1 External client with IP address 192.0.2.1 does not have permissions to submit to this server.",
+    ),
     ("Exchange", REFUSED, "550 5.7.1 Your access to submit messages to this e-mail system has been rejected"),
     ("a filter", REFUSED, "550 You are not allowed to connect"),
     ("BellSouth", REFUSED, "550 unauthorized interface for <192.0.2.1>"),

@@ -237,6 +237,14 @@ REPLIES = [
         RECIPIENT,
         EVER,
     ),
+    (
+        "microsoft-send-as-denied",
+        Stage.FINAL_DOT,
+        b"550 5.7.1 Client does not have permissions to send as this sender",
+        MESSAGE,
+        EVER,
+    ),
+    ("postfix-owner", Stage.MAIL, b"553 5.7.1 Sender address rejected: not owned by auth user.", MESSAGE, EVER),
     ("icloud-sender", Stage.MAIL, b"550 5.7.0 From address is not one of your addresses", MESSAGE, EVER),
     (
         "fastmail-sender",

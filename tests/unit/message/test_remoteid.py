@@ -36,6 +36,15 @@ from ucrmmail.message.remoteid import remote_queue_id
         ("250 Ok: queued as Xk3_9-QaSomeThing", "Xk3_9-QaSomeThing"),
         ("250 2.0.0 Message Queued (6F1C2A3B.1)", "6F1C2A3B.1"),
         ("250 2.0.0 Message queued with id 1f2e3d.", "1f2e3d."),
+        (
+            "250 Mail OK queued as smtp8,DMCowACHOslvk6hWF1u7AA--.51185S2 1453888371",
+            "smtp8,DMCowACHOslvk6hWF1u7AA--.51185S2",
+        ),
+        ("250 OK: queued as 4XyZ12abcDz1, thank you", "4XyZ12abcDz1"),
+        (
+            "250 2.0.0 Ok: queued on mxfront9q.mail.yandex.net as 1590262878-g7S0CPwaoz-fIVS8Xqq",
+            "1590262878-g7S0CPwaoz-fIVS8Xqq",
+        ),
         ("250 Great success", ""),
         ("250 2.0.0 Ok", ""),
         ("250", ""),

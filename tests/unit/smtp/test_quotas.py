@@ -77,6 +77,17 @@ SENDERS = [
     "552 Too many recipients received this hour",
     "452 4.5.3 Error: too many recipients per hour",
     "452 4.3.1 daily quota exceeded",
+    # Migadu, Mailgun, SendGrid
+    "554 5.7.1 Reached address outgoing limits for a@isp.example",
+    "554 Your account is on probation and domains are limited to 100 messages / hour. It will be enabled in 341 seconds",
+    "451 You have exceeded your messaging limits",
+    # Exim, as its specification and guides have it
+    "450 Sender rate exceeds 100 messages per 1h",
+    "550 a@isp.example is sending too much emails - rate overlimit = 200.1 / 1h",
+    "451 Number of sent emails has exceeded our IP limit. Come back later.",
+    # Hosting shops
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: message count quota exceeded",
+    "550 Your probation email allowance is exhausted",
 ]
 OTHERS = [
     "450 4.2.1 The user you are trying to contact is receiving mail too quickly. Please resend your message later.",
@@ -131,6 +142,10 @@ OTHERS = [
     "550 5.2.122 Recipient's per hour message receive limit exceeded",
     "554 5.7.1 Message rejected as spam by content filtering, again in 24 hours",
     "550 5.7.1 the sender is limited to members",
+    "550 5.7.1 this list is limited to 100 members",
+    "552 The message exceeds the outgoing limits",
+    "550 5.7.1 The message exceeds a limit, see https://postmaster.example.com/help/3d",
+    "450 4.2.1 the mailbox has reached its limit of 100 messages / hour",
 ]
 
 
