@@ -45,7 +45,7 @@ _BASE64_LINE = 76
 _QUOTED_LINE = 76
 _SOFT_BREAK = b"=\r\n"
 # A name of a file may be there twice, at three bytes each for a byte of it. The email package looks for the next
-# semicolon from each one on: with 40,000 of them it took four seconds, with a megabyte hours.
+# semicolon from each one on: with 40,000 of them it took four seconds, with a million forty minutes.
 _LONGEST_DESCRIPTION = 8000
 _MOST_PARAMETERS = 200
 # Programs join addresses with a comma and no blank. One in quotes or in a comment separates nothing.
