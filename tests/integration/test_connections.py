@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ import pytest
 from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
+from tests.support.spools import NOW, put
 
 BUSY = "421 4.7.0 too many connections"
 
@@ -43,6 +45,27 @@ def test_a_slow_message_does_not_hold_up_those_on_other_connections(program: Pro
         others = [message.at for message in server.accepted if message is not slow]
         assert max(others) < slow.at, "the others were through when the slow one ended"
     assert program.queue() == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.requirement("R4", "R26")
+@pytest.mark.parametrize("reply", ["451 4.3.0 later", "550 5.1.1 no such user"], ids=["deferred", "failed"])
+def test_what_no_connection_can_move_is_sent_once_in_a_run(program: Program, tmp_path: Path, reply: str) -> None:
+    """A worker records it, cannot bring it to its place, and lets go of it when its connection ends."""
+    with SmtpServer(faults={"rcpt": lambda line: reply if b"joe@" in line else None}) as server:
+        program.configure(server.port, smtp="connections = 2")
+        for number in range(6):
+            put(str(program.spool), "joe@example.com", "ann@example.com", now=NOW + number)
+        # As of a file system that has no room for one more name.
+        refused = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=rename:error=ENOSPC"]
+        run = subprocess.run(
+            [*refused, *program.command("flush", "--time-limit", "10s")],
+            env=program.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "the next run tries again" in run.stderr
+        program.run("flush")
+        server.wait_until_idle()
+    assert [message.recipients for message in server.accepted].count(["ann@example.com"]) == 6
 
 
 @pytest.mark.parametrize("limits", ["", "throttler"], ids=["no limit", "limit"])

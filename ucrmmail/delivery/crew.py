@@ -221,14 +221,21 @@ class Crew:
             case Settled():
                 for message in note.messages:
                     self._count(message)
+                self._keep_from_all(note.unmoved)
             case Counted():
                 for queue_id, result in note.results:
                     self._count(MessageReport(queue_id, "", result, ()))
+                self._keep_from_all(note.unmoved)
             case Connected():
                 self._connected = True
             case Ended():
                 worker.ended = True
                 self._take_leave(note)
+
+    def _keep_from_all(self, unmoved: tuple[str, ...]) -> None:
+        """Deal no more what a worker has recorded and could not move: once that has ended, nothing else locks it."""
+        self._dealt.update(dict.fromkeys(unmoved))
+        self._spool.leave_to_the_next_run(unmoved)
 
     def _count(self, message: MessageReport) -> None:
         self._dealt.pop(message.queue_id, None)
@@ -251,6 +258,7 @@ class Crew:
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems
+        self._keep_from_all(note.unmoved)
 
     def _see_off(self, worker: _Worker) -> None:
         """Wait for the end of a process; one that ended without a word left its journal to the next run."""

@@ -32,9 +32,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """These messages are recorded on the disk, and stand where they belong, unless the worker ends with a failure."""
+    """These messages are recorded on the disk, and stand where they belong, but those that are ``unmoved``."""
 
     messages: tuple[MessageReport, ...]
+    unmoved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,15 @@ class Counted:
     """The same, with no doubt in it, when nobody watches: (queue id, result) of each, a twentieth of the work."""
 
     results: tuple[tuple[str, str], ...]
+    unmoved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``.
 
-    ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``.
+    ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``. What is
+    ``unmoved`` has only its record: nobody else may send it before the next run has carried that out.
     """
 
     ending: Ending = field(default_factory=Ending)
@@ -58,6 +61,7 @@ class Ended:
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    unmoved: tuple[str, ...] = ()
 
 
 def work(
@@ -81,10 +85,11 @@ def work(
 
     def tell() -> None:
         if settled:
+            unmoved = own_spool.unmoved
             if watched or any(message.uncertain for message in settled):
-                notes.send(Settled(tuple(settled)))
+                notes.send(Settled(tuple(settled), unmoved))
             else:
-                notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled])))
+                notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled]), unmoved))
             settled.clear()
 
     own_spool = spool.beside(number)
@@ -108,7 +113,7 @@ def work(
         finally:
             # What a disk that refuses has left to tell, the run hears from nobody else.
             tell()
-    own_spool.finish()
+    unmoved = own_spool.finish()
     own_feed.conclude()
     tell()
     return Ended(
@@ -118,4 +123,5 @@ def work(
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
+        unmoved=unmoved,
     )

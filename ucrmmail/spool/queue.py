@@ -44,7 +44,7 @@ from ucrmmail.spool.unread import Unread, is_of_all
 from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
@@ -310,6 +310,15 @@ class Spool:
         self._left_out.add(claimed.queue_id)
         self.release(claimed)
 
+    @property
+    def unmoved(self) -> tuple[str, ...]:
+        """The ids of what is recorded and has not been moved: nobody may send it before that is carried out."""
+        return tuple(self._settled)
+
+    def leave_to_the_next_run(self, queue_ids: Iterable[str]) -> None:
+        """Claim none of these any more, nor let it be claimed ``beside`` this one from now on."""
+        self._left_out.update(queue_ids)
+
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
 
@@ -409,9 +418,13 @@ class Spool:
         if self._journal.offset > _LONG_JOURNAL_BYTES:
             self._checkpoint()
 
-    def finish(self) -> None:
-        """End the run: every step is on the disk, the journal is empty. Raises OSError."""
+    def finish(self) -> tuple[str, ...]:
+        """End the run: every step is on the disk, the journal is empty. Raises OSError.
+
+        Returns what is ``unmoved``: of that the journal keeps the records.
+        """
         self.sync()
+        unmoved = self.unmoved
         for claimed, state in self._settled.values():
             where = "moved to failed" if not state.pending else "moved to deferred"
             what = "removed, though it was relayed" if state.relayed else where
@@ -427,6 +440,7 @@ class Spool:
         for claimed, _ in self._settled.values():
             claimed.close()
         self._settled.clear()
+        return unmoved
 
     def abandon(self) -> None:
         """Let go of all, when a run cannot go on: the next one carries out what is in the journal. Raises OSError."""
