@@ -199,6 +199,11 @@ class MishapDays(Days):
             mail = self.known.get(message.queue_id)
             for outcome in message.outcomes:
                 self.doubts[mail.message_id if mail else "", outcome.recipient] += outcome.uncertain
+        if done.returned is None:
+            # It came to no report: what it doubted is in the queue.
+            for message_id, states in self.queue().items():
+                for state in states.values():
+                    self.doubts[message_id, state.recipient] += state.uncertain
 
     def _flush(self, server: SmtpServer) -> RunReport:
         # What is written to the pipe of a process is no other's.

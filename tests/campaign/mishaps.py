@@ -23,6 +23,7 @@ from typing import Any
 
 from ucrmmail.errors import UcrmmailError
 
+_ENDLESS_S = 300
 _COUNTED_MODULES = {"posix", "fcntl"}
 # By what they do with the file or the directory: what each may be answered with.
 _ANY = (errno.EIO,)
@@ -142,6 +143,8 @@ def in_a_process(work: Callable[[], object], mishap: Mishap, *, below: str) -> D
 
 def _end_of(work: Callable[[], object], mishap: Mishap, below: str, said: int) -> int:
     write = os.write
+    # A run that never ends is found, too: this kills it.
+    signal.alarm(_ENDLESS_S)
     mishap.arm(below)
     done = Done()
     try:
