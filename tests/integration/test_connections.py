@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.machine import Machine
+from tests.support.faults import cannot_be_moved
+from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
+from ucrmmail.spool.layout import path_in_queue
 
 BUSY = "421 4.7.0 too many connections"
 
@@ -325,6 +330,31 @@ def test_a_run_whose_workers_were_all_killed_counts_what_waits_and_tells_what_th
         assert not any("failed" in line for line in again["needs_person"])
         assert sorted(set(subjects(server))) == list(range(40)), "lost"
     assert program.queue("--state", "waiting") == []
+
+
+@pytest.mark.requirement("R1", "R26")
+@pytest.mark.parametrize("reply", [None, "450 4.2.0 later", "550 5.1.1 no such user"], ids=["taken", "later", "never"])
+def test_what_cannot_be_moved_behind_its_answer_is_asked_for_once_in_a_run(tmp_path: Path, reply: str | None) -> None:
+    """A further round had found it in the queue, and sent it, and so had the next, without an end."""
+    machine = Machine(tmp_path)
+    ids = [mail(machine, f"user{number}@example.com") for number in range(6)]
+    asked: list[bytes] = []
+
+    def note(line: bytes) -> str | None:
+        asked.append(line)
+        return reply if b"<user2" in line else None
+
+    with SmtpServer(faults={"rcpt": note}) as server:
+        with cannot_be_moved(path_in_queue(machine.directory, ids[2]), errno.EPERM):
+            report = run(machine, server, connections=2)
+        assert sum(b"<user2" in line for line in asked) == 1
+        assert [message.queue_id for message in report.messages].count(ids[2]) == 1
+        assert any(ids[2] in line and "the next run tries again" in line for line in report.needs_person)
+        run(machine, server, connections=2)
+    assert sorted(taken(server)) == sorted(f"user{each}@example.com" for each in range(6) if each != 2 or not reply)
+    assert [message.state for message in machine.queue()] == {None: [], "4": ["deferred"], "5": ["failed"]}[
+        reply and reply[0]
+    ]
 
 
 @pytest.mark.requirement("R1")

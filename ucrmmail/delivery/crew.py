@@ -245,6 +245,9 @@ class Crew:
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
+        for message in note.unmoved:
+            self._spool.exclude(message.queue_id)
+            self._count(message)
         self.ending.take_over(note.ending)
         self._feed.suspect(note.ending.suspects)
         self._feed.suspicion.take_over(note.senders, note.left_out)
@@ -308,13 +311,10 @@ class Crew:
         signal.signal(signal.SIGTERM, self._stop.request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         concerns = Concerns(untold=self._concerns.untold)
-        try:
-            last = work(
-                self._run, self._feed, self._spool, deal, notes,
-                number=number, watched=self._watched, concerns=concerns,
-            )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 # the run raises it
-            last = Ended(failure=error)
+        last = work(
+            self._run, self._feed, self._spool, deal, notes,
+            number=number, watched=self._watched, concerns=concerns,
+        )  # fmt: skip
         with suppress(OSError):
             # A run that is gone needs no last note: the journal has it all.
             notes.send(last)

@@ -15,6 +15,7 @@ from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.ending import Ending
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -32,7 +33,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """These messages are recorded on the disk, and stand where they belong, unless the worker ends with a failure."""
+    """These messages are recorded on the disk, and stand where they belong: others may take what is due again."""
 
     messages: tuple[MessageReport, ...]
 
@@ -48,6 +49,7 @@ class Counted:
 class Ended:
     """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``.
 
+    ``unmoved`` are settled, and may stand in the queue all the same: who took one now would send it again.
     ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``.
     """
 
@@ -55,6 +57,7 @@ class Ended:
     senders: dict[str, Known] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     failure: BaseException | None = None
+    unmoved: tuple[MessageReport, ...] = ()
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
@@ -71,51 +74,74 @@ def work(
     watched: bool,
     concerns: Concerns,
 ) -> Ended:
-    """Send what comes over the line until nothing more does, and return the last note.
+    """Send what comes over the line until nothing more does, or something fails, and return the last note.
 
     ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells
     when its login worked. ``watched`` asks for whole reports of what is settled; ``concerns`` are the worker's own.
-    Raises OSError, UcrmmailError.
     """
-    settled: list[MessageReport] = []
-
-    def tell() -> None:
-        if settled:
-            if watched or any(message.uncertain for message in settled):
-                notes.send(Settled(tuple(settled)))
-            else:
-                notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled])))
-            settled.clear()
-
-    own_spool = spool.beside(number)
-    own_feed = feed.beside(
-        own_spool,
-        number,
-        due=deal.ids,
-        on_settled=settled.append,
-        on_synced=tell,
-        concerns=concerns,
-    )
-    own_run = run.beside(own_feed)
+    teller = _Teller(notes, watched)
     try:
-        own_run.drive_one(
-            (lambda: notes.send(Connected())) if number == 1 else None,
-            work_waits=lambda: own_feed.holds_work or deal.waits(),
+        own_spool = spool.beside(number)
+        own_feed = feed.beside(
+            own_spool,
+            number,
+            due=deal.ids,
+            on_settled=teller.settled.append,
+            on_synced=lambda: teller.tell(own_spool.unmoved),
+            concerns=concerns,
         )
-    finally:
-        try:
-            own_feed.put_back()
-        finally:
-            # What a disk that refuses has left to tell, the run hears from nobody else.
-            tell()
-    own_spool.finish()
-    own_feed.conclude()
-    tell()
+        own_run = run.beside(own_feed)
+        _drive(own_run, own_feed, deal, teller, is_first=number == 1)
+        unmoved = own_spool.finish()
+        own_feed.conclude()
+        teller.tell(unmoved)
+    except Exception as error:  # noqa: BLE001 # the run raises it
+        return Ended(failure=error, unmoved=tuple(teller.settled))
     return Ended(
         ending=own_run.ending,
         senders=own_feed.suspicion.senders,
         left_out=frozenset(own_feed.suspicion.left_out),
+        unmoved=tuple(teller.settled),
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
     )
+
+
+def _drive(run: Run, feed: QueueFeed, deal: Deal, teller: _Teller, *, is_first: bool) -> None:
+    """Send what comes over the line. Raises OSError, UcrmmailError."""
+    try:
+        run.drive_one(teller.connected if is_first else None, work_waits=lambda: feed.holds_work or deal.waits())
+    except BaseException:
+        # What a disk that refuses has left to tell goes with the failure, behind which the run deals no more.
+        teller.has_failed = True
+        raise
+    finally:
+        feed.put_back()
+
+
+class _Teller:
+    """Tells the run what was ``settled``, as soon as it stands where it belongs: it may deal what is in the queue."""
+
+    def __init__(self, notes: Connection, watched: bool) -> None:
+        self._notes = notes
+        self._watched = watched
+        self.settled: list[MessageReport] = []
+        self.has_failed = False
+
+    def connected(self) -> None:
+        """Tell that the login worked."""
+        self._notes.send(Connected())
+
+    def tell(self, unmoved: Collection[str]) -> None:
+        """Tell of all but the ``unmoved``; of nothing more behind a failure."""
+        if self.has_failed:
+            return
+        moved = [message for message in self.settled if message.queue_id not in unmoved]
+        self.settled[:] = [message for message in self.settled if message.queue_id in unmoved]
+        if not moved:
+            return
+        if self._watched or any(message.uncertain for message in moved):
+            self._notes.send(Settled(tuple(moved)))
+        else:
+            self._notes.send(Counted(tuple([(message.queue_id, message.result) for message in moved])))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import resource
 from contextlib import closing, nullcontext, suppress
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
@@ -44,7 +45,7 @@ from ucrmmail.spool.unread import Unread, is_of_all
 from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
@@ -244,7 +245,10 @@ class Spool:
 
         More urgent mail that arrives meanwhile, and what was deferred until now, goes first within about a second.
         """
-        return self._order.due(self._settled, self._come_back)
+        return filterfalse(self._is_left_out, self._order.due(self._settled, self._come_back))
+
+    def _is_left_out(self, queue_id: str) -> bool:
+        return queue_id in self._undone or queue_id in self._left_out
 
     def _come_back(self) -> int:
         return self._order.bring_back(self._clock.now(), self._max_delay_s) if self._max_delay_s else 0
@@ -265,7 +269,7 @@ class Spool:
         What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
         others. Raises OSError when no file can be opened at all.
         """
-        if queue_id in self._undone or queue_id in self._left_out:
+        if self._is_left_out(queue_id):
             return None
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
@@ -307,8 +311,17 @@ class Spool:
 
     def leave_out(self, claimed: Claimed) -> None:
         """Let go of a message that is not to be claimed again in this run."""
-        self._left_out.add(claimed.queue_id)
+        self.exclude(claimed.queue_id)
         self.release(claimed)
+
+    def exclude(self, queue_id: str) -> None:
+        """Let nobody claim a message in the rest of this run, here or in what is put ``beside`` this from now on."""
+        self._left_out.add(queue_id)
+
+    @property
+    def unmoved(self) -> Collection[str]:
+        """The ids of what is settled, and does not stand where it belongs (yet)."""
+        return self._settled.keys()
 
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
@@ -409,9 +422,13 @@ class Spool:
         if self._journal.offset > _LONG_JOURNAL_BYTES:
             self._checkpoint()
 
-    def finish(self) -> None:
-        """End the run: every step is on the disk, the journal is empty. Raises OSError."""
+    def finish(self) -> frozenset[str]:
+        """End the run: every step is on the disk, the journal is empty but for what could not be moved.
+
+        Returns the ids of that: it is free for others then, who must not take it. Raises OSError.
+        """
         self.sync()
+        unmoved = frozenset(self.unmoved)
         for claimed, state in self._settled.values():
             where = "moved to failed" if not state.pending else "moved to deferred"
             what = "removed, though it was relayed" if state.relayed else where
@@ -427,6 +444,7 @@ class Spool:
         for claimed, _ in self._settled.values():
             claimed.close()
         self._settled.clear()
+        return unmoved
 
     def abandon(self) -> None:
         """Let go of all, when a run cannot go on: the next one carries out what is in the journal. Raises OSError."""
