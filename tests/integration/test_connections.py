@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import Machine
-from tests.support.faults import cannot_be_moved
+from tests.support.faults import cannot_be_moved, cannot_be_opened
 from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
 from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.records import journal_path
 
 BUSY = "421 4.7.0 too many connections"
 
@@ -355,6 +356,22 @@ def test_what_cannot_be_moved_behind_its_answer_is_asked_for_once_in_a_run(tmp_p
     assert [message.state for message in machine.queue()] == {None: [], "4": ["deferred"], "5": ["failed"]}[
         reply and reply[0]
     ]
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("worker", [1, 3])
+def test_a_disk_on_which_no_more_files_can_be_made_keeps_no_mail_back(tmp_path: Path, worker: int) -> None:
+    """What one connection would have sent, several did not: each run ended at the journal of the first, or of another."""
+    machine = Machine(tmp_path)
+    for number in range(20):
+        mail(machine, f"user{number}@example.com")
+    no_room = cannot_be_opened(journal_path(machine.directory, worker), errno.ENOSPC)
+    with SmtpServer(faults={"final-dot": [Wait(0.05)] * 99}) as server, no_room:
+        report = run(machine, server, connections=3)
+    assert (report.relayed, report.exit_code, report.needs_person) == (20, 0, ())
+    assert len(taken(server)) == 20
+    assert len(server.connections) == worker // 2 + 1
+    assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
 
 
 @pytest.mark.requirement("R1")

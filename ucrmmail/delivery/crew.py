@@ -101,9 +101,14 @@ class Crew:
     def drive(self, connections: int, lessons: Lessons) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        Raises OSError when an outcome could not be recorded,
-        UcrmmailError from the secret.
+        Where the disk has no room for their journals, it is one, as one alone is sure to find some.
+        Raises OSError when an outcome could not be recorded, UcrmmailError from the secret.
         """
+        self._fetch_secret()
+        if not self._spool.has_room_beside(connections):
+            self._feed.has_others = False
+            self._run.drive(1, lessons)
+            return
         # Memory that all processes share: counts for us, and for each worker.
         shared = mmap.mmap(-1, _COUNT_BYTES * COUNTS * (connections + 1))
         self._feed.suspicion.share(memoryview(shared).cast("Q"))
@@ -112,7 +117,6 @@ class Crew:
         self._feed.has_work()
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
-        self._fetch_secret()
         while True:
             self._feed.put_back()
             before = self._settled, len(self.ending.distrusted)

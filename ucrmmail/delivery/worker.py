@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.ending import Ending
+from ucrmmail.journal import FULL
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -82,6 +83,11 @@ def work(
     teller = _Teller(notes, watched)
     try:
         own_spool = spool.beside(number)
+    except Exception as error:  # noqa: BLE001 # as below
+        # Where there can be no more files, those that are there send as well, only slower.
+        is_one_too_many = number > 1 and isinstance(error, OSError) and error.errno in FULL
+        return Ended(failure=None if is_one_too_many else error)
+    try:
         own_feed = feed.beside(
             own_spool,
             number,

@@ -12,6 +12,7 @@ leaves half done, ``recover`` completes from the journal:
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from contextlib import closing, nullcontext, suppress
@@ -56,6 +57,9 @@ _MOST_SETTLED = 200
 # 1,024 descriptors it is as many as there may be.
 _OTHERS_OPEN = 24
 _SETTLED_TIMES = 5
+# What a process beside others takes of the disk at first; it gets none of a full one, or below `ulimit -f`.
+_ROOM_BESIDE_BYTES = 1 << 18
+_NO_ROOM = FULL | {errno.EFBIG}
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
 
@@ -133,6 +137,21 @@ class Spool:
         # What a recovery could not forget, on a full disk, or a worker before this one, is not this one's to forget.
         spool._inherited = _as_states(newest(spool._journal.replayed))
         return spool
+
+    def has_room_beside(self, processes: int) -> bool:
+        """Return whether the disk has room for the journals of so many processes. Raises DistrustError, OSError."""
+        path = journal_path(self.directory, 1)
+        try:
+            journal = Journal(path, past_damage=True)
+            try:
+                journal.ensure_room(processes * _ROOM_BESIDE_BYTES)
+            finally:
+                journal.close()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return False
+        return True
 
     def make_room(self) -> None:
         """Give up the room that is held for a full disk. Raises OSError."""
