@@ -391,6 +391,22 @@ def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(prog
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R2", "R18")
+def test_a_run_whose_only_process_was_asked_to_end_says_that_it_was_stopped(program: Program, tmp_path: Path) -> None:
+    """As the run itself would; it had ended as if nothing waited."""
+    with SmtpServer(faults={"greeting": [HANG]}) as server:
+        program.configure(server.port, smtp=f'connections = 3\ntimeout = "{NEVER_S:.0f}s"')
+        enqueue(program, tmp_path, 5)
+        flush, (worker,) = start_and_wait_for_workers(program, 1)
+        deadline = time.monotonic() + 20
+        while not server.connections and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(worker, signal.SIGTERM)
+        output, errors = flush.communicate(timeout=60)
+    report = json.loads(output)
+    assert (report["reason"], report["held_back"], flush.returncode, errors) == ("stopped", 5, 0, b"")
+
+
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: Path, number: signal.Signals) -> None:

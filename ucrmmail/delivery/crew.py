@@ -95,6 +95,8 @@ class Crew:
         self._settled = 0
         self._parts: dict[str, MessageReport] = {}
         self._died = False
+        # A signal came to a worker alone, from outside or from us.
+        self._was_stopped = False
         self._failure: BaseException | None = None
         self.ending = run.ending
 
@@ -141,6 +143,8 @@ class Crew:
             self.ending.reason = "stopped"
         elif self._out_of_time and self._feed.has_work():
             self.ending.reason = "time limit"
+        elif self._was_stopped and self.ending.trouble is None and self._feed.has_work():
+            self.ending.reason = "stopped"
         self.ending.resolve_unconnected(self._feed.has_work)
 
     @property
@@ -253,6 +257,7 @@ class Crew:
             self._spool.exclude(message.queue_id)
             self._count(message)
         self.ending.take_over(note.ending)
+        self._was_stopped |= note.ending.reason == "stopped"
         self._feed.suspect(note.ending.suspects)
         self._feed.suspicion.take_over(note.senders, note.left_out)
         self._concerns.take_over(note.concerns)
