@@ -191,9 +191,9 @@ class Spool:
             except DistrustError as error:
                 self._part_with(queue_id, state, str(error), now)
                 continue
-            except OSError:
+            except OSError as error:
                 # A full disk must not stop the queue; this message is not touched before its record is carried out.
-                self._settle_later(queue_id, state)
+                self._settle_later(queue_id, state, error)
                 continue
             if there and state is not None and state.unreported:
                 self._unreported[queue_id] = state
@@ -209,7 +209,8 @@ class Spool:
         sweep_replacements(self.directory, now, self._aside)
         sweep_drop(self.directory, now)
         purge_sent(self.directory, now - self._keep_sent_s, self._aside)
-        return list(self._unreported)
+        # Of one that is left, the spool does not say yet what has failed.
+        return [queue_id for queue_id in self._unreported if queue_id not in self._undone]
 
     def _leave(self, queue_id: str, state: MessageState | None) -> None:
         """Leave it to the next run to carry out a record; until then the message is not claimed."""
@@ -229,11 +230,26 @@ class Spool:
         if not is_done:
             self._aside.set_aside(path, queue_id, why)
 
-    def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
+    def _leave_beyond(self, kept: int, queue_id: str, state: MessageState | None, error: OSError) -> bool:
+        """Leave a message that cannot be moved when so many are ``kept`` open already: there are not many descriptors.
+
+        Returns whether it was left.
+        """
+        if kept < self._most_settled // 2:
+            return False
+        self._leave(queue_id, state)
+        self._aside.tell(
+            f"{self.directory}: not all that was settled can be moved ({error.strerror}): the next run tries again"
+        )
+        return True
+
+    def _settle_later(self, queue_id: str, state: MessageState | None, error: OSError) -> None:
         """Hold on to a message whose record could not be carried out; the next ``sync`` tries again.
 
         Where it cannot be had, such as one that cannot be read now, the next run does.
         """
+        if self._leave_beyond(len(self._settled), queue_id, state, error):
+            return
         path = self.find(queue_id)
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
@@ -340,7 +356,7 @@ class Spool:
     @property
     def unmoved(self) -> Collection[str]:
         """The ids of what is settled, and does not stand where it belongs (yet)."""
-        return self._settled.keys()
+        return self._settled.keys() | self._undone.keys()
 
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
@@ -394,11 +410,13 @@ class Spool:
         """Replace the state of a message that was settled, where it stands. Raises OSError."""
         claimed, before = self._settled.get(queue_id, (None, None))
         if before is None:
-            before = read_state(self.directory, queue_id)
+            before = self._undone.get(queue_id) or read_state(self.directory, queue_id)
         state = replace(state, revision=1 + (before.revision if before is not None else state.revision))
         self._record(queue_id, state)
         if claimed is not None:
             self._settled[queue_id] = (claimed, state)
+        elif queue_id in self._undone:
+            self._undone[queue_id] = state
         else:
             self._journal.sync()
             self._moves.write_state(queue_id, state)
@@ -420,14 +438,19 @@ class Spool:
         self._journal.sync()
         now = self._clock.now()
         removed: list[int] = []
+        kept = 0
         for queue_id, (claimed, state) in list(self._settled.items()):
             try:
                 if state.relayed:
                     self._moves.relayed(claimed.path, queue_id, now=now, had_state=claimed.state.revision > 0)
                 else:
                     self._moves.put(claimed.path, queue_id, state)
-            except OSError:
+            except OSError as error:
                 if os.path.lexists(claimed.path) or claimed.has_name:
+                    if self._leave_beyond(kept, queue_id, state, error):
+                        del self._settled[queue_id]
+                        claimed.close()
+                    kept += 1
                     continue
                 # It was removed by hand, under our lock: so be it.
             del self._settled[queue_id]
