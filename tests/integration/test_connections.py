@@ -18,6 +18,8 @@ from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
+from ucrmmail.delivery.flush import Options
+from ucrmmail.files import try_lock
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.records import journal_path
 
@@ -107,6 +109,19 @@ def test_a_server_that_says_at_mail_that_it_wants_fewer_connections_has_them(
         assert subjects(server) == list(range(40))
     assert (run.json["relayed"], run.json["error"]) == (40, None)
     assert not program.run("status", "--json").json["account"]["deferred"]
+
+
+def test_a_message_that_nobody_can_have_does_not_let_the_run_wait_for_a_greeting(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    ids = [mail(machine, f"user{number}@example.com") for number in range(6)]
+    with (
+        open(path_in_queue(machine.directory, ids[2]), "rb") as worked_on,
+        SmtpServer(faults={"greeting": [None, HANG, HANG], "final-dot": [Wait(0.05)] * 9}) as server,
+    ):
+        assert try_lock(worked_on.fileno())
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=3))
+        assert len(server.connections) == 3
+    assert (report.relayed, report.held_back, report.exit_code) == (5, 0, 0)
 
 
 @pytest.mark.requirement("R18")

@@ -159,6 +159,11 @@ class Crew:
     def _out_of_time(self) -> bool:
         return self._clock.monotonic() >= self._window.sends_until
 
+    @property
+    def _has_none_at_work(self) -> bool:
+        """Whether all that are left wait for a connection: what was dealt and is not settled, nobody could claim."""
+        return self._connected and not any(worker.heard for worker in self._workers)
+
     def _play(self, connections: int) -> None:
         """Let workers send until nothing more is due, or all must end; return when the last one is gone."""
         deal = Deal()
@@ -190,7 +195,7 @@ class Crew:
                 if not self._workers:
                     return
                 self._wait(deal, dealer)
-                if deal.closed and not self._dealt:
+                if deal.closed and (not self._dealt or self._has_none_at_work):
                     self._dismiss_silent()
                 if self._clock.monotonic() >= look_at:
                     look_at = self._clock.monotonic() + _LOOK_AGAIN_S

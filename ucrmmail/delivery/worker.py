@@ -16,7 +16,7 @@ from ucrmmail.delivery.ending import Ending
 from ucrmmail.journal import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The login worked."""
+    """The login worked; of the first worker at once, of another one before it takes a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def work(
         own_feed = feed.beside(
             own_spool,
             number,
-            due=deal.ids,
+            due=lambda: teller.taking(deal.ids()),
             on_settled=teller.settled.append,
             on_synced=lambda: teller.tell(own_spool.unmoved),
             concerns=concerns,
@@ -132,12 +132,20 @@ class _Teller:
     def __init__(self, notes: Connection, watched: bool) -> None:
         self._notes = notes
         self._watched = watched
+        self._is_known = False
         self.settled: list[MessageReport] = []
         self.has_failed = False
 
     def connected(self) -> None:
-        """Tell that the login worked."""
-        self._notes.send(Connected())
+        """Tell, once, that the login worked."""
+        if not self._is_known:
+            self._is_known = True
+            self._notes.send(Connected())
+
+    def taking(self, ids: Iterator[str]) -> Iterator[str]:
+        """Yield these: only who is connected takes any."""
+        self.connected()
+        yield from ids
 
     def tell(self, unmoved: Collection[str]) -> None:
         """Tell of all but the ``unmoved``; of nothing more behind a failure."""
