@@ -406,6 +406,32 @@ def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(prog
     assert program.queue() == []
 
 
+@pytest.mark.requirement("R4")
+def test_an_error_of_the_disk_that_ends_the_run_ends_its_processes_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had waited for all that they waited for, and told of each that it was ended from outside."""
+    machine = Machine(tmp_path)
+    for number in range(100):
+        mail(machine, f"user{number}@example.com")
+    real, run_itself = os.listdir, os.getpid()
+
+    def listed(path: str = ".") -> list[str]:
+        if path == f"{machine.directory}/queue" and len(server.accepted) > 9 and os.getpid() == run_itself:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    with SmtpServer(faults={"greeting": [None, None, HANG], "final-dot": [Wait(0.05)] * 200}) as server:
+        connect = machine.to(server, timeout_s=NEVER_S)
+        with pytest.raises(OSError, match="Input/output"):
+            machine.flush(connect, options=Options(wait=False, connections=3))
+        assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
+        monkeypatch.undo()
+        run(machine, server, connections=2)
+        assert sorted(taken(server)) == sorted(f"user{number}@example.com" for number in range(100))
+
+
 @pytest.mark.requirement("R2", "R18")
 def test_a_run_whose_only_process_was_asked_to_end_says_that_it_was_stopped(program: Program, tmp_path: Path) -> None:
     """As the run itself would; it had ended as if nothing waited."""

@@ -169,42 +169,53 @@ class Crew:
         deal = Deal()
         dealer = Dealer(deal, self._spool.due, self._dealt)
         self._connected = False
-        started = told = 0
-        look_at = self._clock.monotonic() + _LOOK_AGAIN_S
         try:
-            while True:
-                if self._ends:
-                    deal.close()
-                    # While one message may be to blame, what the others have in hand shows whether it is.
-                    waits = self.ending.in_doubt and not self._stop.requested and self._failure is None
-                    if self._must_end and not told and not waits:
-                        told = self._tell_all_to_stop()
-                dealer.hand_out()
-                # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
-                # one too many.
-                others_may = self._connected and not self._feed.suspicion.prefers_untried
-                while not self._ends and started < (connections if others_may else 1):
-                    started += 1
-                    try:
-                        self._start(deal, started)
-                    except OSError:
-                        # No more processes: those that are there send as well, only slower.
-                        if not self._workers:
-                            raise
-                        connections = started
-                if not self._workers:
-                    return
+            self._keep_at_work(deal, dealer, connections)
+        except Exception as error:  # noqa: BLE001 # raised again when all are gone
+            # They have mail in hand, of which nobody else tells, or wait for a greeting that nobody needs any more.
+            self._failure = self._failure or error
+            deal.close()
+            self._tell_all_to_stop()
+            while self._workers:
                 self._wait(deal, dealer)
-                if deal.closed and (not self._dealt or self._has_none_at_work):
-                    self._dismiss_silent()
-                if self._clock.monotonic() >= look_at:
-                    look_at = self._clock.monotonic() + _LOOK_AGAIN_S
-                    self._feed.more_came()
-                    dealer.look_again()
         finally:
             deal.leave()
             for worker in self._workers:
                 self._see_off(worker)
+
+    def _keep_at_work(self, deal: Deal, dealer: Dealer, connections: int) -> None:
+        """Deal to the workers, starting them as they are needed, until the last one is gone. Raises OSError."""
+        started = told = 0
+        look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+        while True:
+            if self._ends:
+                deal.close()
+                # While one message may be to blame, what the others have in hand shows whether it is.
+                waits = self.ending.in_doubt and not self._stop.requested and self._failure is None
+                if self._must_end and not told and not waits:
+                    told = self._tell_all_to_stop()
+            dealer.hand_out()
+            # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
+            # one too many.
+            others_may = self._connected and not self._feed.suspicion.prefers_untried
+            while not self._ends and started < (connections if others_may else 1):
+                started += 1
+                try:
+                    self._start(deal, started)
+                except OSError:
+                    # No more processes: those that are there send as well, only slower.
+                    if not self._workers:
+                        raise
+                    connections = started
+            if not self._workers:
+                return
+            self._wait(deal, dealer)
+            if deal.closed and (not self._dealt or self._has_none_at_work):
+                self._dismiss_silent()
+            if self._clock.monotonic() >= look_at:
+                look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+                self._feed.more_came()
+                dealer.look_again()
 
     def _wait(self, deal: Deal, dealer: Dealer) -> None:
         """Take the notes that come, until there is room for more ids, a request to stop, or nothing for a while."""
