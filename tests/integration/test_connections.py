@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,10 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.machine import Machine
+from tests.support.faults import cannot_be_moved, cannot_be_opened
+from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
 from tests.support.spools import NOW, put
+from ucrmmail.delivery.flush import Options
+from ucrmmail.files import try_lock
+from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.records import journal_path
 
 BUSY = "421 4.7.0 too many connections"
 
@@ -124,6 +132,19 @@ def test_a_server_that_says_at_mail_that_it_wants_fewer_connections_has_them(
         assert subjects(server) == list(range(40))
     assert (run.json["relayed"], run.json["error"]) == (40, None)
     assert not program.run("status", "--json").json["account"]["deferred"]
+
+
+def test_a_message_that_nobody_can_have_does_not_let_the_run_wait_for_a_greeting(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    ids = [mail(machine, f"user{number}@example.com") for number in range(6)]
+    with (
+        open(path_in_queue(machine.directory, ids[2]), "rb") as worked_on,
+        SmtpServer(faults={"greeting": [None, HANG, HANG], "final-dot": [Wait(0.05)] * 9}) as server,
+    ):
+        assert try_lock(worked_on.fileno())
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=3))
+        assert len(server.connections) == 3
+    assert (report.relayed, report.held_back, report.exit_code) == (5, 0, 0)
 
 
 @pytest.mark.requirement("R18")
@@ -350,6 +371,47 @@ def test_a_run_whose_workers_were_all_killed_counts_what_waits_and_tells_what_th
     assert program.queue("--state", "waiting") == []
 
 
+@pytest.mark.requirement("R1", "R26")
+@pytest.mark.parametrize("reply", [None, "450 4.2.0 later", "550 5.1.1 no such user"], ids=["taken", "later", "never"])
+def test_what_cannot_be_moved_behind_its_answer_is_asked_for_once_in_a_run(tmp_path: Path, reply: str | None) -> None:
+    """A further round had found it in the queue, and sent it, and so had the next, without an end."""
+    machine = Machine(tmp_path)
+    ids = [mail(machine, f"user{number}@example.com") for number in range(6)]
+    asked: list[bytes] = []
+
+    def note(line: bytes) -> str | None:
+        asked.append(line)
+        return reply if b"<user2" in line else None
+
+    with SmtpServer(faults={"rcpt": note}) as server:
+        with cannot_be_moved(path_in_queue(machine.directory, ids[2]), errno.EPERM):
+            report = run(machine, server, connections=2)
+        assert sum(b"<user2" in line for line in asked) == 1
+        assert [message.queue_id for message in report.messages].count(ids[2]) == 1
+        assert any(ids[2] in line and "the next run tries again" in line for line in report.needs_person)
+        run(machine, server, connections=2)
+    assert sorted(taken(server)) == sorted(f"user{each}@example.com" for each in range(6) if each != 2 or not reply)
+    assert [message.state for message in machine.queue()] == {None: [], "4": ["deferred"], "5": ["failed"]}[
+        reply and reply[0]
+    ]
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("worker", [1, 3])
+def test_a_disk_on_which_no_more_files_can_be_made_keeps_no_mail_back(tmp_path: Path, worker: int) -> None:
+    """What one connection would have sent, several did not: each run ended at the journal of the first, or of another."""
+    machine = Machine(tmp_path)
+    for number in range(20):
+        mail(machine, f"user{number}@example.com")
+    no_room = cannot_be_opened(journal_path(machine.directory, worker), errno.ENOSPC)
+    with SmtpServer(faults={"final-dot": [Wait(0.05)] * 99}) as server, no_room:
+        report = run(machine, server, connections=3)
+    assert (report.relayed, report.exit_code, report.needs_person) == (20, 0, ())
+    assert len(taken(server)) == 20
+    assert len(server.connections) == worker // 2 + 1
+    assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
+
+
 @pytest.mark.requirement("R1")
 def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(program: Program, tmp_path: Path) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.05)] * 200}) as server:
@@ -365,6 +427,48 @@ def test_workers_end_with_the_run_that_was_killed_and_nothing_is_sent_twice(prog
         server.wait_until_idle()
         assert subjects(server) == list(range(100))
     assert program.queue() == []
+
+
+@pytest.mark.requirement("R4")
+def test_an_error_of_the_disk_that_ends_the_run_ends_its_processes_in_good_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had waited for all that they waited for, and told of each that it was ended from outside."""
+    machine = Machine(tmp_path)
+    for number in range(100):
+        mail(machine, f"user{number}@example.com")
+    real, run_itself = os.listdir, os.getpid()
+
+    def listed(path: str = ".") -> list[str]:
+        if path == f"{machine.directory}/queue" and len(server.accepted) > 9 and os.getpid() == run_itself:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", listed)
+    with SmtpServer(faults={"greeting": [None, None, HANG], "final-dot": [Wait(0.05)] * 200}) as server:
+        connect = machine.to(server, timeout_s=NEVER_S)
+        with pytest.raises(OSError, match="Input/output"):
+            machine.flush(connect, options=Options(wait=False, connections=3))
+        assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
+        monkeypatch.undo()
+        run(machine, server, connections=2)
+        assert sorted(taken(server)) == sorted(f"user{number}@example.com" for number in range(100))
+
+
+@pytest.mark.requirement("R2", "R18")
+def test_a_run_whose_only_process_was_asked_to_end_says_that_it_was_stopped(program: Program, tmp_path: Path) -> None:
+    """As the run itself would; it had ended as if nothing waited."""
+    with SmtpServer(faults={"greeting": [HANG]}) as server:
+        program.configure(server.port, smtp=f'connections = 3\ntimeout = "{NEVER_S:.0f}s"')
+        enqueue(program, tmp_path, 5)
+        flush, (worker,) = start_and_wait_for_workers(program, 1)
+        deadline = time.monotonic() + 20
+        while not server.connections and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(worker, signal.SIGTERM)
+        output, errors = flush.communicate(timeout=60)
+    report = json.loads(output)
+    assert (report["reason"], report["held_back"], flush.returncode, errors) == ("stopped", 5, 0, b"")
 
 
 @pytest.mark.requirement("R2")

@@ -240,6 +240,41 @@ def test_a_full_disk_is_drained_and_accepts_again(tmp_path: Path) -> None:
 
 @pytest.mark.requirement("R26")
 @pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
+def test_a_full_disk_is_drained_over_more_connections_than_it_has_room_for(tmp_path: Path) -> None:
+    """The first that found no room for what becomes of its message ended the run for those that had it, too."""
+    script = """
+        import os, sys
+        from pathlib import Path
+        from tests.campaign.machine import Machine
+        from tests.support.flushes import mail, run, taken
+        from tests.support.smtp_server import SmtpServer, Wait
+        machine = Machine(Path(sys.argv[1]))
+        with SmtpServer(faults={"final-dot": [Wait(0.05)] * 99}) as server:
+            mail(machine, "first@example.com")
+            run(machine, server)
+            for number in range(40):
+                mail(machine, *(f"user{number}-{each}@example.com" for each in range(20)))
+            filler = os.open(sys.argv[1] + "/filler", os.O_WRONLY | os.O_CREAT)
+            try:
+                while True:
+                    os.write(filler, b"x" * 512)
+            except OSError:
+                pass
+            report = run(machine, server, connections=14)
+            assert (report.relayed, report.exit_code, report.needs_person) == (40, 0, ()), report
+            assert len(taken(server)) == 801
+        print("drained")
+    """
+    run = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs -o size=4m,mode=700 none "$1"; exec "$2" -c "$3" "$1"', "sh",
+         str(tmp_path), sys.executable, textwrap.dedent(script)],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout) == (0, "drained\n"), run.stderr
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.skipif(not may_mount(), reason="mounting is not permitted here; refusals of the kernel are tested above")
 def test_a_flush_sends_from_a_disk_that_takes_no_more_mail_and_stops_before_the_dot_on_one_that_is_full(
     program: Program, sink: Sink
 ) -> None:

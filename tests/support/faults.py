@@ -221,6 +221,25 @@ def cannot_be_opened(path: str, number: int, *, first: Callable[[], None] = lamb
 
 
 @contextmanager
+def cannot_be_moved(path: str, number: int) -> Iterator[None]:
+    """Let every attempt to remove this file, or to give it another name, fail with this errno."""
+    real = {name: getattr(os, name) for name in ("unlink", "rename")}
+
+    def moving(name: str) -> Callable[..., None]:
+        def moved(file: str, *arguments: Any, **options: Any) -> None:
+            if file == path:
+                raise OSError(number, os.strerror(number), file)
+            real[name](file, *arguments, **options)
+
+        return moved
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in real:
+            patch.setattr(os, name, moving(name))
+        yield
+
+
+@contextmanager
 def cannot_be_looked_at(path: str, number: int, *, once: bool = False) -> Iterator[None]:
     """Let every question whether this file is there fail with this errno, or the first ``once``."""
     asked = 0

@@ -95,15 +95,22 @@ class Crew:
         self._settled = 0
         self._parts: dict[str, MessageReport] = {}
         self._died = False
+        # A signal came to a worker alone, from outside or from us.
+        self._was_stopped = False
         self._failure: BaseException | None = None
         self.ending = run.ending
 
     def drive(self, connections: int, lessons: Lessons) -> None:
         """Send what is due over up to ``connections`` connections; ``ending`` then says why it stopped.
 
-        Raises OSError when an outcome could not be recorded,
-        UcrmmailError from the secret.
+        Where the disk has no room for their journals, it is one, as one alone is sure to find some.
+        Raises OSError when an outcome could not be recorded, UcrmmailError from the secret.
         """
+        self._fetch_secret()
+        if not self._spool.has_room_beside(connections):
+            self._feed.has_others = False
+            self._run.drive(1, lessons)
+            return
         # Memory that all processes share: counts for us, and for each worker.
         shared = mmap.mmap(-1, _COUNT_BYTES * COUNTS * (connections + 1))
         self._feed.suspicion.share(memoryview(shared).cast("Q"))
@@ -112,7 +119,6 @@ class Crew:
         self._feed.has_work()
         self.ending.go_without(lessons.distrusted, lessons.doubted)
         self.ending.guessed_before = lessons.guessed
-        self._fetch_secret()
         while True:
             self._feed.put_back()
             before = self._settled, len(self.ending.distrusted)
@@ -137,6 +143,8 @@ class Crew:
             self.ending.reason = "stopped"
         elif self._out_of_time and self._feed.has_work():
             self.ending.reason = "time limit"
+        elif self._was_stopped and self.ending.trouble is None and self._feed.has_work():
+            self.ending.reason = "stopped"
         self.ending.resolve_unconnected(self._feed.has_work)
 
     @property
@@ -151,47 +159,63 @@ class Crew:
     def _out_of_time(self) -> bool:
         return self._clock.monotonic() >= self._window.sends_until
 
+    @property
+    def _has_none_at_work(self) -> bool:
+        """Whether all that are left wait for a connection: what was dealt and is not settled, nobody could claim."""
+        return self._connected and not any(worker.heard for worker in self._workers)
+
     def _play(self, connections: int) -> None:
         """Let workers send until nothing more is due, or all must end; return when the last one is gone."""
         deal = Deal()
         dealer = Dealer(deal, self._spool.due, self._dealt)
         self._connected = False
-        started = told = 0
-        look_at = self._clock.monotonic() + _LOOK_AGAIN_S
         try:
-            while True:
-                if self._ends:
-                    deal.close()
-                    # While one message may be to blame, what the others have in hand shows whether it is.
-                    waits = self.ending.in_doubt and not self._stop.requested and self._failure is None
-                    if self._must_end and not told and not waits:
-                        told = self._tell_all_to_stop()
-                dealer.hand_out()
-                # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
-                # one too many.
-                others_may = self._connected and not self._feed.suspicion.prefers_untried
-                while not self._ends and started < (connections if others_may else 1):
-                    started += 1
-                    try:
-                        self._start(deal, started)
-                    except OSError:
-                        # No more processes: those that are there send as well, only slower.
-                        if not self._workers:
-                            raise
-                        connections = started
-                if not self._workers:
-                    return
+            self._keep_at_work(deal, dealer, connections)
+        except Exception as error:  # noqa: BLE001 # raised again when all are gone
+            # They have mail in hand, of which nobody else tells, or wait for a greeting that nobody needs any more.
+            self._failure = self._failure or error
+            deal.close()
+            self._tell_all_to_stop()
+            while self._workers:
                 self._wait(deal, dealer)
-                if deal.closed and not self._dealt:
-                    self._dismiss_silent()
-                if self._clock.monotonic() >= look_at:
-                    look_at = self._clock.monotonic() + _LOOK_AGAIN_S
-                    self._feed.more_came()
-                    dealer.look_again()
         finally:
             deal.leave()
             for worker in self._workers:
                 self._see_off(worker)
+
+    def _keep_at_work(self, deal: Deal, dealer: Dealer, connections: int) -> None:
+        """Deal to the workers, starting them as they are needed, until the last one is gone. Raises OSError."""
+        started = told = 0
+        look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+        while True:
+            if self._ends:
+                deal.close()
+                # While one message may be to blame, what the others have in hand shows whether it is.
+                waits = self.ending.in_doubt and not self._stop.requested and self._failure is None
+                if self._must_end and not told and not waits:
+                    told = self._tell_all_to_stop()
+            dealer.hand_out()
+            # Behind a trouble of the account, the first shows that something goes: each costs a login, and may be
+            # one too many.
+            others_may = self._connected and not self._feed.suspicion.prefers_untried
+            while not self._ends and started < (connections if others_may else 1):
+                started += 1
+                try:
+                    self._start(deal, started)
+                except OSError:
+                    # No more processes: those that are there send as well, only slower.
+                    if not self._workers:
+                        raise
+                    connections = started
+            if not self._workers:
+                return
+            self._wait(deal, dealer)
+            if deal.closed and (not self._dealt or self._has_none_at_work):
+                self._dismiss_silent()
+            if self._clock.monotonic() >= look_at:
+                look_at = self._clock.monotonic() + _LOOK_AGAIN_S
+                self._feed.more_came()
+                dealer.look_again()
 
     def _wait(self, deal: Deal, dealer: Dealer) -> None:
         """Take the notes that come, until there is room for more ids, a request to stop, or nothing for a while."""
@@ -221,21 +245,14 @@ class Crew:
             case Settled():
                 for message in note.messages:
                     self._count(message)
-                self._keep_from_all(note.unmoved)
             case Counted():
                 for queue_id, result in note.results:
                     self._count(MessageReport(queue_id, "", result, ()))
-                self._keep_from_all(note.unmoved)
             case Connected():
                 self._connected = True
             case Ended():
                 worker.ended = True
                 self._take_leave(note)
-
-    def _keep_from_all(self, unmoved: tuple[str, ...]) -> None:
-        """Deal no more what a worker has recorded and could not move: once that has ended, nothing else locks it."""
-        self._dealt.update(dict.fromkeys(unmoved))
-        self._spool.leave_to_the_next_run(unmoved)
 
     def _count(self, message: MessageReport) -> None:
         self._dealt.pop(message.queue_id, None)
@@ -252,13 +269,16 @@ class Crew:
 
     def _take_leave(self, note: Ended) -> None:
         self._failure = self._failure or note.failure
+        for message in note.unmoved:
+            self._spool.exclude(message.queue_id)
+            self._count(message)
         self.ending.take_over(note.ending)
+        self._was_stopped |= note.ending.reason == "stopped"
         self._feed.suspect(note.ending.suspects)
         self._feed.suspicion.take_over(note.senders, note.left_out)
         self._concerns.take_over(note.concerns)
         self._spool.corrupt += note.corrupt
         self._spool.problems += note.problems
-        self._keep_from_all(note.unmoved)
 
     def _see_off(self, worker: _Worker) -> None:
         """Wait for the end of a process; one that ended without a word left its journal to the next run."""
@@ -316,13 +336,10 @@ class Crew:
         signal.signal(signal.SIGTERM, self._stop.request)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         concerns = Concerns(untold=self._concerns.untold)
-        try:
-            last = work(
-                self._run, self._feed, self._spool, deal, notes,
-                number=number, watched=self._watched, concerns=concerns,
-            )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 # the run raises it
-            last = Ended(failure=error)
+        last = work(
+            self._run, self._feed, self._spool, deal, notes,
+            number=number, watched=self._watched, concerns=concerns,
+        )  # fmt: skip
         with suppress(OSError):
             # A run that is gone needs no last note: the journal has it all.
             notes.send(last)

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.ending import Ending
+from ucrmmail.journal import FULL
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -27,15 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The login worked."""
+    """The login worked; of the first worker at once, of another one before it takes a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """These messages are recorded on the disk, and stand where they belong, but those that are ``unmoved``."""
+    """These messages are recorded on the disk, and stand where they belong: others may take what is due again."""
 
     messages: tuple[MessageReport, ...]
-    unmoved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,24 @@ class Counted:
     """The same, with no doubt in it, when nobody watches: (queue id, result) of each, a twentieth of the work."""
 
     results: tuple[tuple[str, str], ...]
-    unmoved: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """The worker is through. ``failure`` is what the run must raise; the rest is as in ``Run`` and ``Spool``.
 
-    ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``. What is
-    ``unmoved`` has only its record: nobody else may send it before the next run has carried that out.
+    ``unmoved`` are settled, and may stand in the queue all the same: who took one now would send it again.
+    ``senders`` are those that it suspects, and ``left_out`` those that it leaves out, as in ``Suspicion``.
     """
 
     ending: Ending = field(default_factory=Ending)
     senders: dict[str, Known] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
     failure: BaseException | None = None
+    unmoved: tuple[MessageReport, ...] = ()
     concerns: Concerns = field(default_factory=Concerns)
     corrupt: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
-    unmoved: tuple[str, ...] = ()
 
 
 def work(
@@ -75,53 +75,87 @@ def work(
     watched: bool,
     concerns: Concerns,
 ) -> Ended:
-    """Send what comes over the line until nothing more does, and return the last note.
+    """Send what comes over the line until nothing more does, or something fails, and return the last note.
 
     ``run``, ``feed`` and ``spool`` are those of the run, after which the worker makes its own; the first worker tells
     when its login worked. ``watched`` asks for whole reports of what is settled; ``concerns`` are the worker's own.
-    Raises OSError, UcrmmailError.
     """
-    settled: list[MessageReport] = []
-
-    def tell() -> None:
-        if settled:
-            unmoved = own_spool.unmoved
-            if watched or any(message.uncertain for message in settled):
-                notes.send(Settled(tuple(settled), unmoved))
-            else:
-                notes.send(Counted(tuple([(message.queue_id, message.result) for message in settled]), unmoved))
-            settled.clear()
-
-    own_spool = spool.beside(number)
-    own_feed = feed.beside(
-        own_spool,
-        number,
-        due=deal.ids,
-        on_settled=settled.append,
-        on_synced=tell,
-        concerns=concerns,
-    )
-    own_run = run.beside(own_feed)
+    teller = _Teller(notes, watched)
     try:
-        own_run.drive_one(
-            (lambda: notes.send(Connected())) if number == 1 else None,
-            work_waits=lambda: own_feed.holds_work or deal.waits(),
+        own_spool = spool.beside(number)
+    except Exception as error:  # noqa: BLE001 # as below
+        # Where there can be no more files, those that are there send as well, only slower.
+        is_one_too_many = number > 1 and isinstance(error, OSError) and error.errno in FULL
+        return Ended(failure=None if is_one_too_many else error)
+    try:
+        own_feed = feed.beside(
+            own_spool,
+            number,
+            due=lambda: teller.taking(deal.ids()),
+            on_settled=teller.settled.append,
+            on_synced=lambda: teller.tell(own_spool.unmoved),
+            concerns=concerns,
         )
-    finally:
-        try:
-            own_feed.put_back()
-        finally:
-            # What a disk that refuses has left to tell, the run hears from nobody else.
-            tell()
-    unmoved = own_spool.finish()
-    own_feed.conclude()
-    tell()
+        own_run = run.beside(own_feed)
+        _drive(own_run, own_feed, deal, teller, is_first=number == 1)
+        unmoved = own_spool.finish()
+        own_feed.conclude()
+        teller.tell(unmoved)
+    except Exception as error:  # noqa: BLE001 # the run raises it
+        return Ended(failure=error, unmoved=tuple(teller.settled))
     return Ended(
         ending=own_run.ending,
         senders=own_feed.suspicion.senders,
         left_out=frozenset(own_feed.suspicion.left_out),
+        unmoved=tuple(teller.settled),
         concerns=concerns,
         corrupt=tuple(own_spool.corrupt),
         problems=tuple(own_spool.problems),
-        unmoved=unmoved,
     )
+
+
+def _drive(run: Run, feed: QueueFeed, deal: Deal, teller: _Teller, *, is_first: bool) -> None:
+    """Send what comes over the line. Raises OSError, UcrmmailError."""
+    try:
+        run.drive_one(teller.connected if is_first else None, work_waits=lambda: feed.holds_work or deal.waits())
+    except BaseException:
+        # What a disk that refuses has left to tell goes with the failure, behind which the run deals no more.
+        teller.has_failed = True
+        raise
+    finally:
+        feed.put_back()
+
+
+class _Teller:
+    """Tells the run what was ``settled``, as soon as it stands where it belongs: it may deal what is in the queue."""
+
+    def __init__(self, notes: Connection, watched: bool) -> None:
+        self._notes = notes
+        self._watched = watched
+        self._is_known = False
+        self.settled: list[MessageReport] = []
+        self.has_failed = False
+
+    def connected(self) -> None:
+        """Tell, once, that the login worked."""
+        if not self._is_known:
+            self._is_known = True
+            self._notes.send(Connected())
+
+    def taking(self, ids: Iterator[str]) -> Iterator[str]:
+        """Yield these: only who is connected takes any."""
+        self.connected()
+        yield from ids
+
+    def tell(self, unmoved: Collection[str]) -> None:
+        """Tell of all but the ``unmoved``; of nothing more behind a failure."""
+        if self.has_failed:
+            return
+        moved = [message for message in self.settled if message.queue_id not in unmoved]
+        self.settled[:] = [message for message in self.settled if message.queue_id in unmoved]
+        if not moved:
+            return
+        if self._watched or any(message.uncertain for message in moved):
+            self._notes.send(Settled(tuple(moved)))
+        else:
+            self._notes.send(Counted(tuple([(message.queue_id, message.result) for message in moved])))

@@ -57,6 +57,9 @@ def accept(
     Raises CannotCreateError when there is no spool and none can be made where it is to be, PermissionDeniedError when
     others could change it, NoUserError for a wrong address, DataError for what is too large.
     """
+    if queue_id:
+        # What one that died was writing under this id was not accepted.
+        forget_file(f"{directory}/{TMP}/{queue_id}")
     queue_id = queue_id or new_queue_id(now, priority)
     head = encode_head(reverse_path, recipients, message, eight_bit=eight_bit, utf8=utf8)
     try:

@@ -12,9 +12,11 @@ leaves half done, ``recover`` completes from the journal:
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from contextlib import closing, nullcontext, suppress
+from itertools import filterfalse
 from typing import TYPE_CHECKING
 
 from ucrmmail.clock import Clock
@@ -44,7 +46,7 @@ from ucrmmail.spool.unread import Unread, is_of_all
 from ucrmmail.spool.unrecorded import unrecorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from ucrmmail.spool.state import MessageState
@@ -55,6 +57,9 @@ _MOST_SETTLED = 200
 # 1,024 descriptors it is as many as there may be.
 _OTHERS_OPEN = 24
 _SETTLED_TIMES = 5
+# What a process beside others takes of the disk at first; it gets none of a full one, or below `ulimit -f`.
+_ROOM_BESIDE_BYTES = 1 << 18
+_NO_ROOM = FULL | {errno.EFBIG}
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
 
@@ -133,6 +138,21 @@ class Spool:
         spool._inherited = _as_states(newest(spool._journal.replayed))
         return spool
 
+    def has_room_beside(self, processes: int) -> bool:
+        """Return whether the disk has room for the journals of so many processes. Raises DistrustError, OSError."""
+        path = journal_path(self.directory, 1)
+        try:
+            journal = Journal(path, past_damage=True)
+            try:
+                journal.ensure_room(processes * _ROOM_BESIDE_BYTES)
+            finally:
+                journal.close()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return False
+        return True
+
     def make_room(self) -> None:
         """Give up the room that is held for a full disk. Raises OSError."""
         self._reserve.give_up()
@@ -171,9 +191,9 @@ class Spool:
             except DistrustError as error:
                 self._part_with(queue_id, state, str(error), now)
                 continue
-            except OSError:
+            except OSError as error:
                 # A full disk must not stop the queue; this message is not touched before its record is carried out.
-                self._settle_later(queue_id, state)
+                self._settle_later(queue_id, state, error)
                 continue
             if there and state is not None and state.unreported:
                 self._unreported[queue_id] = state
@@ -189,7 +209,8 @@ class Spool:
         sweep_replacements(self.directory, now, self._aside)
         sweep_drop(self.directory, now)
         purge_sent(self.directory, now - self._keep_sent_s, self._aside)
-        return list(self._unreported)
+        # Of one that is left, the spool does not say yet what has failed.
+        return [queue_id for queue_id in self._unreported if queue_id not in self._undone]
 
     def _leave(self, queue_id: str, state: MessageState | None) -> None:
         """Leave it to the next run to carry out a record; until then the message is not claimed."""
@@ -209,11 +230,26 @@ class Spool:
         if not is_done:
             self._aside.set_aside(path, queue_id, why)
 
-    def _settle_later(self, queue_id: str, state: MessageState | None) -> None:
+    def _leave_beyond(self, kept: int, queue_id: str, state: MessageState | None, error: OSError) -> bool:
+        """Leave a message that cannot be moved when so many are ``kept`` open already: there are not many descriptors.
+
+        Returns whether it was left.
+        """
+        if kept < self._most_settled // 2:
+            return False
+        self._leave(queue_id, state)
+        self._aside.tell(
+            f"{self.directory}: not all that was settled can be moved ({error.strerror}): the next run tries again"
+        )
+        return True
+
+    def _settle_later(self, queue_id: str, state: MessageState | None, error: OSError) -> None:
         """Hold on to a message whose record could not be carried out; the next ``sync`` tries again.
 
         Where it cannot be had, such as one that cannot be read now, the next run does.
         """
+        if self._leave_beyond(len(self._settled), queue_id, state, error):
+            return
         path = self.find(queue_id)
         claimed = self.claim_at(path, queue_id) if path is not None else None
         if claimed is not None:
@@ -244,7 +280,10 @@ class Spool:
 
         More urgent mail that arrives meanwhile, and what was deferred until now, goes first within about a second.
         """
-        return self._order.due(self._settled, self._come_back)
+        return filterfalse(self._is_left_out, self._order.due(self._settled, self._come_back))
+
+    def _is_left_out(self, queue_id: str) -> bool:
+        return queue_id in self._undone or queue_id in self._left_out
 
     def _come_back(self) -> int:
         return self._order.bring_back(self._clock.now(), self._max_delay_s) if self._max_delay_s else 0
@@ -265,7 +304,7 @@ class Spool:
         What is damaged, or is no regular file of ours, is set aside and listed in ``corrupt``: it does not stop the
         others. Raises OSError when no file can be opened at all.
         """
-        if queue_id in self._undone or queue_id in self._left_out:
+        if self._is_left_out(queue_id):
             return None
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
@@ -307,17 +346,17 @@ class Spool:
 
     def leave_out(self, claimed: Claimed) -> None:
         """Let go of a message that is not to be claimed again in this run."""
-        self._left_out.add(claimed.queue_id)
+        self.exclude(claimed.queue_id)
         self.release(claimed)
 
-    @property
-    def unmoved(self) -> tuple[str, ...]:
-        """The ids of what is recorded and has not been moved: nobody may send it before that is carried out."""
-        return tuple(self._settled)
+    def exclude(self, queue_id: str) -> None:
+        """Let nobody claim a message in the rest of this run, here or in what is put ``beside`` this from now on."""
+        self._left_out.add(queue_id)
 
-    def leave_to_the_next_run(self, queue_ids: Iterable[str]) -> None:
-        """Claim none of these any more, nor let it be claimed ``beside`` this one from now on."""
-        self._left_out.update(queue_ids)
+    @property
+    def unmoved(self) -> Collection[str]:
+        """The ids of what is settled, and does not stand where it belongs (yet)."""
+        return self._settled.keys() | self._undone.keys()
 
     def ensure_room(self, claimed: Claimed) -> None:
         """Make sure that its outcome can be recorded even if the disk fills up. Raises OSError (ENOSPC).
@@ -371,11 +410,13 @@ class Spool:
         """Replace the state of a message that was settled, where it stands. Raises OSError."""
         claimed, before = self._settled.get(queue_id, (None, None))
         if before is None:
-            before = read_state(self.directory, queue_id)
+            before = self._undone.get(queue_id) or read_state(self.directory, queue_id)
         state = replace(state, revision=1 + (before.revision if before is not None else state.revision))
         self._record(queue_id, state)
         if claimed is not None:
             self._settled[queue_id] = (claimed, state)
+        elif queue_id in self._undone:
+            self._undone[queue_id] = state
         else:
             self._journal.sync()
             self._moves.write_state(queue_id, state)
@@ -397,14 +438,19 @@ class Spool:
         self._journal.sync()
         now = self._clock.now()
         removed: list[int] = []
+        kept = 0
         for queue_id, (claimed, state) in list(self._settled.items()):
             try:
                 if state.relayed:
                     self._moves.relayed(claimed.path, queue_id, now=now, had_state=claimed.state.revision > 0)
                 else:
                     self._moves.put(claimed.path, queue_id, state)
-            except OSError:
+            except OSError as error:
                 if os.path.lexists(claimed.path) or claimed.has_name:
+                    if self._leave_beyond(kept, queue_id, state, error):
+                        del self._settled[queue_id]
+                        claimed.close()
+                    kept += 1
                     continue
                 # It was removed by hand, under our lock: so be it.
             del self._settled[queue_id]
@@ -418,13 +464,13 @@ class Spool:
         if self._journal.offset > _LONG_JOURNAL_BYTES:
             self._checkpoint()
 
-    def finish(self) -> tuple[str, ...]:
-        """End the run: every step is on the disk, the journal is empty. Raises OSError.
+    def finish(self) -> frozenset[str]:
+        """End the run: every step is on the disk, the journal is empty but for what could not be moved.
 
-        Returns what is ``unmoved``: of that the journal keeps the records.
+        Returns the ids of that: it is free for others then, who must not take it. Raises OSError.
         """
         self.sync()
-        unmoved = self.unmoved
+        unmoved = frozenset(self.unmoved)
         for claimed, state in self._settled.values():
             where = "moved to failed" if not state.pending else "moved to deferred"
             what = "removed, though it was relayed" if state.relayed else where

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
-from tests.support.faults import at_each_call, fails_at, in_a_child
+from tests.support.faults import at_each_call, dies_at, fails_at, in_a_child
 from tests.support.spools import new_spool, put, settle
 from ucrmmail.cli.runtime import report_acceptor
 from ucrmmail.clock import Clock
@@ -157,6 +159,26 @@ def test_a_report_that_could_not_be_noted_as_queued_is_not_queued_again(tmp_path
     opened(Spool(directory), accept=accept)
     reports = [message.state for message in messages(directory) if not message.reverse_path]
     assert sorted(reports) == ["held", "waiting"]
+
+
+def test_a_report_at_which_a_run_was_killed_is_queued_once_by_the_next_one_without_a_word(tmp_path: Path) -> None:
+    left_behind = 0
+    for step in count(1):
+        (tmp_path / str(step)).mkdir()
+        directory = new_spool(tmp_path / str(step))
+        accept = report_acceptor(directory, 0)
+        before = Spool(directory)
+        settle(before, put(directory), "failed")
+        before.sync()
+        died, _ = dies_at(step, lambda _: opened(Spool(directory), accept=accept).clear())  # noqa: B023 # called here
+        left_behind += bool(os.listdir(f"{directory}/tmp"))
+        concerns = Concerns()
+        opened(Spool(directory), accept=accept, concerns=concerns)
+        assert (concerns.lines, concerns.exit_code) == ([], 0)
+        assert sum(not message.reverse_path for message in messages(directory)) == 1
+        if not died:
+            break
+    assert left_behind > 1
 
 
 def test_a_failure_that_no_report_can_tell_of_is_told_on_the_screen_and_owed_to_nobody(tmp_path: Path) -> None:

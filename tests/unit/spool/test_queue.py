@@ -593,6 +593,55 @@ def test_as_many_are_settled_at_a_time_as_may_be_open(
     assert Spool(directory)._most_settled == most
 
 
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize("result", ["deferred", "failed", "relayed"])
+def test_more_that_cannot_be_moved_than_may_be_open_stops_no_run(
+    result: str, directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was held open, so that every run ended with "Too many open files" before it sent anything."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    open_before = len(os.listdir("/proc/self/fd"))
+    ids = [put(directory, JOE, ANN, now=NOW + number) for number in range(30)]
+    spool = Spool(directory, clock=StillClock())
+    with fails_at(1, errno.ENOSPC, names=("mkdir", "rename", "unlink"), and_later=True):
+        for queue_id in ids:
+            claimed = claim(spool, queue_id)
+            state = after(claimed.state, result, next_attempt_at=NOW + 60 if result == "deferred" else 0.0)
+            spool.settle(claimed, state)
+            if result == "failed":
+                spool.update_state(queue_id, reported(state))
+        spool.sync()
+        assert len(os.listdir("/proc/self/fd")) < open_before + 16
+        assert [spool.claim(queue_id) for queue_id in ids] == [None] * 30
+        assert spool.unmoved == set(ids)
+        killed(spool)
+    fresh = put(directory, now=NOW + 99)
+    again = Spool(directory, clock=StillClock())
+    with fails_at(1, errno.ENOSPC, names=("mkdir", "rename", "unlink"), and_later=True):
+        assert again.recover(NOW) == []
+        assert len(os.listdir("/proc/self/fd")) < open_before + 16
+        assert list(again.due()) == [fresh]
+        killed(again)
+    once_more = Spool(directory, clock=StillClock())
+    assert once_more.recover(NOW) == []
+    assert {place_of(directory, queue_id) for queue_id in ids} == {"" if result == "relayed" else result}
+
+
+@pytest.mark.requirement("R1", "R8")
+def test_what_has_failed_of_a_message_that_cannot_be_had_is_told_when_it_can(directory: str) -> None:
+    """By its state in the spool, which is older, nobody has it and nothing has failed: that had become its record."""
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    claimed = claim(spool, queue_id)
+    spool.settle(claimed, after(after(claimed.state, "relayed", only=[JOE]), "failed", only=[ANN]))
+    killed(spool)
+    again = Spool(directory)
+    with cannot_be_opened(path_in_queue(directory, queue_id), errno.EIO):
+        assert again.recover(NOW) == []
+    again.finish()
+    assert Spool(directory).recover(NOW) == [queue_id]
+
+
 @pytest.mark.requirement("R4")
 def test_when_many_are_settled_the_record_comes_before_a_sync_that_fails(spool: Spool) -> None:
     ids = [put(spool.directory, now=NOW + number) for number in range(_MOST_SETTLED + 1)]
