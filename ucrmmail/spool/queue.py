@@ -197,6 +197,9 @@ class Spool:
                 continue
             if there and state is not None and state.unreported:
                 self._unreported[queue_id] = state
+        if self._settled:
+            # What was refused for once is done now: a message in parts goes on in this run.
+            self.sync()
         if records:
             forgotten = self._checkpoint()
             self._journal.replayed.clear()

@@ -538,6 +538,20 @@ def test_who_has_a_message_does_not_get_it_again_though_that_could_not_be_record
     assert again.state.revision == 2
 
 
+@pytest.mark.requirement("R4")
+def test_a_message_in_parts_goes_on_in_a_run_whose_recovery_was_refused_something_once(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory, JOE, ANN)
+    settle(spool, queue_id, "relayed", only=[JOE])
+    killed(spool)
+    again = Spool(directory)
+    with fails_at(1, errno.EIO, names=("rename",)) as called:
+        again.recover(NOW)
+    assert called
+    assert list(again.due()) == [queue_id]
+    assert claim(again, queue_id).pending == (ANN,)
+
+
 def test_failures_of_an_earlier_part_are_told_though_a_later_one_could_not_be_recorded(directory: str) -> None:
     spool = Spool(directory)
     queue_id = put(directory, JOE, ANN)
@@ -842,7 +856,7 @@ def test_failures_whose_move_fails_are_told_by_the_run_after(directory: str) -> 
     settle(spool, queue_id, "failed")
     killed(spool)
     spool = Spool(directory)
-    with fails_at(1, errno.ENOSPC, names=("rename",)):
+    with fails_at(1, errno.ENOSPC, names=("rename",), and_later=True):
         assert spool.recover(NOW) == [queue_id]
     path = spool.find(queue_id)
     assert path is not None
