@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -394,6 +395,42 @@ def test_what_cannot_be_moved_behind_its_answer_is_asked_for_once_in_a_run(tmp_p
     assert [message.state for message in machine.queue()] == {None: [], "4": ["deferred"], "5": ["failed"]}[
         reply and reply[0]
     ]
+
+
+@pytest.mark.requirement("R1", "R26")
+def test_what_cannot_be_moved_is_sent_once_though_the_queue_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mail that came meanwhile let the queue name the rest of its bucket twice at once, and each had another worker."""
+    machine = Machine(tmp_path)
+    for number in range(90):
+        put(machine.directory, f"user{number}@example.com", now=NOW)
+    real = os.unlink
+
+    def unlink(path: str, **options: int) -> None:
+        if path.startswith(f"{machine.directory}/queue/"):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+        real(path, **options)
+
+    def come(line: bytes) -> None:
+        if b"<user1@" in line:
+            put(machine.directory, "late@example.com", now=NOW + 1)
+
+    # Of fewer, each process lets go of what it cannot move while it still sends.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with SmtpServer(faults={"rcpt": come, "final-dot": [Wait(0.02)] * 300}) as server:
+        monkeypatch.setattr(os, "unlink", unlink)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, hard))
+        try:
+            run(machine, server, connections=2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            monkeypatch.undo()
+        everyone = ["late@example.com", *(f"user{number}@example.com" for number in range(90))]
+        assert sorted(taken(server)) == sorted(everyone)
+        run(machine, server, connections=2)
+        assert len(taken(server)) == 91
+    assert machine.queue() == []
 
 
 @pytest.mark.requirement("R26")
