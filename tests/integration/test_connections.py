@@ -527,6 +527,17 @@ def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: P
         assert subjects(server) == list(range(100))
 
 
+@pytest.mark.requirement("R2")
+def test_a_request_to_stop_before_the_first_connection_leaves_no_journal_behind(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mail(machine, "user@example.com")
+    machine.stop.request(signal.SIGTERM)
+    with SmtpServer() as server:
+        report = run(machine, server, connections=3)
+    assert (report.reason, report.held_back) == ("stopped", 1)
+    assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
+
+
 @pytest.mark.requirement("S4")
 def test_a_time_limit_ends_all_connections(program: Program, tmp_path: Path) -> None:
     with SmtpServer(faults={"final-dot": [Wait(0.1)] * 200}) as server:

@@ -147,6 +147,9 @@ class Spool:
                 journal.ensure_room(processes * _ROOM_BESIDE_BYTES)
             finally:
                 journal.close()
+                if not journal.offset:
+                    # No process may come to remove it: a run that was asked to end starts none.
+                    os.unlink(path)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
