@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -506,6 +507,31 @@ def test_a_run_whose_only_process_was_asked_to_end_says_that_it_was_stopped(prog
         output, errors = flush.communicate(timeout=60)
     report = json.loads(output)
     assert (report["reason"], report["held_back"], flush.returncode, errors) == ("stopped", 5, 0, b"")
+
+
+@pytest.mark.requirement("R18")
+def test_a_run_that_sends_its_waiting_connections_home_was_not_stopped(tmp_path: Path) -> None:
+    """They end as at a signal, and one was killed: what that one had waits, and nobody asked the run to end."""
+    machine = Machine(tmp_path)
+    for number in range(4):
+        mail(machine, f"user{number}@example.com")
+
+    def kill_at_the_last(line: bytes) -> None:
+        if b"<user3@" in line:
+            os.kill(workers[0], signal.SIGKILL)
+
+    workers: list[int] = []
+
+    def note(_: bytes) -> None:
+        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
+        workers[:] = workers or [int(pid) for pid in children.read_text().split()][:1]
+
+    with SmtpServer(
+        faults={"greeting": [None, HANG, HANG], "mail": note, "rcpt": kill_at_the_last, "final-dot": [Wait(0.1)] * 9}
+    ) as server:
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=3))
+    assert ["signal 9" in line for line in report.needs_person] == [True]
+    assert (report.reason, report.exit_code) == ("", 75)
 
 
 @pytest.mark.requirement("R2")
