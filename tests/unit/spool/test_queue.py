@@ -18,6 +18,7 @@ from tests.support.faults import (
     at_each_call,
     at_the_opening_of,
     cannot_be_looked_at,
+    cannot_be_moved,
     cannot_be_opened,
     directories_cannot_be_synced,
     fails_at,
@@ -1598,6 +1599,27 @@ def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     worker.finish()
     assert not os.path.exists(f"{directory}/journal.1")
     assert everything_in(directory) == []
+
+
+def test_a_state_that_cannot_be_removed_behind_its_message_is_removed_by_a_later_run(directory: str) -> None:
+    queue_id = put(directory)
+    spool = Spool(directory)
+    claimed = claim(spool, queue_id)
+    spool.settle(claimed, after(claimed.state, "deferred"))
+    claimed = claim(spool, queue_id)
+    with cannot_be_moved(f"{directory}/state/{queue_id}", errno.EROFS):
+        spool.settle(claimed, after(claimed.state, "relayed"))
+        assert spool.finish() == {queue_id}
+        again = Spool(directory)
+        again.recover(NOW)
+        again.finish()
+    assert os.listdir(f"{directory}/state") == [queue_id]
+    last = Spool(directory)
+    last.recover(NOW)
+    last.finish()
+    assert os.listdir(f"{directory}/state") == []
+    assert last.find(queue_id) is None
+    assert read_journal(f"{directory}/journal") == ([], 0)
 
 
 @pytest.mark.parametrize("has_room", [True, False])
