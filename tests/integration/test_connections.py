@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -396,6 +398,42 @@ def test_what_cannot_be_moved_behind_its_answer_is_asked_for_once_in_a_run(tmp_p
     ]
 
 
+@pytest.mark.requirement("R1", "R26")
+def test_what_cannot_be_moved_is_sent_once_though_the_queue_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mail that came meanwhile let the queue name the rest of its bucket twice at once, and each had another worker."""
+    machine = Machine(tmp_path)
+    for number in range(90):
+        put(machine.directory, f"user{number}@example.com", now=NOW)
+    real = os.unlink
+
+    def unlink(path: str, **options: int) -> None:
+        if path.startswith(f"{machine.directory}/queue/"):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
+        real(path, **options)
+
+    def come(line: bytes) -> None:
+        if b"<user1@" in line:
+            put(machine.directory, "late@example.com", now=NOW + 1)
+
+    # Of fewer, each process lets go of what it cannot move while it still sends.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with SmtpServer(faults={"rcpt": come, "final-dot": [Wait(0.02)] * 300}) as server:
+        monkeypatch.setattr(os, "unlink", unlink)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, hard))
+        try:
+            run(machine, server, connections=2)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            monkeypatch.undo()
+        everyone = ["late@example.com", *(f"user{number}@example.com" for number in range(90))]
+        assert sorted(taken(server)) == sorted(everyone)
+        run(machine, server, connections=2)
+        assert len(taken(server)) == 91
+    assert machine.queue() == []
+
+
 @pytest.mark.requirement("R26")
 @pytest.mark.parametrize("worker", [1, 3])
 def test_a_disk_on_which_no_more_files_can_be_made_keeps_no_mail_back(tmp_path: Path, worker: int) -> None:
@@ -471,6 +509,31 @@ def test_a_run_whose_only_process_was_asked_to_end_says_that_it_was_stopped(prog
     assert (report["reason"], report["held_back"], flush.returncode, errors) == ("stopped", 5, 0, b"")
 
 
+@pytest.mark.requirement("R18")
+def test_a_run_that_sends_its_waiting_connections_home_was_not_stopped(tmp_path: Path) -> None:
+    """They end as at a signal, and one was killed: what that one had waits, and nobody asked the run to end."""
+    machine = Machine(tmp_path)
+    for number in range(4):
+        mail(machine, f"user{number}@example.com")
+
+    def kill_at_the_last(line: bytes) -> None:
+        if b"<user3@" in line:
+            os.kill(workers[0], signal.SIGKILL)
+
+    workers: list[int] = []
+
+    def note(_: bytes) -> None:
+        children = Path(f"/proc/{os.getpid()}/task/{threading.main_thread().native_id}/children")
+        workers[:] = workers or [int(pid) for pid in children.read_text().split()][:1]
+
+    with SmtpServer(
+        faults={"greeting": [None, HANG, HANG], "mail": note, "rcpt": kill_at_the_last, "final-dot": [Wait(0.1)] * 9}
+    ) as server:
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=3))
+    assert ["signal 9" in line for line in report.needs_person] == [True]
+    assert (report.reason, report.exit_code) == ("", 75)
+
+
 @pytest.mark.requirement("R2")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: Path, number: signal.Signals) -> None:
@@ -488,6 +551,17 @@ def test_a_request_to_stop_reaches_all_connections(program: Program, tmp_path: P
         program.run("flush")
         server.wait_until_idle()
         assert subjects(server) == list(range(100))
+
+
+@pytest.mark.requirement("R2")
+def test_a_request_to_stop_before_the_first_connection_leaves_no_journal_behind(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    mail(machine, "user@example.com")
+    machine.stop.request(signal.SIGTERM)
+    with SmtpServer() as server:
+        report = run(machine, server, connections=3)
+    assert (report.reason, report.held_back) == ("stopped", 1)
+    assert sorted(path.name for path in Path(machine.directory).glob("journal*")) == ["journal"]
 
 
 @pytest.mark.requirement("S4")

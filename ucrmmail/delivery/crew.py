@@ -54,6 +54,7 @@ class _Worker:
     process: ForkProcess
     notes: Connection
     heard: bool = False
+    dismissed: bool = False
     ended: bool = False
 
 
@@ -95,7 +96,7 @@ class Crew:
         self._settled = 0
         self._parts: dict[str, MessageReport] = {}
         self._died = False
-        # A signal came to a worker alone, from outside or from us.
+        # A signal came to a worker that had something to do.
         self._was_stopped = False
         self._failure: BaseException | None = None
         self.ending = run.ending
@@ -252,6 +253,7 @@ class Crew:
                 self._connected = True
             case Ended():
                 worker.ended = True
+                self._was_stopped |= note.ending.reason == "stopped" and not worker.dismissed
                 self._take_leave(note)
 
     def _count(self, message: MessageReport) -> None:
@@ -273,7 +275,6 @@ class Crew:
             self._spool.exclude(message.queue_id)
             self._count(message)
         self.ending.take_over(note.ending)
-        self._was_stopped |= note.ending.reason == "stopped"
         self._feed.suspect(note.ending.suspects)
         self._feed.suspicion.take_over(note.senders, note.left_out)
         self._concerns.take_over(note.concerns)
@@ -298,7 +299,7 @@ class Crew:
         """End those that still wait for a connection when all is sent: some servers let them wait for minutes."""
         for worker in self._workers:
             if not worker.heard:
-                worker.heard = True
+                worker.heard = worker.dismissed = True
                 worker.process.terminate()
 
     def _tell_all_to_stop(self) -> int:

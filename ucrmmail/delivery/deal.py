@@ -13,7 +13,7 @@ import termios
 from collections import deque
 from contextlib import suppress
 from fcntl import ioctl
-from itertools import filterfalse, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -129,13 +129,19 @@ class Dealer:
         ids = list(islice(self._ids, most))
         if not ids:
             # The queue was at its end: something may have come meanwhile.
-            self._ids = filterfalse(self._dealt.__contains__, self._due())
+            self._ids = self._undealt()
             ids = list(islice(self._ids, most))
         self._is_at_its_end = not ids
-        self._dealt.update(dict.fromkeys(ids))
         before = self._waiting[-1] if self._waiting else self._last
         self._waiting += ids
         if ids and ids[0] < before:
             # A queue id is its place in the order.
             self._waiting = deque(sorted([*self._waiting, *self._deal.take_back()]))
         return bool(ids)
+
+    def _undealt(self) -> Iterator[str]:
+        """Yield what is due and was not dealt; it counts as dealt at once, as the queue may name it again."""
+        for queue_id in self._due():
+            if queue_id not in self._dealt:
+                self._dealt[queue_id] = None
+                yield queue_id

@@ -147,6 +147,9 @@ class Spool:
                 journal.ensure_room(processes * _ROOM_BESIDE_BYTES)
             finally:
                 journal.close()
+                if not journal.offset:
+                    # No process may come to remove it: a run that was asked to end starts none.
+                    os.unlink(path)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -259,7 +262,8 @@ class Spool:
             self._settled[queue_id] = (claimed, state if state is not None else ALL_RELAYED)
         else:
             unknown: dict[str, OSError] = {}
-            if find_all(self.directory, (queue_id,), unknown) or unknown:
+            # Of one that was relayed, and is gone, the state could not be removed.
+            if find_all(self.directory, (queue_id,), unknown) or unknown or state is None:
                 self._leave(queue_id, state)
         if state is not None and state.unreported:
             self._unreported[queue_id] = state
@@ -455,7 +459,10 @@ class Spool:
                         claimed.close()
                     kept += 1
                     continue
-                # It was removed by hand, under our lock: so be it.
+                if state.relayed and claimed.state.revision:
+                    # It is gone, and its state may not be.
+                    self._leave(queue_id, state)
+                # Or it was removed by hand, under our lock: so be it.
             del self._settled[queue_id]
             if state.relayed and not self._keep_sent_s:
                 removed.append(claimed.detach())

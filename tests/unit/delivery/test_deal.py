@@ -57,6 +57,14 @@ def test_what_is_dealt_and_still_in_the_queue_is_not_dealt_again(deal: Deal) -> 
     assert deal.closed
 
 
+def test_what_the_queue_names_again_before_its_end_is_dealt_once(deal: Deal) -> None:
+    """It goes through a bucket anew that has changed meanwhile."""
+    first, second, third = ids(3)
+    dealer = Dealer(deal, once([first, second, first, second, third, third]), {})
+    dealer.hand_out()
+    assert deal.take_back() == [first, second, third]
+
+
 def test_only_a_moments_work_is_on_the_line(deal: Deal) -> None:
     queued = ids(500)
     Dealer(deal, once(queued), {}).hand_out()

@@ -18,6 +18,7 @@ from tests.support.faults import (
     at_each_call,
     at_the_opening_of,
     cannot_be_looked_at,
+    cannot_be_moved,
     cannot_be_opened,
     directories_cannot_be_synced,
     fails_at,
@@ -44,7 +45,7 @@ from tests.support.spools import (
 from ucrmmail.dataclass import replace
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import try_lock
-from ucrmmail.journal import read_journal
+from ucrmmail.journal import journal_of, read_journal
 from ucrmmail.spool import manage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.closer import _MOST_WAITING
@@ -54,7 +55,7 @@ from ucrmmail.spool.moves import Moves, find_all, read_state
 from ucrmmail.spool.order import Order
 from ucrmmail.spool.queue import _MOST_SETTLED, Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
-from ucrmmail.spool.records import newest, recorded
+from ucrmmail.spool.records import journal_path, newest, recorded
 from ucrmmail.spool.unread import Unread
 from ucrmmail.spool.unrecorded import UnrecordedError
 
@@ -1612,6 +1613,46 @@ def test_a_worker_that_ends_leaves_no_journal(directory: str) -> None:
     worker.finish()
     assert not os.path.exists(f"{directory}/journal.1")
     assert everything_in(directory) == []
+
+
+def test_a_state_that_cannot_be_removed_behind_its_message_is_removed_by_a_later_run(directory: str) -> None:
+    queue_id = put(directory)
+    spool = Spool(directory)
+    claimed = claim(spool, queue_id)
+    spool.settle(claimed, after(claimed.state, "deferred"))
+    claimed = claim(spool, queue_id)
+    with cannot_be_moved(f"{directory}/state/{queue_id}", errno.EROFS):
+        spool.settle(claimed, after(claimed.state, "relayed"))
+        assert spool.finish() == {queue_id}
+        again = Spool(directory)
+        again.recover(NOW)
+        again.finish()
+    assert os.listdir(f"{directory}/state") == [queue_id]
+    last = Spool(directory)
+    last.recover(NOW)
+    last.finish()
+    assert os.listdir(f"{directory}/state") == []
+    assert last.find(queue_id) is None
+    assert read_journal(f"{directory}/journal") == ([], 0)
+
+
+@pytest.mark.parametrize("has_room", [True, False])
+@pytest.mark.parametrize(
+    "left", [b"", journal_of([b"relayed 1-20261124T050000.000000-aaaaaa"])], ids=["nothing", "records"]
+)
+def test_the_look_for_room_leaves_what_is_there_and_no_more(directory: str, left: bytes, has_room: bool) -> None:
+    path = Path(journal_path(directory, 1))
+    if left:
+        path.write_bytes(left)
+    spool = Spool(directory)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft if has_room else 1000, hard))
+    try:
+        assert spool.has_room_beside(3) == has_room
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (path.read_bytes() if path.exists() else b"") == left
+    assert path.exists() == bool(left)
 
 
 def test_a_worker_keeps_and_syncs_as_the_run_does(directory: str) -> None:
