@@ -149,7 +149,8 @@ class Spool:
                 journal.close()
                 if not journal.offset:
                     # No process may come to remove it: a run that was asked to end starts none.
-                    os.unlink(path)
+                    with suppress(OSError):
+                        os.unlink(path)
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
