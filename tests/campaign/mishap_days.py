@@ -17,7 +17,6 @@ from tests.support.provider import Mail
 from tests.support.smtp_server import SmtpServer
 from tests.support.spools import put
 from ucrmmail.delivery.account import load_account
-from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.message.envelope import Addresses
 from ucrmmail.message.prepare import Prepared, prepare
@@ -175,44 +174,31 @@ class MishapDays(Days):
 
     # A run.
 
-    def _run(self, server: SmtpServer) -> None:
-        connections, refusals = len(server.connections), len(self.provider.refusals)
+    def _flush(self, server: SmtpServer) -> RunReport:
         mishap = self._mishap()
         is_killed = isinstance(mishap, Signalled) and mishap.number == signal.SIGKILL
         self._lives.append((len(self.provider.accepted), is_killed))
         if mishap is not _NEVER:
             self._note(str(mishap))
-        done = in_a_process(lambda: self._flush(server), mishap, below=self.machine.directory)
+        done = in_a_process(lambda: self._flush_in_its_process(server), mishap, below=self.machine.directory)
         if done.was_killed or done.error is not None:
             self.mishaps.append(f"    so that it ended: {done.error or 'killed'}")
             self.met["killed" if done.was_killed else "failed"] += 1
-        server.wait_until_idle()
-        self.runs += 1
-        self.report = self._report_of(done)
-        self.connections = len(server.connections) - connections
-        self.refusals = len(self.provider.refusals) - refusals
-        self._look()
-        self.taken = Counter(
-            (one.message_id, recipient) for one in self.provider.accepted for recipient in one.mail.recipients
-        )
-        for message in self.report.messages:
-            mail = self.known.get(message.queue_id)
-            for outcome in message.outcomes:
-                self.doubts[mail.message_id if mail else "", outcome.recipient] += outcome.uncertain
-        if done.returned is None:
             # It came to no report: what it doubted is in the queue.
             for message_id, states in self.queue().items():
                 for state in states.values():
                     self.doubts[message_id, state.recipient] += state.uncertain
+        self._look()
+        return self._report_of(done)
 
-    def _flush(self, server: SmtpServer) -> RunReport:
+    def _flush_in_its_process(self, server: SmtpServer) -> RunReport:
         # What is written to the pipe of a process is no other's.
         self.machine.stop.renew()
         self.machine.stop.on_signals()
-        return self.machine.flush(
-            self.machine.to(server, timeout_s=60.0, final_timeout_s=60.0),
-            options=Options(wait=False, keep_messages=True, connections=self.world.connections),
-        )
+        return super()._flush(server)
+
+    def _mail_of(self, queue_id: str) -> Mail | None:
+        return self.known.get(queue_id)
 
     def _report_of(self, done: Done) -> RunReport:
         if done.was_killed or done.error is not None:

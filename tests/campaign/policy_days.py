@@ -98,11 +98,7 @@ class Days:
 
     def _run(self, server: SmtpServer) -> None:
         connections, refusals = len(server.connections), len(self.provider.refusals)
-        self.report = self.machine.flush(
-            # Nobody is silent here: what takes long is a busy machine.
-            self.machine.to(server, timeout_s=60.0, final_timeout_s=60.0),
-            options=Options(wait=False, keep_messages=True, connections=self.world.connections),
-        )
+        self.report = self._flush(server)
         server.wait_until_idle()
         self.runs += 1
         self.connections = len(server.connections) - connections
@@ -111,9 +107,19 @@ class Days:
             (one.message_id, recipient) for one in self.provider.accepted for recipient in one.mail.recipients
         )
         for message in self.report.messages:
-            mail = self.accepted.get(message.queue_id)
+            mail = self._mail_of(message.queue_id)
             for outcome in message.outcomes:
                 self.doubts[mail.message_id if mail else "", outcome.recipient] += outcome.uncertain
+
+    def _flush(self, server: SmtpServer) -> RunReport:
+        return self.machine.flush(
+            # Nobody is silent here: what takes long is a busy machine.
+            self.machine.to(server, timeout_s=60.0, final_timeout_s=60.0),
+            options=Options(wait=False, keep_messages=True, connections=self.world.connections),
+        )
+
+    def _mail_of(self, queue_id: str) -> Mail | None:
+        return self.accepted.get(queue_id)
 
     def _wait(self) -> None:
         """Let the time pass until the next run has something to do, a minute at least."""
