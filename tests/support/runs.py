@@ -110,8 +110,8 @@ def check_run(directory: str, said: list[str]) -> None:
     recorded = {line.split()[1] for line in said if line.startswith("recorded")}
     settled = {line.split()[1] for line in said if line.startswith("wire")}
     told = {line.split()[1] for line in said if line.startswith("told")}
-    spool = recovered(directory)
-    unreported = set(spool._unreported)
+    spool = Spool(directory, clock=StillClock(LATER))
+    unreported = set(spool.recover(LATER))
     waiting = whole_messages(spool)
     for queue_id in all_ids(directory, said, waiting):
         place = place_of(directory, queue_id)

@@ -10,15 +10,17 @@ import os
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.files import Naming, name_error, open_distrusted, try_lock
-from ucrmmail.spool.layout import accepted_at, priority_of
+from ucrmmail.files import DistrustError, Naming, name_error, open_distrusted, try_lock
+from ucrmmail.spool.layout import STATE, accepted_at, priority_of
 from ucrmmail.spool.moves import find, read_state
-from ucrmmail.spool.queuefile import pieces, read_checked
+from ucrmmail.spool.queuefile import DamagedError, pieces, read_checked
 from ucrmmail.spool.state import fitted
+from ucrmmail.spool.unread import Unread, is_of_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ucrmmail.spool.aside import Aside
     from ucrmmail.spool.queuefile import QueueFile
     from ucrmmail.spool.state import MessageState
 
@@ -129,6 +131,32 @@ def claim_file(directory: str, path: str, queue_id: str) -> Claimed | None:
             with Naming(path):
                 os.close(fd)
     return claimed
+
+
+def claim_at(directory: str, path: str, queue_id: str, aside: Aside) -> Claimed | None:
+    """Do as ``claim_file``; also None when it is taken by another, or cannot be had, which ``aside`` sees to.
+
+    What is damaged, or is no regular file of ours, is set aside. Raises OSError when no file can be opened at all.
+    """
+    try:
+        return claim_file(directory, path, queue_id)
+    except BusyError:
+        return None
+    except (DamagedError, DistrustError) as error:
+        aside.set_aside(path, queue_id, str(error))
+    except OSError as error:
+        if is_of_all(error):
+            raise
+        aside.tell(_unread(directory, error, queue_id, path).line)
+    return None
+
+
+def _unread(directory: str, error: OSError, queue_id: str, path: str) -> Unread:
+    """Return what is told of a message that cannot be had: one line for all where their states are shut away."""
+    states = f"{directory}/{STATE}"
+    if error.filename == f"{states}/{queue_id}" and not os.access(states, os.X_OK, effective_ids=True):
+        return Unread.directory(error, states)
+    return Unread.because_of(error, queue_id, path)
 
 
 def lock_message(

@@ -38,8 +38,8 @@ from ucrmmail.spool.layout import DROP, NEXT_ID_S, PRIORITIES, REJECTED, TMP, is
 from ucrmmail.spool.moves import Moves, find_all
 from ucrmmail.spool.queuefile import LARGEST_ENVELOPE_BYTES, DamagedError, is_queue_file, read_checked
 from ucrmmail.spool.quiet import QUIET_WITHOUT_LEASE_S, quiet_in
-from ucrmmail.spool.recovery import TAKEN_SUFFIX
 from ucrmmail.spool.scratch import Scratch
+from ucrmmail.spool.sweeps import TAKEN_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

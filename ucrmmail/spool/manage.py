@@ -37,8 +37,8 @@ from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, che
 from ucrmmail.spool.listing import STATES, WAITING, state_of_settled
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.records import recorded
-from ucrmmail.spool.recovery import taken_as
 from ucrmmail.spool.state import RecipientState
+from ucrmmail.spool.sweeps import taken_as
 from ucrmmail.spool.unread import (
     Unread,
     UnreadError,

@@ -45,7 +45,7 @@ from tests.support.spools import (
 from ucrmmail.dataclass import replace
 from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import try_lock
-from ucrmmail.journal import journal_of, read_journal
+from ucrmmail.journal import Journal, journal_of, read_journal
 from ucrmmail.spool import manage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.closer import _MOST_WAITING
@@ -53,7 +53,8 @@ from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import is_doubtful, messages
 from ucrmmail.spool.moves import Moves, find_all, read_state
 from ucrmmail.spool.order import Order
-from ucrmmail.spool.queue import _MOST_SETTLED, Spool
+from ucrmmail.spool.outcomes import MOST_SETTLED, most_settled
+from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
 from ucrmmail.spool.records import journal_path, newest, recorded
 from ucrmmail.spool.unread import Unread
@@ -239,7 +240,7 @@ def test_no_more_descriptors_are_open_than_a_process_may_have(spool: Spool) -> N
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1500):
         settle(spool, put(spool.directory, now=NOW + number), "relayed")
-        assert len(os.listdir("/proc/self/fd")) < before + _MOST_SETTLED * (2 + _MOST_WAITING) + 10
+        assert len(os.listdir("/proc/self/fd")) < before + MOST_SETTLED * (2 + _MOST_WAITING) + 10
     spool.finish()
     assert len(os.listdir("/proc/self/fd")) == before - 1
     assert everything_in(spool.directory) == []
@@ -599,13 +600,11 @@ def test_a_full_disk_gives_the_room_that_is_held_to_who_has_the_message(director
 
 
 @pytest.mark.parametrize(
-    ("allowed", "most"), [(14, 1), (64, 8), (1024, _MOST_SETTLED), (resource.RLIM_INFINITY, _MOST_SETTLED)]
+    ("allowed", "most"), [(14, 1), (64, 8), (1024, MOST_SETTLED), (resource.RLIM_INFINITY, MOST_SETTLED)]
 )
-def test_as_many_are_settled_at_a_time_as_may_be_open(
-    allowed: int, most: int, directory: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_as_many_are_settled_at_a_time_as_may_be_open(allowed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
-    assert Spool(directory)._most_settled == most
+    assert most_settled() == most
 
 
 @pytest.mark.requirement("R26")
@@ -659,7 +658,7 @@ def test_what_has_failed_of_a_message_that_cannot_be_had_is_told_when_it_can(dir
 
 @pytest.mark.requirement("R4")
 def test_when_many_are_settled_the_record_comes_before_a_sync_that_fails(spool: Spool) -> None:
-    ids = [put(spool.directory, now=NOW + number) for number in range(_MOST_SETTLED + 1)]
+    ids = [put(spool.directory, now=NOW + number) for number in range(MOST_SETTLED + 1)]
     begun: list[str] = []
 
     def settle_all() -> None:
@@ -677,8 +676,7 @@ def test_when_many_are_settled_the_record_comes_before_a_sync_that_fails(spool: 
 
 def killed(spool: Spool) -> None:
     """What the kernel does with a process that dies."""
-    for claimed, _ in spool._settled.values():
-        claimed.close()
+    spool.abandon()
 
 
 @pytest.mark.parametrize(("result", "place"), [("relayed", ""), ("deferred", "deferred"), ("failed", "failed")])
@@ -981,8 +979,9 @@ def test_records_about_what_is_gone_change_nothing(directory: str) -> None:
 
 def test_nonsense_in_the_journal_is_passed_over(spool: Spool) -> None:
     queue_id = put(spool.directory)
+    journal = Journal(journal_path(spool.directory, 0), past_damage=True)
     for payload in (b"", b"relayed", b"relayed ../../etc", b"state " + queue_id.encode() + b" {}", b"what " * 9):
-        spool._journal.append(payload)
+        journal.append(payload)
     again = Spool(spool.directory)
     assert again.recover(NOW) == []
     assert list(again.due()) == [queue_id]
