@@ -37,6 +37,16 @@ def test_a_damaged_note_of_the_last_run_is_no_note(program: Program, sink: Sink,
     assert program.run("status", "--json").json["last_flush"]["relayed"] == 1
 
 
+@pytest.mark.parametrize("ended", ['"ended_at": 7, ', ""])
+def test_a_note_that_does_not_say_when_its_run_ended_is_of_the_last_look(program: Program, ended: str) -> None:
+    program.configure(25)
+    program.run("flush")
+    (program.spool / "last-flush.json").write_text(f'{{{ended}"relayed": 5}}\n')
+    last = program.run("status", "--json").json["last_flush"]
+    assert (last["ended_at"], last["relayed"]) == (last["at"], 5)
+    assert "5 relayed" in program.run("status").stdout
+
+
 @pytest.mark.requirement("R29")
 @pytest.mark.parametrize("at", ["NaN", "1e999", "-1e999", "1e300", "-1.0", "1" + "0" * 400, "[" * 3000])
 def test_a_damaged_state_of_the_account_is_an_account_without_troubles(program: Program, sink: Sink, at: str) -> None:

@@ -623,6 +623,24 @@ def test_mail_is_not_put_into_another_queue_because_a_key_was_misspelt(program: 
     assert [path.name for path in program.home.rglob("*")] == ["config.toml"]
 
 
+def test_status_keeps_what_a_run_did_apart_from_those_behind_it_that_had_nothing_to_do(
+    program: Program, sink: Sink
+) -> None:
+    """It had been shown as if each of them had sent it again."""
+    program.configure(sink.port)
+    program.sendmail("-t")
+    program.run("flush")
+    sent = program.run("status", "--json").json["last_flush"]
+    assert sent["at"] == sent["ended_at"]
+    assert f"last flush: {sent['at']}: 1 relayed\n" in program.run("status").stdout
+    program.run("flush")
+    looked = program.run("status", "--json").json["last_flush"]
+    assert looked["at"] > sent["at"]
+    assert {**looked, "at": ""} == {**sent, "at": ""}
+    shown = program.run("status").stdout
+    assert shown.endswith(f"last flush: {looked['at']}: nothing was due\n  before:   {sent['at']}: 1 relayed\n")
+
+
 def test_status_tells_of_what_was_dropped_and_is_not_accepted_yet(queue: Program) -> None:
     queue.run("flush")
     assert "dropped" not in queue.run("status").stdout

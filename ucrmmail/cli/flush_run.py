@@ -220,10 +220,10 @@ def _keep(directory: str, stamp: str, report: RunReport) -> None:
 
     doubtful = dict.fromkeys([*doubtful_in(directory), *report.doubtful])
     replace_file(f"{directory}/{CHECKED_CONFIG}", stamp.encode("utf-8", "surrogateescape"), durable=False)
-    line = last_flush_line(report, list(doubtful)[-_MOST_DOUBTFUL:])
+    now = time.time()
+    line = last_flush_line(report, list(doubtful)[-_MOST_DOUBTFUL:], now)
     replace_file(f"{directory}/{LAST_FLUSH}", line.encode(), durable=False)
     # By our clock, not by that of a file server.
-    now = time.time()
     os.utime(f"{directory}/{LAST_FLUSH}", (now, now))
 
 

@@ -15,9 +15,20 @@ _DOUBTFUL = "doubtful"
 
 
 def last_flush(directory: str) -> dict[str, Any] | None:
-    """Return what the last run left, and when it was; None when there was none."""
-    fields, at = _read(directory)
-    return {"at": rfc3339(at), **{name: fields[name] for name in fields if name != _DOUBTFUL}} if fields else None
+    """Return what the last run left, and when it was; None when there was none.
+
+    One with nothing to do leaves only its time: ``ended_at`` is when the one ended that has left the rest.
+    """
+    fields, looked_at = _read(directory)
+    if not fields:
+        return None
+    at = rfc3339(looked_at)
+    ended_at = fields.get("ended_at")
+    if not isinstance(ended_at, str):
+        ended_at = at
+    # A file system may keep whole seconds.
+    last = {"at": max(at, ended_at)} | {name: fields[name] for name in fields if name != _DOUBTFUL}
+    return last | {"ended_at": ended_at}
 
 
 def doubtful_in(directory: str) -> list[str]:

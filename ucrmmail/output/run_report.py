@@ -39,9 +39,10 @@ def run_document(report: RunReport) -> dict[str, object]:
     }
 
 
-def last_flush_line(report: RunReport, doubtful: Sequence[str]) -> str:
+def last_flush_line(report: RunReport, doubtful: Sequence[str], ended_at: float) -> str:
     """Return what ``status`` shows of the last run, as one line of JSON; ``doubtful`` are ids of earlier ones too."""
     fields = {
+        "ended_at": rfc3339(ended_at),
         "relayed": report.relayed,
         "deferred": report.deferred,
         "failed": report.failed,

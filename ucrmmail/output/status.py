@@ -101,7 +101,11 @@ def say_status(document: dict[str, Any]) -> None:
         return
     counts = ", ".join(f"{last[name]} {word}" for name, word in _COUNTED if last.get(name))
     reason = f" ({last['reason']})" if last.get("reason") else ""
-    human.say(f"last flush: {last['at']}: {counts or 'nothing to send'}{reason}")
+    before = "last flush:"
+    if last["ended_at"] != last["at"]:
+        human.say(f"last flush: {last['at']}: nothing was due")
+        before = "  before:  "
+    human.say(f"{before} {last['ended_at']}: {counts or 'nothing to send'}{reason}")
 
 
 _COUNTED = (
