@@ -167,6 +167,8 @@ def refuse_in_a_flush(
 ) -> Run | None:
     """Return how a flush ended of which this call was refused, and what followed was right; None if it did not make it."""
     prepare(world, moods)
+    for told in world.program.spool.glob("told-*"):
+        told.unlink()  # the same of another call would be told once an hour
     already = len(world.sent()) - logged(world)
     run, met = refused(world, trace, step, errno, "flush")
     try:
