@@ -318,6 +318,9 @@ class Spool:
         if claimed is not None and not claimed.pending:
             # The state was carried out and the move was not: there is nothing to send.
             self._settled[queue_id] = (claimed, claimed.state)
+            if claimed.state.unreported:
+                # Of one that was set aside and put back no record says so.
+                self._unreported[queue_id] = claimed.state
             return None
         return claimed
 
@@ -391,6 +394,8 @@ class Spool:
         try:
             if state.relayed:
                 self._journal.append(relayed_record(queue_id))
+                # Whoever retried it knows what it had met before, and that must not stand in place of this record.
+                self._unreported.pop(queue_id, None)
             else:
                 state = replace(state, revision=claimed.state.revision + 1)
                 self._record(queue_id, state)

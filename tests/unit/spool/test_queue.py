@@ -886,6 +886,22 @@ def test_failures_of_a_message_that_vanishes_are_told_all_the_same(directory: st
     assert place_of(directory, queue_id) == ""
 
 
+@pytest.mark.requirement("R1", "R8")
+def test_what_was_relayed_behind_a_failure_that_nobody_was_told_of_is_not_sent_again(directory: str) -> None:
+    """A person retries it while the run that met the failure goes on, and then it cannot be removed."""
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    spool.sync()
+    list(manage.retry(directory, [queue_id]))
+    settle(spool, queue_id, "relayed")
+    with cannot_be_moved(path_in_queue(directory, queue_id), errno.EPERM):
+        spool.finish()
+    again = Spool(directory)
+    again.recover(NOW)
+    assert place_of(directory, queue_id) == ""
+
+
 def test_a_disk_that_is_full_at_any_write_of_a_recovery_loses_no_record(tmp_path: Path) -> None:
     """The journal of a worker goes only when that of the run has all that nobody was told of."""
     writes = 0
@@ -1426,6 +1442,28 @@ def test_who_has_a_message_that_is_set_aside_does_not_get_it_again_when_it_is_pu
     os.rename(f"{directory}/corrupt/{part}", f"{directory}/held/{part}")
     list(manage.release(directory, [part]))
     assert claim(Spool(directory), part).pending == (ANN,)
+
+
+@pytest.mark.requirement("R8", "S15")
+def test_the_failure_of_a_message_that_is_set_aside_is_told_when_it_is_put_back(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.link(path, f"{directory}/drop/backup")
+    again = Spool(directory)
+    assert again.recover(NOW) == []
+    again.finish()
+    os.unlink(f"{directory}/drop/backup")
+    os.mkdir(os.path.dirname(path))
+    os.rename(f"{directory}/corrupt/{queue_id}", path)
+    third = Spool(directory)
+    third.recover(NOW)
+    assert third.claim(queue_id) is None
+    third.finish()
+    assert place_of(directory, queue_id) == "failed"
+    assert Spool(directory).recover(NOW) == [queue_id]
 
 
 def test_what_a_person_did_after_the_record_holds_for_a_message_that_is_set_aside(directory: str) -> None:
