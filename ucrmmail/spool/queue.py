@@ -420,19 +420,26 @@ class Spool:
             self._journal.sync()
 
     def update_state(self, queue_id: str, state: MessageState) -> None:
-        """Replace the state of a message that was settled, where it stands. Raises OSError."""
-        claimed, before = self._settled.get(queue_id, (None, None))
-        if before is None:
-            before = self._undone.get(queue_id) or read_state(self.directory, queue_id)
+        """Replace the state of a message that was settled, where it stands. Raises OSError.
+
+        That its failures were told is not noted where none is left: a person has retried, or removed, it meanwhile.
+        """
+        claimed, before = self._settled.get(queue_id, (None, self._undone.get(queue_id)))
+        is_moved = before is None
+        if is_moved:
+            before = read_state(self.directory, queue_id)
+            if state.failed and not (state.unreported or (before is not None and before.unreported)):
+                self._unreported.pop(queue_id, None)
+                return
         state = replace(state, revision=1 + (before.revision if before is not None else state.revision))
         self._record(queue_id, state)
         if claimed is not None:
             self._settled[queue_id] = (claimed, state)
-        elif queue_id in self._undone:
-            self._undone[queue_id] = state
-        else:
+        elif is_moved:
             self._journal.sync()
             self._moves.write_state(queue_id, state)
+        else:
+            self._undone[queue_id] = state
 
     def _record(self, queue_id: str, state: MessageState) -> None:
         self._journal.append(state_record(queue_id, state))

@@ -902,6 +902,24 @@ def test_what_was_relayed_behind_a_failure_that_nobody_was_told_of_is_not_sent_a
     assert place_of(directory, queue_id) == ""
 
 
+def test_what_a_person_does_before_a_failure_is_noted_as_told_is_not_undone(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is moved to the failed ones at once when as many are settled as may be: nobody has a lock on it then."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (30, 30))
+    spool = Spool(directory)
+    retried, removed = put(directory), put(directory, now=NOW + 1)
+    failed = [settle(spool, queue_id, "failed") for queue_id in (retried, removed)]
+    list(manage.retry(directory, [retried]))
+    list(manage.remove(directory, [removed]))
+    for queue_id, state in zip((retried, removed), failed, strict=True):
+        spool.update_state(queue_id, reported(state))
+    assert claim(spool, retried).pending == (JOE,)
+    spool.finish()
+    assert journal_bytes(directory) == 0
+    assert os.listdir(f"{directory}/state") == [retried]
+
+
 def test_a_disk_that_is_full_at_any_write_of_a_recovery_loses_no_record(tmp_path: Path) -> None:
     """The journal of a worker goes only when that of the run has all that nobody was told of."""
     writes = 0
