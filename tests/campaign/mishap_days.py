@@ -10,13 +10,25 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from tests.campaign.mishaps import REFUSALS, Done, Mishap, Refused, Signalled, in_a_process
+from tests.campaign.mishaps import (
+    REFUSALS,
+    Done,
+    FewFiles,
+    Mishap,
+    Refused,
+    Several,
+    ShutAway,
+    Signalled,
+    in_a_process,
+)
 from tests.campaign.policy_days import SLACK_S, Days
 from tests.campaign.policy_worlds import World
 from tests.support.provider import Mail
 from tests.support.smtp_server import SmtpServer
 from tests.support.spools import put
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.message.envelope import Addresses
 from ucrmmail.message.prepare import Prepared, prepare
@@ -30,6 +42,9 @@ _NEVER = Mishap(0)
 # Into the system, as a run makes them.
 _CALLS, _CALLS_A_MESSAGE = 90, 22
 _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
+# What a person, or a disk, shuts away for some runs.
+_SHUT_PLACES = ("queue", "deferred", "failed", "state", "tmp", "sent", "drop", "journal", "ledger", "account.json")
+_SHUT_NAMES = (("unlink", "rename"), ("unlink",), ("rename",), ("mkdir",), ("open",), ("rename", "mkdir", "open"))
 
 
 class MishapDays(Days):
@@ -57,6 +72,12 @@ class MishapDays(Days):
         self.known: dict[str, Mail] = {}
         self._in_doubt: list[Mail] = []
         self._messages: list[QueuedMessage] = []
+        # What lasts over several runs, and how many.
+        self._lasting: Mishap = _NEVER
+        self._lasts = 0
+        self._connections = world.connections
+        self._time_limit_s = 0.0
+        self._message_limit = 0
 
     @property
     def _drop_directory(self) -> str:
@@ -176,7 +197,11 @@ class MishapDays(Days):
 
     def _flush(self, server: SmtpServer) -> RunReport:
         mishap = self._mishap()
-        is_killed = isinstance(mishap, Signalled) and mishap.number == signal.SIGKILL
+        is_killed = any(
+            isinstance(one, Signalled) and one.number == signal.SIGKILL
+            for one in (mishap.each if isinstance(mishap, Several) else (mishap,))
+        )
+        self._configure()
         self._lives.append((len(self.provider.accepted), is_killed))
         if mishap is not _NEVER:
             self._note(str(mishap))
@@ -207,18 +232,65 @@ class MishapDays(Days):
         assert isinstance(report, RunReport)
         return report
 
+    def _configure(self) -> None:
+        """Let a person have changed the configuration since the last run."""
+        world, machine = self.world, self.machine
+        is_limited = self.may_go_wrong and self.dice.random() < 0.2
+        self._time_limit_s = self.dice.choice((0.1, 0.5)) if is_limited else 0.0
+        self._message_limit = self.dice.choice((0, 3)) if is_limited else 0
+        if not self.may_go_wrong:
+            world.connections, machine.sync_each, machine.keep_sent_s = self._connections, False, 0.0
+        elif self.dice.random() < 0.3:
+            world.connections = self.dice.choice((1, 1, 2, 4, 8))
+            machine.sync_each = self.dice.random() < 0.3
+            machine.keep_sent_s = self.dice.choice((0.0, 0.0, 600.0, 7200.0))
+            so = f"{world.connections} connections, sync_each {machine.sync_each}, keep_sent {machine.keep_sent_s} s"
+            self.mishaps.append(f"    with {so}")
+
+    def _options(self) -> Options:
+        return replace(super()._options(), time_limit_s=self._time_limit_s, message_limit=self._message_limit)
+
     def _mishap(self) -> Mishap:
-        draw = self.dice.random()
-        if not self.may_go_wrong or draw < 0.2:
+        """Return what happens in the next run: one thing, with one that lasts over several runs, or two, or nothing."""
+        if not self.may_go_wrong:
             return _NEVER
-        due = sum(message.state == "waiting" for message in self._messages) + len(os.listdir(self._drop_directory))
-        reach = _CALLS + _CALLS_A_MESSAGE * due
+        if self._lasts:
+            self._lasts -= 1
+        elif self.dice.random() < 0.15:
+            self._lasts = self.dice.randint(0, 3)
+            code = self.dice.choice((errno.EACCES, errno.EIO, errno.ENOSPC, errno.EROFS))
+            self._lasting = self.dice.choice(
+                (
+                    ShutAway(0, self.dice.choice(_SHUT_NAMES), self.dice.choice(_SHUT_PLACES), code),
+                    FewFiles(self.dice.randint(8, 70)),
+                )
+            )
+        else:
+            self._lasting = _NEVER
+        each = [self._lasting, self._one_mishap()]
+        if self.dice.random() < 0.15:
+            each.append(self._refusal())
+        each = [one for one in each if one is not _NEVER]
+        return each[0] if len(each) == 1 else Several(0, tuple(each)) if each else _NEVER
+
+    def _one_mishap(self) -> Mishap:
+        draw = self.dice.random()
+        if draw < 0.2:
+            return _NEVER
         if draw < 0.75:
             number = signal.SIGKILL if draw < 0.65 else signal.SIGTERM
-            return Signalled(self.dice.randint(1, reach), number)
+            return Signalled(self.dice.randint(1, _CALLS + _CALLS_A_MESSAGE * self._due), number)
+        return self._refusal()
+
+    @property
+    def _due(self) -> int:
+        is_due = sum(message.state == "waiting" for message in self._messages)
+        return is_due + len(os.listdir(self._drop_directory))
+
+    def _refusal(self) -> Mishap:
         name = self.dice.choice(sorted(REFUSALS))
         code = self.dice.choice(REFUSALS[name])
-        at = self.dice.randint(1, self.dice.choice((3, 3 + 2 * due)))
+        at = self.dice.randint(1, self.dice.choice((3, 3 + 2 * self._due)))
         return Refused(at, name, code, code in _LASTING and self.dice.random() < 0.5)
 
     def queue(self) -> dict[str, dict[str, RecipientState]]:

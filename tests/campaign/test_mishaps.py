@@ -117,6 +117,25 @@ def left_behind(days: MishapDays) -> Iterator[str]:
         place, _, name = path.partition("/")
         if place in {"corrupt", "rejected", "tmp"} or (place == "state" and name not in ids):
             yield f"left behind: {path}"
+    yield from untold(days)
+
+
+def untold(days: MishapDays) -> Iterator[str]:
+    """Say whose failure nobody was told of: by a report that was taken, or that is queued."""
+    reports = Counter(one.mail.recipients for one in days.provider.accepted if not one.mail.sender)
+    failed: Counter[tuple[str, ...]] = Counter()
+    for message in days.machine.queue():
+        mail = days.by_id.get(message.message_id)
+        if not message.reverse_path and mail is None:
+            reports[message.recipients] += 1
+        for one in message.delivery.recipients:
+            if one.result == "failed" and not one.reported:
+                yield f"{message.queue_id} to {one.recipient} failed, and nobody was told"
+        if mail is not None and mail.sender and message.delivery.failed:
+            failed[(mail.sender,)] += 1
+    for to, count in failed.items():
+        if reports[to] < count:
+            yield f"{to}: {count} messages failed, of which {reports[to]} reports were made"
 
 
 @pytest.mark.requirement("R1", "R2", "R4", "R5", "R6", "R19", "R22", "S19")
