@@ -6,6 +6,7 @@ import errno
 import os
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.campaign.mishaps import (
 from tests.campaign.policy_days import SLACK_S, Days
 from tests.campaign.policy_worlds import World
 from tests.support.provider import Mail
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import Dialogue, Said, SmtpServer
 from tests.support.spools import put
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import load_account
@@ -51,7 +52,8 @@ class MishapDays(Days):
     """``mishaps`` tells in words what has happened, ``met`` counts what has ended a run, and ``last_mishap_s`` is when
     the last one was.
 
-    ``removed`` are the Message-IDs of what a person has removed, with the number of transactions before that.
+    ``removed`` are the Message-IDs of what a person has removed, with the number of transactions before that, and
+    ``held`` of what was held during a run, with those before that and before its release.
     """
 
     runs_by_the_minute = MISHAPS_UNTIL_RUN + Days.runs_by_the_minute
@@ -69,6 +71,13 @@ class MishapDays(Days):
         # How many transactions were taken before each run, and whether it was to be killed.
         self._lives: list[tuple[int, bool]] = []
         self.removed: dict[str, int] = {}
+        self.held: list[tuple[str, int, int]] = []
+        self._held: dict[str, int] = {}
+        # At which command of a run, from now on, the person comes, and what is submitted then.
+        self._comes_in = 0
+        self._lock = threading.Lock()
+        self._withheld: list[tuple[Mail, bytes]] = []
+        self._answer, self.provider.answer = self.provider.answer, self._answer_meanwhile  # type: ignore[method-assign] # in its place
         self.known: dict[str, Mail] = {}
         self._in_doubt: list[Mail] = []
         self._messages: list[QueuedMessage] = []
@@ -102,6 +111,7 @@ class MishapDays(Days):
     # What is submitted, dropped, and meddled with, before a run.
 
     def _accept(self) -> None:
+        self._submit_withheld()
         for mail in self.world.mails:
             if self.world.later.get(mail.number, 0) == self.runs:
                 self._submit(mail)
@@ -126,6 +136,8 @@ class MishapDays(Days):
                 self._in_doubt.append(mail)
             else:
                 self.accepted[done.returned] = mail
+        elif way < 0.5:
+            self._withheld.append((mail, content))
         else:
             self.accepted[self._put(mail, content)] = mail
 
@@ -180,6 +192,8 @@ class MishapDays(Days):
         ids = [message.queue_id for message in messages]
         if not ids:
             return
+        if change is release:
+            self._no_more_held(ids)
         mishap: Mishap = (
             Signalled(self.dice.randint(1, 60)) if self.dice.random() < 0.3 and self.may_go_wrong else _NEVER
         )
@@ -193,7 +207,42 @@ class MishapDays(Days):
         elif done.was_killed and change is release:
             list(release(self.machine.directory, ids))
 
+    def _no_more_held(self, ids: Collection[str]) -> None:
+        taken = len(self.provider.accepted)
+        self.held += [(self.known[one].message_id, self._held.pop(one), taken) for one in ids if one in self._held]
+
     # A run.
+
+    def _answer_meanwhile(self, dialogue: Dialogue, place: str, line: bytes) -> Said | None:
+        """Answer as the provider does; at one command of some runs a person comes, and an application."""
+        with self._lock:
+            self._comes_in -= 1
+            if self._comes_in == 0:
+                self._come()
+        return self._answer(dialogue, place, line)
+
+    def _come(self) -> None:
+        """Submit something, and change something in the queue, while a run is at work."""
+        self._submit_withheld()
+        messages = [one for one in self._messages if one.queue_id in self.known]
+        chosen = [one.queue_id for one in self.dice.sample(messages, min(len(messages), self.dice.randint(1, 6)))]
+        change = self.dice.choice((hold, release, retry, remove))
+        if change is release:
+            self._no_more_held(chosen)
+        changes = list(change(self.machine.directory, chosen))
+        taken = len(self.provider.accepted)
+        for one in changes:
+            if not one.trouble and change is remove:
+                self.removed[self.known[one.queue_id].message_id] = taken
+            elif one.after == "held":
+                self._held[one.queue_id] = taken
+        told = ", ".join(f"{one.queue_id} {one.trouble or one.after or 'gone'}" for one in changes)
+        self._note(f"meanwhile {change.__name__}: {told}")
+
+    def _submit_withheld(self) -> None:
+        while self._withheld:
+            mail, content = self._withheld.pop()
+            self.accepted[self._put(mail, content)] = mail
 
     def _flush(self, server: SmtpServer) -> RunReport:
         mishap = self._mishap()
@@ -205,7 +254,11 @@ class MishapDays(Days):
         self._lives.append((len(self.provider.accepted), is_killed))
         if mishap is not _NEVER:
             self._note(str(mishap))
+        self._comes_in = (
+            self.dice.randint(1, 4 + 4 * self._due) if self.may_go_wrong and self.dice.random() < 0.4 else 0
+        )
         done = in_a_process(lambda: self._flush_in_its_process(server), mishap, below=self.machine.directory)
+        self._comes_in = 0
         if done.was_killed or done.error is not None:
             self.mishaps.append(f"    so that it ended: {done.error or 'killed'}")
             self.met["killed" if done.was_killed else "failed"] += 1
@@ -309,7 +362,7 @@ class MishapDays(Days):
 
     @property
     def _is_waiting(self) -> bool:
-        return self.runs <= MISHAPS_UNTIL_RUN or bool(self.dropped) or super()._is_waiting
+        return self.runs <= MISHAPS_UNTIL_RUN or bool(self.dropped or self._withheld) or super()._is_waiting
 
     def _wait(self) -> None:
         now = self.clock.now()

@@ -98,6 +98,8 @@ def sent_twice(days: MishapDays) -> Iterator[str]:
     for number, one in enumerate(taken):
         if number >= days.removed.get(one.message_id, len(taken)):
             yield f"{one.message_id} was sent behind its removal"
+        if any(held == one.message_id and since <= number < until for held, since, until in days.held):
+            yield f"{one.message_id} was sent while it was held"
         for recipient in one.mail.recipients:
             at = before.get((one.message_id, recipient))
             if at is not None and not (days.was_killed_at(at) and last_of[taken[at].connection] == at):
