@@ -118,6 +118,7 @@ class Spool:
         self._undone: dict[str, MessageState] = {}
         self._inherited: dict[str, MessageState] = {}
         self._left_out: set[str] = set()
+        self._long_bytes = _LONG_JOURNAL_BYTES
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
@@ -484,8 +485,10 @@ class Spool:
                 claimed.close()
         if removed:
             self._closer.close(removed)
-        if self._journal.offset > _LONG_JOURNAL_BYTES:
+        if self._journal.offset > self._long_bytes:
             self._checkpoint()
+            # What it has to keep, it would only write again.
+            self._long_bytes = self._journal.offset + _LONG_JOURNAL_BYTES
 
     def finish(self) -> frozenset[str]:
         """End the run: every step is on the disk, the journal is empty but for what could not be moved.

@@ -260,6 +260,33 @@ def test_a_long_journal_is_emptied_during_the_run(spool: Spool) -> None:
     assert spool.promote_due(NOW + 600, MAX_DELAY_S) == 40
 
 
+def test_a_journal_that_is_long_for_what_cannot_be_moved_is_not_written_anew_at_each_sync(spool: Spool) -> None:
+    many = [f"{each}@example.com" for each in range(250)]
+    real = os.rename
+    written = 0
+
+    def rename(source: str, target: str, **options: int) -> None:
+        nonlocal written
+        if "/deferred/" in target:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), target)
+        written += target == f"{spool.directory}/journal"
+        real(source, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        for number in range(45):
+            claimed = claim(spool, put(spool.directory, *many, now=NOW + number))
+            state = after(claimed.state, "deferred", next_attempt_at=NOW + 600)
+            spool.settle(
+                claimed, replace(state, recipients=tuple(replace(each, reply="x" * 500) for each in state.recipients))
+            )
+        for number in range(5):
+            settle(spool, put(spool.directory, now=NOW + 1000 + number), "relayed")
+            spool.sync()
+        assert journal_bytes(spool.directory) > 1 << 22
+        assert written == 1
+
+
 def test_room_is_made_for_all_that_is_out(spool: Spool) -> None:
     many = [f"{each}@example.com" for each in range(200)]
     out = [claim(spool, put(spool.directory, *many, now=NOW + number)) for number in range(3)]
