@@ -322,6 +322,8 @@ class Spool:
             if claimed.state.unreported:
                 # Of one that was set aside and put back no record says so.
                 self._unreported[queue_id] = claimed.state
+            if len(self._settled) >= self._most_settled:
+                self.sync()
             return None
         return claimed
 

@@ -1005,6 +1005,27 @@ def test_a_state_without_its_move_is_completed_at_the_next_claim(spool: Spool) -
     assert place_of(spool.directory, queue_id) == "failed"
 
 
+@pytest.mark.requirement("S19")
+def test_many_states_without_their_moves_stop_no_run(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a person has moved all that had failed back into the queue by hand: each was held open."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    spool = Spool(directory)
+    ids = [put(directory, now=NOW + number) for number in range(30)]
+    for queue_id in ids:
+        settle(spool, queue_id, "failed")
+    spool.finish()
+    for queue_id in ids:
+        path = Path(path_in_queue(directory, queue_id))
+        path.parent.mkdir(exist_ok=True)
+        os.rename(f"{directory}/failed/{queue_id}", path)
+    open_before = len(os.listdir("/proc/self/fd"))
+    again = Spool(directory)
+    assert [again.claim(queue_id) for queue_id in again.due()] == [None] * 30
+    assert len(os.listdir("/proc/self/fd")) < open_before + 16
+    again.finish()
+    assert {place_of(directory, queue_id) for queue_id in ids} == {"failed"}
+
+
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"00000000 {}"])
 def test_a_lost_state_costs_attempts_and_no_mail(spool: Spool, damage: bytes) -> None:
     queue_id = put(spool.directory)
