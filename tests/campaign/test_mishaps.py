@@ -2,14 +2,16 @@
 with policies (R1, R2, R4, R5, R6, R19, R22, S19).
 
 A world is that of ``test_policies``. Its mail is submitted and dropped; submissions, changes of the queue and runs are
-killed or stopped, or the file system refuses them a call, or all of a kind; messages are held, released, retried and
-removed. Behind each run holds what ``test_policies`` asks for, but:
+killed or stopped, or the file system refuses them a call, or all of a kind, or all at a place for some runs; the
+configuration changes from run to run; messages are held, released, retried and removed, while a run is at work too. Behind
+each run holds what ``test_policies`` asks for, but:
 
     nothing comes twice   except what was told as uncertain, and the last message of each connection of a killed run
     others get theirs     as soon as there, counted from the last mishap
     limits hold           what a killed run has counted and not sent is used up
+    held is held          what was held, or removed, while a run was at work, does not leave behind that
 
-and when nothing happens any more nothing is left in ``tmp/``, set aside, or without its message.
+and when nothing happens any more nothing is left in ``tmp/``, set aside, or without its message, and each failure was told.
 
 A world that fails names its seed: ``UCRMMAIL_CAMPAIGN_SEED=n`` in the short form runs it alone. Where the calls of a run
 fall differs a little from one time to the next: it may take some to meet the same again.
