@@ -62,7 +62,10 @@ class OurStop(Stop):
 
 
 class Machine:
-    """One spool and one account. ``boot_id`` changes when the machine starts anew."""
+    """One spool and one account. ``boot_id`` changes when the machine starts anew.
+
+    ``sync_each`` and ``keep_sent_s`` are as in `Spool`, and may be others in each run.
+    """
 
     def __init__(self, home: Path, *, clock: Clock | None = None, rules: Rules | None = None) -> None:
         self.directory = str(home / "spool")
@@ -71,6 +74,8 @@ class Machine:
         self.rules = rules or Rules()
         self.retry = Retry(first_delay_s=60.0, max_delay_s=3600.0, give_up_after_s=5 * DAY_S)
         self.boot_id = "first"
+        self.sync_each = False
+        self.keep_sent_s = 0.0
         self.secret: Callable[[], str] = str
         self.stop = OurStop()
         self.prepare: Callable[..., Prepared] = _nothing_was_dropped
@@ -107,7 +112,7 @@ class Machine:
         concerns = Concerns()
         started = self.clock.monotonic()
         reporter = Reporter(accept=self.accept, notification="admin@isp.example", hostname="app1.isp.example")
-        spool = Spool(self.directory, clock=self.clock)
+        spool = Spool(self.directory, sync_each=self.sync_each, keep_sent_s=self.keep_sent_s, clock=self.clock)
         drops = Drops(
             self.directory,
             prepare=self.prepare,
@@ -115,6 +120,7 @@ class Machine:
             min_free_bytes=0,
             clock=self.clock,
             concerns=concerns,
+            stopping=lambda: self.stop.requested,
         )
         open_queue(
             spool,
@@ -123,13 +129,16 @@ class Machine:
             retry=self.retry,
             clock=self.clock,
             sleep=self.stop.sleep,
+            stopping=lambda: self.stop.requested,
             concerns=concerns,
         )
         with closing(DeliveryLog(f"{self.directory}/delivery.log")) as log:
             report = flush(
                 spool=spool,
                 drops=drops,
-                ledger=Ledger(f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id),
+                ledger=Ledger(
+                    f"{self.directory}/ledger", self.rules, self.clock.now(), self.boot_id, make_room=spool.make_room
+                ),
                 account=Account(connect, str, self.secret, "settings", f"{self.directory}/account.json"),
                 reporter=reporter,
                 log=log,

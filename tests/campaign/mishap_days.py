@@ -6,17 +6,30 @@ import errno
 import os
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from tests.campaign.mishaps import REFUSALS, Done, Mishap, Refused, Signalled, in_a_process
+from tests.campaign.mishaps import (
+    REFUSALS,
+    Done,
+    FewFiles,
+    Mishap,
+    Refused,
+    Several,
+    ShutAway,
+    Signalled,
+    in_a_process,
+)
 from tests.campaign.policy_days import SLACK_S, Days
 from tests.campaign.policy_worlds import World
 from tests.support.provider import Mail
-from tests.support.smtp_server import SmtpServer
+from tests.support.smtp_server import Dialogue, Said, SmtpServer
 from tests.support.spools import put
+from ucrmmail.dataclass import replace
 from ucrmmail.delivery.account import load_account
+from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 from ucrmmail.message.envelope import Addresses
 from ucrmmail.message.prepare import Prepared, prepare
@@ -30,13 +43,17 @@ _NEVER = Mishap(0)
 # Into the system, as a run makes them.
 _CALLS, _CALLS_A_MESSAGE = 90, 22
 _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
+# What a person, or a disk, shuts away for some runs.
+_SHUT_PLACES = ("queue", "deferred", "failed", "state", "tmp", "sent", "drop", "journal", "ledger", "account.json")
+_SHUT_NAMES = (("unlink", "rename"), ("unlink",), ("rename",), ("mkdir",), ("open",), ("rename", "mkdir", "open"))
 
 
 class MishapDays(Days):
     """``mishaps`` tells in words what has happened, ``met`` counts what has ended a run, and ``last_mishap_s`` is when
     the last one was.
 
-    ``removed`` are the Message-IDs of what a person has removed, with the number of transactions before that.
+    ``removed`` are the Message-IDs of what a person has removed, with the number of transactions before that, and
+    ``held`` of what was held during a run, with those before that and before its release.
     """
 
     runs_by_the_minute = MISHAPS_UNTIL_RUN + Days.runs_by_the_minute
@@ -54,9 +71,22 @@ class MishapDays(Days):
         # How many transactions were taken before each run, and whether it was to be killed.
         self._lives: list[tuple[int, bool]] = []
         self.removed: dict[str, int] = {}
+        self.held: list[tuple[str, int, int]] = []
+        self._held: dict[str, int] = {}
+        # At which command of a run, from now on, the person comes, and what is submitted then.
+        self._comes_in = 0
+        self._lock = threading.Lock()
+        self._withheld: list[tuple[Mail, bytes]] = []
+        self._answer, self.provider.answer = self.provider.answer, self._answer_meanwhile  # type: ignore[method-assign] # in its place
         self.known: dict[str, Mail] = {}
         self._in_doubt: list[Mail] = []
         self._messages: list[QueuedMessage] = []
+        # What lasts over several runs, and how many.
+        self._lasting: Mishap = _NEVER
+        self._lasts = 0
+        self._connections = world.connections
+        self._time_limit_s = 0.0
+        self._message_limit = 0
 
     @property
     def _drop_directory(self) -> str:
@@ -81,6 +111,7 @@ class MishapDays(Days):
     # What is submitted, dropped, and meddled with, before a run.
 
     def _accept(self) -> None:
+        self._submit_withheld()
         for mail in self.world.mails:
             if self.world.later.get(mail.number, 0) == self.runs:
                 self._submit(mail)
@@ -105,6 +136,8 @@ class MishapDays(Days):
                 self._in_doubt.append(mail)
             else:
                 self.accepted[done.returned] = mail
+        elif way < 0.5:
+            self._withheld.append((mail, content))
         else:
             self.accepted[self._put(mail, content)] = mail
 
@@ -159,6 +192,8 @@ class MishapDays(Days):
         ids = [message.queue_id for message in messages]
         if not ids:
             return
+        if change is release:
+            self._no_more_held(ids)
         mishap: Mishap = (
             Signalled(self.dice.randint(1, 60)) if self.dice.random() < 0.3 and self.may_go_wrong else _NEVER
         )
@@ -172,15 +207,58 @@ class MishapDays(Days):
         elif done.was_killed and change is release:
             list(release(self.machine.directory, ids))
 
+    def _no_more_held(self, ids: Collection[str]) -> None:
+        taken = len(self.provider.accepted)
+        self.held += [(self.known[one].message_id, self._held.pop(one), taken) for one in ids if one in self._held]
+
     # A run.
+
+    def _answer_meanwhile(self, dialogue: Dialogue, place: str, line: bytes) -> Said | None:
+        """Answer as the provider does; at one command of some runs a person comes, and an application."""
+        with self._lock:
+            self._comes_in -= 1
+            if self._comes_in == 0:
+                self._come()
+        return self._answer(dialogue, place, line)
+
+    def _come(self) -> None:
+        """Submit something, and change something in the queue, while a run is at work."""
+        self._submit_withheld()
+        messages = [one for one in self._messages if one.queue_id in self.known]
+        chosen = [one.queue_id for one in self.dice.sample(messages, min(len(messages), self.dice.randint(1, 6)))]
+        change = self.dice.choice((hold, release, retry, remove))
+        if change is release:
+            self._no_more_held(chosen)
+        changes = list(change(self.machine.directory, chosen))
+        taken = len(self.provider.accepted)
+        for one in changes:
+            if not one.trouble and change is remove:
+                self.removed[self.known[one.queue_id].message_id] = taken
+            elif one.after == "held":
+                self._held[one.queue_id] = taken
+        told = ", ".join(f"{one.queue_id} {one.trouble or one.after or 'gone'}" for one in changes)
+        self._note(f"meanwhile {change.__name__}: {told}")
+
+    def _submit_withheld(self) -> None:
+        while self._withheld:
+            mail, content = self._withheld.pop()
+            self.accepted[self._put(mail, content)] = mail
 
     def _flush(self, server: SmtpServer) -> RunReport:
         mishap = self._mishap()
-        is_killed = isinstance(mishap, Signalled) and mishap.number == signal.SIGKILL
+        is_killed = any(
+            isinstance(one, Signalled) and one.number == signal.SIGKILL
+            for one in (mishap.each if isinstance(mishap, Several) else (mishap,))
+        )
+        self._configure()
         self._lives.append((len(self.provider.accepted), is_killed))
         if mishap is not _NEVER:
             self._note(str(mishap))
+        self._comes_in = (
+            self.dice.randint(1, 4 + 4 * self._due) if self.may_go_wrong and self.dice.random() < 0.4 else 0
+        )
         done = in_a_process(lambda: self._flush_in_its_process(server), mishap, below=self.machine.directory)
+        self._comes_in = 0
         if done.was_killed or done.error is not None:
             self.mishaps.append(f"    so that it ended: {done.error or 'killed'}")
             self.met["killed" if done.was_killed else "failed"] += 1
@@ -207,18 +285,65 @@ class MishapDays(Days):
         assert isinstance(report, RunReport)
         return report
 
+    def _configure(self) -> None:
+        """Let a person have changed the configuration since the last run."""
+        world, machine = self.world, self.machine
+        is_limited = self.may_go_wrong and self.dice.random() < 0.2
+        self._time_limit_s = self.dice.choice((0.1, 0.5)) if is_limited else 0.0
+        self._message_limit = self.dice.choice((0, 3)) if is_limited else 0
+        if not self.may_go_wrong:
+            world.connections, machine.sync_each, machine.keep_sent_s = self._connections, False, 0.0
+        elif self.dice.random() < 0.3:
+            world.connections = self.dice.choice((1, 1, 2, 4, 8))
+            machine.sync_each = self.dice.random() < 0.3
+            machine.keep_sent_s = self.dice.choice((0.0, 0.0, 600.0, 7200.0))
+            so = f"{world.connections} connections, sync_each {machine.sync_each}, keep_sent {machine.keep_sent_s} s"
+            self.mishaps.append(f"    with {so}")
+
+    def _options(self) -> Options:
+        return replace(super()._options(), time_limit_s=self._time_limit_s, message_limit=self._message_limit)
+
     def _mishap(self) -> Mishap:
-        draw = self.dice.random()
-        if not self.may_go_wrong or draw < 0.2:
+        """Return what happens in the next run: one thing, with one that lasts over several runs, or two, or nothing."""
+        if not self.may_go_wrong:
             return _NEVER
-        due = sum(message.state == "waiting" for message in self._messages) + len(os.listdir(self._drop_directory))
-        reach = _CALLS + _CALLS_A_MESSAGE * due
+        if self._lasts:
+            self._lasts -= 1
+        elif self.dice.random() < 0.15:
+            self._lasts = self.dice.randint(0, 3)
+            code = self.dice.choice((errno.EACCES, errno.EIO, errno.ENOSPC, errno.EROFS))
+            self._lasting = self.dice.choice(
+                (
+                    ShutAway(0, self.dice.choice(_SHUT_NAMES), self.dice.choice(_SHUT_PLACES), code),
+                    FewFiles(self.dice.randint(8, 70)),
+                )
+            )
+        else:
+            self._lasting = _NEVER
+        each = [self._lasting, self._one_mishap()]
+        if self.dice.random() < 0.15:
+            each.append(self._refusal())
+        each = [one for one in each if one is not _NEVER]
+        return each[0] if len(each) == 1 else Several(0, tuple(each)) if each else _NEVER
+
+    def _one_mishap(self) -> Mishap:
+        draw = self.dice.random()
+        if draw < 0.2:
+            return _NEVER
         if draw < 0.75:
             number = signal.SIGKILL if draw < 0.65 else signal.SIGTERM
-            return Signalled(self.dice.randint(1, reach), number)
+            return Signalled(self.dice.randint(1, _CALLS + _CALLS_A_MESSAGE * self._due), number)
+        return self._refusal()
+
+    @property
+    def _due(self) -> int:
+        is_due = sum(message.state == "waiting" for message in self._messages)
+        return is_due + len(os.listdir(self._drop_directory))
+
+    def _refusal(self) -> Mishap:
         name = self.dice.choice(sorted(REFUSALS))
         code = self.dice.choice(REFUSALS[name])
-        at = self.dice.randint(1, self.dice.choice((3, 3 + 2 * due)))
+        at = self.dice.randint(1, self.dice.choice((3, 3 + 2 * self._due)))
         return Refused(at, name, code, code in _LASTING and self.dice.random() < 0.5)
 
     def queue(self) -> dict[str, dict[str, RecipientState]]:
@@ -237,7 +362,7 @@ class MishapDays(Days):
 
     @property
     def _is_waiting(self) -> bool:
-        return self.runs <= MISHAPS_UNTIL_RUN or bool(self.dropped) or super()._is_waiting
+        return self.runs <= MISHAPS_UNTIL_RUN or bool(self.dropped or self._withheld) or super()._is_waiting
 
     def _wait(self) -> None:
         now = self.clock.now()

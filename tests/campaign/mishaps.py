@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -96,6 +97,49 @@ class Refused(Mishap):
             return real(*arguments, **options)
 
         setattr(os, self.name, call)
+
+
+@dataclass(frozen=True)
+class ShutAway(Mishap):
+    """Each call of these names is refused at a place of the spool, as where somebody has changed its mode or owner."""
+
+    names: tuple[str, ...]
+    place: str
+    code: int
+
+    def arm(self, below: str) -> None:
+        for name in self.names:
+            self._arm_one(name, f"{below}/{self.place}")
+
+    def _arm_one(self, name: str, place: str) -> None:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            if any(is_below(place, argument) for argument in arguments[: 1 + (name == "rename")]):
+                raise OSError(self.code, os.strerror(self.code), str(arguments[0]))
+            return real(*arguments, **options)
+
+        setattr(os, name, call)
+
+
+@dataclass(frozen=True)
+class FewFiles(Mishap):
+    """No more files may be open than so many beside those that are open already."""
+
+    def arm(self, below: str) -> None:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + self.at, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+@dataclass(frozen=True)
+class Several(Mishap):
+    """More than one of them, of which one may be a signal."""
+
+    each: tuple[Mishap, ...] = ()
+
+    def arm(self, below: str) -> None:
+        for mishap in self.each:
+            mishap.arm(below)
 
 
 def is_below(directory: str, where: object) -> bool:

@@ -115,8 +115,11 @@ class Days:
         return self.machine.flush(
             # Nobody is silent here: what takes long is a busy machine.
             self.machine.to(server, timeout_s=60.0, final_timeout_s=60.0),
-            options=Options(wait=False, keep_messages=True, connections=self.world.connections),
+            options=self._options(),
         )
+
+    def _options(self) -> Options:
+        return Options(wait=False, keep_messages=True, connections=self.world.connections)
 
     def _mail_of(self, queue_id: str) -> Mail | None:
         return self.accepted.get(queue_id)

@@ -2,14 +2,16 @@
 with policies (R1, R2, R4, R5, R6, R19, R22, S19).
 
 A world is that of ``test_policies``. Its mail is submitted and dropped; submissions, changes of the queue and runs are
-killed or stopped, or the file system refuses them a call, or all of a kind; messages are held, released, retried and
-removed. Behind each run holds what ``test_policies`` asks for, but:
+killed or stopped, or the file system refuses them a call, or all of a kind, or all at a place for some runs; the
+configuration changes from run to run; messages are held, released, retried and removed, while a run is at work too. Behind
+each run holds what ``test_policies`` asks for, but:
 
     nothing comes twice   except what was told as uncertain, and the last message of each connection of a killed run
     others get theirs     as soon as there, counted from the last mishap
     limits hold           what a killed run has counted and not sent is used up
+    held is held          what was held, or removed, while a run was at work, does not leave behind that
 
-and when nothing happens any more nothing is left in ``tmp/``, set aside, or without its message.
+and when nothing happens any more nothing is left in ``tmp/``, set aside, or without its message, and each failure was told.
 
 A world that fails names its seed: ``UCRMMAIL_CAMPAIGN_SEED=n`` in the short form runs it alone. Where the calls of a run
 fall differs a little from one time to the next: it may take some to meet the same again.
@@ -98,6 +100,8 @@ def sent_twice(days: MishapDays) -> Iterator[str]:
     for number, one in enumerate(taken):
         if number >= days.removed.get(one.message_id, len(taken)):
             yield f"{one.message_id} was sent behind its removal"
+        if any(held == one.message_id and since <= number < until for held, since, until in days.held):
+            yield f"{one.message_id} was sent while it was held"
         for recipient in one.mail.recipients:
             at = before.get((one.message_id, recipient))
             if at is not None and not (days.was_killed_at(at) and last_of[taken[at].connection] == at):
@@ -117,6 +121,25 @@ def left_behind(days: MishapDays) -> Iterator[str]:
         place, _, name = path.partition("/")
         if place in {"corrupt", "rejected", "tmp"} or (place == "state" and name not in ids):
             yield f"left behind: {path}"
+    yield from untold(days)
+
+
+def untold(days: MishapDays) -> Iterator[str]:
+    """Say whose failure nobody was told of: by a report that was taken, or that is queued."""
+    reports = Counter(one.mail.recipients for one in days.provider.accepted if not one.mail.sender)
+    failed: Counter[tuple[str, ...]] = Counter()
+    for message in days.machine.queue():
+        mail = days.by_id.get(message.message_id)
+        if not message.reverse_path and mail is None:
+            reports[message.recipients] += 1
+        for one in message.delivery.recipients:
+            if one.result == "failed" and not one.reported:
+                yield f"{message.queue_id} to {one.recipient} failed, and nobody was told"
+        if mail is not None and mail.sender and message.delivery.failed:
+            failed[(mail.sender,)] += 1
+    for to, count in failed.items():
+        if reports[to] < count:
+            yield f"{to}: {count} messages failed, of which {reports[to]} reports were made"
 
 
 @pytest.mark.requirement("R1", "R2", "R4", "R5", "R6", "R19", "R22", "S19")

@@ -339,6 +339,7 @@ def test_a_mailing_that_finds_no_room_for_its_record_lets_the_others_go(world: W
     assert [line.split()[0] for line in world.concerns.lines] == large
     assert all("500 recipients may take 3.3MB" in line for line in world.concerns.lines)
     assert world.concerns.exit_code == TemporaryError.exit_code
+    assert world.concerns.hourly == world.concerns.lines, "each run finds the same until there is room"
     assert list(Spool(world.directory).due()) == large
 
 

@@ -53,6 +53,22 @@ def test_the_mail_goes_and_the_missing_lines_are_told(
     assert not (program.spool / "elsewhere").exists()
 
 
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize("connections", [1, 2])
+def test_cron_mails_it_once_an_hour(program: Program, connections: int) -> None:
+    told = []
+    with SmtpServer() as server:
+        program.configure(server.port, smtp=f"connections = {connections}")
+        program.sendmail("-t")
+        a_directory(program.spool / "delivery.log")
+        for count in (1, 3, 1):
+            for _ in range(count):
+                program.sendmail("-t")
+            told.append("could not be written" in program.run("flush", code=74).stderr)
+    assert told == [True, False, False]
+    assert (program.spool / "untold").read_bytes() == b""
+
+
 @pytest.mark.requirement("R4")
 @pytest.mark.parametrize("error", ["EACCES", "ENOSPC", "EROFS"])
 def test_whatever_the_disk_says(program: Program, error: str) -> None:

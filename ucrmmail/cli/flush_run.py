@@ -117,7 +117,7 @@ def _flush(
         hushed = not watched and were_told(directory, hourly, now=time.time())
         if hushed and _was_cut_short(report):
             report = replace(report, told=True)
-        left_out = hourly if hushed else ()
+        left_out = set(hourly) if hushed else ()
         report = replace(report, needs_person=tuple(line for line in parts.concerns.lines if line not in left_out))
 
     def was_told() -> None:

@@ -414,9 +414,11 @@ class QueueFeed:
         """Tell what is known at the end alone: what a limit holds back in part, or a disk, and what the log lacks."""
         self._teller.conclude()
         if self._room.complaints:
-            self._concerns.add(*self._room.complaints, exit_code=TemporaryError.exit_code)
+            self._concerns.add_hourly(*self._room.complaints, exit_code=TemporaryError.exit_code)
         if self._log.complaint:
-            self._concerns.add_once(self._log.complaint, exit_code=InputOutputError.exit_code)
+            # The next run meets the same, but these lines are missing for good.
+            self._concerns.keep(self._log.complaint)
+            self._concerns.add_hourly(self._log.complaint, exit_code=InputOutputError.exit_code)
 
     def _amount(self, claimed: Claimed | None, now: float) -> int:
         """Return to how many recipients the next transaction goes, 1 when there is none."""

@@ -42,5 +42,6 @@ def remember(directory: str, lines: Collection[str], *, now: float) -> None:
 
 
 def _mark_of(lines: Collection[str]) -> str:
-    told = "\n".join(sorted(re.sub(r"[0-9.]+", "#", line) for line in lines))
+    # Of several connections, each may say the same with figures of its own.
+    told = "\n".join(sorted({re.sub(r"[0-9.]+", "#", line) for line in lines}))
     return f"{_PREFIX}{zlib.crc32(told.encode('utf-8', 'backslashreplace')):08x}"

@@ -23,10 +23,13 @@ class Aside:
         self._moves = moves
         self.corrupt: list[tuple[str, str]] = []
         self.problems: list[str] = []
+        self._told: set[str] = set()
 
     def tell(self, problem: str) -> None:
         """Remember a sentence for a person, once."""
-        if problem not in self.problems:
+        # There may be one of each message in a long queue.
+        if problem not in self._told:
+            self._told.add(problem)
             self.problems.append(problem)
 
     def pass_over(self, path: str, error: OSError) -> None:

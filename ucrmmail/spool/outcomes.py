@@ -87,6 +87,7 @@ class Outcomes:
         self._undone: dict[str, MessageState] = {}
         self._unreported: dict[str, MessageState] = {}
         self._inherited: dict[str, MessageState] = {}
+        self._long_bytes = _LONG_JOURNAL_BYTES
         self._closer = Closer()
         self._reserved: dict[str, int] = {}
         self._reserved_bytes = 0
@@ -113,6 +114,8 @@ class Outcomes:
         try:
             if state.relayed:
                 self.journal.append(relayed_record(queue_id))
+                # Whoever retried it knows what it had met before, and that must not stand in place of this record.
+                self._unreported.pop(queue_id, None)
             else:
                 state = replace(state, revision=claimed.state.revision + 1)
                 self._record(queue_id, state)
@@ -137,19 +140,23 @@ class Outcomes:
             self.journal.sync()
 
     def update_state(self, queue_id: str, state: MessageState) -> None:
-        """Replace the state of a message that was settled, where it stands. Raises OSError."""
-        claimed, before = self._settled.get(queue_id, (None, None))
-        if before is None:
-            before = self._undone.get(queue_id) or read_state(self._moves.directory, queue_id)
+        """Replace the state of a message that was settled, as `Spool.update_state` says. Raises OSError."""
+        claimed, before = self._settled.get(queue_id, (None, self._undone.get(queue_id)))
+        is_moved = before is None
+        if is_moved:
+            before = read_state(self._moves.directory, queue_id)
+            if state.failed and not (state.unreported or (before is not None and before.unreported)):
+                self._unreported.pop(queue_id, None)
+                return
         state = replace(state, revision=1 + (before.revision if before is not None else state.revision))
         self._record(queue_id, state)
         if claimed is not None:
             self._settled[queue_id] = (claimed, state)
-        elif queue_id in self._undone:
-            self._undone[queue_id] = state
-        else:
+        elif is_moved:
             self.journal.sync()
             self._moves.write_state(queue_id, state)
+        else:
+            self._undone[queue_id] = state
 
     def _record(self, queue_id: str, state: MessageState) -> None:
         self.journal.append(state_record(queue_id, state))
@@ -167,6 +174,17 @@ class Outcomes:
     def hold_settled(self, claimed: Claimed, state: MessageState | None) -> None:
         """Go on with a message whose record was not carried out yet: the next ``sync`` does."""
         self._settled[claimed.queue_id] = (claimed, _as_state(state))
+
+    def hold_done(self, claimed: Claimed) -> None:
+        """Go on with a message whose state says that nothing is left to send, and that does not stand there yet.
+
+        Raises OSError.
+        """
+        self.hold_settled(claimed, claimed.state)
+        # Of one that was set aside and put back no record says so.
+        self.note_unreported(claimed.queue_id, claimed.state)
+        if len(self._settled) >= self._most_settled:
+            self.sync()
 
     def leave(self, queue_id: str, state: MessageState | None) -> None:
         """Leave it to the next run to carry out a record; until then nobody may claim the message."""
@@ -246,8 +264,10 @@ class Outcomes:
                 claimed.close()
         if removed:
             self._closer.close(removed)
-        if self.journal.offset > _LONG_JOURNAL_BYTES:
+        if self.journal.offset > self._long_bytes:
             self._checkpoint()
+            # What it has to keep, it would only write again.
+            self._long_bytes = self.journal.offset + _LONG_JOURNAL_BYTES
 
     def forget_replayed(self) -> bool:
         """Forget what the journals of earlier runs said, now that it is carried out; False when that is not possible.

@@ -207,7 +207,7 @@ class Spool:
         claimed = self.claim_at(path_in_queue(self.directory, queue_id), queue_id)
         if claimed is not None and not claimed.pending:
             # The state was carried out and the move was not: there is nothing to send.
-            self._outcomes.hold_settled(claimed, claimed.state)
+            self._outcomes.hold_done(claimed)
             return None
         return claimed
 
@@ -254,7 +254,10 @@ class Spool:
         self._outcomes.settle(claimed, state)
 
     def update_state(self, queue_id: str, state: MessageState) -> None:
-        """Replace the state of a message that was settled, where it stands. Raises OSError."""
+        """Replace the state of a message that was settled, where it stands. Raises OSError.
+
+        That its failures were told is not noted where none is left: a person has retried, or removed, it meanwhile.
+        """
         self._outcomes.update_state(queue_id, state)
 
     # --- durability -------------------------------------------------------------------------------------------

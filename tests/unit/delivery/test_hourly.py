@@ -37,6 +37,11 @@ def test_other_figures_are_the_same_and_another_line_is_not(directory: str) -> N
     assert not were_told(directory, [*LINES, "/spool/drop/a.eml: Input/output error"], now=NOW)
 
 
+def test_what_several_connections_say_is_the_same_as_what_one_says(directory: str) -> None:
+    remember(directory, LINES, now=NOW)
+    assert were_told(directory, [*LINES, LINES[0].replace("34.7MB", "1MB")], now=NOW)
+
+
 def test_no_more_than_one_mark_is_left(directory: str) -> None:
     for lines in (LINES, ["another"]):
         remember(directory, lines, now=NOW)

@@ -13,6 +13,8 @@ import pytest
 from tests.support.faults import as_user, at_each_call
 from tests.support.spools import MAX_DELAY_S, NOW, StillClock, new_spool, place_of, put, settle
 from tests.unit.spool.test_queue import KINDS, hostile
+from ucrmmail.spool.aside import Aside
+from ucrmmail.spool.moves import Moves
 from ucrmmail.spool.queue import Spool
 
 FLUSHER = 23456
@@ -35,6 +37,27 @@ def run(spool: Spool, now: float = NOW) -> list[str]:
     spool.next_due_at()
     spool.finish()
     return due
+
+
+def test_to_tell_of_each_message_of_a_long_queue_once_costs_no_square_of_their_number() -> None:
+    compared = 0
+
+    class Line(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+        __hash__ = str.__hash__
+
+    aside = Aside(Moves("/spool"))
+    lines = [Line(f"{number} cannot be read") for number in range(1000)]
+    for line in (*lines, *lines):
+        aside.tell(line)
+    assert aside.problems == lines
+    assert compared < 10 * len(lines)
 
 
 @pytest.mark.requirement("R4", "S19")

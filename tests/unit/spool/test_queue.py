@@ -261,6 +261,33 @@ def test_a_long_journal_is_emptied_during_the_run(spool: Spool) -> None:
     assert spool.promote_due(NOW + 600, MAX_DELAY_S) == 40
 
 
+def test_a_journal_that_is_long_for_what_cannot_be_moved_is_not_written_anew_at_each_sync(spool: Spool) -> None:
+    many = [f"{each}@example.com" for each in range(250)]
+    real = os.rename
+    written = 0
+
+    def rename(source: str, target: str, **options: int) -> None:
+        nonlocal written
+        if "/deferred/" in target:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES), target)
+        written += target == f"{spool.directory}/journal"
+        real(source, target, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "rename", rename)
+        for number in range(45):
+            claimed = claim(spool, put(spool.directory, *many, now=NOW + number))
+            state = after(claimed.state, "deferred", next_attempt_at=NOW + 600)
+            spool.settle(
+                claimed, replace(state, recipients=tuple(replace(each, reply="x" * 500) for each in state.recipients))
+            )
+        for number in range(5):
+            settle(spool, put(spool.directory, now=NOW + 1000 + number), "relayed")
+            spool.sync()
+        assert journal_bytes(spool.directory) > 1 << 22
+        assert written == 1
+
+
 def test_room_is_made_for_all_that_is_out(spool: Spool) -> None:
     many = [f"{each}@example.com" for each in range(200)]
     out = [claim(spool, put(spool.directory, *many, now=NOW + number)) for number in range(3)]
@@ -884,6 +911,40 @@ def test_failures_of_a_message_that_vanishes_are_told_all_the_same(directory: st
     assert place_of(directory, queue_id) == ""
 
 
+@pytest.mark.requirement("R1", "R8")
+def test_what_was_relayed_behind_a_failure_that_nobody_was_told_of_is_not_sent_again(directory: str) -> None:
+    """A person retries it while the run that met the failure goes on, and then it cannot be removed."""
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    spool.sync()
+    list(manage.retry(directory, [queue_id]))
+    settle(spool, queue_id, "relayed")
+    with cannot_be_moved(path_in_queue(directory, queue_id), errno.EPERM):
+        spool.finish()
+    again = Spool(directory)
+    again.recover(NOW)
+    assert place_of(directory, queue_id) == ""
+
+
+def test_what_a_person_does_before_a_failure_is_noted_as_told_is_not_undone(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is moved to the failed ones at once when as many are settled as may be: nobody has a lock on it then."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (30, 30))
+    spool = Spool(directory)
+    retried, removed = put(directory), put(directory, now=NOW + 1)
+    failed = [settle(spool, queue_id, "failed") for queue_id in (retried, removed)]
+    list(manage.retry(directory, [retried]))
+    list(manage.remove(directory, [removed]))
+    for queue_id, state in zip((retried, removed), failed, strict=True):
+        spool.update_state(queue_id, reported(state))
+    assert claim(spool, retried).pending == (JOE,)
+    spool.finish()
+    assert journal_bytes(directory) == 0
+    assert os.listdir(f"{directory}/state") == [retried]
+
+
 def test_a_disk_that_is_full_at_any_write_of_a_recovery_loses_no_record(tmp_path: Path) -> None:
     """The journal of a worker goes only when that of the run has all that nobody was told of."""
     writes = 0
@@ -940,6 +1001,27 @@ def test_a_state_without_its_move_is_completed_at_the_next_claim(spool: Spool) -
     assert spool.claim(queue_id) is None
     spool.sync()
     assert place_of(spool.directory, queue_id) == "failed"
+
+
+@pytest.mark.requirement("S19")
+def test_many_states_without_their_moves_stop_no_run(directory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a person has moved all that had failed back into the queue by hand: each was held open."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    spool = Spool(directory)
+    ids = [put(directory, now=NOW + number) for number in range(30)]
+    for queue_id in ids:
+        settle(spool, queue_id, "failed")
+    spool.finish()
+    for queue_id in ids:
+        path = Path(path_in_queue(directory, queue_id))
+        path.parent.mkdir(exist_ok=True)
+        os.rename(f"{directory}/failed/{queue_id}", path)
+    open_before = len(os.listdir("/proc/self/fd"))
+    again = Spool(directory)
+    assert [again.claim(queue_id) for queue_id in again.due()] == [None] * 30
+    assert len(os.listdir("/proc/self/fd")) < open_before + 16
+    again.finish()
+    assert {place_of(directory, queue_id) for queue_id in ids} == {"failed"}
 
 
 @pytest.mark.parametrize("damage", [b"", b"garbage", b"00000000 {}"])
@@ -1425,6 +1507,28 @@ def test_who_has_a_message_that_is_set_aside_does_not_get_it_again_when_it_is_pu
     os.rename(f"{directory}/corrupt/{part}", f"{directory}/held/{part}")
     list(manage.release(directory, [part]))
     assert claim(Spool(directory), part).pending == (ANN,)
+
+
+@pytest.mark.requirement("R8", "S15")
+def test_the_failure_of_a_message_that_is_set_aside_is_told_when_it_is_put_back(directory: str) -> None:
+    spool = Spool(directory)
+    queue_id = put(directory)
+    settle(spool, queue_id, "failed")
+    killed(spool)
+    path = path_in_queue(directory, queue_id)
+    os.link(path, f"{directory}/drop/backup")
+    again = Spool(directory)
+    assert again.recover(NOW) == []
+    again.finish()
+    os.unlink(f"{directory}/drop/backup")
+    os.mkdir(os.path.dirname(path))
+    os.rename(f"{directory}/corrupt/{queue_id}", path)
+    third = Spool(directory)
+    third.recover(NOW)
+    assert third.claim(queue_id) is None
+    third.finish()
+    assert place_of(directory, queue_id) == "failed"
+    assert Spool(directory).recover(NOW) == [queue_id]
 
 
 def test_what_a_person_did_after_the_record_holds_for_a_message_that_is_set_aside(directory: str) -> None:
