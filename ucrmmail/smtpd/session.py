@@ -273,7 +273,7 @@ class Session:
         self._write(encode_reply(code, status, *texts))
 
     def _say_last(self, error: Exception) -> None:
-        status, text = "4.3.0", f"internal error: {type(error).__name__}: {error}"
+        status, text = "4.3.0", f"internal error: {type(error).__name__}: {error}".rstrip(": ")
         if isinstance(error, UcrmmailError):
             status = "4.5.0" if isinstance(error, CutOffError) else _refused(error).status
             text = in_one_line(error)
