@@ -4,7 +4,7 @@
       CheckFailedError             1  what was checked does not hold
       UsageError                   2  the command line is wrong (64 in sendmail mode)
       DataError                   65  the message or its headers are wrong
-        TooLargeError             65  the message is larger than the limit
+        MessageTooLargeError      65  the message is larger than the limit
       NoInputError                66  the file to read is not there, or is not a file
       NoUserError                 67  an address is wrong or goes nowhere
       SmarthostUnavailableError   69  no connection, no TLS
@@ -78,7 +78,7 @@ class DataError(UcrmmailError):
     exit_code = 65
 
 
-class TooLargeError(DataError):
+class MessageTooLargeError(DataError):
     """A message is larger than spool.max_message_size."""
 
 

@@ -172,7 +172,7 @@ def _not_for_this(typed: str, mode: str) -> UsageError:
 def read_message(fd: int, limit: int, *, dot_ends: bool) -> Iterator[bytes]:
     """Return the pieces of a message from a descriptor, up to its end or to a line that is a single dot (``dot_ends``).
 
-    They raise TooLargeError when it has more than ``limit`` bytes, InputOutputError when reading fails.
+    They raise MessageTooLargeError when it has more than ``limit`` bytes, InputOutputError when reading fails.
     """
     pieces = within(iter(lambda: read_piece(fd), b""), limit)
     return up_to_dot(pieces) if dot_ends else pieces

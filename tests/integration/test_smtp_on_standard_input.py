@@ -172,6 +172,13 @@ def test_a_message_that_is_cut_off_is_not_accepted(ready: Program, text: bytes) 
     assert list((ready.spool / "tmp").glob("*")) == []
 
 
+def test_a_message_without_smtp_is_not_taken_for_accepted(ready: Program) -> None:
+    """As where sendmail_path of PHP, which writes messages, was given -bs."""
+    run = session(ready, b"To: joe@example.com\nSubject: x\n\nhi\n", 65)
+    assert "the input ended behind commands that were wrong" in run.stderr
+    assert ready.queue() == []
+
+
 def test_an_application_that_ends_between_two_messages_is_no_error(ready: Program) -> None:
     with client(ready) as app:
         app.sendmail("app@isp.example", ["joe@example.com"], HEADER)

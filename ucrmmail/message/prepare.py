@@ -24,7 +24,7 @@ Loaded by every submission: plain classes, and nothing that costs start-up time.
 
 from __future__ import annotations
 
-from ucrmmail.errors import DataError, TooLargeError
+from ucrmmail.errors import DataError, MessageTooLargeError
 from ucrmmail.message.address import is_bare, same_mailbox
 from ucrmmail.message.envelope import Addresses, mailboxes_of, recipients_in, resolved, reverse_path_for
 from ucrmmail.message.header import (
@@ -97,12 +97,12 @@ class Prepared:
 
 
 def within(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """Yield the pieces of a message. Raises TooLargeError as soon as they are more than ``limit`` bytes."""
+    """Yield the pieces of a message. Raises MessageTooLargeError as soon as they are more than ``limit`` bytes."""
     size = 0
     for piece in pieces:
         size += len(piece)
         if size > limit:
-            raise TooLargeError(
+            raise MessageTooLargeError(
                 f"the message is larger than {format_size(limit)}",
                 remedy="send less, or raise spool.max_message_size with `ucrmmail config set`",
             )
@@ -200,7 +200,7 @@ def _sendable(message: bytes) -> bytes:
 
 def _check_size(size_bytes: int, max_size: int) -> None:
     if size_bytes > max_size:
-        raise TooLargeError(
+        raise MessageTooLargeError(
             f"the message has {format_size(size_bytes)} ({size_bytes} bytes), "
             f"and the limit is {format_size(max_size)} ({max_size} bytes)",
             why="spool.max_message_size says so",

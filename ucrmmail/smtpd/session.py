@@ -23,10 +23,10 @@ from ucrmmail.errors import (
     ConfigError,
     DataError,
     InputOutputError,
+    MessageTooLargeError,
     NoRoomError,
     NoUserError,
     PermissionDeniedError,
-    TooLargeError,
     UcrmmailError,
     in_one_line,
 )
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 
 # How the errors of a message are told: the first that fits. An operator's mistake never bounces a user's mail.
 _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
-    (TooLargeError, 552, "5.3.4"),
+    (MessageTooLargeError, 552, "5.3.4"),
     (NoUserError, 550, "5.1.3"),
     (DataError, 554, "5.6.0"),
     (NoRoomError, 452, "4.3.1"),
@@ -129,6 +129,12 @@ class Session:
             self._say(220, "", f"{self._host} ESMTP ucrmmail")
             while self._is_open and (line := self._next_line()) is not None:
                 self._answer(line)
+            if self._is_open and self._mistakes:
+                # Such as a message without any SMTP: who sent it must not take the exit code for a yes.
+                raise CutOffError(
+                    "the input ended behind commands that were wrong",
+                    remedy="submit what was not answered with 250 again; `sendmail -t` takes a message without SMTP",
+                )
         except Exception as error:  # its log has nothing but the replies; what is raised goes on to the boundary
             self._say_last(error)
             raise

@@ -96,6 +96,8 @@ def test_a_line_that_ends_as_no_other_ends_the_session(raw: bytes) -> None:
 
 
 @given(st.integers(LONGEST_LINE_BYTES - 3, 3 * LONGEST_LINE_BYTES), LINE_ENDS, st.integers(1, 5000))
+@example(LONGEST_LINE_BYTES - 2, CRLF, 5000)
+@example(LONGEST_LINE_BYTES - 1, CRLF, 5000)
 def test_a_line_that_is_too_long_is_told_and_left(size_bytes: int, line_end: bytes, piece_bytes: int) -> None:
     line = b"x" * size_bytes
     lines = lines_of(line + line_end + b"NOOP" + line_end, piece_bytes)

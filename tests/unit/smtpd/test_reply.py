@@ -14,6 +14,11 @@ def test_a_reply_has_a_line_for_each_text() -> None:
     assert encode_reply(250, "2.1.0", "ok") == b"250 2.1.0 ok\r\n"
 
 
+def test_a_line_that_would_be_too_long_says_that_there_was_more() -> None:
+    assert encode_reply(550, "5.1.1", "x" * 500) == b"550 5.1.1 " + b"x" * 500 + b"\r\n"
+    assert encode_reply(550, "5.1.1", "x" * 501) == b"550 5.1.1 " + b"x" * 497 + b"...\r\n"
+
+
 @given(st.lists(st.text(), min_size=1))
 def test_no_text_makes_another_reply_or_a_line_that_is_too_long(texts: list[str]) -> None:
     reply = encode_reply(550, "5.1.1", *texts)

@@ -142,8 +142,8 @@ def test_what_is_offered_is_told() -> None:
 )
 def test_a_command_is_answered(line: str, reply: str) -> None:
     dialogue = Dialogue()
-    dialogue.with_client(f"{line}\r\n")
-    assert dialogue.said[-1] == reply
+    dialogue.with_client(f"{line}\r\nQUIT\r\n")
+    assert dialogue.said[-2:] == [reply, "221 2.0.0 bye"]
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_a_message_under_way_is_forgotten(command: str) -> None:
 
 def test_neither_recipients_nor_reverse_path_go_on_to_the_next_message() -> None:
     dialogue = Dialogue()
-    codes = dialogue.with_client(MESSAGE + "RCPT TO:<ann@example.com>\r\nDATA\r\n")
-    assert codes[-2:] == ["503", "503"]
+    codes = dialogue.with_client(MESSAGE + "RCPT TO:<ann@example.com>\r\nDATA\r\nQUIT\r\n")
+    assert codes[-3:] == ["503", "503", "221"]
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,20 @@ def test_what_nobody_expected_is_answered_and_ends_the_session(error: Exception)
     assert dialogue.ended_by is error
 
 
+def test_a_parameter_of_a_recipient_is_refused() -> None:
+    dialogue = Dialogue()
+    codes = dialogue.with_client("MAIL FROM:<>\r\nRCPT TO:<root> NOTIFY=NEVER\r\nDATA\r\nQUIT\r\n")
+    assert codes == ["250", "555", "554", "221"]
+
+
+@pytest.mark.parametrize("message", ["To: joe@example.com\n\nhi\n", "Subject: a\r\n\r\nb\r\n"])
+def test_a_message_without_smtp_is_no_session_that_ended_well(message: str) -> None:
+    dialogue = Dialogue()
+    dialogue.with_client(message)
+    assert isinstance(dialogue.ended_by, CutOffError)
+    assert dialogue.said[-1].startswith("421 4.5.0 the input ended behind commands that were wrong")
+
+
 @pytest.mark.parametrize("beginning", ["", "MAIL FROM:<>\r\n", "MAIL FROM:<>\r\nRCPT TO:<root>\r\nDAT", "QUIT"])
 def test_the_end_of_the_input_between_messages_is_a_good_end(beginning: str) -> None:
     dialogue = Dialogue()
@@ -301,13 +315,15 @@ def test_mistakes_end_the_session_when_there_are_too_many() -> None:
 
 def test_mistakes_before_a_message_and_addresses_that_are_refused_end_no_session() -> None:
     mistakes = "FOO\r\n" * 15
-    codes = Dialogue().with_client(mistakes + MESSAGE + mistakes + "MAIL FROM:<>\r\n" + "RCPT TO:<joe@>\r\n" * 50)
-    assert codes[-51:] == ["250", *["553"] * 50]
+    codes = Dialogue().with_client(
+        mistakes + MESSAGE + mistakes + "MAIL FROM:<>\r\n" + "RCPT TO:<joe@>\r\n" * 50 + "QUIT\r\n"
+    )
+    assert codes[-52:] == ["250", *["553"] * 50, "221"]
 
 
 def test_a_line_that_is_too_long_is_answered_and_left() -> None:
-    codes = Dialogue().with_client("NOOP " + "x" * 5000 + "\r\nNOOP\r\n", piece_bytes=1000)
-    assert codes == ["500", "250"]
+    codes = Dialogue().with_client("NOOP " + "x" * 5000 + "\r\nQUIT\r\n", piece_bytes=1000)
+    assert codes == ["500", "221"]
 
 
 def test_nothing_behind_a_line_with_the_other_line_end_is_obeyed() -> None:
