@@ -172,6 +172,15 @@ def test_a_message_that_is_cut_off_is_not_accepted(ready: Program, text: bytes) 
     assert list((ready.spool / "tmp").glob("*")) == []
 
 
+@pytest.mark.requirement("R16", "S1")
+def test_a_script_that_waits_for_no_answer_has_no_text_taken_for_commands(ready: Program) -> None:
+    run = session(
+        ready, b"MAIL FROM:<app@isp.example>\nRCPT TO:<joe@>\nDATA\n" + SECOND.replace(b"\r\n", b"\n") + b".\n", 65
+    )
+    assert [line[:3] for line in run.lines] == ["220", "250", "553", "554", "421"]
+    assert ready.queue() == []
+
+
 def test_a_message_without_smtp_is_not_taken_for_accepted(ready: Program) -> None:
     """As where sendmail_path of PHP, which writes messages, was given -bs."""
     run = session(ready, b"To: joe@example.com\nSubject: x\n\nhi\n", 65)

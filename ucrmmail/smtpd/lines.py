@@ -79,7 +79,7 @@ class Lines:
         # The text begins at the beginning of a line, which is not ours to yield.
         held, not_ours = line_end, len(line_end)
         while True:
-            if self._at == len(self._held) and not self._next_piece():
+            if not self.has_more() and not self._next_piece():
                 raise CutOffError(
                     "the input ended before the message did",
                     why=f"a line that is a single dot ends it, with {_name_of(line_end)} before and behind it",
@@ -98,6 +98,10 @@ class Lines:
             if end >= 0:
                 self._held, self._at = data, end + len(last)
                 return
+
+    def has_more(self) -> bool:
+        """Return whether more was read than the commands and texts that were returned."""
+        return self._at < len(self._held)
 
     def _next_piece(self) -> bool:
         self._held, self._at = self._read(), 0

@@ -213,16 +213,19 @@ class Session:
         self._say(250, "2.1.5", "ok")
 
     def _data(self, argument: str) -> None:
-        if argument:
-            raise RefusedError(501, "5.5.4", "nothing is to stand behind DATA")
-        if self._reverse_path is None:
-            raise RefusedError(503, "5.5.1", "MAIL comes first")
-        if not self._recipients:
-            # Behind recipients that were refused no mistake of a client that does not wait (RFC 2920 section 3.1).
-            raise RefusedError(554, "5.5.1", "no recipient was accepted")
+        if refused := self._why_no_text(argument):
+            self._refuse(refused)
+            if self._lines.has_more():
+                # DATA is the last thing that is written without waiting (RFC 2920 section 3.1): a script has gone on.
+                raise CutOffError(
+                    "DATA was refused, and a text came behind it",
+                    why="it would be taken for commands",
+                    remedy="wait for 354, or use `sendmail -t`",
+                )
+            return
         self._say(354, "", "go on; a line that is a single dot ends the message")
         try:
-            queue_id = self._take_text(self._reverse_path)
+            queue_id = self._take_text()
         except CutOffError:
             raise
         except UcrmmailError as error:
@@ -231,6 +234,16 @@ class Session:
             self._forget_message()
         self._mistakes = 0
         self._say_accepted(queue_id)
+
+    def _why_no_text(self, argument: str) -> RefusedError | None:
+        if argument:
+            return RefusedError(501, "5.5.4", "nothing is to stand behind DATA")
+        if self._reverse_path is None:
+            return RefusedError(503, "5.5.1", "MAIL comes first")
+        if not self._recipients:
+            # Behind recipients that were refused, no mistake of a client that waits for no answer to each.
+            return RefusedError(554, "5.5.1", "no recipient was accepted")
+        return None
 
     def _say_accepted(self, queue_id: str) -> None:
         accepted = f"queued as {queue_id}" if queue_id else "handed over to the owner of the queue"
@@ -241,12 +254,11 @@ class Session:
             told = f"the message was {accepted}, but {error.what}"
             raise InputOutputError(told, remedy="do not submit it again") from error
 
-    def _take_text(self, reverse_path: str) -> str:
+    def _take_text(self) -> str:
         text = self._lines.text()
+        pieces = within(text, self._queue.max_message_size)
         try:
-            return self._queue.accept(
-                within(text, self._queue.max_message_size), reverse_path=reverse_path, recipients=self._recipients
-            )
+            return self._queue.accept(pieces, reverse_path=self._reverse_path, recipients=self._recipients)
         except Exception:
             # The client reads no answer before it has written all; and nothing of a message is ever taken for commands.
             _drain(text)

@@ -66,9 +66,13 @@ class Dialogue:
             raise self.broken
         return self.queue
 
-    def with_client(self, text: str | bytes, piece_bytes: int = 10_000) -> list[str]:
-        """Return the codes of the replies behind the greeting."""
-        pieces = cut(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"), piece_bytes)
+    def with_client(self, text: str, piece_bytes: int = 0) -> list[str]:
+        """Return the codes of the replies behind the greeting.
+
+        The client writes pieces of this size, whatever is answered, or (0) waits behind each line.
+        """
+        raw = text.encode("utf-8", "surrogateescape")
+        pieces = cut(raw, piece_bytes) if piece_bytes else iter(raw.splitlines(keepends=True))
         try:
             Session(Lines(lambda: next(pieces, b"")), self.write, self.open, host="web-1").run()
         except Exception as error:  # noqa: BLE001 # the tests look at it
@@ -270,6 +274,19 @@ def test_what_nobody_expected_is_answered_and_ends_the_session(error: Exception)
     dialogue.with_client(BEGIN + "hi\r\n.\r\nNOOP\r\n")
     assert dialogue.said[-1] == f"421 4.3.0 internal error: {type(error).__name__}: {error}".rstrip(": ")
     assert dialogue.ended_by is error
+
+
+@pytest.mark.requirement("R16", "S1")
+@pytest.mark.parametrize("refused", ["MAIL FROM:<joe@>", "RCPT TO:<joe@>", "RCPT TO:<joe@example.com> X=1", "DATA x"])
+def test_a_text_behind_data_that_was_refused_is_not_taken_for_commands(refused: str) -> None:
+    """Of a script that waits for no answer, with a message of a stranger."""
+    lines = [refused if refused.startswith(line.split(" ")[0]) else line for line in BEGIN.split("\r\n")[:-1]]
+    dialogue = Dialogue()
+    codes = dialogue.with_client("\r\n".join(lines) + "\r\n" + MESSAGE, piece_bytes=10_000)
+    assert codes[-1] == "421"
+    assert "354" not in codes
+    assert isinstance(dialogue.ended_by, CutOffError)
+    assert dialogue.queue.accepted == []
 
 
 def test_a_parameter_of_a_recipient_is_refused() -> None:
