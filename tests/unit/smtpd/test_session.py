@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.scratch import cut
 from ucrmmail.errors import (
@@ -66,12 +68,12 @@ class Dialogue:
             raise self.broken
         return self.queue
 
-    def with_client(self, text: str, piece_bytes: int = 0) -> list[str]:
+    def with_client(self, text: str | bytes, piece_bytes: int = 0) -> list[str]:
         """Return the codes of the replies behind the greeting.
 
         The client writes pieces of this size, whatever is answered, or (0) waits behind each line.
         """
-        raw = text.encode("utf-8", "surrogateescape")
+        raw = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
         pieces = cut(raw, piece_bytes) if piece_bytes else iter(raw.splitlines(keepends=True))
         try:
             Session(Lines(lambda: next(pieces, b"")), self.write, self.open, host="web-1").run()
@@ -357,3 +359,22 @@ def test_an_answer_that_cannot_be_written_says_what_was_accepted() -> None:
     assert isinstance(dialogue.ended_by, InputOutputError)
     assert dialogue.ended_by.what == "the message was queued as 1-1, but standard output: Broken pipe"
     assert dialogue.ended_by.remedy == "do not submit it again"
+
+
+_SAID = st.lists(
+    st.sampled_from([
+        b"EHLO x", b"MAIL FROM:<a@example.com>", b"RCPT TO:<joe@example.com>", b"RCPT TO:<", b"DATA", b"RSET", b"QUIT",
+        b"hi", b".", b"..", b" ", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff", b"x" * 3000,
+    ])
+    | st.binary(max_size=5)
+).map(b"".join)  # fmt: skip
+
+
+@given(_SAID, st.sampled_from([b"", MESSAGE.encode()]), st.integers(0, 50))
+def test_whatever_comes_is_answered_in_the_words_of_smtp(said: bytes, before: bytes, piece_bytes: int) -> None:
+    dialogue = Dialogue()
+    dialogue.with_client(before + said, piece_bytes)
+    assert dialogue.ended_by is None or isinstance(dialogue.ended_by, CutOffError)
+    assert all(line[:3].isdigit() and line[3] in " -" for line in dialogue.said)
+    assert len([line for line in dialogue.said if "queued as" in line]) == len(dialogue.queue.accepted)
+    assert all(recipients == ["joe@example.com"] * len(recipients) for _, recipients, _ in dialogue.queue.accepted)
