@@ -4,12 +4,14 @@
       CheckFailedError             1  what was checked does not hold
       UsageError                   2  the command line is wrong (64 in sendmail mode)
       DataError                   65  the message or its headers are wrong
+        MessageTooLargeError      65  the message is larger than the limit
       NoInputError                66  the file to read is not there, or is not a file
       NoUserError                 67  an address is wrong or goes nowhere
       SmarthostUnavailableError   69  no connection, no TLS
       CannotCreateError           73  a file or directory cannot be made
       InputOutputError            74  the disk refused
       TemporaryError              75  try again later; nothing was lost
+        NoRoomError               75  the disk is full
       PermissionDeniedError       77  not allowed: a file's mode, or a refused login
       ConfigError                 78  the configuration, or the secret, is wrong or missing
 
@@ -47,6 +49,13 @@ class UcrmmailError(Exception):
         return _raised_again, (type(self), self.args), self.__dict__
 
 
+def in_one_line(error: UcrmmailError) -> str:
+    """Return what is told of an error where one line is all there is."""
+    why = f": {error.why}" if error.why else ""
+    remedy = f" ({error.remedy})" if error.remedy else ""
+    return f"{error.what}{why}{remedy}"
+
+
 def _raised_again(kind: type[UcrmmailError], args: tuple[object, ...]) -> UcrmmailError:
     return kind.__new__(kind, *args)
 
@@ -67,6 +76,10 @@ class DataError(UcrmmailError):
     """A message or its headers are wrong (EX_DATAERR)."""
 
     exit_code = 65
+
+
+class MessageTooLargeError(DataError):
+    """A message is larger than spool.max_message_size."""
 
 
 class NoInputError(UcrmmailError):
@@ -103,6 +116,10 @@ class TemporaryError(UcrmmailError):
     """It did not work now and may work later; nothing was lost (EX_TEMPFAIL)."""
 
     exit_code = 75
+
+
+class NoRoomError(TemporaryError):
+    """The disk is full, or would be too full."""
 
 
 class PermissionDeniedError(UcrmmailError):

@@ -6,7 +6,8 @@ cannot carry as it is, asks for more. It accepts the message into the spool and 
 durable; everything else is for ``ucrmmail flush``.
 
 Options are those that callers of sendmail, Postfix and Exim use. What only tunes a daemon is taken and ignored, as all
-of them do; what would ask for another program (a daemon, an SMTP server on standard input) is refused.
+of them do; what would ask for another program (a daemon, the queue) is refused. ``-bs`` is a session of SMTP: see
+``smtpd``, which is loaded for it only.
 """
 
 from __future__ import annotations
@@ -19,27 +20,26 @@ from ucrmmail.config.location import locate
 from ucrmmail.config.source import belongs_to_another
 from ucrmmail.config.submission import read_submission_settings, refuse_missing
 from ucrmmail.errors import (
-    DataError,
     InputOutputError,
     PermissionDeniedError,
     TemporaryError,
     UcrmmailError,
     UsageError,
+    in_one_line,
 )
+from ucrmmail.files import write_all
 from ucrmmail.message.addresslist import parse_address_list
-from ucrmmail.message.prepare import Addresses, gather, prepare
+from ucrmmail.message.prepare import Addresses, gather, prepare, within
 from ucrmmail.output.escape import visible
 from ucrmmail.spool.accept import accept
 from ucrmmail.spool.handover import hand_over, takes_from_others
 from ucrmmail.streams import complain, leave, open_what_is_closed
-from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from ucrmmail.config.location import Location
-    from ucrmmail.config.submission import SubmissionSettings
+    from ucrmmail.message.prepare import Prepared
     from ucrmmail.spool.scratch import Scratch
 
 EX_USAGE = 64
@@ -51,13 +51,13 @@ _POINTERS = {
     "p": "see the queue with `ucrmmail queue list`",
     "i": "ucrmmail has no alias database; set addresses.notification for local names",
     "d": "ucrmmail has no daemon; run `ucrmmail flush` from cron",
-    "s": "ucrmmail does not speak SMTP on standard input; pipe the message itself",
 }
 # The names of sendmail that mean a mode, where somebody has put a link.
 _MODES_BY_NAME = {"mailq": "p", "newaliases": "i"}
 
 USAGE = """\
 usage: ucrmmail-sendmail [-t] [-i] [-f ADDRESS] [-F NAME] [--] [RECIPIENT...] < message
+       ucrmmail-sendmail -bs
 
 Accepts a message from standard input into the spool; `ucrmmail flush` sends it.
 
@@ -67,6 +67,7 @@ Accepts a message from standard input into the spool; `ucrmmail flush` sends it.
   -f ADDRESS  the reverse-path, where bounces go ("<>" for none); -r is the same;
               a name without a domain counts as not given
   -F NAME     the full name, for a From header that has to be added
+  -bs         speak SMTP on standard input and output, as Symfony Mailer and Laravel want it
   --          what follows are recipients
 
 The configuration is that of ucrmmail (UCRMMAIL_CONFIG, or see `ucrmmail config path`).
@@ -79,7 +80,15 @@ example:
 class Options:
     """What the command line asks for."""
 
-    __slots__ = ("dot_ends", "extract_recipients", "full_name", "help", "recipients", "reverse_path")
+    __slots__ = (
+        "dot_ends",
+        "extract_recipients",
+        "full_name",
+        "help",
+        "recipients",
+        "reverse_path",
+        "speaks_smtp",
+    )
 
     def __init__(self) -> None:
         self.extract_recipients = False
@@ -88,6 +97,7 @@ class Options:
         self.full_name = ""
         self.recipients: list[str] = []
         self.help = False
+        self.speaks_smtp = False
 
 
 def parse_arguments(arguments: Sequence[str]) -> Options:
@@ -105,6 +115,8 @@ def parse_arguments(arguments: Sequence[str]) -> Options:
             _read_flags(argument[1:], rest, options)
         else:
             options.recipients.append(argument)
+    if options.speaks_smtp and (options.recipients or options.extract_recipients):
+        raise UsageError("-bs takes its recipients from RCPT", remedy="leave out -t and the recipients, or -bs")
     return options
 
 
@@ -118,7 +130,7 @@ def _read_flags(flags: str, rest: list[str], options: Options) -> None:
             _set_value(flag, flags or rest.pop(0), options)
             return
         if flag == "b":
-            _check_mode(flags)
+            _set_mode(flags, options)
             return
         if flag == "q":
             raise UsageError("the queue is not run by sendmail", remedy="run `ucrmmail flush`")
@@ -140,8 +152,9 @@ def _set_value(flag: str, value: str, options: Options) -> None:
         options.dot_ends = False
 
 
-def _check_mode(mode: str) -> None:
-    if mode not in _IGNORED_MODES:
+def _set_mode(mode: str, options: Options) -> None:
+    options.speaks_smtp = mode == "s"
+    if mode != "s" and mode not in _IGNORED_MODES:
         raise _not_for_this(f"-b{mode}", mode)
 
 
@@ -159,28 +172,18 @@ def _not_for_this(typed: str, mode: str) -> UsageError:
 def read_message(fd: int, limit: int, *, dot_ends: bool) -> Iterator[bytes]:
     """Return the pieces of a message from a descriptor, up to its end or to a line that is a single dot (``dot_ends``).
 
-    They raise DataError when it has more than ``limit`` bytes, InputOutputError when reading fails.
+    They raise MessageTooLargeError when it has more than ``limit`` bytes, InputOutputError when reading fails.
     """
-    pieces = _pieces(fd, limit)
+    pieces = within(iter(lambda: read_piece(fd), b""), limit)
     return up_to_dot(pieces) if dot_ends else pieces
 
 
-def _pieces(fd: int, limit: int) -> Iterator[bytes]:
-    size = 0
-    while True:
-        try:
-            part = os.read(fd, 1 << 18)
-        except OSError as error:
-            raise InputOutputError(f"standard input: {error.strerror}", remedy="submit the message again") from error
-        if not part:
-            return
-        size += len(part)
-        if size > limit:
-            raise DataError(
-                f"the message is larger than {format_size(limit)}",
-                remedy="send less, or raise spool.max_message_size with `ucrmmail config set`",
-            )
-        yield part
+def read_piece(fd: int) -> bytes:
+    """Return what comes next on a descriptor, b"" at its end. Raises InputOutputError."""
+    try:
+        return os.read(fd, 1 << 18)
+    except OSError as error:
+        raise InputOutputError(f"standard input: {error.strerror}", remedy="submit the message again") from error
 
 
 def up_to_dot(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -206,70 +209,117 @@ def up_to_dot(pieces: Iterator[bytes]) -> Iterator[bytes]:
     yield left[:-1] if held == b"\n." else left
 
 
-def submit(options: Options, fd: int) -> None:
-    """Accept the message on ``fd`` into the spool, or hand it over to the spool's owner. Raises UcrmmailError."""
-    location = locate(None, os.environ, os.geteuid())
-    refuse_missing(location)
-    settings = read_submission_settings(location.path, os.environ, os.geteuid(), to_submit=True)
-    if not options.recipients and not options.extract_recipients:
-        raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
+class Entrance:
+    """The way into the queue that the configuration names, ours or that of another user, as it is when this is made.
 
-    def scratch() -> Scratch:
-        from ucrmmail.spool.scratch import Scratch  # noqa: PLC0415 # most messages are small
+    Raises ConfigError, and PermissionDeniedError when the queue is not open to us.
+    """
 
-        # It ends with the process.
-        return Scratch(
-            settings.spool_directory,
-            min_free_bytes=settings.min_free_space,
-            handed_over=_is_handed_over(settings, location),
-        )
+    __slots__ = ("_is_foreign", "_settings", "addresses", "max_message_size")
 
-    now = time.time()
-    prepared = prepare(
-        gather(read_message(fd, settings.max_message_size, dot_ends=options.dot_ends), scratch),
-        reverse_path=options.reverse_path,
-        # cron's MAILTO may hold several addresses, and hands them over as one argument.
-        recipients=[mailbox for given in options.recipients for mailbox in parse_address_list(given)],
-        extract_recipients=options.extract_recipients,
-        addresses=Addresses(
+    def __init__(self) -> None:
+        location = locate(None, os.environ, os.geteuid())
+        refuse_missing(location)
+        settings = read_submission_settings(location.path, os.environ, os.geteuid(), to_submit=True)
+        self._is_foreign = takes_from_others(settings.spool_directory)
+        if not self._is_foreign and belongs_to_another(location.path, os.geteuid()):
+            raise PermissionDeniedError(
+                f"{location.path} belongs to another user, who takes no mail from others",
+                remedy=f"let that user open the queue: see {settings.spool_directory}/drop in ucrmmail-queue(5)",
+            )
+        self._settings = settings
+        self.max_message_size = settings.max_message_size
+        self.addresses = Addresses(
             sender=settings.sender,
             organization=settings.organization,
             support=settings.support,
             notification=settings.notification,
-        ),
-        priority=None,
-        now=now,
-        hostname=os.uname().nodename,
-        unique=os.urandom(12).hex(),
-        full_name=options.full_name,
-        max_size=settings.max_message_size,
-    )
-    (hand_over if _is_handed_over(settings, location) else accept)(
-        settings.spool_directory,
-        reverse_path=prepared.reverse_path,
-        recipients=prepared.recipients,
-        message=prepared.content,
-        priority=prepared.priority,
-        eight_bit=prepared.eight_bit,
-        utf8=prepared.utf8,
-        now=now,
-        min_free_bytes=settings.min_free_space,
-    )
-
-
-def _is_handed_over(settings: SubmissionSettings, location: Location) -> bool:
-    """Return whether the message is for the queue of another user. Raises PermissionDeniedError when it is not open."""
-    foreign = takes_from_others(settings.spool_directory)
-    if not foreign and belongs_to_another(location.path, os.geteuid()):
-        raise PermissionDeniedError(
-            f"{location.path} belongs to another user, who takes no mail from others",
-            remedy=f"let that user open the queue: see {settings.spool_directory}/drop in ucrmmail-queue(5)",
         )
-    return foreign
+
+    def accept(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        reverse_path: str | None,
+        recipients: Sequence[str],
+        extract_recipients: bool = False,
+        full_name: str = "",
+    ) -> str:
+        """Accept a message and return its queue id, "" when it was handed over: it is durable. Raises UcrmmailError."""
+        scratches: list[Scratch] = []
+
+        def scratch() -> Scratch:
+            from ucrmmail.spool.scratch import Scratch  # noqa: PLC0415 # most messages are small
+
+            directory, min_free_bytes = self._settings.spool_directory, self._settings.min_free_space
+            scratches.append(Scratch(directory, min_free_bytes=min_free_bytes, handed_over=self._is_foreign))
+            return scratches[-1]
+
+        now = time.time()
+        try:
+            prepared = prepare(
+                gather(pieces, scratch),
+                reverse_path=reverse_path,
+                recipients=recipients,
+                extract_recipients=extract_recipients,
+                addresses=self.addresses,
+                priority=None,
+                now=now,
+                hostname=os.uname().nodename,
+                unique=os.urandom(12).hex(),
+                full_name=full_name,
+                max_size=self.max_message_size,
+            )
+            return self._put(prepared, now)
+        finally:
+            for each in scratches:
+                each.keep(None)
+
+    def _put(self, prepared: Prepared, now: float) -> str:
+        return (hand_over if self._is_foreign else accept)(
+            self._settings.spool_directory,
+            reverse_path=prepared.reverse_path,
+            recipients=prepared.recipients,
+            message=prepared.content,
+            priority=prepared.priority,
+            eight_bit=prepared.eight_bit,
+            utf8=prepared.utf8,
+            now=now,
+            min_free_bytes=self._settings.min_free_space,
+        )
+
+
+def submit(options: Options, fd: int) -> None:
+    """Accept the message on ``fd`` into the spool, or hand it over to the spool's owner. Raises UcrmmailError."""
+    entrance = Entrance()
+    if not options.recipients and not options.extract_recipients:
+        raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
+    entrance.accept(
+        read_message(fd, entrance.max_message_size, dot_ends=options.dot_ends),
+        reverse_path=options.reverse_path,
+        # cron's MAILTO may hold several addresses, and hands them over as one argument.
+        recipients=[mailbox for given in options.recipients for mailbox in parse_address_list(given)],
+        extract_recipients=options.extract_recipients,
+        full_name=options.full_name,
+    )
+
+
+def speak_smtp(read_fd: int, write_fd: int) -> None:
+    """Accept messages by SMTP until the client says QUIT or closes its end. Raises what ended the session else."""
+    from ucrmmail.smtpd.lines import Lines  # noqa: PLC0415 # most callers hand over one message
+    from ucrmmail.smtpd.session import Session  # noqa: PLC0415
+
+    def write(reply: bytes) -> None:
+        try:
+            write_all(write_fd, reply)
+        except OSError as error:
+            raise InputOutputError(f"standard output: {error.strerror}", remedy="read all replies") from error
+
+    Session(Lines(lambda: read_piece(read_fd)), write, Entrance, host=os.uname().nodename).run()
 
 
 def main() -> int:
-    """Accept a message from standard input; return 0 when it is durable, else the code of sysexits."""
+    """Accept what comes on standard input; return 0 when it is durable, else the code of sysexits."""
     os.umask(0o077)
     open_what_is_closed()
     try:
@@ -278,7 +328,10 @@ def main() -> int:
         if options.help:
             sys.stdout.write(USAGE)
             return 0
-        submit(options, 0)
+        if options.speaks_smtp:
+            speak_smtp(0, 1)
+        else:
+            submit(options, 0)
     except UsageError as error:
         _tell(error)
         return EX_USAGE
@@ -298,9 +351,7 @@ def main() -> int:
 
 
 def _tell(error: UcrmmailError) -> None:
-    remedy = f" ({error.remedy})" if error.remedy else ""
-    why = f": {error.why}" if error.why else ""
-    complain(visible(f"ucrmmail-sendmail: {error.what}{why}{remedy}"))
+    complain(visible(f"ucrmmail-sendmail: {in_one_line(error)}"))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,8 @@ ARROWS: dict[str, set[str]] = {
         "output",
         "__init__",
     },
-    "sendmail": LEAVES | {"message", "config", "spool", "output"},
+    "smtpd": LEAVES | {"message", "output"},
+    "sendmail": LEAVES | {"message", "config", "spool", "output", "smtpd"},
     "__main__": {"errors", "streams", "cli"},
     "__init__": set(),
 }

@@ -80,6 +80,20 @@ def test_a_submission_imports_nothing_heavy(tmp_path: Path) -> None:
     assert len(list((tmp_path / "spool" / "queue").glob("*/*"))) == 1
 
 
+def test_a_session_of_smtp_imports_nothing_heavy(tmp_path: Path) -> None:
+    mail = b"MAIL FROM:<>\r\nRCPT TO:<joe@example.com>\r\nDATA\r\nFrom: a@isp.example\r\n\r\nHi.\r\n.\r\nQUIT\r\n"
+    loaded = modules_after(call("ucrmmail.sendmail", "-bs"), tmp_path, mail)
+    assert loaded & NOT_FOR_A_SUBMISSION == set()
+    assert len(list((tmp_path / "spool" / "queue").glob("*/*"))) == 1
+
+
+def test_only_a_session_of_smtp_imports_what_speaks_it(tmp_path: Path) -> None:
+    mail = b"From: Billing <billing@isp.example>\nTo: joe@example.com\n\nHi.\n"
+    speaks = 'assert any(name.startswith("ucrmmail.smtpd") for name in sys.modules)'
+    modules_after(f"{call('ucrmmail.sendmail', '-t')}\n{speaks.replace('any', 'not any')}", tmp_path, mail)
+    modules_after(f"{call('ucrmmail.sendmail', '-bs')}\n{speaks}", tmp_path)
+
+
 def test_flush_of_an_empty_queue_imports_nothing_heavy(tmp_path: Path) -> None:
     modules_after(call("ucrmmail.__main__", "flush"), tmp_path)
     loaded = modules_after(call("ucrmmail.__main__", "flush"), tmp_path)

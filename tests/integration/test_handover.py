@@ -63,6 +63,23 @@ def test_the_envelope_comes_with_the_message(foreign: Program) -> None:
     assert dropped(foreign) == []
 
 
+def test_by_smtp_the_envelope_is_that_of_the_session(foreign: Program) -> None:
+    line = b"a line of a large message\r\n"
+    said = b"MAIL FROM:<bounces@isp.example>\nRCPT TO:<joe@example.com>\nDATA\n".replace(b"\n", b"\r\n")
+    message = MESSAGE.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+    sent = foreign.sendmail(
+        "-bs", message=said + message + b".\r\n" + said + message + line * 80_000 + b".\r\nQUIT\r\n"
+    )
+    assert sent.stdout.count("250 2.0.0 handed over to the owner of the queue") == 2
+    assert len(dropped(foreign)) == 2
+    small, large = sorted(flushed_by_its_owner(foreign).messages, key=lambda message: len(message.content))
+    for received in (small, large):
+        assert (received.reverse_path, received.recipients) == ("bounces@isp.example", ["joe@example.com"])
+        assert b"Bcc" not in received.content
+    assert small.content.endswith(b"\r\n\r\n.\r\nhi\r\n")
+    assert large.content.endswith(b"\r\n.\r\nhi\r\n" + line * 80_000)
+
+
 def test_recipients_are_taken_from_the_message_too(foreign: Program) -> None:
     foreign.sendmail("-t", message=MESSAGE)
     sink = flushed_by_its_owner(foreign)

@@ -92,7 +92,7 @@ def test_several_addresses_in_one_argument_are_several_recipients(program: Progr
 @pytest.mark.requirement("R18", "S6")
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("-t", "-Z"), 64), ((), 64), (("-bs",), 64), (("-f",), 64), (("no spaces@x",), 67), (("a@b>SIZE=1",), 67)],
+    [(("-t", "-Z"), 64), ((), 64), (("-bs", "-t"), 64), (("-f",), 64), (("no spaces@x",), 67), (("a@b>SIZE=1",), 67)],
 )
 def test_a_wrong_submission_is_refused_with_its_code(program: Program, arguments: tuple[str, ...], code: int) -> None:
     program.configure(25)

@@ -50,7 +50,8 @@ def exit_codes() -> dict[int, str]:
     """Return every exit code with its meaning: that of the error which causes it."""
     found = {0: "All is well, or nothing was to be done.", 130: "Interrupted from the keyboard."}
     for kind in vars(errors).values():
-        if isinstance(kind, type) and issubclass(kind, errors.UcrmmailError):
+        # One without a code of its own is a special case of another.
+        if isinstance(kind, type) and issubclass(kind, errors.UcrmmailError) and "exit_code" in vars(kind):
             found[kind.exit_code] = (kind.__doc__ or "").strip().partition("\n")[0]
     # The base class stands for what nobody foresaw, and says so in the tree only.
     found[errors.UcrmmailError.exit_code] = "A fault of ours; please report it (EX_SOFTWARE)."

@@ -16,6 +16,7 @@ WRITTEN = (
 _SYNOPSIS = {
     "ucrmmail-sendmail": [
         ".Nm", ".Op Fl t", ".Op Fl i", ".Op Fl f Ar ADDRESS", ".Op Fl F Ar NAME", ".Op Fl -", ".Op Ar RECIPIENT ...",
+        ".Nm", ".Fl bs",
     ],
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ Loaded by every submission: plain classes, and nothing that costs start-up time.
 
 from __future__ import annotations
 
-from ucrmmail.errors import DataError
+from ucrmmail.errors import DataError, MessageTooLargeError
 from ucrmmail.message.address import is_bare, same_mailbox
 from ucrmmail.message.envelope import Addresses, mailboxes_of, recipients_in, resolved, reverse_path_for
 from ucrmmail.message.header import (
@@ -47,12 +47,12 @@ from ucrmmail.units import format_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ucrmmail.message.arrival import Arrived, Scratch, Stored
     from ucrmmail.message.header import Fields, FieldsByName
 
-__all__ = ["Addresses", "Prepared", "gather", "prepare"]
+__all__ = ["Addresses", "Prepared", "gather", "prepare", "within"]
 
 # Larger ones go into a file while they arrive: in memory there are some copies of a message at a time.
 LARGEST_IN_MEMORY = 1 << 20
@@ -94,6 +94,19 @@ class Prepared:
     def message(self) -> bytes:
         """All of the message in memory, for those that are known to be small."""
         return self.content if isinstance(self.content, bytes) else b"".join(self.content.pieces())
+
+
+def within(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield the pieces of a message. Raises MessageTooLargeError as soon as they are more than ``limit`` bytes."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > limit:
+            raise MessageTooLargeError(
+                f"the message is larger than {format_size(limit)}",
+                remedy="send less, or raise spool.max_message_size with `ucrmmail config set`",
+            )
+        yield piece
 
 
 def gather(chunks: Iterable[bytes], scratch: Callable[[], Scratch]) -> bytes | Arrived:
@@ -187,7 +200,7 @@ def _sendable(message: bytes) -> bytes:
 
 def _check_size(size_bytes: int, max_size: int) -> None:
     if size_bytes > max_size:
-        raise DataError(
+        raise MessageTooLargeError(
             f"the message has {format_size(size_bytes)} ({size_bytes} bytes), "
             f"and the limit is {format_size(max_size)} ({max_size} bytes)",
             why="spool.max_message_size says so",

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from errno import EDQUOT, EFBIG, EIO, EMFILE, ENFILE, ENOMEM, ENOSPC, EROFS
 
-from ucrmmail.errors import CannotCreateError, PermissionDeniedError, TemporaryError
+from ucrmmail.errors import CannotCreateError, NoRoomError, PermissionDeniedError, TemporaryError
 from ucrmmail.files import fsync_directory, fsync_names, try_lock, write_all
 from ucrmmail.spool.layout import QUEUE, TMP, bucket_of, check_root, make_spool, new_queue_id, path_in_queue
 from ucrmmail.spool.queuefile import encode_head, parts_of
@@ -119,19 +119,19 @@ def check_free_space(
 ) -> None:
     """Leave room on the disk for what a flush writes down, and for everything else that lives there.
 
-    Raises TemporaryError, OSError.
+    Raises NoRoomError, OSError.
     """
     found = os.statvfs(directory)
     free_bytes = _free_bytes(found)
     if free_bytes - size_bytes < min_free_bytes:
-        raise TemporaryError(
+        raise NoRoomError(
             f"{directory}: only {format_size(free_bytes)} free",
             why=f"the message was not accepted: spool.min_free_space keeps {format_size(min_free_bytes)}",
             remedy="make room on the disk, then submit the message again",
         )
     files = free_files(found)
     if files is not None and files < min_free_files:
-        raise TemporaryError(
+        raise NoRoomError(
             f"{directory}: room for only {files} files",
             why=f"the message was not accepted: room for {min_free_files} is kept for what a flush writes down",
             remedy="remove files from the disk (see `df -i`), then submit the message again",
@@ -245,6 +245,7 @@ def refused(directory: str, error: OSError) -> TemporaryError:
     remedy = "mend this, then submit the message again"
     if error.errno == EFBIG:
         remedy = "raise the limit of the process for the size of a file, `ulimit -f`, then submit the message again"
-    return TemporaryError(
+    kind = NoRoomError if error.errno in (ENOSPC, EDQUOT) else TemporaryError
+    return kind(
         f"{error.filename or directory}: {error.strerror or error}", why="the message was not accepted", remedy=remedy
     )

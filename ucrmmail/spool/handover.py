@@ -54,8 +54,8 @@ def hand_over(
     utf8: bool,
     now: float,
     min_free_bytes: int,
-) -> None:
-    """Put a message into the drop directory: it is durable when this returns.
+) -> str:
+    """Put a message into the drop directory: it is durable when this returns. It gets its queue id there, so here "".
 
     Raises TemporaryError when it cannot be made durable: nothing was handed over. Raises NoUserError for a wrong
     address, DataError for what is too large.
@@ -85,3 +85,4 @@ def hand_over(
         if isinstance(error, OSError):
             raise refused(directory, error) from error
         raise
+    return ""
