@@ -173,6 +173,30 @@ def test_a_server_that_is_lost_at_one_recipient_keeps_the_message_from_the_other
         )
 
 
+@pytest.mark.requirement("R7", "S19")
+@WAYS
+def test_a_server_that_hangs_up_behind_more_recipients_than_it_likes_gets_them_in_parts(
+    tmp_path: Path, extensions: Sequence[str]
+) -> None:
+    """It takes each of them and hangs up at DATA: the message had failed for all of them after days."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    mail(machine, *people(120))
+
+    def hang_up(line: bytes) -> Action | None:
+        commands = next(each.commands for each in server.connections if each.commands and each.commands[-1] is line)
+        asked = [command[:4] for command in commands]
+        begun_at = max(at for at, command in enumerate(asked) if command == b"MAIL")
+        return DROP if asked[begun_at:].count(b"RCPT") > 60 else None
+
+    with SmtpServer(extensions=extensions, faults={"data": hang_up}) as server:
+        for _ in range(3):
+            assert run(machine, server).exit_code == 0
+            clock.offset += 300.0
+        assert sorted(taken(server)) == sorted(people(120))
+    assert machine.queue() == []
+
+
 @pytest.mark.requirement("S19", "R9")
 @pytest.mark.parametrize("act", [DROP, Cut(b"450 4.2.1 later\r\n"), Cut(b"452 4.5.3 too many recipients\r\n")])
 def test_a_message_at_many_of_whose_recipients_the_server_hangs_up_stops_no_others(tmp_path: Path, act: Action) -> None:

@@ -48,6 +48,8 @@ _ASKED = _TRIED | {Stage.MAIL}
 _ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CONTENT = frozenset({Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
 
+# A transaction to more recipients, all of them taken, may be lost for their number: no more go together behind that.
+_MANY_RECIPIENTS = 50
 # So many in a row may be refused alike on a connection before it is the connection, or the account.
 _MOST_ALIKE = 5
 
@@ -227,12 +229,15 @@ class Aftermath:
 
         It is asked by itself from then on, so that it keeps the message from the others no second time.
         """
-        if self._hand.stage is Stage.BODY and self._session.chunking and hung_up:
-            # There is no DATA behind the recipients that would tell.
-            return message.turned_down
-        if self._hand.stage not in {Stage.RCPT, Stage.DATA}:
+        is_at_chunk = self._hand.stage is Stage.BODY and self._session.chunking and hung_up
+        if not is_at_chunk and self._hand.stage not in {Stage.RCPT, Stage.DATA}:
             return ""
-        return message.turned_down if hung_up and message.turned_down else message.asking
+        # There is no DATA behind the recipients that would tell.
+        culprit = message.turned_down if is_at_chunk or (hung_up and message.turned_down) else message.asking
+        if not culprit and hung_up and len(message.envelope) > _MANY_RECIPIENTS:
+            # All were taken, and may be too many. With one of them apart, the others go in parts.
+            return message.envelope[-1]
+        return culprit
 
     def _decide(self, message: Message) -> bool:
         """Let the refusals count; return whether the last word was one for good, so that the others had no turn."""

@@ -69,11 +69,14 @@ class Moves:
         self._keep_sent_s = keep_sent_s
         self._parents = {f"{directory}/{place}" for place in (QUEUE, DEFERRED, SENT)}
         self._directories: set[str] = set()
-        self._states: set[str] = set()
+        # By queue id, the revision that was written.
+        self._states: dict[str, int] = {}
 
     def put(self, source: str, queue_id: str, state: MessageState) -> None:
         """Put a message that was not relayed to all where its state says. Raises OSError; then it can be repeated."""
-        self.write_state(queue_id, state)
+        # Repeated for hundreds of messages that cannot be moved, many times a second, it is there already.
+        if self._states.get(queue_id) != state.revision:
+            self.write_state(queue_id, state)
         if not state.pending:
             self.to_failed(source, queue_id)
         elif state.next_attempt_at > 0:
@@ -154,11 +157,11 @@ class Moves:
             finally:
                 os.close(fd)
         os.rename(temporary, f"{self.directory}/{STATE}/{queue_id}")
-        self._states.add(queue_id)
+        self._states[queue_id] = state.revision
 
     def forget_state(self, queue_id: str) -> None:
         """Remove the state of a message that is gone; it may have had none."""
-        self._states.discard(queue_id)
+        self._states.pop(queue_id, None)
         try:
             self.remove(f"{self.directory}/{STATE}/{queue_id}")
         except FileNotFoundError:
