@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from contextlib import closing, nullcontext, suppress
 from itertools import filterfalse
 from typing import TYPE_CHECKING
@@ -25,7 +24,7 @@ from ucrmmail.files import DistrustError
 from ucrmmail.journal import FULL, Journal, read_past_damage
 from ucrmmail.spool.aside import Aside
 from ucrmmail.spool.claimed import BusyError, Claimed, claim_file
-from ucrmmail.spool.closer import Closer
+from ucrmmail.spool.closer import Closer, most_together
 from ucrmmail.spool.layout import STATE, check_root, path_in_queue
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.order import Order
@@ -51,25 +50,11 @@ if TYPE_CHECKING:
 
     from ucrmmail.spool.state import MessageState
 
-# Settled messages stay open until they are moved: no more than this, whatever the caller's rhythm of syncs.
-_MOST_SETTLED = 200
-# What a run has open besides, and how many times as many there are until the closer is done: with the usual limit of
-# 1,024 descriptors it is as many as there may be.
-_OTHERS_OPEN = 24
-_SETTLED_TIMES = 5
 # What a process beside others takes of the disk at first; it gets none of a full one, or below `ulimit -f`.
 _ROOM_BESIDE_BYTES = 1 << 18
 _NO_ROOM = FULL | {errno.EFBIG}
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
-
-
-def _most_settled() -> int:
-    """Return how many messages may be settled and open at a time, with as many descriptors as a process may have."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return _MOST_SETTLED
-    return max(1, min(_MOST_SETTLED, (allowed - _OTHERS_OPEN) // _SETTLED_TIMES))
 
 
 def _as_states(records: Mapping[str, MessageState | None]) -> dict[str, MessageState]:
@@ -113,7 +98,8 @@ class Spool:
         self._reserve = Reserve(self.directory)
         self._journal = Journal(journal_path(self.directory, worker), make_room=self.make_room, past_damage=True)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
-        self._most_settled = _most_settled()
+        # They stay open until they are moved, whatever the caller's rhythm of syncs.
+        self._most_settled = most_together()
         self._unreported: dict[str, MessageState] = {}
         self._undone: dict[str, MessageState] = {}
         self._inherited: dict[str, MessageState] = {}
