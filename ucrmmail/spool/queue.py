@@ -474,11 +474,12 @@ class Spool:
             self._aside.tell(f"{claimed.path} cannot be {what}: the next run tries again")
         self._checkpoint()
         self._moves.remove_empty()
-        if not self._worker:
-            self._reserve.hold()
         if self._worker and not self._journal.offset:
             os.unlink(journal_path(self.directory, self._worker))
         self._journal.close()
+        if not self._worker:
+            # Of a disk that is full, it may be all that the journal gives back.
+            self._reserve.hold()
         self._closer.finish()
         for claimed, _ in self._settled.values():
             claimed.close()
