@@ -513,6 +513,16 @@ def test_the_report_of_a_message_that_is_too_large_is_not_too_large_itself(progr
 
 
 @pytest.mark.requirement("R8")
+def test_the_report_of_a_message_that_a_filter_refused_passes_that_filter(program: Program, sink: Sink) -> None:
+    sink.on_data = lambda envelope: "554 5.7.1 virus" if b"EICAR" in (envelope.original_content or b"") else None
+    program.configure(sink.port)
+    program.sendmail("-f", "app@isp.example", "joe@example.com", message=numbered(1) + b"EICAR\n")
+    assert program.run("flush", "--json").json["failed"] == 1
+    assert [(one.recipients, one.reverse_path) for one in sink.messages] == [(["app@isp.example"], "")]
+    assert b"Subject: number 1" in sink.messages[0].content
+
+
+@pytest.mark.requirement("R8")
 def test_a_report_that_fails_is_told_to_the_notification_address_and_one_to_that_to_whoever_reads(
     program: Program, sink: Sink
 ) -> None:

@@ -210,6 +210,8 @@ class FewAtOnce(SmtpServer):
     "reply",
     [
         "421 4.4.1 Connection timed out",
+        "421 4.4.2 mx.isp.example Error: timeout exceeded",
+        "451 4.4.2 Timeout waiting for data from client.",
         "421 4.7.0 too many messages in this connection",
         "452 4.3.2 maximum of 2 messages per session reached",
     ],

@@ -89,6 +89,8 @@ def test_a_certificate_that_is_wrong_is_told_in_words(
             server, host="localhost", encryption=encryption, ca_file=str(authority.ca_file), username=USER
         )
     assert says in trouble.what
+    assert trouble.why.startswith("OpenSSL says: ")
+    assert ".." not in trouble.why
     assert (trouble.stage, trouble.exit_code) == (Stage.TLS, 69)
     assert trouble.remedy
     assert b"AUTH" not in server.received

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -163,7 +164,8 @@ def enqueue_files(
 ) -> Enqueued:
     """Accept the files, in batches; unless ``quiet``, print the ids of a batch as soon as it is durable.
 
-    What is wrong with one file concerns no other. When the spool fails (a full disk), the rest is not tried.
+    What is wrong with one file concerns no other. When the spool fails (a full disk), the rest is not tried, and what
+    there was room for before is accepted.
     """
     from ucrmmail.spool.batch import Batch
     from ucrmmail.spool.layout import NEXT_ID_S, new_queue_id
@@ -199,6 +201,10 @@ def enqueue_files(
                     arriving.clear()
             result.accept(arriving, batch.commit(), quiet=quiet)
         except UcrmmailError as error:
+            added = len(batch)
+            with suppress(UcrmmailError):
+                result.accept(arriving[:added], batch.commit(), quiet=quiet)
+                del arriving[:added]
             result.fail((*arriving, *files[done:]), error)
     return result
 

@@ -3,13 +3,14 @@ r"""Delivery status notifications: a sender is told of mail that failed or is la
     multipart/report
       text/plain                 for the person, in words of ``explain.for_writer``
       message/delivery-status    for programs: one block for the message, one for each recipient
-      message/rfc822             the message itself when it is small and plain ASCII, and nobody found it too large,
-                                 else its header
+      message/rfc822             the message itself when it is small and plain ASCII, and nobody had read it when he
+                                 refused it, or found it too large; else its header
 
 All of it is 7-bit, so that it goes where the message could not: a message that failed because a server lacks 8BITMIME
-or SMTPUTF8 must not take its report with it. Nor must one that is too large (RFC 3461 section 4.3). Addresses outside
-ASCII are written as RFC 6533 section 3 does for 7-bit (``utf-8; j\x{F6}rg@example.com``). Only when the one who is told
-has such an address, the types for UTF-8 are used.
+or SMTPUTF8 must not take its report with it. Nor must one that is too large (RFC 3461 section 4.3), or that a filter
+took for spam or a virus: the report passes the same one. Addresses outside ASCII are written as RFC 6533 section 3 does
+for 7-bit (``utf-8; j\x{F6}rg@example.com``). Only when the one who is told has such an address, the types for UTF-8
+are used.
 
 The caller sends it under the null reverse-path, so that a DSN never causes another.
 """
@@ -23,6 +24,7 @@ from ucrmmail.message.address import needs_smtputf8
 from ucrmmail.message.dsntext import MAY_BE_DELIVERED, report_text
 from ucrmmail.message.explain import is_too_large
 from ucrmmail.message.header import CRLF, by_name, format_date, holds_utf8, joined, split, unsendable, value_of
+from ucrmmail.message.outcome import Stage
 from ucrmmail.message.plain import (
     LONGEST_HOSTNAME,
     REPORT_FIELD,
@@ -91,7 +93,7 @@ def build_dsn(
             retry_until=retry_until,
             international=international,
         ),
-        _original_part(header_fields, body, whole=not any(is_too_large(one.enhanced, one.reply) for one in failed)),
+        _original_part(header_fields, body, whole=not any(_is_due_to_its_content(one) for one in failed)),
     ]
     boundary = f"=_{queue_id}"
     while any(boundary.encode() in part for part in parts):
@@ -127,6 +129,11 @@ def _mark_of(failed: Sequence[FailedRecipient]) -> str:
     A run that dies before it has noted that a report is queued makes another: its reader can drop one of the two.
     """
     return sha256(repr([(one.recipient, one.at) for one in failed]).encode()).hexdigest()[:16]
+
+
+def _is_due_to_its_content(one: FailedRecipient) -> bool:
+    """Return whether the report could fail for the same reason, if it had the whole message in it."""
+    return one.stage == Stage.FINAL_DOT or is_too_large(one.enhanced, one.reply)
 
 
 def _subject(failed: Sequence[FailedRecipient], action: str) -> str:

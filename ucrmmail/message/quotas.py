@@ -109,8 +109,14 @@ _COUNTED_ON_THE_CONNECTION = re.compile(
     # IONOS and its brands: 451 "Requested action aborted: Mails per session limit exceeded".
     r"|\bper (smtp )?(connection|session) limit\b"
 )
-# Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out".
-_TIME_OF_THE_CONNECTION = re.compile(r"\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b")
+# Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out". Others end one that was
+# idle, as behind a pause that a limit makes: Postfix's 421 4.4.2 "Error: timeout exceeded", Gmail's 451 4.4.2 "Timeout
+# - closing connection", Exim's and GMX's "command timeout", Amazon SES's 451 4.4.2 "Timeout waiting for data from
+# client".
+_TIME_OF_THE_CONNECTION = re.compile(
+    r"\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b"
+    r"|\btimeout (exceeded|- closing connection|waiting for data from client)\b|\b(command|idle) timeout\b"
+)
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
 # Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate

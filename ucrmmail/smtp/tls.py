@@ -98,7 +98,7 @@ def tls_trouble(
         return account_trouble(
             Stage.TLS,
             what or f"the certificate of {smarthost.name} is not trusted: {error.verify_message}",
-            why=f"OpenSSL says: {error.verify_message}. Mail waits here, and no password was sent",
+            why=f"OpenSSL says: {error.verify_message.rstrip('.')}. Mail waits here, and no password was sent",
             remedy=remedy,
         )
     reason = error.reason or str(error)

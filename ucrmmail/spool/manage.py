@@ -32,6 +32,7 @@ from ucrmmail.errors import PermissionDeniedError
 from ucrmmail.files import DistrustError, Naming, fsync_directory
 from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
+from ucrmmail.spool.closer import Closer
 from ucrmmail.spool.host import check_host
 from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
 from ucrmmail.spool.listing import STATES, WAITING, state_of_settled
@@ -236,21 +237,28 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         make_spool(directory)
     moves = Moves(directory)
     records = recorded(directory)
-    changes = (_one(moves, queue_id, seen_at, change, records) for queue_id, seen_at in _found(directory, queue_ids))
+    closer = Closer()
+    changes = (
+        _one(moves, queue_id, seen_at, change, records, closer=closer)
+        for queue_id, seen_at in _found(directory, queue_ids)
+    )
     more = True
-    while more:
-        told: list[Change] = []
-        failure: OSError | None = None
-        try:
-            for each in islice(changes, _TOGETHER):
-                told.append(each)  # noqa: PERF402 # what was done before an error is told
-        except OSError as error:
-            failure = error
-        moves.make_durable()
-        yield from told
-        if failure is not None:
-            raise failure
-        more = len(told) == _TOGETHER
+    try:
+        while more:
+            told: list[Change] = []
+            failure: OSError | None = None
+            try:
+                for each in islice(changes, _TOGETHER):
+                    told.append(each)  # noqa: PERF402 # what was done before an error is told
+            except OSError as error:
+                failure = error
+            moves.make_durable()
+            yield from told
+            if failure is not None:
+                raise failure
+            more = len(told) == _TOGETHER
+    finally:
+        closer.finish()
 
 
 def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str] | None]]:
@@ -267,6 +275,8 @@ def _one(
     seen_at: tuple[str, str] | None,
     change: Callable[[Moves, str, str, str], str],
     records: Mapping[str, MessageState | None],
+    *,
+    closer: Closer,
 ) -> Change:
     if not is_queue_id(queue_id):
         return Change(queue_id, trouble="is not a queue id")
@@ -280,6 +290,7 @@ def _one(
             if locked is None:
                 return Change(queue_id, trouble=UNKNOWN)
             place, path, fd = locked
+            after = place
             try:
                 if record is not None and change is _remove:
                     place = _place_recorded(moves, queue_id, place, record)
@@ -289,7 +300,8 @@ def _one(
             finally:
                 if fd >= 0:
                     with Naming(path):
-                        os.close(fd)
+                        # Where it is gone, nobody waits for its lock.
+                        (os.close if after else closer.gather)(fd)
         except BusyError:
             return Change(queue_id, trouble=BUSY)
         except DistrustError as error:

@@ -11,13 +11,12 @@ What the disk does not let us move keeps its record, and so does a failure that 
 from __future__ import annotations
 
 import os
-import resource
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import replace
 from ucrmmail.journal import FULL, Journal
-from ucrmmail.spool.closer import Closer
+from ucrmmail.spool.closer import Closer, most_together
 from ucrmmail.spool.moves import read_state
 from ucrmmail.spool.records import journal_path, newest, relayed_record, state_record
 from ucrmmail.spool.state import ALL_RELAYED, longest_encoding
@@ -33,22 +32,8 @@ if TYPE_CHECKING:
     from ucrmmail.spool.moves import Moves
     from ucrmmail.spool.state import MessageState
 
-# Settled messages stay open until they are moved: no more than this, whatever the caller's rhythm of syncs.
-MOST_SETTLED = 200
-# What a run has open besides, and how many times as many there are until the closer is done: with the usual limit of
-# 1,024 descriptors it is as many as there may be.
-_OTHERS_OPEN = 24
-_SETTLED_TIMES = 5
 # A journal that is longer is emptied during the run, so that recovering from it never takes long.
 _LONG_JOURNAL_BYTES = 1 << 22
-
-
-def most_settled() -> int:
-    """Return how many messages may be settled and open at a time, with as many descriptors as a process may have."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return MOST_SETTLED
-    return max(1, min(MOST_SETTLED, (allowed - _OTHERS_OPEN) // _SETTLED_TIMES))
 
 
 def _as_state(state: MessageState | None) -> MessageState:
@@ -83,7 +68,8 @@ class Outcomes:
         self._make_room = make_room
         self.journal = Journal(journal_path(moves.directory, worker), make_room=make_room, past_damage=True)
         self._settled: dict[str, tuple[Claimed, MessageState]] = {}
-        self._most_settled = most_settled()
+        # They stay open until they are moved, whatever the caller's rhythm of syncs.
+        self._most_settled = most_together()
         self._undone: dict[str, MessageState] = {}
         self._unreported: dict[str, MessageState] = {}
         self._inherited: dict[str, MessageState] = {}

@@ -273,6 +273,7 @@ class Spool:
         """
         unmoved = self._outcomes.finish()
         if not self._worker:
+            # Of a disk that is full, it may be all that the journal gives back.
             self._reserve.hold()
         return unmoved
 

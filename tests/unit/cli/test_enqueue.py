@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.spools import new_spool
 from ucrmmail.cli.enqueue import Enqueued, Envelope, enqueue_files
 from ucrmmail.config.submission import read_submission_settings
 from ucrmmail.errors import DataError, TemporaryError
-from ucrmmail.spool import queuefile
+from ucrmmail.spool import batch, queuefile
 
 
 def enqueue(tmp_path: Path, *files: bytes) -> Enqueued:
@@ -46,3 +47,24 @@ def test_a_process_that_can_open_no_more_files_is_told_to_try_again(tmp_path: Pa
     assert isinstance(error, TemporaryError)
     assert error.what == f"{tmp_path}/0.eml: Too many open files"
     assert done.exit_code == 75
+
+
+@pytest.mark.requirement("R4", "R26")
+def test_what_there_was_room_for_before_is_accepted(tmp_path: Path) -> None:
+    with cannot_be_opened(str(tmp_path / "2.eml"), errno.EMFILE):
+        done = enqueue(tmp_path, *[b"To: ann@example.com\n\nhi\n"] * 4)
+    assert [Path(file).name for _, file in done.queued] == ["0.eml", "1.eml"]
+    assert [Path(file).name for file, _ in done.errors] == ["2.eml", "3.eml"]
+    assert done.exit_code == 75
+
+
+@pytest.mark.requirement("R4", "R26")
+def test_nothing_is_accepted_that_cannot_be_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(_directory: str, _queue_ids: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(batch, "enter_queue", no_room)
+    with cannot_be_opened(str(tmp_path / "2.eml"), errno.EMFILE):
+        done = enqueue(tmp_path, *[b"To: ann@example.com\n\nhi\n"] * 4)
+    assert done.queued == []
+    assert [Path(file).name for file, _ in done.errors] == ["0.eml", "1.eml", "2.eml", "3.eml"]

@@ -280,7 +280,7 @@ def test_of_a_large_or_8bit_message_the_header_is_returned() -> None:
     ],
 )
 def test_of_a_message_that_is_too_large_the_header_is_returned(enhanced: str, reply: str) -> None:
-    too_large = FailedRecipient("eve@example.com", enhanced, reply, "final-dot")
+    too_large = FailedRecipient("eve@example.com", enhanced, reply, "rcpt")
     _text, _blocks, part = parts_of(dsn(GONE, too_large))
     assert part.get_content_type() == "text/rfc822-headers"
     assert part.get_payload(decode=True) == ORIGINAL.partition(b"\r\n\r\n")[0] + b"\r\n"
@@ -297,8 +297,15 @@ def test_of_a_message_that_is_too_large_the_header_is_returned(enhanced: str, re
     ],
 )
 def test_a_mailbox_that_is_full_says_nothing_of_the_size(enhanced: str, reply: str) -> None:
-    _text, _blocks, part = parts_of(dsn(FailedRecipient("eve@example.com", enhanced, reply, "final-dot")))
+    _text, _blocks, part = parts_of(dsn(FailedRecipient("eve@example.com", enhanced, reply, "rcpt")))
     assert part.get_content_type() == "message/rfc822"
+
+
+@pytest.mark.requirement("R8")
+def test_of_a_message_that_was_refused_once_it_was_read_the_header_is_returned() -> None:
+    refused = FailedRecipient("eve@example.com", "5.7.1", "554 5.7.1 virus found", "final-dot")
+    _text, _blocks, part = parts_of(dsn(GONE, refused))
+    assert part.get_content_type() == "text/rfc822-headers"
 
 
 @pytest.mark.parametrize(

@@ -48,12 +48,11 @@ from ucrmmail.files import try_lock
 from ucrmmail.journal import Journal, journal_of, read_journal
 from ucrmmail.spool import manage
 from ucrmmail.spool.aside import Aside
-from ucrmmail.spool.closer import _MOST_WAITING
+from ucrmmail.spool.closer import _MOST_WAITING, MOST_TOGETHER, most_together
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.listing import is_doubtful, messages
 from ucrmmail.spool.moves import Moves, find_all, read_state
 from ucrmmail.spool.order import Order
-from ucrmmail.spool.outcomes import MOST_SETTLED, most_settled
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.queuefile import CHUNK_BYTES
 from ucrmmail.spool.records import journal_path, newest, recorded
@@ -240,7 +239,7 @@ def test_no_more_descriptors_are_open_than_a_process_may_have(spool: Spool) -> N
     before = len(os.listdir("/proc/self/fd"))
     for number in range(1500):
         settle(spool, put(spool.directory, now=NOW + number), "relayed")
-        assert len(os.listdir("/proc/self/fd")) < before + MOST_SETTLED * (2 + _MOST_WAITING) + 10
+        assert len(os.listdir("/proc/self/fd")) < before + MOST_TOGETHER * (2 + _MOST_WAITING) + 10
     spool.finish()
     assert len(os.listdir("/proc/self/fd")) == before - 1
     assert everything_in(spool.directory) == []
@@ -632,11 +631,11 @@ def test_a_full_disk_gives_the_room_that_is_held_to_who_has_the_message(director
 
 
 @pytest.mark.parametrize(
-    ("allowed", "most"), [(14, 1), (64, 8), (1024, MOST_SETTLED), (resource.RLIM_INFINITY, MOST_SETTLED)]
+    ("allowed", "most"), [(14, 1), (64, 8), (1024, MOST_TOGETHER), (resource.RLIM_INFINITY, MOST_TOGETHER)]
 )
 def test_as_many_are_settled_at_a_time_as_may_be_open(allowed: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (allowed, allowed))
-    assert most_settled() == most
+    assert most_together() == most
 
 
 @pytest.mark.requirement("R26")
@@ -690,7 +689,7 @@ def test_what_has_failed_of_a_message_that_cannot_be_had_is_told_when_it_can(dir
 
 @pytest.mark.requirement("R4")
 def test_when_many_are_settled_the_record_comes_before_a_sync_that_fails(spool: Spool) -> None:
-    ids = [put(spool.directory, now=NOW + number) for number in range(MOST_SETTLED + 1)]
+    ids = [put(spool.directory, now=NOW + number) for number in range(MOST_TOGETHER + 1)]
     begun: list[str] = []
 
     def settle_all() -> None:

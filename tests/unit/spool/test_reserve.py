@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from tests.support.faults import fails_at
-from tests.support.spools import NOW, after, claim, everything_in, new_spool, put
+from tests.support.spools import JOE, NOW, StillClock, after, claim, everything_in, new_spool, put, settle
 from ucrmmail.errors import TemporaryError
+from ucrmmail.journal import Journal
 from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.reserve import Reserve
 
@@ -184,3 +185,21 @@ def test_no_fifo_is_waited_for(tmp_path: Path) -> None:
     reserve.hold()
     with pytest.raises(OSError, match="No such device"):
         reserve.give_up()
+
+
+@pytest.mark.requirement("R26")
+def test_what_the_journal_gives_back_at_the_end_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that deferred mail has filled there was no other room, and no later run could record anything."""
+    spool = Spool(new_spool(tmp_path), clock=StillClock())
+    # What is reported later stays in the journal, which a full disk does not let be written anew.
+    settle(spool, put(spool.directory, JOE), "failed")
+
+    def no_room(_journal: Journal, _payloads: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Journal, "keep_only", no_room)
+    journal_bytes: list[int] = []
+    monkeypatch.setattr(Reserve, "hold", lambda _: journal_bytes.append(os.stat(f"{spool.directory}/journal").st_size))
+    spool.finish()
+    assert len(journal_bytes) == 1
+    assert 0 < journal_bytes[0] < 1000
