@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import signal
 import threading
 from collections import Counter
@@ -46,6 +47,10 @@ _LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE)
 # What a person, or a disk, shuts away for some runs.
 _SHUT_PLACES = ("queue", "deferred", "failed", "state", "tmp", "sent", "drop", "journal", "ledger", "account.json")
 _SHUT_NAMES = (("unlink", "rename"), ("unlink",), ("rename",), ("mkdir",), ("open",), ("rename", "mkdir", "open"))
+
+
+# What a run that the disk has ended says of a message that can be neither recorded nor removed.
+_IN_DOUBT = re.compile(r"what became of (\S+) could not be recorded: it may be delivered twice")
 
 
 class MishapDays(Days):
@@ -266,6 +271,9 @@ class MishapDays(Days):
             for message_id, states in self.queue().items():
                 for state in states.values():
                     self.doubts[message_id, state.recipient] += state.uncertain
+            if told := _IN_DOUBT.search(str(done.error)):
+                doubted = self.known[told[1]]
+                self.doubts.update((doubted.message_id, recipient) for recipient in doubted.recipients)
         self._look()
         return self._report_of(done)
 

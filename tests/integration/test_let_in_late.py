@@ -1,14 +1,15 @@
-"""A smarthost that lets a run in when its time is over: nothing can be sent, and a person is told why."""
+"""A run whose time is over before anything can be sent: a person is told that mail waits, and why."""
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
-from tests.campaign.machine import Machine
+from tests.campaign.machine import Machine, MovedClock
 from tests.support.flushes import mail
 from tests.support.smtp_server import SmtpServer, Wait
 from ucrmmail.delivery.account import load_account
@@ -64,3 +65,30 @@ def test_of_several_connections_one_that_is_let_in_late_is_no_trouble(tmp_path: 
         report = run_of(machine, server, time_limit_s=0.8, connections=3)
     assert (report.exit_code, report.trouble) == (0, None)
     assert report.relayed
+
+
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize("connections", [1, 3])
+@pytest.mark.parametrize("reason", ["time limit", "stopped"])
+def test_a_run_that_has_no_time_to_look_who_is_to_blame_says_that_mail_waits(
+    tmp_path: Path, reason: str, connections: int
+) -> None:
+    """It ended as if the queue was empty: of a suspected sender nothing goes before others, and nobody looked on."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    for number in range(3):
+        mail(machine, f"user{number}@example.com")
+    with SmtpServer(faults={"final-dot": lambda _line: "530 5.7.0 Authentication required"}) as server:
+        assert run_of(machine, server, time_limit_s=5.0).reason == "account"
+        clock.offset += 3600.0
+        if reason == "stopped":
+            machine.stop.request(signal.SIGTERM)
+        report = run_of(machine, server, time_limit_s=1e-9, connections=connections)
+    assert (report.reason, report.held_back, report.exit_code) == (reason, 3, 0)
+
+
+def test_a_run_whose_time_is_over_when_all_has_gone_does_not_say_so(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    with SmtpServer() as server:
+        report = run_of(machine, server, time_limit_s=1e-9)
+    assert (report.reason, report.held_back, report.exit_code) == ("", 0, 0)

@@ -200,6 +200,11 @@ def flush(
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.
         concerns.add_hourly(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
+    if not report.reason and report.trouble is None:
+        # Asked to end, or out of time, it looked no further: that it found no work says nothing.
+        ended = "stopped" if stop.requested else "time limit" if clock.monotonic() >= window.sends_until else ""
+        if ended and spool.count_waiting():
+            report = replace(report, reason=ended)
     is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
     held_back = 0 if is_whole else spool.count_waiting()
     # What it had no turn for may leave at once.

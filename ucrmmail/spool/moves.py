@@ -66,7 +66,7 @@ class Moves:
     ) -> None:
         self.directory = directory
         self._telling = telling
-        self._keep_sent_s = keep_sent_s
+        self.keeps_sent = keep_sent_s > 0
         self._parents = {f"{directory}/{place}" for place in (QUEUE, DEFERRED, SENT)}
         self._directories: set[str] = set()
         # By queue id, the revision that was written.
@@ -86,7 +86,7 @@ class Moves:
 
     def relayed(self, source: str, queue_id: str, *, now: float, had_state: bool) -> None:
         """Remove a message that nobody waits for any more, or keep it in sent/."""
-        if self._keep_sent_s > 0:
+        if self.keeps_sent:
             self._rename_into(f"{self.directory}/{SENT}/{hour_of(now)}", source, queue_id)
         else:
             self.remove(source)

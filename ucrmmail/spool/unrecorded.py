@@ -63,7 +63,13 @@ def _keep(moves: Moves, claimed: Claimed, recipients: tuple[RecipientState, ...]
         moves.write_state(queue_id, replace(before, recipients=recipients, revision=before.revision + 1), synced=True)
         moves.make_durable()
         return
-    moves.relayed(claimed.path, queue_id, now=now, had_state=False)
+    try:
+        moves.relayed(claimed.path, queue_id, now=now, had_state=False)
+    except OSError:
+        if not moves.keeps_sent:
+            raise
+        # What sent/ does not take is better gone than sent again.
+        moves.remove(claimed.path)
     moves.make_durable()
     # Only now: it says who has a message that a power cut brings back. Left behind, it is in nobody's way.
     with suppress(OSError):

@@ -572,6 +572,21 @@ def test_who_has_a_message_does_not_get_it_again_though_that_could_not_be_record
 
 
 @pytest.mark.requirement("R4")
+def test_what_is_neither_recorded_nor_taken_by_sent_is_removed_rather_than_sent_again(directory: str) -> None:
+    spool = Spool(directory, keep_sent_s=600)
+    queue_id = put(directory, JOE, ANN)
+    claimed = claim(spool, queue_id)
+    with (
+        fails_at(1, errno.EIO, names=("pwrite", "mkdir", "rename"), and_later=True),
+        pytest.raises(UnrecordedError, match="not sent again to those"),
+    ):
+        spool.settle(claimed, after(claimed.state, "relayed"))
+    spool.abandon()
+    assert list(next_run(directory).due()) == []
+    assert everything_in(directory) == []
+
+
+@pytest.mark.requirement("R4")
 def test_a_message_in_parts_goes_on_in_a_run_whose_recovery_was_refused_something_once(directory: str) -> None:
     spool = Spool(directory)
     queue_id = put(directory, JOE, ANN)
