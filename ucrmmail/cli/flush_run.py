@@ -124,7 +124,9 @@ def _flush(
         with suppress(OSError):  # then it is told once more
             if kept is not None and parts.concerns.untold is not None:
                 parts.concerns.untold.forget(kept)
-            if not (hushed or request.as_json):
+            # What a run that sends meets, one that has nothing to send does not: it shows nothing mended.
+            has_sent = report.relayed or report.deferred or report.failed
+            if not (hushed or request.as_json) and (hourly or has_sent):
                 remember(directory, hourly, now=time.time())
             if report.trouble is None or report.told or request.as_json:
                 return
