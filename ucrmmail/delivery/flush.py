@@ -203,7 +203,8 @@ def flush(
     is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
     held_back = 0 if is_whole else spool.count_waiting()
     # What it had no turn for may leave at once.
-    due_at = clock.now() if held_back and report.reason in {"message limit", "time limit"} else spool.next_due_at()
+    had_no_turn = held_back and report.reason in {"message limit", "time limit", "stopped"}
+    due_at = clock.now() if had_no_turn else spool.next_due_at()
     return replace(
         report,
         relayed=counts.relayed,
@@ -304,8 +305,9 @@ def _without_pause(
 ) -> RunReport:
     """Return the report of a run that a setting keeps from sending."""
     told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
-    if not told:
-        save(after_error(state, trouble, now=now, settings_mark=account.settings_mark))
+    if not (told and state.deferred):
+        after = after_error(state, trouble, now=now, settings_mark=account.settings_mark)
+        save(replace(after, told_at=state.told_at if told else 0.0))
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 
