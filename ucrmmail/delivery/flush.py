@@ -30,7 +30,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
-from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
+from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.spool.layout import CORRUPT
@@ -318,8 +318,9 @@ def _account_opens_at(state: AccountState, account: Account, now: float, retry: 
         return opens_at
     try:
         mark = secret_mark(account.settings_mark, account.secret())
-    except TemporaryError:
-        # A keyring that is locked now and then, or a command that fails so, does not show that somebody mended it.
+    except UcrmmailError:
+        # A keyring that is locked at times, or a shell that lacks what cron has, shows nobody who mended it. If that
+        # ended the pause, the next run would try the login that was refused, and providers lock accounts.
         return opens_at
     return opens_at if mark == state.secret_mark else now
 
