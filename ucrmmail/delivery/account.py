@@ -94,14 +94,18 @@ def after_trouble(
     grows: bool = True,
     told_at: float,
 ) -> AccountState:
-    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause if it ``grows``."""
-    failures = state.failures + 1 if grows else max(state.failures, 1)
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause if it ``grows``.
+
+    With other settings it is the first one: what the smarthost before has done says nothing of this one.
+    """
+    known = state if state.settings_mark == settings_mark else AccountState()
+    failures = known.failures + 1 if grows else max(known.failures, 1)
     # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
     delay_s = min(first_delay_s * 2 ** (min(failures - 1, 40) if grows else 0), max_delay_s)
     return replace(
         _still(state, settings_mark),
         failures=failures,
-        searched=state.searched + 1,
+        searched=known.searched + 1,
         not_before=now + delay_s,
         failed_at=now,
         stage=trouble.stage.value,
@@ -164,7 +168,7 @@ def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_m
         senders=known.senders,
         lost=known.lost,
         searched=known.searched,
-        failures=max(state.failures, 1),
+        failures=max(known.failures, 1),
         failed_at=now,
         stage=trouble.stage.value,
         what=said_of(trouble),

@@ -77,13 +77,23 @@ def test_each_failure_doubles_the_pause_up_to_the_longest(code: int) -> None:
 
 
 def test_a_thousand_failures_are_no_overflow() -> None:
-    state = AccountState(failures=5000)
+    state = AccountState(failures=5000, settings_mark="s")
     assert pause_of(failed(state)) == MAX_S
 
 
 def test_changed_settings_end_the_pause() -> None:
     state = failed(AccountState())
     assert pause_of(state, mark="other") == 0
+
+
+@pytest.mark.requirement("R9")
+def test_the_pauses_with_other_settings_are_as_brief_as_if_there_had_been_none_before() -> None:
+    before = AccountState(failures=9, searched=9, settings_mark="before")
+    assert pause_of(failed(before)) == 300
+    # Its user has no secret at first.
+    unknown = after_error(before, trouble(78), now=NOW, settings_mark="s")
+    assert pause_of(failed(unknown)) == 600
+    assert pause_of(failed(replace(before, settings_mark="s"))) == MAX_S
 
 
 @pytest.mark.requirement("R21")
