@@ -88,6 +88,21 @@ def test_what_lets_no_run_begin_is_mailed_by_cron_once_an_hour(program: Program,
         assert len(sink.messages) == number
 
 
+@pytest.mark.requirement("R18")
+def test_that_the_lines_for_a_person_cannot_be_read_is_mailed_by_cron_once_an_hour(
+    program: Program, sink: Sink
+) -> None:
+    program.configure(sink.port)
+    (program.spool / "untold").mkdir(parents=True)
+    program.spool.chmod(0o700)
+    program.sendmail("-t")
+    told = [program.run("flush").stderr for _ in range(3)]
+    assert "it keeps lines for a person" in told[0]
+    assert told[1:] == ["", ""]
+    assert "it keeps lines for a person" in program.run("flush", "--json").json["needs_person"][0]
+    assert len(sink.messages) == 1
+
+
 def fifo(path: Path) -> None:
     os.mkfifo(path)
 
