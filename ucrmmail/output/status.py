@@ -101,7 +101,9 @@ def say_status(document: dict[str, Any]) -> None:
         human.say("last flush: none")
         return
     counts = ", ".join(f"{last[name]} {word}" for name, word in _COUNTED if last.get(name))
-    reason = f" ({last['reason']})" if last.get("reason") else ""
+    # A run that the disk has ended has no other reason.
+    ended = last.get("reason") or (f"exit code {last['exit_code']}" if last.get("exit_code") else "")
+    reason = f" ({ended})" if ended else ""
     before = "last flush:"
     if last["ended_at"] != last["at"]:
         human.say(f"last flush: {last['at']}: nothing was due")
