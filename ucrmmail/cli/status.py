@@ -35,10 +35,12 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     refuse_missing(called.location())
     config = called.config()
     directory = config.text("spool.directory")
+    # Whose queue it is comes first.
+    found = counts(directory)
     now = time.time()
     opens_at = account_opens_at(config, now)
     document = status_document(
-        counts(directory),
+        found,
         _limits(config),
         load_account(f"{directory}/account.json", owner=os.geteuid()),
         last_flush(directory),
