@@ -16,6 +16,7 @@ from tests.support.flushes import (
     CHUNKS,
     LOGIN,
     ONE_BY_ONE,
+    RELAY,
     WAYS,
     at_the_bad,
     counting_errors,
@@ -271,6 +272,8 @@ def test_a_run_that_is_stopped_has_lost_no_connection(tmp_path: Path) -> None:
     with SmtpServer(extensions=ONE_BY_ONE, faults={"rcpt": answer}) as server:
         report = machine.flush(machine.to(server, timeout_s=10.0), options=Options(wait=False))
     assert (report.exit_code, report.reason, report.trouble) == (0, "stopped", None)
+    assert report.held_back
+    assert 0.0 < report.next_at <= machine.clock.now(), "what had no turn may leave at once"
 
 
 @pytest.mark.requirement("R18")
@@ -284,6 +287,27 @@ def test_relaying_that_is_denied_is_told_once_an_hour_whoever_the_recipients_are
             report = run(machine, server)
             assert report.exit_code == 77
             told += not report.told
+            clock.offset += 60.0
+    assert told == 1
+
+
+@pytest.mark.requirement("R18")
+def test_relaying_that_is_denied_is_told_once_an_hour_though_mail_to_others_goes_between(tmp_path: Path) -> None:
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    state = f"{machine.directory}/account.json"
+    told = 0
+    with SmtpServer(faults={"rcpt": at_the_bad(RELAY)}) as server:
+        for number in range(30):
+            mail(machine, "bad@example.com")
+            report = run(machine, server)
+            assert report.exit_code == 77
+            assert load_account(state, owner=os.geteuid()).deferred
+            told += not report.told
+            mail(machine, f"good{number}@example.com")
+            report = run(machine, server)
+            assert (report.relayed, report.trouble) == (1, None)
+            assert not load_account(state, owner=os.geteuid()).deferred
             clock.offset += 60.0
     assert told == 1
 

@@ -364,3 +364,21 @@ def test_what_the_settings_lack_is_told_before_a_secret(account: Program) -> Non
     for _ in range(2):
         report = account.run("flush", "--json", code=78).json
         assert report["error"]["what"] == "no smarthost is configured"
+
+
+@pytest.mark.requirement("R9", "S19")
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_a_run_that_has_no_secret_does_not_have_the_next_one_try_the_password_that_was_refused(
+    account: Program,
+) -> None:
+    """As in a shell that lacks what cron has: after each of its runs, cron's logged in once more."""
+    wrong, right = ({"UCRMMAIL_SMTP_PASSWORD": password} for password in ("wrong", "right"))
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        account.configure(controller.sink.port, smtp='username = "user"')
+        account.sendmail("-t")
+        account.run("flush", env=wrong, code=77)
+        for env in ({}, wrong, {}, wrong):
+            assert account.run("flush", env=env, code=75).stderr == ""
+        assert controller.sink.login_attempts == 1
+        account.run("flush", env=right)
+        assert len(controller.sink.messages) == 1

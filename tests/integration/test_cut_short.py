@@ -52,6 +52,7 @@ def test_what_was_sent_before_an_error_of_the_system_is_told(program: Program, s
     assert report["error"]["what"].endswith("Too many open files")
     last = program.run("status", "--json").json["last_flush"]
     assert (last["relayed"], last["held_back"], last["exit_code"]) == (sent, MANY - sent, 75)
+    assert program.run("status").stdout.endswith(f"{sent} relayed, {MANY - sent} held back (exit code 75)\n")
     again = cut_short(program, opened)
     assert (again.code, again.stdout) == (75, "")
     told = again.stderr.splitlines()

@@ -64,6 +64,45 @@ def test_a_damaged_state_of_the_account_is_an_account_without_troubles(program: 
     assert program.run("flush", "--json").json["relayed"] == 1
 
 
+@pytest.mark.requirement("R18")
+@pytest.mark.parametrize("name", ["journal", "ledger", "lock"])
+def test_what_lets_no_run_begin_is_mailed_by_cron_once_an_hour(program: Program, sink: Sink, name: str) -> None:
+    program.configure(sink.port, throttler="message_limit = 100")
+    program.sendmail("-t")
+    program.run("flush")
+    path, aside = program.spool / name, program.home / "aside"
+    for number in (2, 3):
+        program.sendmail("-t")
+        path.rename(aside)
+        path.mkdir()
+        told = [program.run("flush", code=74).stderr for _ in range(3)]
+        assert f"ucrmmail: {path}" in told[0]
+        assert "remedy:" in told[0]
+        assert told[1:] == ["", ""]
+        for watched in ("-v", "--json"):
+            assert str(path) in program.run("flush", watched, code=74).stderr
+        path.rmdir()
+        aside.rename(path)
+        # It is mended, and told anew should it come again.
+        assert program.run("flush").stderr == ""
+        assert len(sink.messages) == number
+
+
+@pytest.mark.requirement("R18")
+def test_that_the_lines_for_a_person_cannot_be_read_is_mailed_by_cron_once_an_hour(
+    program: Program, sink: Sink
+) -> None:
+    program.configure(sink.port)
+    (program.spool / "untold").mkdir(parents=True)
+    program.spool.chmod(0o700)
+    program.sendmail("-t")
+    told = [program.run("flush").stderr for _ in range(3)]
+    assert "it keeps lines for a person" in told[0]
+    assert told[1:] == ["", ""]
+    assert "it keeps lines for a person" in program.run("flush", "--json").json["needs_person"][0]
+    assert len(sink.messages) == 1
+
+
 def fifo(path: Path) -> None:
     os.mkfifo(path)
 

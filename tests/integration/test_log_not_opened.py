@@ -69,6 +69,21 @@ def test_cron_mails_it_once_an_hour(program: Program, connections: int) -> None:
     assert (program.spool / "untold").read_bytes() == b""
 
 
+@pytest.mark.requirement("R18")
+def test_cron_mails_it_once_an_hour_though_a_limit_lets_runs_between_send_nothing(program: Program) -> None:
+    told = []
+    with SmtpServer() as server:
+        program.configure(server.port, throttler='message_limit = 1\nduration = "1h"')
+        program.sendmail("-t")
+        a_directory(program.spool / "delivery.log")
+        for _ in range(2):
+            program.sendmail("-t")
+            told.append("could not be written" in program.run("flush", "--no-wait", code=74).stderr)
+            assert program.run("flush", "--no-wait").stderr == ""
+            (program.spool / "ledger").unlink()
+    assert told == [True, False]
+
+
 @pytest.mark.requirement("R4")
 @pytest.mark.parametrize("error", ["EACCES", "ENOSPC", "EROFS"])
 def test_whatever_the_disk_says(program: Program, error: str) -> None:

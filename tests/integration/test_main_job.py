@@ -438,6 +438,26 @@ def test_a_dry_run_knows_that_a_new_password_ends_the_pause_of_the_account(progr
         assert controller.sink.login_attempts == 1
 
 
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
+def test_the_status_knows_that_a_new_password_or_setting_ends_the_pause_of_the_account(program: Program) -> None:
+    def said(password: str) -> tuple[bool, object, bool]:
+        env = {"UCRMMAIL_SMTP_PASSWORD": password}
+        account = program.run("status", "--json", env=env).json["account"]
+        text = program.run("status", env=env).stdout
+        assert ("deferred until" in text) is (account["not_before"] is not None)
+        return account["deferred"], account["not_before"], "the next run tries again: the smarthost refused" in text
+
+    with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
+        program.configure(controller.sink.port, smtp='username = "user"')
+        program.sendmail("-t", message=numbered(1))
+        next_at = program.run("flush", "--json", env={"UCRMMAIL_SMTP_PASSWORD": "wrong"}, code=77).json["next_at"]
+        assert said("wrong") == (True, next_at, False)
+        assert said("right") == (True, None, True)
+        program.run("config", "set", "smtp.timeout", "30s")
+        assert said("wrong") == (True, None, True)
+        assert controller.sink.login_attempts == 1
+
+
 # --- refusals: outcomes are for each recipient ---------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, t
 from ucrmmail.config.submission import refuse_missing
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport
-from ucrmmail.errors import InputOutputError, from_os_error
+from ucrmmail.errors import InputOutputError, UcrmmailError, from_os_error
 from ucrmmail.files import Locked
 from ucrmmail.output import human
 from ucrmmail.spool.layout import make_spool
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ucrmmail.cli.runtime import FlushParts
     from ucrmmail.config.load import Config
     from ucrmmail.delivery.flush import Watcher
+    from ucrmmail.message.outcome import Trouble
 
 # A server that loses whole queues behind their dots is told otherwise; what is kept here is looked at each time.
 _MOST_DOUBTFUL = 1000
@@ -79,6 +80,44 @@ def _flush(
     """
     directory = config.text("spool.directory")
     make_spool(directory)
+    try:
+        return _flush_here(request, called, config, readers)
+    except (UcrmmailError, OSError) as error:
+        # A program, and whoever looks on, is told each time.
+        if request.as_json or request.verbose or human.on_terminal(stderr=True):
+            raise
+        return _not_begun(directory, error)
+
+
+def _not_begun(directory: str, error: UcrmmailError | OSError) -> tuple[RunReport, Callable[[], None]]:
+    """Return the same for a run that could not begin, as each one could not: it is told once an hour."""
+    from ucrmmail.delivery.hourly import remember, were_told
+
+    told = error if isinstance(error, UcrmmailError) else from_os_error(error)
+    report = RunReport(
+        trouble=_of_the_queue(told), exit_code=told.exit_code, told=were_told(directory, [told.what], now=time.time())
+    )
+
+    def was_told() -> None:
+        if not report.told:
+            with suppress(OSError):  # then it is told once more
+                remember(directory, [told.what], now=time.time())
+
+    return report, was_told
+
+
+def _of_the_queue(error: UcrmmailError) -> Trouble:
+    from ucrmmail.message.outcome import Stage
+    from ucrmmail.smtp.trouble import account_trouble
+
+    return account_trouble(Stage.QUEUE, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code)
+
+
+def _flush_here(
+    request: FlushRequest, called: Invocation, config: Config, readers: list[Callable[[], None]]
+) -> tuple[RunReport, Callable[[], None]]:
+    """Do as `_flush` in a spool that is there, and ours. Raises UcrmmailError, OSError when the run cannot begin."""
+    directory = config.text("spool.directory")
     lock = f"{directory}/lock"
     with Locked(lock, wait=False, fd=taken_lock(lock)) as obtained:
         if not obtained:
@@ -124,7 +163,9 @@ def _flush(
         with suppress(OSError):  # then it is told once more
             if kept is not None and parts.concerns.untold is not None:
                 parts.concerns.untold.forget(kept)
-            if not (hushed or request.as_json):
+            # What a run that sends meets, one that has nothing to send does not: it shows nothing mended.
+            has_sent = report.relayed or report.deferred or report.failed
+            if not (hushed or request.as_json) and (hourly or has_sent):
                 remember(directory, hourly, now=time.time())
             if report.trouble is None or report.told or request.as_json:
                 return
@@ -184,8 +225,6 @@ def _run(parts: FlushParts, watcher: Watcher) -> RunReport:
 
 def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunReport:
     """Return the report of a run that an error has ended."""
-    from ucrmmail.message.outcome import Stage
-    from ucrmmail.smtp.trouble import account_trouble
     from ucrmmail.spool.listing import counts
 
     told = from_os_error(error)
@@ -200,7 +239,7 @@ def _cut_short(report: RunReport, parts: FlushParts, error: OSError) -> RunRepor
     return replace(
         report,
         held_back=waiting,
-        trouble=account_trouble(Stage.QUEUE, told.what, why=told.why, remedy=told.remedy, exit_code=told.exit_code),
+        trouble=_of_the_queue(told),
         exit_code=told.exit_code,
         needs_person=tuple(parts.concerns.lines),
     )

@@ -23,6 +23,7 @@ Examples:
 def status(context: typer.Context, as_json: JsonOption = False) -> None:
     """Show what waits, the limits, and how the last run ended."""
     from ucrmmail.cli.last_flush import doubtful_in, last_flush
+    from ucrmmail.cli.runtime import account_opens_at
     from ucrmmail.config.submission import refuse_missing
     from ucrmmail.delivery.account import load_account
     from ucrmmail.output import machine
@@ -34,11 +35,16 @@ def status(context: typer.Context, as_json: JsonOption = False) -> None:
     refuse_missing(called.location())
     config = called.config()
     directory = config.text("spool.directory")
+    # Whose queue it is comes first.
+    found = counts(directory)
+    now = time.time()
+    opens_at = account_opens_at(config, now)
     document = status_document(
-        counts(directory),
+        found,
         _limits(config),
         load_account(f"{directory}/account.json", owner=os.geteuid()),
         last_flush(directory),
+        account_opens_at=opens_at if opens_at > now else 0.0,
         uncertain=len(doubtful_in(directory)),
         dropped=count_drops(directory),
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 1 << 20
 TOLD_AGAIN_AFTER_S = 3600.0
 TRUSTED_AGAIN_AFTER_S = 7 * 86400.0
+_CODE = re.compile(r"[245]\d\d|[245]\.\d{1,3}\.\d{1,3}")
+_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +94,18 @@ def after_trouble(
     grows: bool = True,
     told_at: float,
 ) -> AccountState:
-    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause if it ``grows``."""
-    failures = state.failures + 1 if grows else max(state.failures, 1)
+    """Return the state after a run that ended in ``trouble``: one more failure, and a longer pause if it ``grows``.
+
+    With other settings it is the first one: what the smarthost before has done says nothing of this one.
+    """
+    known = state if state.settings_mark == settings_mark else AccountState()
+    failures = known.failures + 1 if grows else max(known.failures, 1)
     # 2 ** 40 steps of a second are beyond every max_delay: the bound keeps the number small.
     delay_s = min(first_delay_s * 2 ** (min(failures - 1, 40) if grows else 0), max_delay_s)
     return replace(
         _still(state, settings_mark),
         failures=failures,
-        searched=state.searched + 1,
+        searched=known.searched + 1,
         not_before=now + delay_s,
         failed_at=now,
         stage=trouble.stage.value,
@@ -161,7 +168,7 @@ def after_error(state: AccountState, trouble: Trouble, *, now: float, settings_m
         senders=known.senders,
         lost=known.lost,
         searched=known.searched,
-        failures=max(state.failures, 1),
+        failures=max(known.failures, 1),
         failed_at=now,
         stage=trouble.stage.value,
         what=said_of(trouble),
@@ -193,10 +200,15 @@ def said_of(trouble: Trouble) -> str:
 def was_told(state: AccountState, what: str, exit_code: int, *, now: float) -> bool:
     """Return whether a run of the last hour has told a person the same: cron mails what each run prints.
 
-    A reply that names another recipient is the same.
+    A reply that names another recipient is the same, and one with another id or time.
     """
-    same = (without_addresses(state.what), state.exit_code) == (without_addresses(what), exit_code)
+    same = (_telling_words(state.what), state.exit_code) == (_telling_words(what), exit_code)
     return same and 0.0 <= now - state.told_at < TOLD_AGAIN_AFTER_S
+
+
+def _telling_words(what: str) -> list[str]:
+    # Gmail, Microsoft and others end each reply with an id of the session, which has digits in it.
+    return [word for word in without_addresses(what).split() if not _DIGIT.search(word) or _CODE.fullmatch(word)]
 
 
 def remember_told(path: str, trouble: Trouble, *, now: float, owner: int) -> None:

@@ -91,6 +91,9 @@ class Concerns:
         from ucrmmail.delivery.untold import more_line  # noqa: PLC0415 # who has nothing to tell needs none of it
 
         kept = self.untold.read()
+        if not kept.content:
+            # What cannot be read is not emptied either: each run finds it again.
+            self.hourly += kept.lines
         more = [more_line(kept.more - self.counted)] if kept.more > self.counted else []
         self.lines = list(dict.fromkeys([*kept.lines, *more, *self.lines]))
         return kept

@@ -30,7 +30,7 @@ from ucrmmail.delivery.feed import QueueFeed
 from ucrmmail.delivery.lessons import after_calm_run, after_troubled_run, lessons_of
 from ucrmmail.delivery.report import MessageReport, RunReport
 from ucrmmail.delivery.run import Run, Window
-from ucrmmail.errors import InputOutputError, TemporaryError, UcrmmailError
+from ucrmmail.errors import InputOutputError, UcrmmailError
 from ucrmmail.message.outcome import Result, Stage
 from ucrmmail.smtp.trouble import account_trouble
 from ucrmmail.spool.layout import CORRUPT
@@ -208,7 +208,8 @@ def flush(
     is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
     held_back = 0 if is_whole else spool.count_waiting()
     # What it had no turn for may leave at once.
-    due_at = clock.now() if held_back and report.reason in {"message limit", "time limit"} else spool.next_due_at()
+    had_no_turn = held_back and report.reason in {"message limit", "time limit", "stopped"}
+    due_at = clock.now() if had_no_turn else spool.next_due_at()
     return replace(
         report,
         relayed=counts.relayed,
@@ -309,8 +310,9 @@ def _without_pause(
 ) -> RunReport:
     """Return the report of a run that a setting keeps from sending."""
     told = was_told(state, said_of(trouble), trouble.exit_code, now=now)
-    if not told:
-        save(after_error(state, trouble, now=now, settings_mark=account.settings_mark))
+    if not (told and state.deferred):
+        after = after_error(state, trouble, now=now, settings_mark=account.settings_mark)
+        save(replace(after, told_at=state.told_at if told else 0.0))
     return RunReport(reason="account", trouble=trouble, exit_code=trouble.exit_code, told=told)
 
 
@@ -321,8 +323,9 @@ def _account_opens_at(state: AccountState, account: Account, now: float, retry: 
         return opens_at
     try:
         mark = secret_mark(account.settings_mark, account.secret())
-    except TemporaryError:
-        # A keyring that is locked now and then, or a command that fails so, does not show that somebody mended it.
+    except UcrmmailError:
+        # A keyring that is locked at times, or a shell that lacks what cron has, shows nobody who mended it. If that
+        # ended the pause, the next run would try the login that was refused, and providers lock accounts.
         return opens_at
     return opens_at if mark == state.secret_mark else now
 

@@ -24,18 +24,25 @@ _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def were_told(directory: str, lines: Collection[str], *, now: float) -> bool:
     """Return whether a person was told these in the last hour; with other figures they are the same."""
     try:
-        return 0.0 <= now - os.lstat(f"{directory}/{_mark_of(lines)}").st_mtime < TOLD_AGAIN_AFTER_S
+        return _is_fresh(f"{directory}/{_mark_of(lines)}", now)
     except OSError:
         return False
 
 
+def _is_fresh(path: str, now: float) -> bool:
+    return 0.0 <= now - os.lstat(path).st_mtime < TOLD_AGAIN_AFTER_S
+
+
 def remember(directory: str, lines: Collection[str], *, now: float) -> None:
-    """Keep that a person was told these, and nothing of what was told before. Raises OSError."""
-    mark = _mark_of(lines) if lines else ""
+    """Keep that a person was told these for an hour; without any, all is mended. Raises OSError.
+
+    What was told before holds on beside them: each run may meet another part of what a full disk does.
+    """
     for name in os.listdir(directory):
-        if name.startswith(_PREFIX) and name != mark:
+        if name.startswith(_PREFIX) and not (lines and _is_fresh(f"{directory}/{name}", now)):
             os.unlink(f"{directory}/{name}")
-    if mark:
+    if lines:
+        mark = _mark_of(lines)
         os.close(os.open(f"{directory}/{mark}", _FLAGS, 0o600))
         # By our clock, not by that of a file server.
         os.utime(f"{directory}/{mark}", (now, now), follow_symlinks=False)

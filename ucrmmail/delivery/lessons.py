@@ -86,9 +86,16 @@ def after_calm_run(
     state = _with_quotas(state, ending, settings_mark=settings_mark)
     if state.deferred and (ending.relayed or answered):
         # The server was reached, and has nothing against the account.
-        state = works(state)
+        state = _works(state)
     lost = _joined(ending.unresolved) if relayed else state.lost
     return state if state is known and lost == state.lost else replace(state, lost=lost)
+
+
+def _works(state: AccountState) -> AccountState:
+    """Return the state of an account without troubles; that a refusal to relay was told is kept: others go between."""
+    if state.stage != Stage.RCPT or state.not_before:
+        return works(state)
+    return replace(works(state), what=state.what, exit_code=state.exit_code, told_at=state.told_at)
 
 
 def _with_quotas(state: AccountState, ending: Ending, *, settings_mark: str) -> AccountState:

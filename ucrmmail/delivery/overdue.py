@@ -68,11 +68,12 @@ def after_look(
 ) -> tuple[Told, bool]:
     """Return what is to be kept of a look at the queue, and whether the operator has to be told.
 
-    They are told again when a trouble of the account comes to mail that is old for other reasons.
+    They are told again when a trouble of the account comes to mail that is old for other reasons; once, though it may
+    come and go: the notice itself may be what a server takes that refuses the others.
     """
     if not waiting.count or now - waiting.since <= warn_after_s:
         return Told(looked_at=now), False
-    trouble_at = (told.trouble_at or now) if trouble is not None else 0.0
+    trouble_at = told.trouble_at or (now if trouble is not None else 0.0)
     tells = not told.overdue_at or (trouble is not None and not told.trouble_at)
     return Told(told.overdue_at or now, trouble_at, now), tells
 

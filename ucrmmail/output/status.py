@@ -24,10 +24,11 @@ def status_document(
     account: AccountState,
     last_flush: dict[str, Any] | None,
     *,
+    account_opens_at: float,
     uncertain: int,
     dropped: int,
 ) -> dict[str, Any]:
-    """Return the JSON fields of ``ucrmmail status``."""
+    """Return the JSON fields of ``ucrmmail status``; ``account_opens_at`` is when a pause is over, 0.0 for none."""
     flood = limits.flood
     return {
         "waiting": counts.waiting,
@@ -58,9 +59,9 @@ def status_document(
         },
         "account": {
             "deferred": account.deferred,
-            "not_before": _time(account.not_before) if account.deferred else None,
-            "what": account.what or None,
-            "remedy": account.remedy or None,
+            "not_before": _time(account_opens_at),
+            "what": (account.what or None) if account.deferred else None,
+            "remedy": (account.remedy or None) if account.deferred else None,
         },
         "last_flush": last_flush,
     }
@@ -89,8 +90,8 @@ def say_status(document: dict[str, Any]) -> None:
         )
     account = document["account"]
     if account["deferred"]:
-        until = f"deferred until {account['not_before']}: " if account["not_before"] else ""
-        human.say(f"account:    {until}{account['what']}")
+        until = f"deferred until {account['not_before']}" if account["not_before"] else "the next run tries again"
+        human.say(f"account:    {until}: {account['what']}")
         if account["remedy"]:
             human.say(f"  remedy:   {account['remedy']}")
         if account["not_before"]:
@@ -100,7 +101,9 @@ def say_status(document: dict[str, Any]) -> None:
         human.say("last flush: none")
         return
     counts = ", ".join(f"{last[name]} {word}" for name, word in _COUNTED if last.get(name))
-    reason = f" ({last['reason']})" if last.get("reason") else ""
+    # A run that the disk has ended has no other reason.
+    ended = last.get("reason") or (f"exit code {last['exit_code']}" if last.get("exit_code") else "")
+    reason = f" ({ended})" if ended else ""
     before = "last flush:"
     if last["ended_at"] != last["at"]:
         human.say(f"last flush: {last['at']}: nothing was due")

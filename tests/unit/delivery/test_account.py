@@ -77,13 +77,23 @@ def test_each_failure_doubles_the_pause_up_to_the_longest(code: int) -> None:
 
 
 def test_a_thousand_failures_are_no_overflow() -> None:
-    state = AccountState(failures=5000)
+    state = AccountState(failures=5000, settings_mark="s")
     assert pause_of(failed(state)) == MAX_S
 
 
 def test_changed_settings_end_the_pause() -> None:
     state = failed(AccountState())
     assert pause_of(state, mark="other") == 0
+
+
+@pytest.mark.requirement("R9")
+def test_the_pauses_with_other_settings_are_as_brief_as_if_there_had_been_none_before() -> None:
+    before = AccountState(failures=9, searched=9, settings_mark="before")
+    assert pause_of(failed(before)) == 300
+    # Its user has no secret at first.
+    unknown = after_error(before, trouble(78), now=NOW, settings_mark="s")
+    assert pause_of(failed(unknown)) == 600
+    assert pause_of(failed(replace(before, settings_mark="s"))) == MAX_S
 
 
 @pytest.mark.requirement("R21")
@@ -153,6 +163,29 @@ def test_an_error_makes_no_pause() -> None:
     state = after_error(AccountState(), error, now=NOW, settings_mark="mark")
     assert state.deferred
     assert may_connect_at(state, now=NOW + 1, max_delay_s=100.0, settings_mark="mark") <= NOW + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "now_said", "same"),
+    [
+        (
+            "refused: 535 5.7.8 Not accepted a640c23a62f3a-b5g - gsmtp",
+            "refused: 535 5.7.8 Not accepted 98e67ed59e1d1 - gsmtp",
+            True,
+        ),
+        (
+            "refused: 451 4.7.500 Busy [AM6EUR05FT0.eurprd04 2026-11-27T18:45:34Z 08DC]",
+            "refused: 451 4.7.500 Busy [DB8EUR05FT1.eurprd04 2026-11-27T18:50:34Z 08DE]",
+            True,
+        ),
+        ("refused: 535 5.7.8 Not accepted", "refused: 534 5.7.9 Not accepted", False),
+        ("refused: 535 5.7.8 Not accepted", "refused: 535 5.7.8 Application-specific password required", False),
+    ],
+    ids=["Gmail's id", "Microsoft's id and time", "another code", "other words"],
+)
+def test_a_reply_with_another_id_was_told_and_another_refusal_was_not(before: str, now_said: str, same: bool) -> None:
+    state = replace(AccountState(), what=before, exit_code=77, told_at=NOW)
+    assert was_told(state, now_said, 77, now=NOW + 300.0) is same
 
 
 def test_an_outage_is_told_again_an_hour_after_it_was_told_and_not_after_it_was_seen() -> None:

@@ -42,10 +42,20 @@ def test_what_several_connections_say_is_the_same_as_what_one_says(directory: st
     assert were_told(directory, [*LINES, LINES[0].replace("34.7MB", "1MB")], now=NOW)
 
 
-def test_no_more_than_one_mark_is_left(directory: str) -> None:
-    for lines in (LINES, ["another"]):
+def test_what_runs_meet_by_turns_is_told_once_an_hour_each(directory: str) -> None:
+    both = [*LINES, "/log: No space left on device: 1 lines of the delivery log could not be written"]
+    for lines in (LINES, both):
         remember(directory, lines, now=NOW)
+    assert were_told(directory, LINES, now=NOW + 60.0)
+    assert were_told(directory, both, now=NOW + 60.0)
+
+
+def test_no_mark_is_left_for_more_than_an_hour_nor_when_all_is_mended(directory: str) -> None:
+    for hours in range(3):
+        remember(directory, [f"disk {'x' * hours}"], now=NOW + hours * 3600.0)
         assert len(list(Path(directory).iterdir())) == 1
+    remember(directory, ["the clock was set back"], now=NOW)
+    assert len(list(Path(directory).iterdir())) == 1
     remember(directory, [], now=NOW)
     assert list(Path(directory).iterdir()) == []
 
