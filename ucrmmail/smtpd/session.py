@@ -78,6 +78,7 @@ _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
 # Replies that mean that the client does not speak SMTP as we do, and how many of them come before a message.
 _MISTAKES = (500, 501, 502, 503, 555)
 _MOST_MISTAKES = 20
+_NO_COMMAND = 500
 _ELSEWHERE = ("AUTH", "STARTTLS", "EXPN", "ETRN", "BDAT")
 
 
@@ -94,6 +95,7 @@ class Session:
         "_queue",
         "_recipients",
         "_reverse_path",
+        "_text_was_refused",
         "_write",
     )
 
@@ -109,6 +111,8 @@ class Session:
         # Of the message under way; without one there is no reverse-path.
         self._reverse_path: str | None = None
         self._recipients: list[str] = []
+        # Since DATA was refused no command has come.
+        self._text_was_refused = False
         self._commands: dict[str, Callable[[str], None]] = {
             "DATA": self._data,
             "EHLO": self._ehlo,
@@ -144,7 +148,7 @@ class Session:
             try:
                 return self._lines.command()
             except TooLongError:
-                self._refuse(RefusedError(500, "5.5.2", f"the line has more than {LONGEST_LINE_BYTES} bytes"))
+                self._refuse(RefusedError(_NO_COMMAND, "5.5.2", f"the line has more than {LONGEST_LINE_BYTES} bytes"))
 
     def _answer(self, line: bytes) -> None:
         text = line.decode("utf-8", "surrogateescape")
@@ -152,12 +156,13 @@ class Session:
         verb = verb.upper()
         try:
             if any(character < " " or character == "\x7f" for character in text):
-                raise RefusedError(500, "5.5.2", "the line holds a control character")
+                raise RefusedError(_NO_COMMAND, "5.5.2", "the line holds a control character")
             if verb in _ELSEWHERE:
                 raise RefusedError(502, "5.5.1", f"{verb} is not offered here")
             command = self._commands.get(verb)
             if command is None:
-                raise RefusedError(500, "5.5.2", f"{verb[:40]!r} is no command; HELP lists them")
+                raise RefusedError(_NO_COMMAND, "5.5.2", f"{verb[:40]!r} is no command; HELP lists them")
+            self._text_was_refused = False
             command(argument.strip(" "))
         except RefusedError as refused:
             self._refuse(refused)
@@ -165,6 +170,8 @@ class Session:
     def _refuse(self, refused: RefusedError) -> None:
         self._say(refused.code, refused.status, refused.text)
         self._mistakes += refused.code in _MISTAKES
+        if refused.code == _NO_COMMAND and self._text_was_refused:
+            raise _text_came_anyway()
         if self._mistakes > _MOST_MISTAKES:
             raise CutOffError("too many commands were wrong", remedy="see RFC 5321, or use `sendmail -t`")
 
@@ -215,13 +222,10 @@ class Session:
     def _data(self, argument: str) -> None:
         if refused := self._why_no_text(argument):
             self._refuse(refused)
+            self._text_was_refused = True
             if self._lines.has_more():
                 # DATA is the last thing that is written without waiting (RFC 2920 section 3.1): a script has gone on.
-                raise CutOffError(
-                    "DATA was refused, and a text came behind it",
-                    why="it would be taken for commands",
-                    remedy="wait for 354, or use `sendmail -t`",
-                )
+                raise _text_came_anyway()
             return
         self._say(354, "", "go on; a line that is a single dot ends the message")
         try:
@@ -311,6 +315,14 @@ def _checked(path: str, status: str) -> str:
 def _refused(error: UcrmmailError) -> RefusedError:
     code, status = next((code, status) for kind, code, status in _REPLIES if isinstance(error, kind))
     return RefusedError(code, status, in_one_line(error))
+
+
+def _text_came_anyway() -> CutOffError:
+    return CutOffError(
+        "DATA was refused, and a text came behind it",
+        why="it would be taken for commands",
+        remedy="wait for 354, or use `sendmail -t`",
+    )
 
 
 def _drain(pieces: Iterator[bytes]) -> None:

@@ -291,6 +291,21 @@ def test_a_text_behind_data_that_was_refused_is_not_taken_for_commands(refused: 
     assert dialogue.queue.accepted == []
 
 
+@pytest.mark.requirement("R16", "S1")
+@pytest.mark.parametrize("begins", ["Subject: x", "", "hi", "a\0b", "x" * 5000])
+def test_a_text_that_comes_some_time_after_data_was_refused_is_not_taken_for_commands(begins: str) -> None:
+    """As from ``(echo DATA; make-mail; echo .) | sendmail -bs``: the refusal may be quicker than the text."""
+    dialogue = Dialogue()
+    codes = dialogue.with_client(f"MAIL FROM:<>\r\nRCPT TO:<joe@>\r\nDATA\r\n{begins}\r\nRSET\r\n{MESSAGE}")
+    assert codes == ["250", "553", "554", "500", "421"]
+    assert isinstance(dialogue.ended_by, CutOffError)
+
+
+def test_what_is_no_command_does_not_end_a_session_that_went_on_after_data_was_refused() -> None:
+    codes = Dialogue().with_client("MAIL FROM:<>\r\nDATA\r\nRSET\r\nFOO\r\nQUIT\r\n")
+    assert codes == ["250", "554", "250", "500", "221"]
+
+
 def test_a_parameter_of_a_recipient_is_refused() -> None:
     dialogue = Dialogue()
     codes = dialogue.with_client("MAIL FROM:<>\r\nRCPT TO:<root> NOTIFY=NEVER\r\nDATA\r\nQUIT\r\n")
