@@ -79,6 +79,8 @@ _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
 _MISTAKES = (500, 501, 502, 503, 555)
 _MOST_MISTAKES = 20
 _NO_COMMAND = 500
+# As many as one message of the queue has room for, whatever their addresses; and in memory they are some times over.
+_MOST_RECIPIENTS = 100_000
 _ELSEWHERE = ("AUTH", "STARTTLS", "EXPN", "ETRN", "BDAT")
 
 
@@ -212,6 +214,10 @@ class Session:
             raise RefusedError(503, "5.5.1", "MAIL comes first")
         path, parameters = parse_path(argument, "TO:")
         refuse_parameters(parameters)
+        if len(self._recipients) == _MOST_RECIPIENTS:
+            raise RefusedError(
+                452, "4.5.3", f"the message has {_MOST_RECIPIENTS} recipients; send it to the others apart"
+            )
         try:
             self._recipients += resolved([path], self._queue.addresses)
         except NoUserError as error:

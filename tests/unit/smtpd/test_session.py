@@ -306,6 +306,16 @@ def test_what_is_no_command_does_not_end_a_session_that_went_on_after_data_was_r
     assert codes == ["250", "554", "250", "500", "221"]
 
 
+def test_a_message_has_as_many_recipients_as_the_queue_has_room_for() -> None:
+    dialogue = Dialogue(mute_after=200_000)
+    recipients = "RCPT TO:<joe@example.com>\r\n" * 100_000
+    codes = dialogue.with_client(
+        "MAIL FROM:<>\r\n" + recipients + "RCPT TO:<ann@example.com>\r\nDATA\r\n.\r\n" + MESSAGE
+    )
+    assert codes[-7:] == ["452", "354", "250", "250", "250", "354", "250"]
+    assert [len(recipients) for _from, recipients, _text in dialogue.queue.accepted] == [100_000, 1]
+
+
 def test_a_parameter_of_a_recipient_is_refused() -> None:
     dialogue = Dialogue()
     codes = dialogue.with_client("MAIL FROM:<>\r\nRCPT TO:<root> NOTIFY=NEVER\r\nDATA\r\nQUIT\r\n")
