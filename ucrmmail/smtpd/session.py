@@ -75,8 +75,9 @@ _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
     (CannotCreateError, 451, "4.3.5"),
     (UcrmmailError, 451, "4.3.0"),
 )
-# Replies that mean that the client does not speak SMTP as we do, and how many of them come before a message.
-_MISTAKES = (500, 501, 502, 503, 555)
+# Replies that mean that the client does not speak SMTP as we do, and how many of them come before a message. Not 503:
+# a client that waits for no answer (RFC 2920) gets it for all that stands behind a MAIL that was refused.
+_MISTAKES = (500, 501, 502, 555)
 _MOST_MISTAKES = 20
 _NO_COMMAND = 500
 # As many as one message of the queue has room for, whatever their addresses; and in memory they are some times over.

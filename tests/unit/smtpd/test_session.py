@@ -365,6 +365,13 @@ def test_mistakes_before_a_message_and_addresses_that_are_refused_end_no_session
     assert codes[-52:] == ["250", *["553"] * 50, "221"]
 
 
+def test_recipients_that_were_written_behind_a_refused_sender_end_no_session() -> None:
+    codes = Dialogue().with_client(
+        "MAIL FROM:<joe@>\r\n" + "RCPT TO:<joe@example.com>\r\n" * 50 + "DATA\r\nRSET\r\n" + MESSAGE
+    )
+    assert codes == ["553", *["503"] * 51, "250", "250", "250", "354", "250"]
+
+
 def test_a_line_that_is_too_long_is_answered_and_left() -> None:
     codes = Dialogue().with_client("NOOP " + "x" * 5000 + "\r\nQUIT\r\n", piece_bytes=1000)
     assert codes == ["500", "221"]
