@@ -292,6 +292,21 @@ def test_a_reader_that_has_gone_ends_the_session_before_anything_is_accepted(rea
     assert ready.queue() == []
 
 
+def test_a_connection_of_the_network_is_refused(ready: Program) -> None:
+    """As an inetd.conf of old has it, with a link of ours where sendmail was: an open relay."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+        theirs, _address = server.accept()
+        with theirs:
+            peer.sendall(ENVELOPE + b"DATA\r\nhi\r\n.\r\nQUIT\r\n")
+            done = subprocess.run(
+                ready.command("-bs", program="ucrmmail-sendmail"),
+                stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE, env=ready.env, check=False,
+            )  # fmt: skip
+    assert done.returncode == 77
+    assert b"standard input is a connection of the network" in done.stderr
+    assert ready.queue() == []
+
+
 def test_an_answer_that_nobody_reads_is_no_reason_to_submit_again(ready: Program) -> None:
     with client(ready) as app:
         app.helo()
