@@ -237,9 +237,10 @@ class Session:
         self._say(354, "", "go on; a line that is a single dot ends the message")
         try:
             queue_id = self._take_text()
-        except CutOffError:
-            raise
         except UcrmmailError as error:
+            if self._lines.within_text:
+                # The input ended, or could not be read: what it may still give is no command.
+                raise
             raise _refused(error) from error
         finally:
             self._forget_message()

@@ -243,6 +243,24 @@ def test_a_message_that_is_too_large_is_read_to_its_end_and_refused() -> None:
     assert len(dialogue.queue.accepted) == 1
 
 
+@pytest.mark.requirement("R16", "S1")
+def test_a_text_that_cannot_be_read_for_a_moment_is_not_taken_for_commands() -> None:
+    """As of a pipe that who started us has made non-blocking: there is more in it a moment later."""
+    pieces = iter([(BEGIN + "hi\r\n").encode(), b"", ("RSET\r\n" + MESSAGE).encode()])
+
+    def read() -> bytes:
+        if piece := next(pieces, b"QUIT\r\n"):
+            return piece
+        raise InputOutputError("standard input: Resource temporarily unavailable", remedy="submit the message again")
+
+    dialogue = Dialogue()
+    with pytest.raises(InputOutputError):
+        Session(Lines(read), dialogue.write, dialogue.open, host="web-1").run()
+    assert dialogue.said[-1].startswith("421 4.3.0 standard input: Resource temporarily unavailable")
+    assert [line[:3] for line in dialogue.said] == ["220", "250", "250", "354", "421"]
+    assert dialogue.queue.accepted == []
+
+
 def test_a_message_that_was_handed_over_has_no_queue_id() -> None:
     class Foreign(Queue):
         def accept(self, pieces: Iterable[bytes], *, reverse_path: str | None, recipients: Sequence[str]) -> str:
