@@ -31,7 +31,7 @@ from ucrmmail.errors import (
     in_one_line,
 )
 from ucrmmail.message.address import is_bare, parse_mailbox
-from ucrmmail.message.envelope import resolved
+from ucrmmail.message.envelope import MOST_RECIPIENTS, resolved
 from ucrmmail.message.prepare import within
 from ucrmmail.smtpd.arguments import declared_size, parse_path, refuse_parameters
 from ucrmmail.smtpd.lines import LONGEST_LINE_BYTES, CutOffError, TooLongError
@@ -80,8 +80,6 @@ _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
 _MISTAKES = (500, 501, 502, 555)
 _MOST_MISTAKES = 20
 _NO_COMMAND = 500
-# As many as one message of the queue has room for, whatever their addresses; and in memory they are some times over.
-_MOST_RECIPIENTS = 100_000
 _ELSEWHERE = ("AUTH", "STARTTLS", "EXPN", "ETRN", "BDAT")
 
 
@@ -215,9 +213,9 @@ class Session:
             raise RefusedError(503, "5.5.1", "MAIL comes first")
         path, parameters = parse_path(argument, "TO:")
         refuse_parameters(parameters)
-        if len(self._recipients) == _MOST_RECIPIENTS:
+        if len(self._recipients) == MOST_RECIPIENTS:
             raise RefusedError(
-                452, "4.5.3", f"the message has {_MOST_RECIPIENTS} recipients; send it to the others apart"
+                452, "4.5.3", f"the message has {MOST_RECIPIENTS} recipients; send it to the others apart"
             )
         try:
             self._recipients += resolved([path], self._queue.addresses)
