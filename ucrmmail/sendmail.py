@@ -357,7 +357,7 @@ def main() -> int:
         return error.exit_code
     except (OSError, MemoryError, ImportError) as error:
         # Nothing was acknowledged, so the caller may try again. A module that is loaded late may be what has no file.
-        _tell(TemporaryError(f"the message was not accepted: {error or 'out of memory'}"))
+        _tell(TemporaryError(f"the message was not accepted: {str(error) or 'out of memory'}"))
         return TemporaryError.exit_code
     except KeyboardInterrupt:
         return TemporaryError.exit_code

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import smtplib
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,23 @@ def test_a_message_that_is_too_large_is_refused_before_and_after_it_came(ready: 
 def test_a_message_that_cannot_be_sent_is_refused_for_good(ready: Program) -> None:
     run = session(ready, ENVELOPE + b"DATA\r\nSubject: a\x01b\r\n\r\nhi\r\n.\r\nQUIT\r\n")
     assert run.lines[-2].startswith("554 5.6.0 ")
+    assert ready.queue() == []
+
+
+def test_a_session_that_runs_out_of_memory_says_so(ready: Program) -> None:
+    # What measures the coverage has no memory left either, and says more.
+    ready.env = {name: value for name, value in ready.env.items() if not name.startswith("COVERAGE_")}
+    with client(ready) as app:
+        app.mail("a@isp.example")
+        status = Path(f"/proc/{app.process.pid}/status").read_text()
+        (size_kib,) = re.findall(r"VmSize:\s+(\d+) kB", status)
+        most_bytes = int(size_kib) * 1024 + (1 << 20)
+        resource.prlimit(app.process.pid, resource.RLIMIT_AS, (most_bytes, most_bytes))
+        # The memory may be missing for reading the next command, too.
+        with suppress(smtplib.SMTPServerDisconnected):
+            while app.rcpt("x" * 60 + "@example.com")[0] == 250:
+                pass
+        assert app.gone() == (75, b"ucrmmail-sendmail: the message was not accepted: out of memory\n")
     assert ready.queue() == []
 
 
