@@ -13,6 +13,7 @@ of them do; what would ask for another program (a daemon, the queue) is refused.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import time
 
@@ -306,6 +307,7 @@ def submit(options: Options, fd: int) -> None:
 
 def speak_smtp(read_fd: int, write_fd: int) -> None:
     """Accept messages by SMTP until the client says QUIT or closes its end. Raises what ended the session else."""
+    _refuse_network(read_fd)
     from ucrmmail.smtpd.lines import Lines  # noqa: PLC0415 # most callers hand over one message
     from ucrmmail.smtpd.session import Session  # noqa: PLC0415
 
@@ -316,6 +318,21 @@ def speak_smtp(read_fd: int, write_fd: int) -> None:
             raise InputOutputError(f"standard output: {error.strerror}", remedy="read all replies") from error
 
     Session(Lines(lambda: read_piece(read_fd)), write, Entrance, host=os.uname().nodename).run()
+
+
+def _refuse_network(fd: int) -> None:
+    """Raise PermissionDeniedError for a connection of another machine, as inetd hands one to `sendmail -bs`."""
+    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
+        return
+    import socket  # noqa: PLC0415 # most clients have a pipe
+
+    with socket.socket(fileno=os.dup(fd)) as end:
+        if end.family != socket.AF_UNIX:
+            raise PermissionDeniedError(
+                "standard input is a connection of the network",
+                why="there is no login: whoever connects could send mail to everybody",
+                remedy="let the applications start the program themselves, and no inetd",
+            )
 
 
 def main() -> int:
@@ -340,7 +357,7 @@ def main() -> int:
         return error.exit_code
     except (OSError, MemoryError, ImportError) as error:
         # Nothing was acknowledged, so the caller may try again. A module that is loaded late may be what has no file.
-        _tell(TemporaryError(f"the message was not accepted: {error or 'out of memory'}"))
+        _tell(TemporaryError(f"the message was not accepted: {str(error) or 'out of memory'}"))
         return TemporaryError.exit_code
     except KeyboardInterrupt:
         return TemporaryError.exit_code

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import smtplib
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -258,6 +259,23 @@ def test_a_message_that_cannot_be_sent_is_refused_for_good(ready: Program) -> No
     assert ready.queue() == []
 
 
+def test_a_session_that_runs_out_of_memory_says_so(ready: Program) -> None:
+    # What measures the coverage has no memory left either, and says more.
+    ready.env = {name: value for name, value in ready.env.items() if not name.startswith("COVERAGE_")}
+    with client(ready) as app:
+        app.mail("a@isp.example")
+        status = Path(f"/proc/{app.process.pid}/status").read_text()
+        (size_kib,) = re.findall(r"VmSize:\s+(\d+) kB", status)
+        most_bytes = int(size_kib) * 1024 + (1 << 20)
+        resource.prlimit(app.process.pid, resource.RLIMIT_AS, (most_bytes, most_bytes))
+        # The memory may be missing for reading the next command, too.
+        with suppress(smtplib.SMTPServerDisconnected):
+            while app.rcpt("x" * 60 + "@example.com")[0] == 250:
+                pass
+        assert app.gone() == (75, b"ucrmmail-sendmail: the message was not accepted: out of memory\n")
+    assert ready.queue() == []
+
+
 def test_many_large_messages_leave_nothing_open(ready: Program) -> None:
     large = HEADER + b"a line of a large message\r\n" * 60_000
     with client(ready) as app:
@@ -289,6 +307,21 @@ def test_a_reader_that_has_gone_ends_the_session_before_anything_is_accepted(rea
     assert (done.returncode, done.stderr) == (
         74, b"ucrmmail-sendmail: standard output: Broken pipe (read all replies)\n",
     )  # fmt: skip
+    assert ready.queue() == []
+
+
+def test_a_connection_of_the_network_is_refused(ready: Program) -> None:
+    """As an inetd.conf of old has it, with a link of ours where sendmail was: an open relay."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as peer:
+        theirs, _address = server.accept()
+        with theirs:
+            peer.sendall(ENVELOPE + b"DATA\r\nhi\r\n.\r\nQUIT\r\n")
+            done = subprocess.run(
+                ready.command("-bs", program="ucrmmail-sendmail"),
+                stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.PIPE, env=ready.env, check=False,
+            )  # fmt: skip
+    assert done.returncode == 77
+    assert b"standard input is a connection of the network" in done.stderr
     assert ready.queue() == []
 
 

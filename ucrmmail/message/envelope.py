@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ucrmmail.message.header import FieldsByName
 
+# Of one message. They are in memory some times over, with every attempt.
+MOST_RECIPIENTS = 100_000
 _RECIPIENT_FIELDS = ("to", "cc", "bcc")
 _RESENT_FIELDS = ("resent-to", "resent-cc", "resent-bcc")
 

@@ -38,6 +38,9 @@ def parse_path(argument: str, keyword: str) -> tuple[str, list[str]]:
             raise _wrong(f"{keyword}<address> is to stand here")
     if path.startswith("@"):
         path = path.partition(":")[2]
+        if not path:
+            # Of "<@example.com>" nothing is left, which would be the null reverse-path that nobody asked for.
+            raise _wrong("an address is to stand behind the route")
     return path, behind.split()
 
 

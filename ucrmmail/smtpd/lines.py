@@ -33,13 +33,15 @@ class TooLongError(Exception):
 class Lines:
     """What ``read`` returns piece by piece (b"" at the end), as command lines and texts."""
 
-    __slots__ = ("_at", "_held", "_line_end", "_read")
+    __slots__ = ("_at", "_held", "_line_end", "_read", "within_text")
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         self._read = read
         self._held = b""
         self._at = 0
         self._line_end = b""
+        # What comes next belongs to a text: its end did not come yet, and may never be found after an error.
+        self.within_text = False
 
     def command(self) -> bytes | None:
         """Return the next line without its end; None at the end of the input. A line that was cut off is no command.
@@ -74,6 +76,7 @@ class Lines:
 
         Raises CutOffError when the input ends before it; what ``read`` raises.
         """
+        self.within_text = True
         line_end = self._line_end
         last = line_end + b"." + line_end
         # The text begins at the beginning of a line, which is not ours to yield.
@@ -97,6 +100,7 @@ class Lines:
                 held = data
             if end >= 0:
                 self._held, self._at = data, end + len(last)
+                self.within_text = False
                 return
 
     def has_more(self) -> bool:

@@ -31,7 +31,7 @@ from ucrmmail.errors import (
     in_one_line,
 )
 from ucrmmail.message.address import is_bare, parse_mailbox
-from ucrmmail.message.envelope import resolved
+from ucrmmail.message.envelope import MOST_RECIPIENTS, resolved
 from ucrmmail.message.prepare import within
 from ucrmmail.smtpd.arguments import declared_size, parse_path, refuse_parameters
 from ucrmmail.smtpd.lines import LONGEST_LINE_BYTES, CutOffError, TooLongError
@@ -75,9 +75,11 @@ _REPLIES: tuple[tuple[type[UcrmmailError], int, str], ...] = (
     (CannotCreateError, 451, "4.3.5"),
     (UcrmmailError, 451, "4.3.0"),
 )
-# Replies that mean that the client does not speak SMTP as we do, and how many of them come before a message.
-_MISTAKES = (500, 501, 502, 503, 555)
+# Replies that mean that the client does not speak SMTP as we do, and how many of them come before a message. Not 503:
+# a client that waits for no answer (RFC 2920) gets it for all that stands behind a MAIL that was refused.
+_MISTAKES = (500, 501, 502, 555)
 _MOST_MISTAKES = 20
+_NO_COMMAND = 500
 _ELSEWHERE = ("AUTH", "STARTTLS", "EXPN", "ETRN", "BDAT")
 
 
@@ -94,6 +96,7 @@ class Session:
         "_queue",
         "_recipients",
         "_reverse_path",
+        "_text_was_refused",
         "_write",
     )
 
@@ -109,6 +112,8 @@ class Session:
         # Of the message under way; without one there is no reverse-path.
         self._reverse_path: str | None = None
         self._recipients: list[str] = []
+        # Since DATA was refused no command has come.
+        self._text_was_refused = False
         self._commands: dict[str, Callable[[str], None]] = {
             "DATA": self._data,
             "EHLO": self._ehlo,
@@ -144,7 +149,7 @@ class Session:
             try:
                 return self._lines.command()
             except TooLongError:
-                self._refuse(RefusedError(500, "5.5.2", f"the line has more than {LONGEST_LINE_BYTES} bytes"))
+                self._refuse(RefusedError(_NO_COMMAND, "5.5.2", f"the line has more than {LONGEST_LINE_BYTES} bytes"))
 
     def _answer(self, line: bytes) -> None:
         text = line.decode("utf-8", "surrogateescape")
@@ -152,12 +157,13 @@ class Session:
         verb = verb.upper()
         try:
             if any(character < " " or character == "\x7f" for character in text):
-                raise RefusedError(500, "5.5.2", "the line holds a control character")
+                raise RefusedError(_NO_COMMAND, "5.5.2", "the line holds a control character")
             if verb in _ELSEWHERE:
                 raise RefusedError(502, "5.5.1", f"{verb} is not offered here")
             command = self._commands.get(verb)
             if command is None:
-                raise RefusedError(500, "5.5.2", f"{verb[:40]!r} is no command; HELP lists them")
+                raise RefusedError(_NO_COMMAND, "5.5.2", f"{verb[:40]!r} is no command; HELP lists them")
+            self._text_was_refused = False
             command(argument.strip(" "))
         except RefusedError as refused:
             self._refuse(refused)
@@ -165,6 +171,8 @@ class Session:
     def _refuse(self, refused: RefusedError) -> None:
         self._say(refused.code, refused.status, refused.text)
         self._mistakes += refused.code in _MISTAKES
+        if refused.code == _NO_COMMAND and self._text_was_refused:
+            raise _text_came_anyway()
         if self._mistakes > _MOST_MISTAKES:
             raise CutOffError("too many commands were wrong", remedy="see RFC 5321, or use `sendmail -t`")
 
@@ -205,6 +213,10 @@ class Session:
             raise RefusedError(503, "5.5.1", "MAIL comes first")
         path, parameters = parse_path(argument, "TO:")
         refuse_parameters(parameters)
+        if len(self._recipients) == MOST_RECIPIENTS:
+            raise RefusedError(
+                452, "4.5.3", f"the message has {MOST_RECIPIENTS} recipients; send it to the others apart"
+            )
         try:
             self._recipients += resolved([path], self._queue.addresses)
         except NoUserError as error:
@@ -215,20 +227,18 @@ class Session:
     def _data(self, argument: str) -> None:
         if refused := self._why_no_text(argument):
             self._refuse(refused)
+            self._text_was_refused = True
             if self._lines.has_more():
                 # DATA is the last thing that is written without waiting (RFC 2920 section 3.1): a script has gone on.
-                raise CutOffError(
-                    "DATA was refused, and a text came behind it",
-                    why="it would be taken for commands",
-                    remedy="wait for 354, or use `sendmail -t`",
-                )
+                raise _text_came_anyway()
             return
         self._say(354, "", "go on; a line that is a single dot ends the message")
         try:
             queue_id = self._take_text()
-        except CutOffError:
-            raise
         except UcrmmailError as error:
+            if self._lines.within_text:
+                # The input ended, or could not be read: what it may still give is no command.
+                raise
             raise _refused(error) from error
         finally:
             self._forget_message()
@@ -311,6 +321,14 @@ def _checked(path: str, status: str) -> str:
 def _refused(error: UcrmmailError) -> RefusedError:
     code, status = next((code, status) for kind, code, status in _REPLIES if isinstance(error, kind))
     return RefusedError(code, status, in_one_line(error))
+
+
+def _text_came_anyway() -> CutOffError:
+    return CutOffError(
+        "DATA was refused, and a text came behind it",
+        why="it would be taken for commands",
+        remedy="wait for 354, or use `sendmail -t`",
+    )
 
 
 def _drain(pieces: Iterator[bytes]) -> None:

@@ -16,6 +16,7 @@ import os
 import zlib
 
 from ucrmmail.errors import DataError, NoUserError
+from ucrmmail.message.envelope import MOST_RECIPIENTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ucrmmail.message.arrival import Stored
 
 CHUNK_BYTES = 1 << 18
-# Room for the envelope of a message to 100,000 recipients; what is longer is refused, or damage.
+# Room for the envelope of a message to as many recipients as may be; what is longer is refused, or damage.
 LARGEST_ENVELOPE_BYTES = 1 << 25
 # spool.max_message_size leaves room in it for the envelope.
 _LARGEST_FILE_BYTES = 1 << 31
@@ -87,7 +88,7 @@ def encode_head(
                 f"{address!r} is not an address", why="it is empty or holds control characters", remedy="correct it"
             )
     envelope = ("\n".join(lines) + "\n\n").encode()
-    if len(envelope) > LARGEST_ENVELOPE_BYTES - _LONGEST_FIRST_LINE:
+    if len(recipients) > MOST_RECIPIENTS or len(envelope) > LARGEST_ENVELOPE_BYTES - _LONGEST_FIRST_LINE:
         raise DataError(
             f"the message goes to {len(recipients)} recipients, more than fit into one envelope",
             remedy="send it to fewer at a time",
@@ -174,6 +175,9 @@ def _parse(content: bytes, start: int, end: int) -> QueueFile:
     head_end = content.find(b"\n\n", start)
     if head_end < 0:
         raise DamagedError("its envelope has no end")
+    # Any user may hand such a file over: it is not taken apart first. Besides the recipients there are two lines.
+    if content.count(b"\n", start, head_end) > MOST_RECIPIENTS + 1:
+        raise DamagedError(f"its envelope has more than {MOST_RECIPIENTS} recipients")
     try:
         text = content[start:head_end].decode()
     except UnicodeDecodeError as error:

@@ -39,6 +39,8 @@ def test_a_path_is_read_as_it_was_meant(argument: str, path: str, parameters: li
         ("FROM:<joe@example.com", "the closing > is missing"),
         ('FROM:<"joe>@example.com', "the closing > is missing"),
         ("FROM:<joe@example.com>SIZE=1", "a blank is to stand behind the >"),
+        ("FROM:<@example.com>", "an address is to stand behind the route"),
+        ("FROM:<@relay.example:>", "an address is to stand behind the route"),
     ],
 )
 def test_a_path_that_cannot_be_read_is_refused(argument: str, text: str) -> None:

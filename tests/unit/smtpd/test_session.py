@@ -243,6 +243,24 @@ def test_a_message_that_is_too_large_is_read_to_its_end_and_refused() -> None:
     assert len(dialogue.queue.accepted) == 1
 
 
+@pytest.mark.requirement("R16", "S1")
+def test_a_text_that_cannot_be_read_for_a_moment_is_not_taken_for_commands() -> None:
+    """As of a pipe that who started us has made non-blocking: there is more in it a moment later."""
+    pieces = iter([(BEGIN + "hi\r\n").encode(), b"", ("RSET\r\n" + MESSAGE).encode()])
+
+    def read() -> bytes:
+        if piece := next(pieces, b"QUIT\r\n"):
+            return piece
+        raise InputOutputError("standard input: Resource temporarily unavailable", remedy="submit the message again")
+
+    dialogue = Dialogue()
+    with pytest.raises(InputOutputError):
+        Session(Lines(read), dialogue.write, dialogue.open, host="web-1").run()
+    assert dialogue.said[-1].startswith("421 4.3.0 standard input: Resource temporarily unavailable")
+    assert [line[:3] for line in dialogue.said] == ["220", "250", "250", "354", "421"]
+    assert dialogue.queue.accepted == []
+
+
 def test_a_message_that_was_handed_over_has_no_queue_id() -> None:
     class Foreign(Queue):
         def accept(self, pieces: Iterable[bytes], *, reverse_path: str | None, recipients: Sequence[str]) -> str:
@@ -289,6 +307,31 @@ def test_a_text_behind_data_that_was_refused_is_not_taken_for_commands(refused: 
     assert "354" not in codes
     assert isinstance(dialogue.ended_by, CutOffError)
     assert dialogue.queue.accepted == []
+
+
+@pytest.mark.requirement("R16", "S1")
+@pytest.mark.parametrize("begins", ["Subject: x", "", "hi", "a\0b", "x" * 5000])
+def test_a_text_that_comes_some_time_after_data_was_refused_is_not_taken_for_commands(begins: str) -> None:
+    """As from ``(echo DATA; make-mail; echo .) | sendmail -bs``: the refusal may be quicker than the text."""
+    dialogue = Dialogue()
+    codes = dialogue.with_client(f"MAIL FROM:<>\r\nRCPT TO:<joe@>\r\nDATA\r\n{begins}\r\nRSET\r\n{MESSAGE}")
+    assert codes == ["250", "553", "554", "500", "421"]
+    assert isinstance(dialogue.ended_by, CutOffError)
+
+
+def test_what_is_no_command_does_not_end_a_session_that_went_on_after_data_was_refused() -> None:
+    codes = Dialogue().with_client("MAIL FROM:<>\r\nDATA\r\nRSET\r\nFOO\r\nQUIT\r\n")
+    assert codes == ["250", "554", "250", "500", "221"]
+
+
+def test_a_message_has_as_many_recipients_as_the_queue_has_room_for() -> None:
+    dialogue = Dialogue(mute_after=200_000)
+    recipients = "RCPT TO:<joe@example.com>\r\n" * 100_000
+    codes = dialogue.with_client(
+        "MAIL FROM:<>\r\n" + recipients + "RCPT TO:<ann@example.com>\r\nDATA\r\n.\r\n" + MESSAGE
+    )
+    assert codes[-7:] == ["452", "354", "250", "250", "250", "354", "250"]
+    assert [len(recipients) for _from, recipients, _text in dialogue.queue.accepted] == [100_000, 1]
 
 
 def test_a_parameter_of_a_recipient_is_refused() -> None:
@@ -338,6 +381,13 @@ def test_mistakes_before_a_message_and_addresses_that_are_refused_end_no_session
         mistakes + MESSAGE + mistakes + "MAIL FROM:<>\r\n" + "RCPT TO:<joe@>\r\n" * 50 + "QUIT\r\n"
     )
     assert codes[-52:] == ["250", *["553"] * 50, "221"]
+
+
+def test_recipients_that_were_written_behind_a_refused_sender_end_no_session() -> None:
+    codes = Dialogue().with_client(
+        "MAIL FROM:<joe@>\r\n" + "RCPT TO:<joe@example.com>\r\n" * 50 + "DATA\r\nRSET\r\n" + MESSAGE
+    )
+    assert codes == ["553", *["503"] * 51, "250", "250", "250", "354", "250"]
 
 
 def test_a_line_that_is_too_long_is_answered_and_left() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ucrmmail.config.spool_values import LARGEST_MESSAGE_BYTES
 from ucrmmail.errors import DataError, NoUserError
 from ucrmmail.message.arrival import Stored
+from ucrmmail.message.envelope import MOST_RECIPIENTS
 from ucrmmail.spool.queuefile import (
     CHUNK_BYTES,
     LARGEST_ENVELOPE_BYTES,
@@ -239,6 +240,17 @@ def test_an_envelope_that_could_not_be_read_back_is_refused(tmp_path: Path) -> N
     assert read(tmp_path / "fits", whole)[0].recipients == tuple(fits)
     with pytest.raises(DataError, match="goes to 2 recipients, more than fit"):
         encode_head("a@b.example", [fits[0], f"{fits[1]}y"], MESSAGE, eight_bit=False, utf8=False)
+
+
+@pytest.mark.requirement("R6")
+def test_a_message_has_no_more_recipients_than_a_run_has_memory_for(tmp_path: Path) -> None:
+    most = ["c@d.example"] * MOST_RECIPIENTS
+    whole = encode_head("a@b.example", most, MESSAGE, eight_bit=True, utf8=True) + MESSAGE
+    assert read(tmp_path / "most", whole)[0].recipients == tuple(most)
+    with pytest.raises(DataError, match="goes to 100001 recipients, more than fit"):
+        encode_head("a@b.example", [*most, "c@d.example"], MESSAGE, eight_bit=False, utf8=False)
+    with pytest.raises(DamagedError, match="its envelope has more than 100000 recipients"):
+        read(tmp_path / "more", forged(b"from a@b.example\n" + b"to c@d.example\n" * (MOST_RECIPIENTS + 2) + b"\n"))
 
 
 class Sparse(Stored):
