@@ -61,6 +61,21 @@ def test_a_refusal_of_a_chunk_that_may_be_a_recipients_is_asked_again_with_data(
     assert (end.distrust, end.passing, feed.returned) == ("CHUNKING", True, ["1"])
 
 
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_an_answer_to_the_last_chunk_in_the_words_of_mail_is_in_doubt_and_shows_that_chunks_cannot_be_told_apart(
+    pipelining: bool,
+) -> None:
+    """It had other words for the message before: one answer is missing, or one too many was there."""
+    faults: dict[str, Fault] = {
+        "mail": "250 2.1.0 sender ok",
+        "final-dot": ["250 2.0.0 queued", "250 2.1.0 sender ok"],
+    }
+    with SmtpServer(extensions=CHUNKING, faults=faults) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert feed.summary == {"1": "relayed", "2": "uncertain"}
+    assert (end.distrust, end.relayed) == ("CHUNKING", True)
+
+
 def test_an_answer_to_the_final_dot_that_is_none_leaves_a_doubt_that_says_what_came() -> None:
     with SmtpServer(faults={"final-dot": GARBAGE}) as server:
         _, feed = deliver(server, transaction("1", body=BODY))
