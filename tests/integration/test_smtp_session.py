@@ -14,7 +14,7 @@ from tests.support.certificates import TestAuthority
 from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
-from tests.support.smtp_server import DROP, HANG, Action, Dialogue, Endless, Fault, Leave, Raw, SmtpServer, Split
+from tests.support.smtp_server import DROP, HANG, Action, Dialogue, Endless, Fault, Leave, Raw, SmtpServer, Split, Wait
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.opening import SessionError
@@ -66,6 +66,13 @@ def test_tls_and_a_login_are_reported_stage_by_stage(authority: TestAuthority, e
     assert "TLSv1.3" in tls.detail
     assert "certificate for localhost" in tls.detail
     assert "good for 30 days" in tls.detail
+    assert {"version": "TLSv1.3", "names": ["localhost"], "days_left": 30}.items() <= tls.facts.items()
+    if encryption == "starttls":
+        assert stages.reports[stages.names.index("starttls")].reply.startswith("220 ")
+    login = stages.reports[stages.names.index("auth")]
+    assert login.detail == f"PLAIN as {USER} (offered: {', '.join(server.mechanisms.split())})"
+    assert login.reply.startswith("235 ")
+    assert login.facts == {"mechanism": "PLAIN", "mechanisms": server.mechanisms.split(), "token_renewed": False}
     assert server.connections[-1].in_tls
     assert USER.encode() not in server.received_in_clear
 
@@ -320,6 +327,12 @@ def test_a_refusal_before_mail_is_the_accounts(place: str, reply: str) -> None:
     assert trouble.kind is Kind.TRANSIENT
     assert trouble.stage.value == place
     assert str(trouble.reply) == reply
+
+
+def test_a_lone_address_has_the_time_of_the_whole_opening() -> None:
+    """Half of it is for the others only where there are any."""
+    with SmtpServer(faults={"greeting": Wait(0.7), "ehlo": Wait(0.7)}) as server:
+        connect(server, timeout_s=1.0).quit()
 
 
 def test_a_server_without_ehlo_is_spoken_to_with_helo() -> None:
