@@ -186,12 +186,22 @@ def test_what_an_authorization_server_says_goes_before_the_refusal() -> None:
         token_refused_once(server, refused_there)
 
 
-def test_a_mailbox_without_smtp_is_told_from_a_token_that_is_wrong() -> None:
-    reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox"
-    with SmtpServer(logins={USER: SECRET}, faults={"auth": reply}) as server:
+@pytest.mark.parametrize(
+    ("reply", "why", "remedy"),
+    [
+        ("5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox",
+         "SMTP AUTH is switched off for this mailbox", "administrator"),
+        ("5.7.3 Authentication Unsuccessful [AM0PR01]", "smtp.username is no mailbox that it is for", "FullAccess"),
+        ("5.7.3 who are you", "the access token was not accepted", "run `ucrmmail login`"),
+    ],
+)  # fmt: skip
+def test_a_mailbox_without_smtp_and_one_of_somebody_else_are_told_from_a_token_that_is_wrong(
+    reply: str, why: str, remedy: str
+) -> None:
+    with SmtpServer(logins={USER: SECRET}, faults={"auth": f"535 {reply}"}) as server:
         trouble = refused(server, authentication="xoauth2")
-    assert "SMTP AUTH is switched off for this mailbox" in trouble.why
-    assert "administrator" in trouble.remedy
+    assert why in trouble.why
+    assert remedy in trouble.remedy
 
 
 @pytest.mark.parametrize(
