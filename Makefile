@@ -60,8 +60,8 @@ mutation-sample: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/python -m tests.tools.sampled_mutants $(patsubst %,ucrmmail/smtp/%.py,$(SAMPLED)) -- tests/unit/smtp \
 	    $(patsubst %,tests/integration/test_%.py,$(SAMPLED_WITH)) tests/integration/test_smtp_*.py
-SAMPLED = aftermath asking auth certificate connect content exchange instep look opening session sevenbit smarthost \
-    stages submit tls token_refusals transaction transcript
+SAMPLED = aftermath asking auth certificate connect content exchange instep look opening probe rehearse session \
+    sevenbit smarthost stages submit tls token_refusals transaction transcript
 SAMPLED_WITH = costly_messages ended_at_a_recipient many_recipients out_of_step refused_alike refused_each_time rounds \
     whose_trouble wrongly_blamed
 
