@@ -331,8 +331,8 @@ def test_a_refusal_before_mail_is_the_accounts(place: str, reply: str) -> None:
 
 def test_a_lone_address_has_the_time_of_the_whole_opening() -> None:
     """Half of it is for the others only where there are any."""
-    with SmtpServer(faults={"greeting": Wait(0.7), "ehlo": Wait(0.7)}) as server:
-        connect(server, timeout_s=1.0).quit()
+    with SmtpServer(faults={"greeting": Wait(1.1), "ehlo": Wait(1.1)}) as server:
+        connect(server, timeout_s=2.0).quit()
 
 
 def test_a_server_without_ehlo_is_spoken_to_with_helo() -> None:
