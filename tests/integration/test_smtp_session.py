@@ -66,6 +66,7 @@ def test_tls_and_a_login_are_reported_stage_by_stage(authority: TestAuthority, e
     assert "TLSv1.3" in tls.detail
     assert "certificate for localhost" in tls.detail
     assert "good for 30 days" in tls.detail
+    assert str(tls.facts["cipher"]).startswith("TLS_")
     assert {"version": "TLSv1.3", "names": ["localhost"], "days_left": 30}.items() <= tls.facts.items()
     if encryption == "starttls":
         assert stages.reports[stages.names.index("starttls")].reply.startswith("220 ")
@@ -135,6 +136,20 @@ def test_a_certificate_that_cannot_be_seen_a_second_time_is_refused_without_its_
     with SmtpServer(tls=context, smtps=encryption == "tls", faults={"tls": [None, DROP]}) as server:
         trouble = refused(server, host="localhost", encryption=encryption, ca_file=str(authority.ca_file))
     assert trouble.what == f"the certificate of localhost:{server.port} is for another name, not for localhost"
+
+
+def test_a_host_of_many_names_is_asked_for_the_certificate_of_the_same_one_again(authority: TestAuthority) -> None:
+    """With another one, the person would be told of a certificate that is not the one in the way."""
+    wanted: list[str | None] = []
+    context = authority.server_context("other.example")
+    context.sni_callback = lambda _socket, name, _context: wanted.append(name)
+    with SmtpServer(tls=context) as server:
+        trouble = refused(
+            server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), local_hostname=""
+        )
+        assert "for another name (other.example)" in trouble.what
+        assert wanted == ["localhost", "localhost"]
+        assert [line for line in server.commands if line.startswith(b"EHLO")] == [b"EHLO [127.0.0.1]"] * 2
 
 
 def test_mail_goes_through_tls_where_nothing_can_read_certificates(
