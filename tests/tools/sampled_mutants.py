@@ -54,8 +54,9 @@ class Mutant:
 
 @dataclass
 class Seen:
-    """How long each test takes, and which tests execute a line of a module."""
+    """How long each test takes, and which tests execute a line of one of these modules."""
 
+    modules: list[str]
     durations: dict[str, float] = field(default_factory=dict)
     tests: dict[tuple[str, int], set[str]] = field(default_factory=dict)
 
@@ -166,7 +167,7 @@ class Sampler:
         self._known = Path(options.known) if options.known else None
         self._told = told
         self._failed = ""
-        self._seen = Seen()
+        self._seen = Seen(self._modules)
         self.scores: dict[str, Score] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -201,7 +202,9 @@ class Sampler:
     def _look_at(self, items: Sequence[pytest.Item]) -> None:
         """Run the tests that are not known yet, without any mutant."""
         if self._known and self._known.exists():
-            self._seen = pickle.loads(self._known.read_bytes())
+            known = pickle.loads(self._known.read_bytes())
+            # What a test executes of another module was not looked at.
+            self._seen = known if known.modules == self._modules else self._seen
         unknown = [item for item in items if item.nodeid not in self._seen.durations]
         began = time.monotonic()
         answer = self._in_a_child(lambda: self._watched(unknown), _SPARE_S * 60) if unknown else self._seen
