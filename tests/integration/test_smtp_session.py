@@ -203,7 +203,9 @@ def test_a_file_that_cannot_be_used_is_a_matter_of_configuration(
     with SmtpServer() as server:
         trouble = refused(server, encryption="starttls", **{setting: str(path)})
     assert (trouble.stage, trouble.exit_code) == (Stage.CONFIGURATION, 78)
-    assert f"smtp.{setting} {path}" in trouble.what
+    assert trouble.what.startswith(f"smtp.{setting} {path} cannot be used: ")
+    assert trouble.why == "it must hold certificates in PEM form, and a key without a pass phrase"
+    assert trouble.remedy == f"check the file, or run `ucrmmail config unset smtp.{setting}`"
     assert server.connections == []
 
 
