@@ -14,7 +14,8 @@ CHUNKING = (*EXTENSIONS, "CHUNKING")
 
 
 @pytest.mark.parametrize(
-    ("code", "done"), [(200, True), (250, True), (251, True), (299, True), (220, False), (221, False), (354, False)]
+    ("code", "done"),
+    [(200, True), (250, True), (251, True), (299, True), (220, False), (221, False), (300, False), (354, False)],
 )
 def test_a_command_is_done_by_any_2yz_that_is_neither_a_greeting_nor_a_good_bye(code: int, done: bool) -> None:
     assert is_done(Reply(code, "", ("so it is",))) is done
