@@ -62,6 +62,17 @@ def test_a_refusal_of_a_chunk_that_may_be_a_recipients_is_asked_again_with_data(
     assert (end.distrust, end.passing, feed.returned) == ("CHUNKING", True, ["1"])
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_first_chunk_is_known_to_be_taken_by_its_size_alone_and_else_the_message_comes_back(more: int) -> None:
+    def taken(line: bytes) -> str:
+        return f"250 {int(line.split()[1]) + more} well"
+
+    with SmtpServer(extensions=CHUNKING, faults={"chunk": taken}) as server:
+        _, feed = deliver(server, transaction("1"), pipelining=False)
+    assert feed.summary == {"1": "relayed" if not more else "returned"}
+    assert [message.by_chunks for message in server.messages] == [True] * (1 - more)
+
+
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_an_answer_to_the_last_chunk_in_the_words_of_mail_is_in_doubt_and_shows_that_chunks_cannot_be_told_apart(
     pipelining: bool,
@@ -74,6 +85,7 @@ def test_an_answer_to_the_last_chunk_in_the_words_of_mail_is_in_doubt_and_shows_
     with SmtpServer(extensions=CHUNKING, faults=faults) as server:
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
     assert feed.summary == {"1": "relayed", "2": "uncertain"}
+    assert "answered '250 2.1.0 sender ok' to the content" in feed.settled["2"][0].reply
     assert (end.distrust, end.relayed) == ("CHUNKING", True)
 
 
