@@ -10,7 +10,7 @@ from tests.support.smtp_client import ANN, BOB, JOE, ListFeed, connect, deliver,
 from tests.support.smtp_server import DROP, Cut, Fault, SmtpServer
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.suspicion import Suspicion
-from ucrmmail.message.outcome import Outcome, Stage
+from ucrmmail.message.outcome import Outcome, Result, Stage
 from ucrmmail.smtp.submit import submit
 from ucrmmail.smtp.transaction import LOST, NO_MARKS, ONCE, QUOTA, End, Marks, Transaction, kind_of
 
@@ -105,4 +105,25 @@ def test_a_refusal_that_others_met_is_one_more_of_theirs_only_where_the_connecti
         end = submit(session, feed)
         session.close()
     assert feed.summary[str(before)] == ("deferred" if before else "returned")
-    assert (end.trouble is None) is bool(before)
+    # It is its own: the connection goes on.
+    assert (end.trouble is None, end.alive) == (bool(before), bool(before))
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [("554 5.7.1 no", End(None, alive=False, decided=True)), ("451 4.3.0 later", End(None, alive=False, refused="1"))],
+)
+def test_a_server_that_hangs_up_behind_a_refusal_is_not_lost_where_that_was_for_good(reply: str, expected: End) -> None:
+    with SmtpServer(faults={"data": reply, "rset": DROP}) as server:
+        end, feed = deliver(server, transaction("1"), pipelining=False)
+    assert feed.summary == {"1": "failed" if reply.startswith("5") else "deferred"}
+    assert end == expected
+
+
+@BOTH
+def test_one_of_two_recipients_at_whom_the_connection_ends_again_is_put_off_alone(pipelining: bool) -> None:
+    faults: dict[str, Fault] = {"rcpt": lambda line: Cut(b"421 4.3.2 filter trouble\r\n") if b"ann@" in line else None}
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, replace(transaction("1", JOE, ANN), blamed="421"), pipelining=pipelining)
+    assert end == End(None, alive=False, blamed=True, passed_over=True)
+    assert [(one.recipient, one.result, one.alone) for one in feed.parts["1"]] == [(ANN, Result.DEFERRED, True)]
