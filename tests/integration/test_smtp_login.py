@@ -275,6 +275,7 @@ def test_a_control_character_does_not_become_another_field(mechanism: str, secre
         ("app\tword", "a control character in it (U+0009)"),
         ("app\x7fword", "a control character in it (U+007F)"),
         ("app\x85word", "a control character in it (U+0085)"),
+        ("app\x9fword", "a control character in it (U+009F)"),
     ],
 )
 def test_a_character_that_was_copied_with_a_password_is_named(secret: str, told: str) -> None:

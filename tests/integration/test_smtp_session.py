@@ -352,6 +352,16 @@ def test_a_lone_address_has_the_time_of_the_whole_opening() -> None:
         connect(server, timeout_s=2.0).quit()
 
 
+@pytest.mark.parametrize(
+    ("extensions", "told"), [((), "no extensions"), (("SIZE 10", "8BITMIME"), "SIZE 10, 8BITMIME")]
+)
+def test_what_a_server_offers_is_reported(extensions: tuple[str, ...], told: str) -> None:
+    stages = Stages()
+    with SmtpServer(extensions=extensions) as server:
+        connect(server, watcher=stages).quit()
+    assert stages.reports[stages.names.index("ehlo")].detail == told
+
+
 def test_a_server_without_ehlo_is_spoken_to_with_helo() -> None:
     with SmtpServer(faults={"ehlo": "502 5.5.1 unknown command"}) as server:
         end, feed = deliver(server)
