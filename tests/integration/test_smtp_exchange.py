@@ -96,3 +96,20 @@ def test_an_answer_to_the_final_dot_that_is_none_leaves_a_doubt_that_says_what_c
     assert (outcome.uncertain, outcome.stage) == (True, Stage.FINAL_DOT)
     assert "what is this" in outcome.reply
     assert outcome.reply.endswith("(after the final dot)")
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+def test_a_server_that_answers_all_in_the_same_words_has_the_next_message_with_data(pipelining: bool) -> None:
+    faults: dict[str, Fault] = dict.fromkeys(("mail", "rcpt", "chunk", "final-dot"), "250 ok")
+    with SmtpServer(extensions=CHUNKING, faults=faults) as server:
+        _, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert feed.summary == {"1": "relayed", "2": "relayed"}
+    assert [message.by_chunks for message in server.messages] == [True, False]
+
+
+def test_what_stands_behind_an_answer_that_is_none_is_no_good_bye() -> None:
+    with SmtpServer(faults={"mail": Raw(b"what is this\r\n421 4.3.2 bye\r\n")}) as server:
+        end, feed = deliver(server, transaction("1"), pipelining=False)
+    assert feed.summary == {"1": "returned"}
+    assert end.trouble is not None
+    assert (end.trouble.reply, "which is no reply" in end.trouble.what) == (None, True)
