@@ -11,7 +11,7 @@ DEMO_PACKAGES := dbus gnome-keyring
 PACKAGING := build-essential debhelper dh-python python3-pip python3-venv lintian
 DEB_PACKAGES := $(PACKAGING) mmdebstrap
 
-.PHONY: demo test lint unit bench campaign mutation deb zipapp package-test docs clean
+.PHONY: demo test lint unit bench campaign mutation mutation-sample deb zipapp package-test docs clean
 demo: $(VENV)/.installed
 	@sh tests/tools/apt-install $(DEMO_PACKAGES)
 	$(BIN)/python -m tests.demo
@@ -54,6 +54,16 @@ mutation: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --group mutation
 	$(BIN)/mutmut run --max-children 2
 	$(BIN)/mutmut results
+
+# The same of the rest of smtp, whose tests have real servers: a sample of each module, an hour as well.
+mutation-sample: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --group mutation
+	$(BIN)/python -m tests.tools.sampled_mutants $(patsubst %,ucrmmail/smtp/%.py,$(SAMPLED)) -- tests/unit/smtp \
+	    $(patsubst %,tests/integration/test_%.py,$(SAMPLED_WITH)) tests/integration/test_smtp_*.py
+SAMPLED = aftermath asking auth certificate connect content exchange instep look opening probe rehearse session \
+    sevenbit smarthost stages submit tls token_refusals transaction transcript
+SAMPLED_WITH = costly_messages ended_at_a_recipient many_recipients out_of_step refused_alike refused_each_time rounds \
+    whose_trouble wrongly_blamed
 
 # pip from 25.1 on knows dependency groups.
 $(VENV)/.installed: pyproject.toml

@@ -1,7 +1,12 @@
-"""What the measures of the tests look at: the figures themselves are those of `make unit` and `make mutation` (R31)."""
+"""What the measures of the tests look at (R31).
+
+The figures themselves are those of `make unit`, `make mutation` and `make mutation-sample`.
+"""
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
 from fnmatch import fnmatch
 from typing import Any
@@ -9,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.manual import ROOT
+from tests.tools.sampled_mutants import Mutant, Score, bound
 
 # The rooms whose tests are to notice whatever is changed in them, and what `make mutation` leaves out of them so far.
 ROOMS = ("limits", "spool", "smtp")
@@ -17,6 +23,8 @@ NOT_MUTATED = {
     "aftermath", "asking", "auth", "certificate", "connect", "content", "exchange", "instep", "intercept", "look", "opening", "probe", "rehearse", "session", "sevenbit", "smarthost", "stages", "submit", "tls",
     "token_refusals", "transaction", "transcript",
 }  # fmt: skip
+# Only a program runs it, in a network of its own, and a sample of mutants does not reach a program.
+NOT_SAMPLED = {"intercept"}
 
 
 @pytest.fixture
@@ -41,3 +49,21 @@ def test_a_module_of_the_queue_of_the_limits_or_of_smtp_is_mutated_or_known_not_
     mutated = {path for path in modules if any(fnmatch(str(path.relative_to(ROOT)), each) for each in patterns)}
     assert {path.stem for path in modules if path not in mutated} == NOT_MUTATED
     assert all(list(ROOT.glob(each)) for each in patterns), "a pattern that fits nothing measures nothing"
+
+
+@pytest.mark.requirement("R31")
+def test_what_is_not_mutated_of_smtp_is_sampled_or_known_not_to_be() -> None:
+    found = re.search(r"^SAMPLED = ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found is not None
+    sampled = set(found[1].replace("\\", " ").split())
+    modules = {path.stem for path in (ROOT / "ucrmmail" / "smtp").glob("[!_]*.py")}
+    assert NOT_MUTATED & modules == sampled | NOT_SAMPLED
+
+
+def test_a_sample_stands_for_its_module_and_one_that_is_whole_has_no_error() -> None:
+    survivor = Mutant("ucrmmail/smtp/auth.py", "", "", "log_in", range(1), "")
+    whole, half = Score(10, 10, [survivor] * 5), Score(90, 30, [survivor] * 3)
+    assert bound([whole]) == (0.5, 0.0)
+    share, error = bound([whole, half])
+    assert share == pytest.approx(0.1 * 0.5 + 0.9 * 0.9)
+    assert error == pytest.approx(1.96 * 0.9 * math.sqrt(0.9 * 0.1 / 30 * (1 - 30 / 90)))

@@ -18,6 +18,7 @@ from tests.support.smtp_server import SmtpServer
 from ucrmmail.clock import Clock
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.errors import TemporaryError
+from ucrmmail.message.outcome import Scope, Stage
 from ucrmmail.smtp.connect import Address, connect, resolve
 from ucrmmail.smtp.smarthost import Smarthost
 from ucrmmail.smtp.trouble import RefusedError
@@ -39,10 +40,38 @@ def test_an_address_of_a_family_that_the_kernel_lacks_is_passed_over() -> None:
     assert connection.problems == ("2001:db8::25: this machine does not speak IP of that version",)
 
 
-def test_no_other_address_is_told_with_the_reason() -> None:
+@pytest.mark.parametrize(
+    ("port", "remedy"),
+    [
+        (25, "many networks block port 25 for their customers: set smtp.port to 587 or 465"),
+        (587, "check smtp.host and smtp.port, and that no firewall is in between; nothing was lost"),
+    ],
+)
+def test_no_other_address_is_told_with_the_reason_of_each(port: int, remedy: str) -> None:
     with pytest.raises(RefusedError) as refused:
-        connect(Smarthost("h.example", 25), [_UNKNOWN], clock=Clock(), stop=None, deadline=time.monotonic() + 30)
-    assert "2001:db8::25: this machine does not speak IP of that version" in str(refused.value.trouble)
+        connect(
+            Smarthost("h.example", port), [_UNKNOWN], clock=Clock(), stop=None, deadline=time.monotonic() + 30,
+            before=["192.0.2.1: no route to it"],
+        )  # fmt: skip
+    trouble = refused.value.trouble
+    assert (trouble.scope, trouble.stage, trouble.why, trouble.remedy) == (Scope.ACCOUNT, Stage.CONNECT, "", remedy)
+    assert trouble.what == (
+        f"no connection to h.example:{port} "
+        "(192.0.2.1: no route to it; 2001:db8::25: this machine does not speak IP of that version)"
+    )
+
+
+def test_a_name_that_is_not_there_is_told_in_the_words_of_the_resolver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_such_name(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(RefusedError) as refused:
+        resolve(Smarthost("h.example", 25), clock=Clock(), stop=None, deadline=time.monotonic() + NEVER_S)
+    trouble = refused.value.trouble
+    assert (trouble.scope, trouble.stage) == (Scope.ACCOUNT, Stage.RESOLVE)
+    assert trouble.what == "the name h.example was not found: Name or service not known"
+    assert trouble.remedy == "check smtp.host, and the resolver of this machine (/etc/resolv.conf)"
 
 
 def test_too_many_open_files_are_no_fault_of_an_address() -> None:

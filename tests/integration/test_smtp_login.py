@@ -80,7 +80,10 @@ def test_no_password_goes_in_clear_to_this_machine_neither() -> None:
     with SmtpServer(logins={USER: SECRET}) as server:
         trouble = refused(server, allow_insecure_login=False)
         assert trouble.exit_code == 78
-        assert "smtp.allow_insecure_login" in trouble.remedy
+        assert trouble.remedy == (
+            "run `ucrmmail config set smtp.encryption starttls`, or accept the risk with "
+            "`ucrmmail config set smtp.allow_insecure_login true`"
+        )
         assert b"AUTH" not in server.received
         connect(server, username=USER, allow_insecure_login=True).quit()
     assert server.connections[-1].login == USER
@@ -129,12 +132,15 @@ def test_a_refused_token_is_explained(mechanism: str, status: str) -> None:
     assert "credentials.command" in trouble.remedy
 
 
-def token_refused_once(server: SmtpServer, after_refusal: Callable[[], str]) -> Session:
+def token_refused_once(
+    server: SmtpServer, after_refusal: Callable[[], str], *, watcher: Stages | None = None
+) -> Session:
     return open_session(
         smarthost(server, username=USER, authentication="xoauth2"),
         secret=lambda: "old token",
         after_refusal=after_refusal,
         clock=Clock(),
+        watcher=watcher,
     )
 
 
@@ -147,6 +153,15 @@ def test_a_token_that_was_refused_is_tried_once_more_with_another_one() -> None:
             token_refused_once(server, lambda: "no better")
     assert caught.value.trouble.exit_code == 77
     assert sum(line.startswith(b"AUTH") for line in server.commands) == 4
+
+
+def test_a_login_with_another_token_is_told_as_that() -> None:
+    stages = Stages()
+    with SmtpServer(logins={USER: "new token"}) as server:
+        token_refused_once(server, lambda: "new token", watcher=stages).quit()
+    login = stages.reports[stages.names.index("auth")]
+    assert login.detail.endswith("; the token that was kept was refused, a new one was fetched")
+    assert login.facts["token_renewed"] is True
 
 
 @pytest.mark.requirement("S19")
@@ -171,12 +186,22 @@ def test_what_an_authorization_server_says_goes_before_the_refusal() -> None:
         token_refused_once(server, refused_there)
 
 
-def test_a_mailbox_without_smtp_is_told_from_a_token_that_is_wrong() -> None:
-    reply = "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox"
-    with SmtpServer(logins={USER: SECRET}, faults={"auth": reply}) as server:
+@pytest.mark.parametrize(
+    ("reply", "why", "remedy"),
+    [
+        ("5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Mailbox",
+         "SMTP AUTH is switched off for this mailbox", "administrator"),
+        ("5.7.3 Authentication Unsuccessful [AM0PR01]", "smtp.username is no mailbox that it is for", "FullAccess"),
+        ("5.7.3 who are you", "the access token was not accepted", "run `ucrmmail login`"),
+    ],
+)  # fmt: skip
+def test_a_mailbox_without_smtp_and_one_of_somebody_else_are_told_from_a_token_that_is_wrong(
+    reply: str, why: str, remedy: str
+) -> None:
+    with SmtpServer(logins={USER: SECRET}, faults={"auth": f"535 {reply}"}) as server:
         trouble = refused(server, authentication="xoauth2")
-    assert "SMTP AUTH is switched off for this mailbox" in trouble.why
-    assert "administrator" in trouble.remedy
+    assert why in trouble.why
+    assert remedy in trouble.remedy
 
 
 @pytest.mark.parametrize(
@@ -250,6 +275,7 @@ def test_a_control_character_does_not_become_another_field(mechanism: str, secre
         ("app\tword", "a control character in it (U+0009)"),
         ("app\x7fword", "a control character in it (U+007F)"),
         ("app\x85word", "a control character in it (U+0085)"),
+        ("app\x9fword", "a control character in it (U+009F)"),
     ],
 )
 def test_a_character_that_was_copied_with_a_password_is_named(secret: str, told: str) -> None:

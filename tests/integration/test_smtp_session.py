@@ -14,7 +14,7 @@ from tests.support.certificates import TestAuthority
 from tests.support.network import wait_until
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import SECRET, USER, Stages, connect, deliver
-from tests.support.smtp_server import DROP, HANG, Action, Dialogue, Endless, Fault, Leave, Raw, SmtpServer, Split
+from tests.support.smtp_server import DROP, HANG, Action, Dialogue, Endless, Fault, Leave, Raw, SmtpServer, Split, Wait
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.opening import SessionError
@@ -66,6 +66,14 @@ def test_tls_and_a_login_are_reported_stage_by_stage(authority: TestAuthority, e
     assert "TLSv1.3" in tls.detail
     assert "certificate for localhost" in tls.detail
     assert "good for 30 days" in tls.detail
+    assert str(tls.facts["cipher"]).startswith("TLS_")
+    assert {"version": "TLSv1.3", "names": ["localhost"], "days_left": 30}.items() <= tls.facts.items()
+    if encryption == "starttls":
+        assert stages.reports[stages.names.index("starttls")].reply.startswith("220 ")
+    login = stages.reports[stages.names.index("auth")]
+    assert login.detail == f"PLAIN as {USER} (offered: {', '.join(server.mechanisms.split())})"
+    assert login.reply.startswith("235 ")
+    assert login.facts == {"mechanism": "PLAIN", "mechanisms": server.mechanisms.split(), "token_renewed": False}
     assert server.connections[-1].in_tls
     assert USER.encode() not in server.received_in_clear
 
@@ -132,6 +140,20 @@ def test_a_certificate_that_cannot_be_seen_a_second_time_is_refused_without_its_
     assert trouble.what == f"the certificate of localhost:{server.port} is for another name, not for localhost"
 
 
+def test_a_host_of_many_names_is_asked_for_the_certificate_of_the_same_one_again(authority: TestAuthority) -> None:
+    """With another one, the person would be told of a certificate that is not the one in the way."""
+    wanted: list[str | None] = []
+    context = authority.server_context("other.example")
+    context.sni_callback = lambda _socket, name, _context: wanted.append(name)
+    with SmtpServer(tls=context) as server:
+        trouble = refused(
+            server, host="localhost", encryption="starttls", ca_file=str(authority.ca_file), local_hostname=""
+        )
+        assert "for another name (other.example)" in trouble.what
+        assert wanted == ["localhost", "localhost"]
+        assert [line for line in server.commands if line.startswith(b"EHLO")] == [b"EHLO [127.0.0.1]"] * 2
+
+
 def test_mail_goes_through_tls_where_nothing_can_read_certificates(
     authority: TestAuthority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +205,9 @@ def test_a_file_that_cannot_be_used_is_a_matter_of_configuration(
     with SmtpServer() as server:
         trouble = refused(server, encryption="starttls", **{setting: str(path)})
     assert (trouble.stage, trouble.exit_code) == (Stage.CONFIGURATION, 78)
-    assert f"smtp.{setting} {path}" in trouble.what
+    assert trouble.what.startswith(f"smtp.{setting} {path} cannot be used: ")
+    assert trouble.why == "it must hold certificates in PEM form, and a key without a pass phrase"
+    assert trouble.remedy == f"check the file, or run `ucrmmail config unset smtp.{setting}`"
     assert server.connections == []
 
 
@@ -322,6 +346,22 @@ def test_a_refusal_before_mail_is_the_accounts(place: str, reply: str) -> None:
     assert trouble.kind is Kind.TRANSIENT
     assert trouble.stage.value == place
     assert str(trouble.reply) == reply
+
+
+def test_a_lone_address_has_the_time_of_the_whole_opening() -> None:
+    """Half of it is for the others only where there are any."""
+    with SmtpServer(faults={"greeting": Wait(1.1), "ehlo": Wait(1.1)}) as server:
+        connect(server, timeout_s=2.0).quit()
+
+
+@pytest.mark.parametrize(
+    ("extensions", "told"), [((), "no extensions"), (("SIZE 10", "8BITMIME"), "SIZE 10, 8BITMIME")]
+)
+def test_what_a_server_offers_is_reported(extensions: tuple[str, ...], told: str) -> None:
+    stages = Stages()
+    with SmtpServer(extensions=extensions) as server:
+        connect(server, watcher=stages).quit()
+    assert stages.reports[stages.names.index("ehlo")].detail == told
 
 
 def test_a_server_without_ehlo_is_spoken_to_with_helo() -> None:

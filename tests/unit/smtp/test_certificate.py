@@ -72,3 +72,12 @@ def test_a_serial_number_below_zero_is_read_without_a_warning_on_the_terminal() 
 @given(at=st.integers(0, len(GOOD) - 1), byte=st.integers(0, 255))
 def test_a_damaged_certificate_is_no_crash(at: int, byte: int) -> None:
     read_certificate(GOOD[:at] + bytes([byte]) + GOOD[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("hours", "days"), [(49.0, 2), (48.0, 2), (47.9, 1), (1.0, 0), (0.0, 0), (-0.1, -1), (-24.0, -1), (-25.0, -2)]
+)
+def test_days_are_whole_ones_and_what_has_just_ended_has_less_than_none(hours: float, days: int) -> None:
+    found = read_certificate(GOOD)
+    assert found is not None
+    assert found.days_left(found.not_after.timestamp() - hours * 3600.0) == days

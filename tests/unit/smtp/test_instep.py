@@ -46,3 +46,32 @@ def test_many_words_are_not_all_kept() -> None:
 )  # fmt: skip
 def test_a_refusal_of_a_policy_or_of_the_content_is_no_recipients(reply: str, may_be: bool) -> None:
     assert may_be_of_recipient(parse_reply([reply.encode()])) is may_be
+
+
+@pytest.mark.parametrize(
+    ("replies", "answer", "is_it"),
+    [
+        (("250 ok", "250 ok"), "250 Chunk taken", True),
+        (("250 ok", "250 ok"), "250 86400 octets received", True),
+        (("250 ok", "250 ok"), "250 one byte", True),
+        (("250 ok", "250 ok"), "250 got 1234", True),
+        (("250 ok", "250 ok"), "250 got 12345", False),
+        (("250 ok", "250 ok"), "250 chunky", False),
+        (("250 ok", "250 ok"), "250 other words", False),
+        (("250 2.1.0 ok", "250 2.1.5 ok"), "250 2.0.0 fine", True),
+        (("250 2.1.0 ok", "250 2.1.5 ok"), "250 2.1.5 fine", False),
+        (("250 2.1.0 ok", "250 2.1.5 ok"), "250 2.1.7 fine", False),
+        (("250 2.0.0 sender", "250 2.0.0 recipient"), "250 2.0.0 fine", False),
+        (("250 2.0.0 sender", "250 2.0.0 recipient"), "250 2.6.0 fine", True),
+    ],
+)
+def test_an_answer_is_certainly_one_to_a_chunk_by_its_words_by_the_size_or_by_a_code_that_was_not_heard(
+    replies: tuple[str, ...], answer: str, is_it: bool
+) -> None:
+    assert heard(*replies).is_of_chunk(parse_reply([answer.encode()]), 1234) is is_it
+
+
+def test_so_many_words_are_kept_as_a_server_has_for_an_envelope_and_no_more() -> None:
+    words = [f"250 {'a' * number}" for number in range(1, 18)]
+    in_step = heard(*words)
+    assert [in_step.is_of_envelope(parse_reply([each.encode()])) for each in words] == [True] * 16 + [False]

@@ -1,0 +1,129 @@
+"""How a round ends that a server cut short: all of what the run is told of it, and what becomes of each message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.support.smtp_client import ANN, BOB, JOE, ListFeed, connect, deliver, transaction
+from tests.support.smtp_server import DROP, Cut, Fault, SmtpServer
+from ucrmmail.dataclass import replace
+from ucrmmail.delivery.suspicion import Suspicion
+from ucrmmail.message.outcome import Outcome, Result, Stage
+from ucrmmail.smtp.submit import submit
+from ucrmmail.smtp.transaction import LOST, NO_MARKS, ONCE, QUOTA, End, Marks, Transaction, kind_of
+
+BOTH = pytest.mark.parametrize("pipelining", [True, False])
+QUOTA_IS_OVER = "450 4.7.1 Error: too much mail from billing@isp.example"
+
+
+@dataclass
+class Marked(ListFeed):
+    """Keeps what messages were blamed for as well."""
+
+    blamed: list[str] = field(default_factory=list)
+
+    def settle(self, transaction: Transaction, outcomes: tuple[Outcome, ...], marks: Marks = NO_MARKS) -> None:
+        self.blamed.append(marks.blamed)
+        super().settle(transaction, outcomes, marks)
+
+
+@BOTH
+def test_a_message_that_was_to_blame_for_a_hang_up_before_is_blamed_for_the_next_and_not_suspected(
+    pipelining: bool,
+) -> None:
+    with SmtpServer(faults={"data": DROP}) as server:
+        end, feed = deliver(server, replace(transaction("1"), blamed=LOST), pipelining=pipelining)
+    assert feed.summary == {"1": "deferred"}
+    assert end.trouble is not None
+    assert end == End(end.trouble, alive=False, blamed=True)
+
+
+@BOTH
+def test_a_message_at_which_the_server_hangs_up_is_suspected(pipelining: bool) -> None:
+    with SmtpServer(faults={"data": DROP}) as server:
+        end, feed = deliver(server, transaction("1"), pipelining=pipelining)
+    assert feed.summary == {"1": "deferred"}
+    assert end.trouble is not None
+    assert end == End(end.trouble, alive=False, refused="1", sender="billing@isp.example")
+
+
+@BOTH
+def test_a_connection_that_takes_so_many_messages_was_used_up_and_not_lost(pipelining: bool) -> None:
+    faults: dict[str, Fault] = {"mail": [None, Cut(b"421 4.7.0 too many messages in this connection\r\n")]}
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert feed.summary == {"1": "relayed", "2": "returned"}
+    assert end == End(None, alive=False, used_up=True, relayed=True)
+
+
+def test_a_good_bye_at_an_envelope_behind_another_message_shows_nothing_of_who_is_meant() -> None:
+    """Its first recipient was refused while the answer to the last message was under way: it goes again, by itself."""
+    faults: dict[str, Fault] = {
+        "rcpt": lambda line: "550 5.1.1 no" if b"ann@" in line else Cut(b"421 bye\r\n") if b"bob@" in line else None
+    }
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, transaction("1", JOE), transaction("2", ANN, BOB))
+    assert feed.summary == {"1": "relayed", "2": "returned"}
+    assert end.trouble is not None
+    assert end == End(end.trouble, alive=False, refused="2", relayed=True)
+
+
+@BOTH
+@pytest.mark.parametrize("others", [False, True])
+def test_a_sender_whose_quota_is_over_in_each_run_loses_attempts_only_where_no_other_is_suspected(
+    pipelining: bool, others: bool
+) -> None:
+    suspicion = Suspicion()
+    suspicion.suspect_sender("billing@isp.example")
+    if others:
+        suspicion.suspect_sender("sales@isp.example")
+    suspicion.count_relayed("else@other.example")
+    feed = Marked([transaction("1")], suspicion=suspicion)
+    with SmtpServer(faults={"mail": QUOTA_IS_OVER}) as server:
+        session = connect(server, pipelining=pipelining)
+        submit(session, feed)
+        session.close()
+    assert feed.summary == {"1": "deferred"}
+    assert feed.blamed == [QUOTA if others else ONCE]
+
+
+@BOTH
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_refusal_that_others_met_is_one_more_of_theirs_only_where_the_connection_took_a_message(
+    before: int, pipelining: bool
+) -> None:
+    """A new connection that takes nothing may be one too many, or lead to another machine."""
+    suspicion = Suspicion()
+    suspicion.count_relayed("else@other.example")
+    suspicion.blame(kind_of(Stage.MAIL, QUOTA_IS_OVER))
+    suspicion.count_relayed("else@other.example")
+    feed = Marked([transaction(str(number)) for number in range(before + 1)], suspicion=suspicion)
+    with SmtpServer(faults={"mail": [None] * before + [QUOTA_IS_OVER]}) as server:
+        session = connect(server, pipelining=pipelining)
+        end = submit(session, feed)
+        session.close()
+    assert feed.summary[str(before)] == ("deferred" if before else "returned")
+    # It is its own: the connection goes on.
+    assert (end.trouble is None, end.alive) == (bool(before), bool(before))
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [("554 5.7.1 no", End(None, alive=False, decided=True)), ("451 4.3.0 later", End(None, alive=False, refused="1"))],
+)
+def test_a_server_that_hangs_up_behind_a_refusal_is_not_lost_where_that_was_for_good(reply: str, expected: End) -> None:
+    with SmtpServer(faults={"data": reply, "rset": DROP}) as server:
+        end, feed = deliver(server, transaction("1"), pipelining=False)
+    assert feed.summary == {"1": "failed" if reply.startswith("5") else "deferred"}
+    assert end == expected
+
+
+@BOTH
+def test_one_of_two_recipients_at_whom_the_connection_ends_again_is_put_off_alone(pipelining: bool) -> None:
+    faults: dict[str, Fault] = {"rcpt": lambda line: Cut(b"421 4.3.2 filter trouble\r\n") if b"ann@" in line else None}
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, replace(transaction("1", JOE, ANN), blamed="421"), pipelining=pipelining)
+    assert end == End(None, alive=False, blamed=True, passed_over=True)
+    assert [(one.recipient, one.result, one.alone) for one in feed.parts["1"]] == [(ANN, Result.DEFERRED, True)]
