@@ -1075,7 +1075,7 @@ def test_what_was_relayed_and_could_not_be_recorded_goes_once_or_is_told_as_in_d
     is_removed = refused == "pwrite64"
     assert log.count(" relayed final-dot ") == 1
     assert ("may-be-delivered-twice" in log) is not is_removed
-    told = ": 1 relayed\n" if is_removed else ": 1 held back, 1 may be delivered twice"
+    told = ": 1 relayed (exit code 74)\n" if is_removed else ": 1 held back, 1 may be delivered twice (exit code 74)\n"
     assert told in program.run("status").stdout
     program.run("flush")
     assert len(sink.messages) == (1 if is_removed else 2)
