@@ -28,7 +28,7 @@ lint:
 # A worker that is through takes over from one that is not: the tests that run whole programs stand together.
 # 99: what a killed child has seen can be lost.
 unit:
-	$(BIN)/pytest -q -n 3 --dist worksteal --cov --cov-report=term --cov-fail-under=99
+	$(BIN)/pytest -q -n 4 --dist worksteal --cov --cov-report=term --cov-fail-under=99
 
 # All of it, or BENCH="peers --rounds 1".
 bench: $(VENV)/.installed $(VENV)-peers/.installed
