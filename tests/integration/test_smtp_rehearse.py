@@ -60,7 +60,10 @@ def test_what_is_in_the_way_is_told_and_the_transaction_ended_unless_the_session
     assert (failed.stage.value, failed.reply) == (place, reply)
 
 
-@pytest.mark.parametrize(("place", "act"), [("mail", DROP), ("rcpt", DROP), ("rset", DROP), ("rcpt", GARBAGE)])
+@pytest.mark.parametrize(
+    ("place", "act"),
+    [("mail", DROP), ("rcpt", DROP), ("rset", DROP), ("rcpt", GARBAGE), ("rcpt", "221 2.0.0 bye")],
+)
 def test_a_connection_that_breaks_is_a_trouble_of_the_account_that_says_where(place: str, act: Action) -> None:
     with SmtpServer(faults={place: act}) as server:
         trouble, stages = rehearsed(server)

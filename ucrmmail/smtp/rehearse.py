@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.envelope import beyond_server, mail_command, rcpt_command, recipients_beyond_server
+from ucrmmail.smtp.exchange import is_done, is_good_bye
 from ucrmmail.smtp.transaction import Transaction
 from ucrmmail.smtp.trouble import account_trouble, classify
 from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
@@ -78,9 +79,11 @@ class _Rehearsal:
         wire, stages = self._session.wire, self._session.stages
         wire.send(command, self._timeout_s)
         reply = wire.read_reply(self._timeout_s)
-        if reply.code // 100 == 2:
+        if is_done(reply):
             stages.over(stage, detail or reply.text, reply=reply)
             return None
+        if is_good_bye(reply) and reply.positive:
+            raise ConnectionLostError(f"the server said good-bye: {reply}")
         trouble = classify(stage, reply)
         stages.failed(trouble)
         return trouble
