@@ -16,7 +16,7 @@ from ucrmmail.delivery.account import load_account
 from ucrmmail.delivery.flush import Options
 from ucrmmail.delivery.report import RunReport
 
-SLOW = Wait(0.4)
+SLOW = Wait(1.0)
 
 
 def run_of(machine: Machine, server: SmtpServer, *, time_limit_s: float, connections: int = 1) -> RunReport:
@@ -36,7 +36,7 @@ def test_a_run_whose_time_went_into_the_opening_says_so_and_makes_no_pause(
     mail(machine, "ann@example.com")
     with SmtpServer(faults={place: SLOW}) as server:
         for told in (False, True):
-            report = run_of(machine, server, time_limit_s=0.2, connections=connections)
+            report = run_of(machine, server, time_limit_s=0.6, connections=connections)
             assert (report.exit_code, report.reason, report.relayed, report.held_back) == (75, "account", 0, 2)
             assert report.trouble is not None
             assert "let this run in when no time was left" in report.trouble.what

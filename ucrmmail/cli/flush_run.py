@@ -60,7 +60,7 @@ def _wait_for(readers: list[Callable[[], None]]) -> None:
     """Wait for those who read what the run has said; others may send meanwhile, and a signal ends this at once."""
     from ucrmmail.delivery.stop import end_at_once
 
-    end_at_once()
+    end_at_once()  # a run that has failed, too
     for catch_up in readers:
         with suppress(OSError):  # standard output remembers it
             catch_up()
@@ -127,6 +127,7 @@ def _flush_here(
         from ucrmmail.delivery.account import remember_told
         from ucrmmail.delivery.flush import Options
         from ucrmmail.delivery.hourly import remember, were_told
+        from ucrmmail.delivery.stop import end_at_once
         from ucrmmail.spool.host import claim_host
 
         claim_host(directory)
@@ -158,6 +159,8 @@ def _flush_here(
             report = replace(report, told=True)
         left_out = set(hourly) if hushed else ()
         report = replace(report, needs_person=tuple(line for line in parts.concerns.lines if line not in left_out))
+        # Who finds the lock free finds a process that a signal ends.
+        end_at_once()
 
     def was_told() -> None:
         with suppress(OSError):  # then it is told once more
