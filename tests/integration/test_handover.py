@@ -15,8 +15,6 @@ import pytest
 from tests.support.program import Program
 from tests.support.sink import Sink, SinkController
 
-pytestmark = pytest.mark.watched
-
 NOBODY = 65534
 MESSAGE = b"From: app@isp.example\nTo: seen@example.com\nBcc: unseen@example.com\nSubject: x\n\n.\nhi\n"
 

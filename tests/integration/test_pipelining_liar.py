@@ -14,8 +14,6 @@ import pytest
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Fault, SmtpServer, Wait
 
-pytestmark = pytest.mark.watched
-
 
 class Liar:
     """Answers the first command of whatever it reads at a time, and forgets the rest, or hangs up at it."""

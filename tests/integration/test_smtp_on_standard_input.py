@@ -23,8 +23,6 @@ from tests.support.submission import submit
 from ucrmmail.message.prepare import Addresses
 from ucrmmail.sendmail import speak_smtp
 
-pytestmark = pytest.mark.watched
-
 ENVELOPE = b"MAIL FROM:<app@isp.example>\r\nRCPT TO:<joe@example.com>\r\n"
 HEADER = (
     b"From: app@isp.example\r\nTo: joe@example.com\r\nDate: Fri, 27 Nov 2026 10:00:00 +0000\r\n"

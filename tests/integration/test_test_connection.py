@@ -19,8 +19,6 @@ from tests.support.network import Network, network, wait_until
 from tests.support.program import Program, Run
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer
 
-pytestmark = pytest.mark.watched
-
 SECRET = {"UCRMMAIL_SMTP_PASSWORD": "canary-4711"}
 LOGINS = {"user": "canary-4711"}
 
