@@ -146,6 +146,18 @@ def test_what_was_changed_on_the_way_is_rejected_and_told(foreign: Program, spoi
 def test_a_full_disk_is_a_not_accepted(foreign: Program) -> None:
     text = foreign.config.read_text().replace("[spool]", '[spool]\nmin_free_space = "999999GB"')
     foreign.config.write_text(text)
-    run = foreign.sendmail("-t", message=MESSAGE, code=75)
+    run = foreign.sendmail("joe@example.com", message=MESSAGE, code=75)
     assert "was not accepted" in run.stderr
+    assert dropped(foreign) == []
+
+
+def test_a_configuration_that_is_closed_is_told_with_what_its_owner_has_to_do(foreign: Program) -> None:
+    os.chown(foreign.config, NOBODY, NOBODY)
+    # Without the rights of root, which may read everything.
+    done = subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *foreign.command("-t", program="ucrmmail-sendmail")],
+        input=MESSAGE, capture_output=True, env=foreign.env, check=False,
+    )  # fmt: skip
+    assert done.returncode == 77
+    assert b"let its owner open it to you, as it holds no secret, and the queue: see ucrmmail-queue(5)" in done.stderr
     assert dropped(foreign) == []

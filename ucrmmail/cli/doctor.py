@@ -215,7 +215,7 @@ class _Examination:
     def _machine(self, config: Config | None) -> list[Check]:
         import sys
 
-        from ucrmmail.cli.quick import LAST_FLUSH
+        from ucrmmail.config.location import LAST_FLUSH
         from ucrmmail.doctor import machine
 
         now = time.time()
@@ -378,7 +378,7 @@ def _crontab() -> str:
 
 def _last_flush(config: Config) -> LastFlush:
     from ucrmmail.cli.last_flush import last_flush
-    from ucrmmail.cli.quick import LAST_FLUSH
+    from ucrmmail.config.location import LAST_FLUSH
     from ucrmmail.doctor.schedule import LastFlush, flush_runs
 
     directory = config.text("spool.directory")

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.invocation import Invocation
-from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, LAST_FLUSH, config_stamp, taken_lock, was_set_back
+from ucrmmail.cli.quick import BUSY, CHECKED_CONFIG, config_stamp, taken_lock, was_set_back
+from ucrmmail.config.location import LAST_FLUSH
 from ucrmmail.config.submission import refuse_missing
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.report import RunReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ucrmmail.cli.quick import LAST_FLUSH
 from ucrmmail.clock import rfc3339
+from ucrmmail.config.location import LAST_FLUSH
 from ucrmmail.files import DistrustError, open_untrusted, read_all
 from ucrmmail.jsontext import read_json
 

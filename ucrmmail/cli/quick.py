@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 
-from ucrmmail.config.location import locate
+from ucrmmail.config.location import LAST_FLUSH, locate
 from ucrmmail.config.submission import read_submission_settings, refuse_missing
 from ucrmmail.errors import UcrmmailError
 from ucrmmail.files import Naming, open_untrusted, read_all, try_lock
@@ -24,7 +24,6 @@ WORK = "work"
 NOTHING = "nothing is due"
 BUSY = "another flush is running"
 CHECKED_CONFIG = "checked-config"
-LAST_FLUSH = "last-flush.json"
 # As in delivery/untold, which a run with nothing to do does not load.
 UNTOLD = "untold"
 # A path and some numbers.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SYSTEM_CONFIG = "/etc/ucrmmail/config.toml"
+# In the queue: how the last flush ended.
+LAST_FLUSH = "last-flush.json"
 
 
 class Location:
@@ -69,6 +71,23 @@ def locate(option: str | None, environ: Mapping[str, str], euid: int) -> Locatio
 def spool_directory(environ: Mapping[str, str], euid: int) -> str:
     """Return where mail is queued when ``spool.directory`` is not set."""
     return "/var/spool/ucrmmail" if euid == 0 else f"{_state_home(environ, euid)}/ucrmmail/spool"
+
+
+def submission_directory(path: str, environ: Mapping[str, str], euid: int) -> str:
+    """Return where mail is submitted to by the configuration at ``path`` when ``spool.directory`` is not set.
+
+    With the system's configuration that is the queue of its owner, mostly root, unless the user has flushed a queue of
+    his own by it: one that nobody flushes would take mail, and keep it.
+    """
+    own = spool_directory(environ, euid)
+    if path != SYSTEM_CONFIG or _is_there(f"{own}/{LAST_FLUSH}"):
+        return own
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        # Reading it tells.
+        return own
+    return own if owner == euid else spool_directory({}, owner)
 
 
 def log_directory(environ: Mapping[str, str], euid: int) -> str:

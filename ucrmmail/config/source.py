@@ -43,10 +43,11 @@ def read_file(path: str, euid: int, *, any_owner: bool = False, to_submit: bool 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError:
+        remedy = "run the command as its owner, or name another file with --config or UCRMMAIL_CONFIG"
+        if to_submit:
+            remedy = "let its owner open it to you, as it holds no secret, and the queue: see ucrmmail-queue(5)"
         raise PermissionDeniedError(
-            f"{path}: permission denied",
-            why="this user may not read the configuration file",
-            remedy="run the command as its owner, or name another file with --config or UCRMMAIL_CONFIG",
+            f"{path}: permission denied", why="this user may not read the configuration file", remedy=remedy
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be opened: {error.strerror}", remedy="see `ucrmmail config path`") from None

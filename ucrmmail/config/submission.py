@@ -7,7 +7,7 @@ knows, and that may have been meant for the spool or an address, is refused: the
 
 from __future__ import annotations
 
-from ucrmmail.config.location import refuse_another_file_elsewhere, spool_directory
+from ucrmmail.config.location import refuse_another_file_elsewhere, spool_directory, submission_directory
 from ucrmmail.config.source import parse, read_file
 from ucrmmail.config.spool_values import LARGEST_MESSAGE_BYTES, MAX_MESSAGE_SIZE, MIN_FREE_SPACE, SYNC
 from ucrmmail.errors import ConfigError, NoUserError
@@ -57,7 +57,8 @@ def read_submission_settings(
 ) -> SubmissionSettings:
     """Return the settings from the file at ``path``; defaults when it is None or there is no such file.
 
-    ``to_submit`` takes those of the user who sends for the whole system, too: see ``read_file``.
+    ``to_submit`` takes those of the user who sends for the whole system, too: see ``read_file``, and for the queue that
+    mail is then submitted to ``submission_directory``.
 
     Raises ConfigError when it is not TOML or a name or value is wrong, PermissionDeniedError when it cannot be trusted.
     """
@@ -67,11 +68,8 @@ def read_submission_settings(
         if _is_doubtful(name, table):
             _refuse_what_is_wrong(document, data or b"", path or "")
             break
-    return SubmissionSettings(
-        _Table(document, "spool", path or ""),
-        _Table(document, "addresses", path or ""),
-        spool_directory(environ, euid),
-    )
+    default = submission_directory(path, environ, euid) if path and to_submit else spool_directory(environ, euid)
+    return SubmissionSettings(_Table(document, "spool", path or ""), _Table(document, "addresses", path or ""), default)
 
 
 def refuse_missing(location: Location) -> None:

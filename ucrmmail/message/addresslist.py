@@ -15,7 +15,7 @@ from ucrmmail.message.address import is_bare, parse_mailbox, refused, same_mailb
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     # Its kind ("atom", "quoted", "literal", or one of < > @ , : ; . itself), its text, and where it begins.
     Token = tuple[str, str, int]
@@ -40,6 +40,26 @@ def parse_address_list(value: str) -> list[str]:
     return _List(value).mailboxes()
 
 
+def with_addresses(value: str, address_of: Callable[[str], str]) -> str:
+    """Return the value with ``address_of`` each local name in its place, and the name as its display name.
+
+    Raises NoUserError when it is no address list, and what ``address_of`` raises.
+    """
+    found = _List(value)
+    found.mailboxes()
+    if not found.local_names:
+        return value
+    from ucrmmail.message.phrase import phrase  # noqa: PLC0415 # most messages have none
+
+    parts: list[str] = []
+    at = 0
+    for start, name, in_angle in found.local_names:
+        address = address_of(name)
+        parts += (value[at:start], address if in_angle else f"{phrase(name)} <{address}>")
+        at = start + len(name)
+    return "".join((*parts, value[at:]))
+
+
 def _checked(address: str) -> str:
     return address if is_bare(address) else parse_mailbox(address)
 
@@ -53,9 +73,11 @@ def _refuse_controls(value: str) -> None:
 class _List:
     """The state of one pass over the tokens of a list."""
 
-    __slots__ = ("_angle", "_ended", "_found", "_in_angle", "_in_group", "_named", "_value", "_words")
+    __slots__ = ("_angle", "_ended", "_found", "_in_angle", "_in_group", "_named", "_value", "_words", "local_names")
 
     def __init__(self, value: str) -> None:
+        # Where each begins, the name, and whether it stands between "<" and ">".
+        self.local_names: list[tuple[int, str, bool]] = []
         self._value = value
         self._found: list[str] = []
         self._words: list[Token] = []  # tokens of the member before a "<"
@@ -145,9 +167,11 @@ class _List:
         if not tokens:
             raise self._refused("nothing stands between < and >")
         address = "".join(text for _kind, text, _at in tokens)
-        if tokens[-1][2] - tokens[0][2] + len(tokens[-1][1]) > len(address) and is_bare(address):
-            # "J. Smith" alone is a name without an address, not the local user "J.Smith".
-            raise self._refused("it has no @ and domain")
+        if is_bare(address):
+            if tokens[-1][2] - tokens[0][2] + len(tokens[-1][1]) > len(address):
+                # "J. Smith" alone is a name without an address, not the local user "J.Smith".
+                raise self._refused("it has no @ and domain")
+            self.local_names.append((tokens[0][2], address, self._in_angle))
         return _checked(address)
 
     def _refused(self, why: str) -> NoUserError:

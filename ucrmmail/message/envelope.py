@@ -61,7 +61,7 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for name in names:
-        mailbox = _destination(name, addresses) if is_bare(name) else parse_mailbox(name)
+        mailbox = destination(name, addresses) if is_bare(name) else parse_mailbox(name)
         found.setdefault(folded(mailbox), mailbox)
     if not found:
         raise NoUserError(
@@ -71,8 +71,11 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
     return tuple(found.values())
 
 
-def _destination(name: str, addresses: Addresses) -> str:
-    """Return where mail to a local name goes: ``support`` to the support address, all others to notification."""
+def destination(name: str, addresses: Addresses) -> str:
+    """Return where mail to a local name goes: ``support`` to the support address, all others to notification.
+
+    Raises NoUserError when that is not set.
+    """
     support = name.lower() == "support"
     if support and addresses.support:
         return addresses.support

@@ -9,6 +9,8 @@ what has to change is changed, so that the application's DKIM signature holds:
   another is replaced. With neither configured, a Sender that the application wrote stays: it is its own.
 - Date and Message-ID are added when they are missing or empty; so is From (RFC 5322 section 3.6 demands it), which
   also replaces one that names only local users, as cron's ``From: root (Cron Daemon)`` does.
+- A local name in To, Cc or Reply-To becomes the address that it leads to, and an empty one of these fields is left out,
+  unless the message is signed: see ``localnames``.
 - Lines over 998 bytes and NUL cannot be sent (RFC 5321 section 4.5.3.1.6, RFC 5322 section 2.1.1): ``reencode`` makes
   them sendable, and is loaded for such a message only.
 - Another control character in the header is refused: nothing tells what was meant, and who reads it pays. So is a
@@ -42,6 +44,7 @@ from ucrmmail.message.header import (
     with_crlf,
     without,
 )
+from ucrmmail.message.localnames import without_local_names
 from ucrmmail.message.priority import priority_in
 from ucrmmail.units import format_size
 
@@ -176,6 +179,8 @@ def prepare(
         new["From"] = _from_value(known, envelope_from or addresses.sending or addresses.notification, full_name)
     if addresses.sending and not _is_from(known, addresses.sending):
         new["Sender"] = addresses.sending
+    if "dkim-signature" not in known:
+        fields = without_local_names(fields, addresses)
     header = _with_fields(fields, known, new)
     message = _sendable(header + CRLF + body) if isinstance(raw, bytes) else raw.under(header)
     _check_size(len(message), max_size)

@@ -233,8 +233,7 @@ def _unreadable(why: str) -> DataError:
 def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: _Ailment) -> Iterator[bytes]:
     """Yield a multipart body in which each part is mended; preamble, delimiters and epilogue stay."""
     at, in_part = 0, False
-    for start, end, closing in _delimiters(body, delimiter):
-        ails.count_part()
+    for start, end, closing in _delimiters(body, delimiter, ails):
         part = body.part(at, start)
         # The CRLF before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
         if in_part and part.ends_with(CRLF):
@@ -250,11 +249,15 @@ def _mended_parts(body: Stretch, delimiter: bytes, depth: int, ails: _Ailment) -
     yield from _entity(rest, depth + 1, ails) if in_part else rest.pieces()
 
 
-def _delimiters(body: Stretch, delimiter: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Yield (start, end, whether it closes) of the delimiter lines."""
+def _delimiters(body: Stretch, delimiter: bytes, ails: _Ailment) -> Iterator[tuple[int, int, bool]]:
+    """Yield (start, end, whether it closes) of the delimiter lines.
+
+    A line that goes on behind the delimiter is none, and takes as long to look at: each counts as a part.
+    """
     # A delimiter stands at the beginning of a line; -2 is where the CRLF before the first line would begin.
     at = -2 if body.beginning(len(delimiter)) == delimiter else body.find(CRLF + delimiter)
     while at != -1:
+        ails.count_part()
         start = at + 2
         end = body.find(CRLF, start)
         end = len(body) if end < 0 else end + 2

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ucrmmail.config import location
-from ucrmmail.config.location import locate
+from ucrmmail.config.location import LAST_FLUSH, locate, spool_directory, submission_directory
 
 USER = 1000
 
@@ -117,3 +117,32 @@ def test_a_file_that_may_not_be_looked_at_is_not_passed_over(tmp_path: Path, sys
     loop = tmp_path / ".config"
     loop.symlink_to(loop)
     assert locate(None, {"HOME": str(tmp_path)}, USER).path.startswith(str(loop))
+
+
+# Not the one to whom what a test writes belongs, who may be root.
+OTHER = os.geteuid() + 1
+
+
+def test_who_has_no_configuration_submits_to_the_queue_of_whose_it_is(tmp_path: Path, system: Path) -> None:
+    system.touch()
+    environ = {"HOME": str(tmp_path)}
+    assert submission_directory(str(system), environ, OTHER) == spool_directory({}, os.geteuid())
+    assert submission_directory(str(own(tmp_path)), environ, OTHER) == f"{tmp_path}/.local/state/ucrmmail/spool"
+
+
+def test_who_flushes_a_queue_of_his_own_by_the_configuration_of_the_system_submits_to_it(
+    tmp_path: Path, system: Path
+) -> None:
+    system.touch()
+    spool = tmp_path / ".local/state/ucrmmail/spool"
+    spool.mkdir(parents=True)
+    assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == spool_directory({}, os.geteuid())
+    (spool / LAST_FLUSH).touch()
+    assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == str(spool)
+
+
+def test_whose_configuration_that_of_the_system_is_submits_to_his_own_queue(tmp_path: Path, system: Path) -> None:
+    environ = {"HOME": str(tmp_path)}
+    assert submission_directory(str(system), environ, OTHER) == spool_directory(environ, OTHER), "there is none yet"
+    system.touch()
+    assert submission_directory(str(system), environ, os.geteuid()) == spool_directory(environ, os.geteuid())

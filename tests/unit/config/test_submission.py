@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ucrmmail.config import location, source
 from ucrmmail.config.load import load
 from ucrmmail.config.location import locate
 from ucrmmail.config.schema import KEYS
@@ -32,6 +33,23 @@ def test_without_a_file_the_defaults_apply(path: str | None) -> None:
     assert (found.max_message_size, found.min_free_space) == (50_000_000, 50_000_000)
     assert (found.sender, found.organization, found.support, found.notification) == ("", "", "", "")
     assert read_submission_settings(path, ENVIRON, 0).spool_directory == "/var/spool/ucrmmail"
+
+
+def test_what_is_submitted_by_the_configuration_of_the_system_waits_in_no_queue_that_nobody_flushes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[smtp]\nhost = "mail.isp.example"\n')
+    path.chmod(0o644)
+    monkeypatch.setattr(location, "SYSTEM_CONFIG", str(path))
+    environ = {"HOME": str(tmp_path)}
+    # The place of the configuration is root's, and would be nobody else's.
+    monkeypatch.setattr(source, "_is_of_the_system", lambda *_: True)
+    assert read_submission_settings(
+        str(path), environ, EUID + 1, to_submit=True
+    ).spool_directory == location.spool_directory({}, EUID)
+    path.write_text('[spool]\ndirectory = "/srv/mail"\n')
+    assert read_submission_settings(str(path), environ, EUID + 1, to_submit=True).spool_directory == "/srv/mail"
 
 
 def test_it_has_the_defaults_of_the_schema() -> None:

@@ -253,6 +253,13 @@ def test_so_many_parts_are_looked_at_and_no_more(outer: bytes) -> None:
         submit(few)
 
 
+def test_lines_that_only_begin_as_a_delimiter_are_looked_at_as_often_as_parts_and_no_more() -> None:
+    head = HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + LONG + b"\r\n"
+    assert leaves(sent(head + b"--bx\r\n" * 3 + b"--b--\r\n"))[0][1].startswith(LONG.strip())
+    with pytest.raises(DataError, match="more than 100000 parts"):
+        submit(head + b"--bx\r\n" * 100_000 + b"--b--\r\n")
+
+
 def test_a_part_that_is_not_closed_is_mended_too() -> None:
     raw = HEAD + b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\n\r\n" + LONG + b"\r\n"
     assert leaves(sent(raw)) == leaves(raw)
