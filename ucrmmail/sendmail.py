@@ -339,7 +339,6 @@ def main() -> int:
     """Accept what comes on standard input; return 0 when it is durable, else the code of sysexits."""
     os.umask(0o077)
     open_what_is_closed()
-    options = Options()
     try:
         check_name(sys.argv[0].rpartition("/")[2])
         options = parse_arguments(sys.argv[1:])
@@ -353,32 +352,19 @@ def main() -> int:
     except UsageError as error:
         _tell(error)
         return EX_USAGE
-    except TemporaryError as error:
-        _tell(error)
-        return _try_again(options)
     except UcrmmailError as error:
         _tell(error)
         return error.exit_code
     except (OSError, MemoryError, ImportError) as error:
         # Nothing was acknowledged, so the caller may try again. A module that is loaded late may be what has no file.
         _tell(TemporaryError(f"the message was not accepted: {str(error) or 'out of memory'}"))
-        return _try_again(options)
+        return TemporaryError.exit_code
     except KeyboardInterrupt:
-        return _try_again(options)
+        return TemporaryError.exit_code
     except Exception as error:  # noqa: BLE001 # the boundary: the caller keeps its message and sees no traceback
         _tell(UcrmmailError(f"internal error: {type(error).__name__}: {error}"))
         return UcrmmailError.exit_code
     return 0
-
-
-def _try_again(options: Options) -> int:
-    """Return the code for a message that was not accepted for now.
-
-    Sendmail ends with 75 when a message waits in its queue. So PHP takes it for a yes (since 8.5; before, it never
-    recognized it), and mail() calls with -t. A mail system that hands a message on names the recipients, and keeps for
-    75 what it would return to its sender for any other code.
-    """
-    return InputOutputError.exit_code if options.extract_recipients else TemporaryError.exit_code
 
 
 def _tell(error: UcrmmailError) -> None:

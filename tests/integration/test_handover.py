@@ -146,7 +146,7 @@ def test_what_was_changed_on_the_way_is_rejected_and_told(foreign: Program, spoi
 def test_a_full_disk_is_a_not_accepted(foreign: Program) -> None:
     text = foreign.config.read_text().replace("[spool]", '[spool]\nmin_free_space = "999999GB"')
     foreign.config.write_text(text)
-    run = foreign.sendmail("joe@example.com", message=MESSAGE, code=75)
+    run = foreign.sendmail("-t", message=MESSAGE, code=75)
     assert "was not accepted" in run.stderr
     assert dropped(foreign) == []
 

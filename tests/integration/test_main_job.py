@@ -1009,7 +1009,7 @@ def test_a_dropped_file_over_the_limit_of_the_process_does_not_stop_smaller_ones
         assert told in run.stderr
         assert bool(run.stderr) == bool(told)
     refused = subprocess.run(
-        [*limited, *program.command("joe@example.com", program="ucrmmail-sendmail")],
+        [*limited, *program.command("-t", program="ucrmmail-sendmail")],
         input=large, env=program.env, capture_output=True, check=False,
     )  # fmt: skip
     assert refused.returncode == 75

@@ -212,19 +212,6 @@ def test_a_full_disk_accepts_nothing_and_says_so_once(queue: Program, tmp_path: 
     assert queue.queue() == []
 
 
-@pytest.mark.requirement("R26")
-@pytest.mark.parametrize(
-    ("arguments", "code"), [(("joe@example.com",), 75), (("-t",), 74), (("-t", "joe@example.com"), 74), (("-ti",), 74)]
-)
-def test_php_does_not_take_a_message_for_queued_that_was_not_accepted(
-    queue: Program, arguments: tuple[str, ...], code: int
-) -> None:
-    """Its mail(), which calls with -t, returns true for 75: ext/standard/tests/mail/mail_variation3.phpt."""
-    queue.configure(25, spool='min_free_space = "900000GB"')
-    assert "the message was not accepted" in queue.sendmail(*arguments, code=code).stderr
-    assert queue.queue() == []
-
-
 @pytest.mark.requirement("S15")
 @pytest.mark.parametrize("program_name", ["ucrmmail-sendmail", "ucrmmail"])
 def test_a_spool_open_to_others_is_refused(queue: Program, program_name: str) -> None:

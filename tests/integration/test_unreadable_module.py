@@ -16,7 +16,7 @@ LONG_LINE = b"To: joe@example.com\nSubject: hello\n\n" + b"x" * 2000 + b"\n"
 @pytest.mark.requirement("R4")
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 @pytest.mark.parametrize("error", ["EMFILE", "EIO"])
-@pytest.mark.parametrize("command", [("ucrmmail-sendmail", "joe@example.com"), ("ucrmmail", "enqueue", "-")])
+@pytest.mark.parametrize("command", [("ucrmmail-sendmail", "-t"), ("ucrmmail", "enqueue", "-")])
 def test_a_module_that_cannot_be_read_is_a_temporary_error(
     program: Program, command: tuple[str, ...], error: str
 ) -> None:
