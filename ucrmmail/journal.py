@@ -242,16 +242,18 @@ class Journal:
             return
         try:
             replace_file(self._path, content)
+            # Before the old one is closed: of a number that is free, the next file that is opened has it.
+            fd = self._open()
         except OSError:
-            # When only its directory could not be synced, the name leads to the new file already, and what we
-            # would write into the old one nobody would ever read.
+            # When only its directory could not be synced, or it cannot be opened, the name leads to the new file
+            # already, and what we would write into the old one nobody would ever read.
             self._failed = self._failed or os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
             raise
-        with self._naming:
-            os.close(self._fd)
-        self._fd = self._open()
+        old, self._fd = self._fd, fd
         self._offset = self._allocated = len(content)
         self._dirty = False
+        with self._naming:
+            os.close(old)
 
     def close(self) -> None:
         """Close the file; zeros ahead of use are given back."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.faults import at_each_call, fails_at
+from tests.support.faults import at_each_call, cannot_be_opened, fails_at
 from ucrmmail.files import DistrustError, TooLargeError
 from ucrmmail.journal import Journal, read_journal, read_past_damage
 
@@ -296,6 +296,23 @@ def test_a_replaced_journal_whose_name_is_not_durable_takes_no_more_records(tmp_
         journal.keep_only([b"two"])
     with pytest.raises(OSError, match="earlier sync failed"):
         journal.append(b"three")
+
+
+@pytest.mark.requirement("R4")
+def test_a_replaced_journal_that_cannot_be_opened_takes_no_more_records_and_writes_into_no_other_file(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    journal.append(b"one")
+    with cannot_be_opened(str(tmp_path / "journal"), errno.ENFILE), pytest.raises(OSError, match="Too many open files"):
+        journal.keep_only([b"two"])
+    # Were the journal's descriptor closed by now, this would get its number.
+    with open(tmp_path / "other", "w+b") as other:
+        with pytest.raises(OSError, match="earlier sync failed"):
+            journal.append(b"three")
+        journal.close()
+        assert os.fstat(other.fileno()).st_size == 0
+    assert read_journal(str(tmp_path / "journal"))[0] == [b"two"]
 
 
 @pytest.mark.requirement("R3")
