@@ -21,7 +21,7 @@ import errno
 import os
 import zlib
 
-from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file
+from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
 _NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -59,10 +61,35 @@ def _read(path: str, *, past_damage: bool) -> tuple[list[bytes], int, int]:
         return [], 0, 0
     with Naming(path):
         try:
-            data = read_all(fd, _LIMIT_BYTES)
+            data = _without_room(fd)
         finally:
             os.close(fd)
     return _whole_records(data, past_damage=past_damage)
+
+
+def _without_room(fd: int) -> bytes:
+    """Return what is in a journal, without the room ahead of use: of two mailings to 100,000 that is more than 1 GiB.
+
+    Raises TooLargeError, OSError.
+    """
+    parts: list[bytes] = []
+    size = behind = 0
+    while part := os.read(fd, _PIECE_BYTES):
+        size += len(part)
+        if part == _ZEROS[: len(part)]:
+            # What was never written is not read, which would take seconds: only a power cut leaves more behind it.
+            try:
+                size = os.lseek(fd, size, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break
+            continue
+        if size > _LIMIT_BYTES:
+            raise TooLargeError(_LIMIT_BYTES)
+        parts += [bytes(size - len(part) - behind), part]
+        behind = size
+    return b"".join(parts)
 
 
 def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int, int]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.faults import at_each_call, cannot_be_opened, fails_at
 from ucrmmail.files import DistrustError, TooLargeError
-from ucrmmail.journal import Journal, read_journal, read_past_damage
+from ucrmmail.journal import Journal, journal_of, read_journal, read_past_damage
 
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
 
@@ -419,8 +419,37 @@ def test_a_hard_link_that_is_made_at_this_moment_is_refused_and_nothing_is_cut(t
 def test_a_journal_that_is_too_large_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.touch()
-    os.truncate(path, (1 << 30) + 1)
+    os.truncate(path, 1 << 30)
+    with path.open("ab") as file:
+        file.write(b"x")
     for read in (read_journal, read_past_damage, Journal):
         with pytest.raises(TooLargeError, match=r"^the file is larger than 1073741824 bytes$") as raised:
             read(str(path))
         assert raised.value.filename == str(path)
+
+
+def test_room_ahead_of_use_is_not_read_however_much_it_is(tmp_path: Path) -> None:
+    """Two mailings to 100,000 recipients that are out at a time may need more than the largest journal holds."""
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    os.truncate(path, 1 << 31)  # who is killed leaves it so
+    assert read_journal(str(path)) == ([b"one"], journal.offset)
+    with fails_at(1, errno.EIO, names=("lseek",)), pytest.raises(OSError, match="Input/output"):
+        read_journal(str(path))
+    opened = Journal(str(path), past_damage=True)
+    assert (opened.replayed, opened.damaged, path.stat().st_size) == ([b"one"], 0, journal.offset)
+
+
+def test_records_are_found_behind_much_that_a_power_cut_has_lost(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    with path.open("r+b") as file:
+        file.seek((5 << 20) + 17)
+        file.write(b"\n" + journal_of([b"two"]))
+        end = file.tell()
+        file.truncate(9 << 20)
+    opened = Journal(str(path), past_damage=True)
+    assert (opened.replayed, opened.damaged, opened.offset) == ([b"one", b"two"], 1, end)
+    assert read_journal(str(path)) == ([b"one"], journal.offset)
