@@ -130,6 +130,18 @@ def _fill(fd: int, at: int, size_bytes: int) -> None:
             at, size_bytes = at + written, size_bytes - written
 
 
+def _refuse_in_vain(fd: int, size_bytes: int) -> None:
+    """Ask a disk for no more than it has: ext4 takes all there is before it refuses, from all who write to it then.
+
+    Raises OSError.
+    """
+    if size_bytes > _CHUNK_BYTES:
+        found = os.fstatvfs(fd)
+        # Some file systems do not say.
+        if found.f_blocks and size_bytes > found.f_bfree * found.f_frsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def replace_making_room(path: str, content: bytes, make_room: Callable[[], None]) -> None:
     """Replace a file in one step; on a full disk once more, behind ``make_room`` as in `Journal`. Raises OSError."""
     try:
@@ -213,6 +225,7 @@ class Journal:
 
     def _allocate(self, more: int) -> None:
         with self._naming:
+            _refuse_in_vain(self._fd, more)
             try:
                 _fill(self._fd, self._allocated, more)
             except OSError:

@@ -364,6 +364,28 @@ def test_the_last_blocks_of_a_disk_are_taken_for_what_is_needed_now(tmp_path: Pa
     assert (tmp_path / "journal").stat().st_size == 5000
 
 
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize(("blocks", "free", "asks"), [(1000, 99, False), (1000, 100, True), (0, 0, True)])
+def test_a_disk_is_not_asked_for_more_than_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, blocks: int, free: int, asks: bool
+) -> None:
+    """ext4 gives all that it has before it refuses: for that moment, nobody else could write to it."""
+    journal = Journal(str(tmp_path / "journal"))
+    found = os.statvfs_result((4096, 4096, blocks, free, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda _fd: found)
+    with fails_at(0, 0, names=("posix_fallocate",)) as called:
+        if asks:
+            journal.ensure_room(409_600)
+        else:
+            with pytest.raises(OSError, match="No space left") as caught:
+                journal.ensure_room(409_600)
+            assert caught.value.filename == str(tmp_path / "journal")
+        assert called == ["posix_fallocate"] * asks
+        # What a few messages need, it is asked for.
+        journal.ensure_room(5000)
+    assert called == ["posix_fallocate"]
+
+
 def test_a_disk_that_is_broken_is_not_asked_twice(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     with (
