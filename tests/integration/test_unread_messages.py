@@ -287,7 +287,9 @@ def test_a_journal_that_is_too_large_is_named(program: Program) -> None:
     program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
     journal = program.spool / "journal"
     journal.touch(0o600)
-    os.truncate(journal, 1 << 40)
+    os.truncate(journal, 1 << 30)
+    with journal.open("ab") as file:
+        file.write(b"x")
     for command in (("flush",), ("queue", "list"), ("status",)):
         assert f"{journal}: the file is larger than" in program.run(*command, code=74).stderr
 
