@@ -209,7 +209,14 @@ class Journal:
         return self._offset
 
     def ensure_room(self, size_bytes: int) -> None:
-        """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not."""
+        """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not.
+
+        After a sync that failed it raises too: what is not done yet is better not done.
+        """
+        self._refuse_if_failed()
+        self._ensure_room(size_bytes)
+
+    def _ensure_room(self, size_bytes: int) -> None:
         if self._offset + size_bytes <= self._allocated:
             return
         least = self._offset + size_bytes - self._allocated
@@ -241,7 +248,7 @@ class Journal:
         reads it as long as the machine lives.
         """
         record = _record(payload)
-        self.ensure_room(len(record))
+        self._ensure_room(len(record))
         with self._naming:
             written = os.pwrite(self._fd, record, self._offset)
             while written < len(record):

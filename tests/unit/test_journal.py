@@ -321,7 +321,7 @@ def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
     journal.append(b"one")
     with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
         journal.sync()
-    for call in (journal.sync, lambda: journal.append(b"two")):
+    for call in (journal.sync, lambda: journal.append(b"two"), lambda: journal.ensure_room(1)):
         with pytest.raises(OSError, match="earlier sync failed") as caught:
             call()
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path / "journal"))
