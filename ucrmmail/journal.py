@@ -21,7 +21,7 @@ import errno
 import os
 import zlib
 
-from ucrmmail.files import DistrustError, Naming, fsync_directory, open_untrusted, read_all, replace_file
+from ucrmmail.files import DistrustError, Naming, TooLargeError, fsync_directory, open_untrusted, replace_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
+_PIECE_BYTES = 1 << 20
+_ZEROS = bytes(_PIECE_BYTES)
 _NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -59,10 +61,35 @@ def _read(path: str, *, past_damage: bool) -> tuple[list[bytes], int, int]:
         return [], 0, 0
     with Naming(path):
         try:
-            data = read_all(fd, _LIMIT_BYTES)
+            data = _without_room(fd)
         finally:
             os.close(fd)
     return _whole_records(data, past_damage=past_damage)
+
+
+def _without_room(fd: int) -> bytes:
+    """Return what is in a journal, without the room ahead of use: of two mailings to 100,000 that is more than 1 GiB.
+
+    Raises TooLargeError, OSError.
+    """
+    parts: list[bytes] = []
+    size = behind = 0
+    while part := os.read(fd, _PIECE_BYTES):
+        size += len(part)
+        if part == _ZEROS[: len(part)]:
+            # What was never written is not read, which would take seconds: only a power cut leaves more behind it.
+            try:
+                size = os.lseek(fd, size, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+                break
+            continue
+        if size > _LIMIT_BYTES:
+            raise TooLargeError(_LIMIT_BYTES)
+        parts += [bytes(size - len(part) - behind), part]
+        behind = size
+    return b"".join(parts)
 
 
 def _whole_records(data: bytes, *, past_damage: bool) -> tuple[list[bytes], int, int]:
@@ -101,6 +128,18 @@ def _fill(fd: int, at: int, size_bytes: int) -> None:
         while size_bytes > 0:
             written = os.pwrite(fd, bytes(min(size_bytes, _CHUNK_BYTES)), at)
             at, size_bytes = at + written, size_bytes - written
+
+
+def _refuse_in_vain(fd: int, size_bytes: int) -> None:
+    """Ask a disk for no more than it has: ext4 takes all there is before it refuses, from all who write to it then.
+
+    Raises OSError.
+    """
+    if size_bytes > _CHUNK_BYTES:
+        found = os.fstatvfs(fd)
+        # Some file systems do not say.
+        if found.f_blocks and size_bytes > found.f_bfree * found.f_frsize:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def replace_making_room(path: str, content: bytes, make_room: Callable[[], None]) -> None:
@@ -170,7 +209,14 @@ class Journal:
         return self._offset
 
     def ensure_room(self, size_bytes: int) -> None:
-        """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not."""
+        """Make sure that records of ``size_bytes`` fit on the disk; raises OSError (ENOSPC) if they do not.
+
+        After a sync that failed it raises too: what is not done yet is better not done.
+        """
+        self._refuse_if_failed()
+        self._ensure_room(size_bytes)
+
+    def _ensure_room(self, size_bytes: int) -> None:
         if self._offset + size_bytes <= self._allocated:
             return
         least = self._offset + size_bytes - self._allocated
@@ -186,6 +232,7 @@ class Journal:
 
     def _allocate(self, more: int) -> None:
         with self._naming:
+            _refuse_in_vain(self._fd, more)
             try:
                 _fill(self._fd, self._allocated, more)
             except OSError:
@@ -201,7 +248,7 @@ class Journal:
         reads it as long as the machine lives.
         """
         record = _record(payload)
-        self.ensure_room(len(record))
+        self._ensure_room(len(record))
         with self._naming:
             written = os.pwrite(self._fd, record, self._offset)
             while written < len(record):
@@ -242,16 +289,18 @@ class Journal:
             return
         try:
             replace_file(self._path, content)
+            # Before the old one is closed: of a number that is free, the next file that is opened has it.
+            fd = self._open()
         except OSError:
-            # When only its directory could not be synced, the name leads to the new file already, and what we
-            # would write into the old one nobody would ever read.
+            # When only its directory could not be synced, or it cannot be opened, the name leads to the new file
+            # already, and what we would write into the old one nobody would ever read.
             self._failed = self._failed or os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
             raise
-        with self._naming:
-            os.close(self._fd)
-        self._fd = self._open()
+        old, self._fd = self._fd, fd
         self._offset = self._allocated = len(content)
         self._dirty = False
+        with self._naming:
+            os.close(old)
 
     def close(self) -> None:
         """Close the file; zeros ahead of use are given back."""

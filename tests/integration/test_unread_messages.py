@@ -189,6 +189,20 @@ def test_a_directory_that_cannot_be_read_hides_no_message_elsewhere(program: Pro
     assert str(odd) in held["errors"][0]["error"]
 
 
+def test_a_message_of_which_nobody_can_say_whether_it_is_there_is_not_called_gone(program: Program) -> None:
+    program.configure(25)
+    queue_id = program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n").lines[0]
+    (bucket,) = (program.spool / "queue").iterdir()
+    bucket.rename(program.spool / "away")
+    # A link to itself is what root cannot look into either.
+    bucket.symlink_to(bucket)
+    why = f"{queue_id} cannot be read: {bucket / queue_id}: Too many levels of symbolic links"
+    for command in ("hold", "retry", "show", "list"):
+        assert program.run("queue", command, queue_id, code=74).stderr.startswith(f"ucrmmail: {why}")
+    (error,) = program.run("queue", "remove", "--yes", queue_id, "--json", code=74).json["errors"]
+    assert f"{error['queue_id']} {error['error']}".startswith(why)
+
+
 def test_a_minute_that_cannot_be_read_keeps_no_deferred_message_from_being_changed(program: Program) -> None:
     with SmtpServer(faults={"mail": ["451 4.3.0 later"] * 30}) as server:
         program.configure(server.port)
@@ -287,7 +301,9 @@ def test_a_journal_that_is_too_large_is_named(program: Program) -> None:
     program.run("enqueue", "-", stdin=b"To: joe@example.com\n\nhi\n")
     journal = program.spool / "journal"
     journal.touch(0o600)
-    os.truncate(journal, 1 << 40)
+    os.truncate(journal, 1 << 30)
+    with journal.open("ab") as file:
+        file.write(b"x")
     for command in (("flush",), ("queue", "list"), ("status",)):
         assert f"{journal}: the file is larger than" in program.run(*command, code=74).stderr
 

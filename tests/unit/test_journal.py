@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.faults import at_each_call, fails_at
+from tests.support.faults import at_each_call, cannot_be_opened, fails_at
 from ucrmmail.files import DistrustError, TooLargeError
-from ucrmmail.journal import Journal, read_journal, read_past_damage
+from ucrmmail.journal import Journal, journal_of, read_journal, read_past_damage
 
 PAYLOADS = st.lists(st.binary(max_size=60).map(lambda data: data.replace(b"\n", b" ").replace(b"\0", b" ")), max_size=8)
 
@@ -298,13 +298,30 @@ def test_a_replaced_journal_whose_name_is_not_durable_takes_no_more_records(tmp_
         journal.append(b"three")
 
 
+@pytest.mark.requirement("R4")
+def test_a_replaced_journal_that_cannot_be_opened_takes_no_more_records_and_writes_into_no_other_file(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(str(tmp_path / "journal"))
+    journal.append(b"one")
+    with cannot_be_opened(str(tmp_path / "journal"), errno.ENFILE), pytest.raises(OSError, match="Too many open files"):
+        journal.keep_only([b"two"])
+    # Were the journal's descriptor closed by now, this would get its number.
+    with open(tmp_path / "other", "w+b") as other:
+        with pytest.raises(OSError, match="earlier sync failed"):
+            journal.append(b"three")
+        journal.close()
+        assert os.fstat(other.fileno()).st_size == 0
+    assert read_journal(str(tmp_path / "journal"))[0] == [b"two"]
+
+
 @pytest.mark.requirement("R3")
 def test_after_a_failed_sync_nothing_is_believed(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path / "journal"))
     journal.append(b"one")
     with fails_at(1, errno.EIO, names=("fdatasync",)), pytest.raises(OSError, match="Input/output"):
         journal.sync()
-    for call in (journal.sync, lambda: journal.append(b"two")):
+    for call in (journal.sync, lambda: journal.append(b"two"), lambda: journal.ensure_room(1)):
         with pytest.raises(OSError, match="earlier sync failed") as caught:
             call()
         assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path / "journal"))
@@ -345,6 +362,28 @@ def test_the_last_blocks_of_a_disk_are_taken_for_what_is_needed_now(tmp_path: Pa
         journal.ensure_room(5000)
     assert asked == ["room"]
     assert (tmp_path / "journal").stat().st_size == 5000
+
+
+@pytest.mark.requirement("R26")
+@pytest.mark.parametrize(("blocks", "free", "asks"), [(1000, 99, False), (1000, 100, True), (0, 0, True)])
+def test_a_disk_is_not_asked_for_more_than_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, blocks: int, free: int, asks: bool
+) -> None:
+    """ext4 gives all that it has before it refuses: for that moment, nobody else could write to it."""
+    journal = Journal(str(tmp_path / "journal"))
+    found = os.statvfs_result((4096, 4096, blocks, free, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "fstatvfs", lambda _fd: found)
+    with fails_at(0, 0, names=("posix_fallocate",)) as called:
+        if asks:
+            journal.ensure_room(409_600)
+        else:
+            with pytest.raises(OSError, match="No space left") as caught:
+                journal.ensure_room(409_600)
+            assert caught.value.filename == str(tmp_path / "journal")
+        assert called == ["posix_fallocate"] * asks
+        # What a few messages need, it is asked for.
+        journal.ensure_room(5000)
+    assert called == ["posix_fallocate"]
 
 
 def test_a_disk_that_is_broken_is_not_asked_twice(tmp_path: Path) -> None:
@@ -402,8 +441,37 @@ def test_a_hard_link_that_is_made_at_this_moment_is_refused_and_nothing_is_cut(t
 def test_a_journal_that_is_too_large_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     path.touch()
-    os.truncate(path, (1 << 30) + 1)
+    os.truncate(path, 1 << 30)
+    with path.open("ab") as file:
+        file.write(b"x")
     for read in (read_journal, read_past_damage, Journal):
         with pytest.raises(TooLargeError, match=r"^the file is larger than 1073741824 bytes$") as raised:
             read(str(path))
         assert raised.value.filename == str(path)
+
+
+def test_room_ahead_of_use_is_not_read_however_much_it_is(tmp_path: Path) -> None:
+    """Two mailings to 100,000 recipients that are out at a time may need more than the largest journal holds."""
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    os.truncate(path, 1 << 31)  # who is killed leaves it so
+    assert read_journal(str(path)) == ([b"one"], journal.offset)
+    with fails_at(1, errno.EIO, names=("lseek",)), pytest.raises(OSError, match="Input/output"):
+        read_journal(str(path))
+    opened = Journal(str(path), past_damage=True)
+    assert (opened.replayed, opened.damaged, path.stat().st_size) == ([b"one"], 0, journal.offset)
+
+
+def test_records_are_found_behind_much_that_a_power_cut_has_lost(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    with path.open("r+b") as file:
+        file.seek((5 << 20) + 17)
+        file.write(b"\n" + journal_of([b"two"]))
+        end = file.tell()
+        file.truncate(9 << 20)
+    opened = Journal(str(path), past_damage=True)
+    assert (opened.replayed, opened.damaged, opened.offset) == ([b"one", b"two"], 1, end)
+    assert read_journal(str(path)) == ([b"one"], journal.offset)

@@ -30,7 +30,7 @@ from ucrmmail.spool.layout import (
     path_in_queue,
     priority_of,
 )
-from ucrmmail.spool.moves import find, read_state
+from ucrmmail.spool.moves import find_all, read_state
 from ucrmmail.spool.order import Return
 from ucrmmail.spool.queuefile import CHUNK_BYTES, DamagedError, read_unchecked
 from ucrmmail.spool.records import recorded
@@ -190,8 +190,13 @@ def message(directory: str, queue_id: str, *, unread: list[Unread] | None = None
     """
     if not _is_there(directory) or not is_queue_id(queue_id):
         return None
-    found = find(directory, queue_id)
+    unknown: dict[str, OSError] = {}
+    found = find_all(directory, (queue_id,), unknown).get(queue_id)
     if found is None:
+        for error in unknown.values():
+            if unread is None:
+                raise error
+            unread.append(Unread.because_of(error, queue_id, path_in_queue(directory, queue_id)))
         return None
     place, path = found
     settled = recorded(directory)

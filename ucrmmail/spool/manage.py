@@ -34,7 +34,18 @@ from ucrmmail.journal import FULL
 from ucrmmail.spool.claimed import BusyError, lock_message
 from ucrmmail.spool.closer import Closer
 from ucrmmail.spool.host import check_host
-from ucrmmail.spool.layout import DEFERRED, FAILED, HELD, QUEUE, STATE, TMP, check_root, is_queue_id, make_spool
+from ucrmmail.spool.layout import (
+    DEFERRED,
+    FAILED,
+    HELD,
+    QUEUE,
+    STATE,
+    TMP,
+    check_root,
+    is_queue_id,
+    make_spool,
+    path_in_queue,
+)
 from ucrmmail.spool.listing import STATES, WAITING, state_of_settled
 from ucrmmail.spool.moves import Moves, find, find_all, read_state
 from ucrmmail.spool.records import recorded
@@ -240,7 +251,9 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
     closer = Closer()
     changes = (
         _one(moves, queue_id, seen_at, change, records, closer=closer)
-        for queue_id, seen_at in _found(directory, queue_ids)
+        if unread is None
+        else Change(queue_id, trouble=unread.trouble, unread=True)
+        for queue_id, seen_at, unread in _found(directory, queue_ids)
     )
     more = True
     try:
@@ -261,12 +274,16 @@ def _each(directory: str, queue_ids: Iterable[str], change: Callable[[Moves, str
         closer.finish()
 
 
-def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str] | None]]:
-    """Yield each id with the place and path of its message, None when it is nowhere."""
+def _found(directory: str, queue_ids: Iterable[str]) -> Iterator[tuple[str, tuple[str, str] | None, Unread | None]]:
+    """Yield each id with the place and path of its message, None when it is nowhere, or why nobody can say."""
     ids = iter(queue_ids)
     while some := list(islice(ids, _LOOKED_FOR)):
-        places = find_all(directory, filter(is_queue_id, some))
-        yield from ((queue_id, places.get(queue_id)) for queue_id in some)
+        unknown: dict[str, OSError] = {}
+        places = find_all(directory, filter(is_queue_id, some), unknown)
+        for queue_id in some:
+            error = unknown.get(queue_id)
+            unread = Unread.because_of(error, queue_id, path_in_queue(directory, queue_id)) if error else None
+            yield queue_id, places.get(queue_id), unread
 
 
 def _one(

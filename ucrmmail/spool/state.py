@@ -154,8 +154,25 @@ def longest_encoding(recipients: Iterable[str]) -> int:
     return sum([_RECIPIENT_BYTES + _CHARACTER_BYTES * len(recipient) for recipient in recipients]) + _RECIPIENT_BYTES
 
 
+# What was encoded last of those to many, and what came of it: each part of a message to thousands has its state
+# recorded, written beside it, and read back for the next part. That was most of what a part costs.
+_MANY = 100
+_latest: tuple[MessageState, bytes] = (ALL_RELAYED, b"")
+
+
 def encode_state(state: MessageState) -> bytes:
     """Return the state as one line, without its line end; replies are cut to ``LONGEST_REPLY`` characters."""
+    global _latest  # noqa: PLW0603 # replaced as a whole, so that threads do no harm
+    if len(state.recipients) < _MANY:
+        return _encode(state)
+    known, encoded = _latest
+    if state is not known:
+        encoded = _encode(state)
+        _latest = state, encoded
+    return encoded
+
+
+def _encode(state: MessageState) -> bytes:
     # What has its default is left out: most of a record is names, and older versions know fewer of them.
     document = _without_defaults(state, _MESSAGE_FIELDS)
     if state.reason:
@@ -174,6 +191,9 @@ def _without_defaults(state: MessageState | RecipientState, defaults: dict[str, 
 
 def decode_state(raw: bytes) -> MessageState | None:
     """Return the state that was kept; None when it is damaged, or says what cannot be."""
+    known, encoded = _latest
+    if encoded and raw.rstrip(b"\n") == encoded:
+        return known
     crc, _, text = raw.rstrip(b"\n").partition(b" ")
     if b"%08x" % zlib.crc32(text) != crc:
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.faults import at_each_call, cannot_be_opened
+from tests.support.faults import at_each_call, cannot_be_looked_at, cannot_be_opened
 from tests.support.spools import (
     ANN,
     JOE,
@@ -348,6 +348,21 @@ def test_a_directory_that_cannot_be_read_is_told_and_hides_no_other_message(tmp_
 
 def test_of_a_spool_that_is_not_there_nothing_is_due(tmp_path: Path) -> None:
     assert list(due(str(tmp_path / "nowhere"), 0.0, 60.0)) == []
+
+
+def test_a_message_that_cannot_be_looked_at_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    directory = new_spool(tmp_path)
+    queue_id = put(directory)
+    path = path_in_queue(directory, queue_id)
+    unread: list[Unread] = []
+    with cannot_be_looked_at(path, errno.EIO):
+        assert message(directory, queue_id, unread=unread) is None
+        for look in (message, is_doubtful):
+            with pytest.raises(OSError, match="Input/output"):
+                look(directory, queue_id)
+    assert [each.line for each in unread] == [
+        f"{queue_id} cannot be read: {path}: Input/output error; mend the disk, or run `ucrmmail queue remove {queue_id}`"
+    ]
 
 
 def test_a_place_that_cannot_be_looked_into_has_no_message_unless_nothing_can_be_opened(

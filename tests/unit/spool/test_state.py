@@ -168,3 +168,16 @@ def test_who_goes_alone_comes_behind_the_others_one_by_one() -> None:
     assert MessageState((first, second, *done)).turn == ("a@example.com",)
     assert MessageState((replace(first, tried=True), second, *done)).turn == ("b@example.com",)
     assert MessageState((first, second)).turn == ("a@example.com",)
+
+
+def test_a_state_of_many_is_taken_apart_once_for_its_record_its_file_and_the_next_part() -> None:
+    """With a hundred recipients in each part, a message to 8,000 took two thirds of its time for that."""
+    first, second = (untried([f"{letter}{number}@example.com" for number in range(100)]) for letter in "ab")
+    encoded = encode_state(first)
+    assert encode_state(first) is encoded
+    assert decode_state(encoded + b"\n") is first
+    changed = replace(first, attempts=1)
+    assert decode_state(encode_state(changed)) is changed
+    assert decode_state(encoded) == first
+    assert decode_state(encoded) is not first
+    assert encode_state(second) != encode_state(first) == encoded
