@@ -416,6 +416,16 @@ def test_an_option_that_cannot_be_met_is_one_clear_error(
 
 
 @pytest.mark.parametrize(
+    ("words", "says"),
+    [(("a\rb@example.com",), "ADDRESS"), (("--subject", "a\rb", "me@example.com"), "subject")],
+)
+def test_a_wrong_word_is_told_before_what_the_configuration_lacks(
+    program: Program, words: tuple[str, ...], says: str
+) -> None:
+    assert says in program.run("test-send", *words, code=2).stderr
+
+
+@pytest.mark.parametrize(
     ("place", "reply", "code", "why", "queued"),
     [
         ("greeting", "421 4.3.2 busy", 75, "asks to be left alone", True),

@@ -44,6 +44,18 @@ class Sender:
     hostname: str = field(default_factory=lambda: os.uname().nodename)
 
 
+def check_words(wanted: Wanted) -> None:
+    """Refuse what no configuration makes right. Raises UsageError and NoUserError."""
+    from ucrmmail.cli.address_option import mailbox_in
+    from ucrmmail.message.testmessage import check_subject
+
+    for address in wanted.to:
+        mailbox_in("ADDRESS", address)
+    if wanted.from_:
+        mailbox_in("--from", wanted.from_)
+    check_subject(wanted.subject)
+
+
 def test_messages(config: Config, smarthost: str, wanted: Wanted) -> list[Prepared]:
     """Return the test messages, prepared like any other message; ``smarthost`` is its name for people.
 

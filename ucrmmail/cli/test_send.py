@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucrmmail.cli.context import JsonOption, invocation
-from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted
+from ucrmmail.cli.test_message import MOST_MESSAGES, Wanted, check_words
 from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import SmarthostUnavailableError, TemporaryError, UsageError
 
@@ -129,10 +129,11 @@ def test_send(
         raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
     if wait and not verify_imap:
         raise UsageError("--wait is for --verify-imap, and it is not given", remedy="name the mailbox to look into")
-    config = invocation(context).config()
     wanted = Wanted(
         addresses, from_=from_, subject=subject, files=attach or (), html=html, utf8=utf8, size=size, count=count
     )
+    check_words(wanted)
+    config = invocation(context).config()
     messages = _messages(config, wanted)
     if dry_run:
         _show_prepared(messages, as_json=as_json)

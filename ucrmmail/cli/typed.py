@@ -56,6 +56,8 @@ def _tell_usage(error: exceptions.TyperException, arguments: Sequence[str]) -> i
     note(f"ucrmmail: {message}")
     near = getattr(error, "possibilities", None)
     meant = f"did you mean {' or '.join(near)}? else " if near else ""
+    if message == "No such option: --config":
+        meant = "it goes before the command, as in `ucrmmail --config FILE flush`; "
     note(f"  remedy: {meant}see `{command} --help`")
     return int(getattr(error, "exit_code", UsageError.exit_code))
 

@@ -10,6 +10,8 @@
     list       ["a.example", "b.example"] tuple of str             a.example,b.example or one argument for each
     command    ["pass", "show", "smtp"]   tuple of str             quoted as for a shell, or one argument for each
 
+What stands in the file for a list or a command may be typed too, as one argument.
+
 What is wrong is said by a NotAllowedError, in the middle of a sentence; ``Kind.allowed`` says what would be right.
 """
 
@@ -164,6 +166,22 @@ def size(smallest_bytes: int = 0, largest_bytes: int = 0) -> Kind:
     return Kind("size", "bytes with a unit (kB, MB, GB, KiB, MiB, GiB), such as 50MB" + most, check)
 
 
+def _in_brackets(arguments: Sequence[str]) -> list[str] | None:
+    """Return the items of a list that was typed in the words of the file, or None, as for the server ``[::1]:53``."""
+    if len(arguments) != 1 or not arguments[0].lstrip().startswith("["):
+        return None
+    import tomllib  # noqa: PLC0415 # 15 ms that everything else does without
+
+    try:
+        document = tomllib.loads(f"typed = {arguments[0]}")
+    except (ValueError, RecursionError):
+        return None
+    items: object = document.pop("typed")
+    if document or not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+        return None
+    return items
+
+
 def words(items: str, validate: Callable[[str], str]) -> Kind:
     """Return the kind of a list of texts (``items`` in words) that are checked one by one."""
 
@@ -171,6 +189,8 @@ def words(items: str, validate: Callable[[str], str]) -> Kind:
         return tuple(validate(item) for item in _items(written))
 
     def read(arguments: Sequence[str]) -> Written:
+        if (items := _in_brackets(arguments)) is not None:
+            return items
         # No item of any list holds a comma or a blank, so both part items, in one argument or in several.
         return [item for argument in arguments for item in argument.replace(",", " ").split()]
 
@@ -189,6 +209,8 @@ def command() -> Kind:
         return items
 
     def read(arguments: Sequence[str]) -> Written:
+        if (items := _in_brackets(arguments)) is not None:
+            return items
         if len(arguments) != 1:
             return list(arguments)
         try:

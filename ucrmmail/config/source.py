@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ELOOP, ENAMETOOLONG, ENODEV, ENXIO
 
 from ucrmmail.config.location import SYSTEM_CONFIG
 from ucrmmail.config.simple import parse_simple
-from ucrmmail.errors import ConfigError, InputOutputError, PermissionDeniedError
+from ucrmmail.errors import ConfigError, InputOutputError, PermissionDeniedError, from_os_error
 from ucrmmail.files import DistrustError, Naming, read_all
 
 # A hundred times what anyone writes by hand.
 _LIMIT_BYTES = 1 << 20
+# What leads to no file: links in a circle, a name that is too long, a socket, a device without a driver.
+_NO_FILE = (ELOOP, ENAMETOOLONG, ENXIO, ENODEV)
 
 
 class NotTomlError(ConfigError):
@@ -34,9 +37,9 @@ def read_file(path: str, euid: int, *, any_owner: bool = False, to_submit: bool 
     """Return the content of the file, None when there is none; a symbolic link is followed.
 
     Raises PermissionDeniedError when we may not read it or others could have written it, ConfigError when it is not a
-    file, InputOutputError when the disk refuses. ``any_owner`` is for editing as root what belongs to someone else.
-    ``to_submit`` is for handing mail over to the user who sends for the whole system: nothing is run then, no secret is
-    read, and no file but a message is made.
+    file, InputOutputError when the disk refuses, TemporaryError when the system has no descriptor or memory left.
+    ``any_owner`` is for editing as root what belongs to someone else. ``to_submit`` is for handing mail over to the
+    user who sends for the whole system: nothing is run then, no secret is read, and no file but a message is made.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
@@ -50,7 +53,12 @@ def read_file(path: str, euid: int, *, any_owner: bool = False, to_submit: bool 
             f"{path}: permission denied", why="this user may not read the configuration file", remedy=remedy
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be opened: {error.strerror}", remedy="see `ucrmmail config path`") from None
+        if error.errno in _NO_FILE:
+            raise ConfigError(
+                f"{path}: cannot be opened: {error.strerror}", remedy="see `ucrmmail config path`"
+            ) from None
+        # Nothing is wrong with the file: a caller that submits is to try again.
+        raise from_os_error(error) from None
     try:
         found = os.fstat(fd)
         _check_trust(path, found, euid, any_owner=any_owner or (to_submit and _is_of_the_system(path, found.st_uid)))

@@ -38,6 +38,10 @@ CODES: dict[str, str] = {
     " section 3.3.13.",
     "domain-error": "The DNS did not answer a question about the zone. Receivers that meet the same defer the mail. If"
     " it stays, look at the nameservers, and at DNSSEC: wrong signatures look like this too.",
+    "domain-letters": "The name has letters outside ASCII. The DNS has it in the form that begins with xn--, people see"
+    " the letters. RFC 5890 section 2.3.2.1.",
+    "domain-mixed-scripts": "A word of the name mixes letters that look alike, such as a Latin and a Cyrillic a. That"
+    " is how a name is made that is taken for another one, and receivers judge its mail by it.",
     "domain-alias": "The domain is an alias. All its records, SPF and MX as well, are those of the name it leads to.",
     "domain-no-nameservers": "The zone names no nameserver. RFC 1035 section 3.3.11.",
     "domain-one-nameserver": "The zone has one nameserver. While it cannot be reached the domain has no mail, no SPF"
@@ -97,6 +101,7 @@ class DomainReport:
 
 async def check_domain(domain: str, resolver: Resolver) -> DomainReport:
     """Return the audit of the zone that holds the domain."""
+    findings = _letters(domain)
     names = names_above(domain)
     (alias, *caa), starts = await asyncio.gather(
         asyncio.gather(resolver.query(domain, "CNAME"), *(resolver.query(name, "CAA") for name in names)),
@@ -106,8 +111,7 @@ async def check_domain(domain: str, resolver: Resolver) -> DomainReport:
         target = f"{domain} is an alias of {alias.hosts[0]}, which" if alias.hosts else domain
         remedy = f"remove the CNAME at {domain}, or correct it" if alias.hosts else "register it, or correct it"
         missing = _found("domain-missing", Severity.FAIL, domain, f"{target} does not exist", remedy=remedy)
-        return DomainReport(domain, findings=(missing,))
-    findings = []
+        return DomainReport(domain, findings=(*findings, missing))
     if alias.hosts:
         what = f"{domain} is an alias of {alias.hosts[0]}"
         findings.append(_found("domain-alias", Severity.INFO, domain, what))
@@ -120,6 +124,20 @@ async def check_domain(domain: str, resolver: Resolver) -> DomainReport:
     remedy = "look at the delegation of the domain"
     findings.append(_found("domain-no-zone", Severity.WARN, domain, what, remedy=remedy))
     return DomainReport(domain, findings=tuple(findings))
+
+
+def _letters(domain: str) -> list[Finding]:
+    """Say how a name in A-labels is read, and whether it looks like another one."""
+    if "xn--" not in domain:
+        return []
+    from ucrmmail.message.homograph import in_unicode, mixed_scripts  # noqa: PLC0415 # idna, for few names
+
+    what = f"{domain} is read as {in_unicode(domain)}"
+    if scripts := mixed_scripts(domain):
+        what += f", a mixture of {' and '.join(scripts)} letters"
+        remedy = "was it typed, or copied from somewhere? Compare it with the name that is meant"
+        return [_found("domain-mixed-scripts", Severity.WARN, domain, what, remedy=remedy)]
+    return [_found("domain-letters", Severity.INFO, domain, what)] if in_unicode(domain) != domain else []
 
 
 async def _of_zone(

@@ -52,6 +52,17 @@ class Form:
     size_bytes: int = 0
 
 
+def check_subject(subject: str) -> None:
+    """Raise UsageError when the subject holds a control character."""
+    for character in subject:
+        if unicodedata.category(character) == "Cc":
+            raise UsageError(
+                f"the subject holds the control character U+{ord(character):04X}",
+                why="a line end in it would begin another header",
+                remedy="write it on one line",
+            )
+
+
 def build_test_message(
     *,
     from_: str,
@@ -70,16 +81,10 @@ def build_test_message(
     ``from_`` and ``to`` are mailboxes, ``message_id`` has its angle brackets, ``smarthost`` is ``host:port``;
     ``authenticated`` says that it asks for a login (whose name is nobody else's business). ``subject`` None is ours.
 
-    Raises UsageError for a control character in the subject.
+    Raises UsageError as ``check_subject``.
     """
     form = form or Form()
-    for character in subject or "":
-        if unicodedata.category(character) == "Cc":
-            raise UsageError(
-                f"the subject holds the control character U+{ord(character):04X}",
-                why="a line end in it would begin another header",
-                remedy="write it on one line",
-            )
+    check_subject(subject or "")
     text = _text(
         from_=from_,
         to=to,

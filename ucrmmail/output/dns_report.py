@@ -62,8 +62,18 @@ def _codes(report: DomainReport) -> str:
     return ", ".join(sorted(wrong)) or "-"
 
 
+def _readable(domain: str) -> str:
+    """Return a name as the DNS has it, with what people see beside it."""
+    if "xn--" not in domain:
+        return domain
+    from ucrmmail.message.homograph import in_unicode  # noqa: PLC0415 # idna, for few names
+
+    readable = in_unicode(domain)
+    return f"{domain} ({readable})" if readable != domain else domain
+
+
 def _show(report: DomainReport, panel: Panel | None, *, plain: bool, quiet: bool) -> None:
-    _line(report.verdict, report.domain, plain=plain)
+    _line(report.verdict, _readable(report.domain), plain=plain)
     for finding in report.findings:
         if quiet and finding.severity in (Severity.PASS, Severity.INFO):
             continue

@@ -33,6 +33,7 @@ def run(arguments: list[str]) -> int:
     ("line", "told"),
     [
         ("flush --dryrun", "did you mean --dry-run?"),
+        ("queue list --config x.toml", "it goes before the command, as in `ucrmmail --config FILE flush`"),
         ("qeue list", "Did you mean 'queue'"),
         ("queue lst", "Did you mean 'list'?"),
         ("config set smtp.hst x", "did you mean smtp.host?"),

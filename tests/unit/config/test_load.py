@@ -330,3 +330,20 @@ def test_a_file_that_cannot_be_closed_is_named(tmp_path: Path) -> None:
     with close_fails(str(path), errno.ENOSPC), pytest.raises(OSError, match="No space left") as caught:
         read_file(str(path), os.geteuid())
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.requirement("R4")
+@pytest.mark.parametrize(("number", "code"), [(errno.EMFILE, 75), (errno.ENOMEM, 75), (errno.EIO, 74)])
+def test_what_the_machine_is_short_of_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    """It had ended a submission with 78, behind which nobody tries again."""
+    path = tmp_path / "config.toml"
+
+    def refuse(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(UcrmmailError, match=os.strerror(number)) as caught:
+        read_file(str(path), os.geteuid())
+    assert caught.value.exit_code == code

@@ -28,8 +28,16 @@ from ucrmmail.config.kinds import Kind
         (kinds.words("domains", texts.domain), ["a.example, b.example"], ["a.example", "b.example"], ("a.example", "b.example")),
         (kinds.words("domains", texts.domain), ["a.example", "b.example"], ["a.example", "b.example"], ("a.example", "b.example")),
         (kinds.words("domains", texts.domain), [""], [], ()),
+        (kinds.words("domains", texts.domain), ['["a.example", "b.example"]'], ["a.example", "b.example"], ("a.example", "b.example")),
+        (kinds.words("domains", texts.domain), ["[]"], [], ()),
+        (kinds.words("servers", texts.plain), ["[::1]:53"], ["[::1]:53"], ("[::1]:53",)),
+        (kinds.words("texts", texts.plain), ["[" * 5000], ["[" * 5000], ("[" * 5000,)),
+        (kinds.words("texts", texts.plain), ["[1]"], ["[1]"], ("[1]",)),
+        (kinds.words("texts", texts.plain), ['["a"]\nb="c"'], ['["a"]', 'b="c"'], ('["a"]', 'b="c"')),
         (kinds.command(), ["pass show 'my smtp'"], ["pass", "show", "my smtp"], ("pass", "show", "my smtp")),
         (kinds.command(), ["pass", "show", "my smtp"], ["pass", "show", "my smtp"], ("pass", "show", "my smtp")),
+        (kinds.command(), [' ["pass", "show", "my smtp"]'], ["pass", "show", "my smtp"], ("pass", "show", "my smtp")),
+        (kinds.command(), ["[ -r /etc/secret ]"], ["[", "-r", "/etc/secret", "]"], ("[", "-r", "/etc/secret", "]")),
     ],
 )  # fmt: skip
 def test_what_is_typed_becomes_what_is_written_and_used(

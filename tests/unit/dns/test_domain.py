@@ -48,6 +48,34 @@ def test_a_name_in_the_zone_is_told_of_its_zone() -> None:
     assert result.authorizations[0].value == "ca.example"
 
 
+@pytest.mark.requirement("S14")
+@pytest.mark.parametrize(
+    ("name", "code", "severity", "said"),
+    [
+        (
+            "xn--pypal-4ve.com",
+            "domain-mixed-scripts",
+            Severity.WARN,
+            "p\u0430ypal.com, a mixture of Cyrillic and Latin",
+        ),
+        ("xn--gogle-rce.com", "domain-mixed-scripts", Severity.WARN, "g\u03bfogle.com, a mixture of Greek and Latin"),
+        ("mail.xn--pypal-4ve.com", "domain-mixed-scripts", Severity.WARN, "mail.p\u0430ypal.com"),
+        ("xn--80ak6aa92e.com", "domain-letters", Severity.INFO, "read as \u0430\u0440\u0440\u04cf\u0435.com"),
+        ("xn--mnchen-3ya.example", "domain-letters", Severity.INFO, "read as m\u00fcnchen.example"),
+    ],
+)
+def test_a_name_that_looks_like_another_one_is_told(name: str, code: str, severity: Severity, said: str) -> None:
+    told = finding(report(domain=name), code)
+    assert told.severity is severity
+    assert said in told.what
+
+
+@pytest.mark.requirement("S14")
+@pytest.mark.parametrize("name", ["d.example", "xn--a.example", "a1-b2.example"])
+def test_a_name_that_hides_nothing_is_not_spoken_of(name: str) -> None:
+    assert not {"domain-letters", "domain-mixed-scripts"} & set(severities(report(domain=name)))
+
+
 @pytest.mark.parametrize(
     ("second", "code", "severity"),
     [
