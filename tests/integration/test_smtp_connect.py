@@ -155,4 +155,5 @@ def test_a_name_that_no_thread_can_look_up_is_for_later_and_leaves_no_pipe(monke
     with pytest.raises(TemporaryError, match=r"h\.example cannot be looked up") as caught:
         resolve(Smarthost("h.example", 25), clock=Clock(), stop=None, deadline=time.monotonic() + NEVER_S)
     assert "ulimit -u" in caught.value.why
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    # Those of earlier tests may be collected meanwhile.
+    assert len(os.listdir("/proc/self/fd")) <= len(before)
