@@ -20,14 +20,17 @@ from tests.support.faults import cannot_be_moved, cannot_be_opened
 from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, HANG, SmtpServer, Wait
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer, Wait
 from tests.support.spools import NOW, put
 from ucrmmail.delivery.flush import Options
 from ucrmmail.files import try_lock
+from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.spool.layout import path_in_queue
 from ucrmmail.spool.records import journal_path
 
 BUSY = "421 4.7.0 too many connections"
+# Under a limit the connections are threads.
+MANY = Rules((Throttle(1000, 3600.0),))
 
 
 def enqueue(program: Program, tmp_path: Path, count: int) -> None:
@@ -150,12 +153,14 @@ def test_a_message_that_nobody_can_have_does_not_let_the_run_wait_for_a_greeting
 
 
 @pytest.mark.requirement("R18")
+@pytest.mark.parametrize("limits", ["", "throttler"], ids=["no limit", "limit"])
 def test_connections_that_get_no_greeting_keep_no_message_from_the_one_that_did(
-    program: Program, tmp_path: Path
+    program: Program, tmp_path: Path, limits: str
 ) -> None:
     """Nor does the run wait for them when everything is sent, or take the smarthost for one that was not reached."""
+    throttler = 'message_limit = 1000\nduration = "1h"' if limits else ""
     with SmtpServer(faults={"greeting": [None, HANG, HANG, HANG], "final-dot": [Wait(0.05)] * 99}) as server:
-        program.configure(server.port, smtp=f'connections = 4\ntimeout = "{NEVER_S:.0f}s"')
+        program.configure(server.port, smtp=f'connections = 4\ntimeout = "{NEVER_S:.0f}s"', throttler=throttler)
         enqueue(program, tmp_path, 20)
         run = program.run("flush")
         server.wait_until_idle()
@@ -164,6 +169,29 @@ def test_connections_that_get_no_greeting_keep_no_message_from_the_one_that_did(
     assert (run.stdout, run.stderr) == ("", "")
     assert program.queue() == []
     assert program.run("status", "--json").json["last_flush"]["relayed"] == 20
+
+
+def test_a_trouble_of_the_account_does_not_let_the_run_wait_for_a_greeting(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, rules=MANY)
+    mail(machine, "joe@example.com")
+    blocked = "550 5.7.1 this account is suspended"
+    with SmtpServer(faults={"greeting": [None, HANG, HANG], "final-dot": lambda _line: blocked}) as server:
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=3))
+    assert (report.exit_code, report.held_back) == (77, 1)
+
+
+@pytest.mark.parametrize("rules", [Rules(), MANY], ids=["no limit", "limit"])
+def test_a_connection_that_gets_no_greeting_anew_does_not_let_the_run_wait_for_it(tmp_path: Path, rules: Rules) -> None:
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(20):
+        mail(machine, f"user{number}@example.com")
+    with SmtpServer(
+        extensions=(*EXTENSIONS, "LIMITS MAILMAX=4"),
+        faults={"greeting": [None, None, HANG], "final-dot": lambda _line: Wait(0.03)},
+    ) as server:
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=2))
+        assert len(server.connections) > 3
+    assert (report.relayed, report.held_back, report.exit_code) == (20, 0, 0)
 
 
 @pytest.mark.requirement("R19")

@@ -123,6 +123,17 @@ def test_an_address_that_is_not_even_reached_is_told_with_the_others(resolves_to
 
 
 @pytest.mark.requirement("R9")
+def test_an_address_that_is_not_reached_comes_behind_the_others_from_then_on(resolves_to: Resolver) -> None:
+    with server_at(2) as second:
+        with server_at(1) as gone:
+            pass
+        resolves_to(gone, second)
+        silent = set[Address]()
+        connect(second, host="smarthost.example", silent=silent).quit()
+    assert [address.text for address in silent] == ["127.0.0.1"]
+
+
+@pytest.mark.requirement("R9")
 def test_a_refused_login_is_tried_at_no_other_address(resolves_to: Resolver) -> None:
     with server_at(1, logins={USER: "another"}) as first, server_at(2, logins={USER: SECRET}) as second:
         resolves_to(first, second)

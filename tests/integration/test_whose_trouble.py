@@ -643,6 +643,25 @@ def test_the_mail_of_a_sender_over_his_quota_is_not_asked_for_one_after_the_othe
     assert sum(message.attempts for message in machine.queue()) <= refused.total()
 
 
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize(("said", "connections"), [(QUOTA, 1), (BLOCKED, 3)], ids=["quota", "blocked"])
+def test_of_senders_who_are_all_refused_each_has_his_turn_however_much_the_others_have(
+    tmp_path: Path, said: str, connections: int
+) -> None:
+    """Turns were drawn among the messages: one message waited for a day beside forty of another, its own trouble over."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, ["news@isp.example"] * 25 + ["billing@isp.example"] + ["news@isp.example"] * 15)
+    refused = {b"<news", b"<billing"}
+    with SmtpServer(faults={"mail": lambda line: said if any(map(line.__contains__, refused)) else None}) as server:
+        for number in range(6):
+            if number == 3:
+                refused.remove(b"<billing")
+            run(machine, server, connections=connections)
+            wait_for_the_pause(machine, clock)
+        assert [message.reverse_path for message in server.accepted] == ["billing@isp.example"]
+
+
 @pytest.mark.requirement("R9", "R22", "S19")
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize("senders", [["news@shop.example"], ["news@shop.example", "bulk@club.example"]])

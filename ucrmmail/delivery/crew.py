@@ -27,7 +27,7 @@ from ucrmmail.delivery.concerns import Concerns
 from ucrmmail.delivery.deal import Deal, Dealer
 from ucrmmail.delivery.report import HELD_BACK, MessageReport
 from ucrmmail.delivery.suspicion import COUNTS
-from ucrmmail.delivery.worker import Connected, Counted, Ended, Settled, work
+from ucrmmail.delivery.worker import Connected, Counted, Disconnected, Ended, Settled, work
 from ucrmmail.errors import TemporaryError
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ class Crew:
             self._workers.remove(worker)
             self._see_off(worker)
             return
-        worker.heard = True
+        worker.heard = not isinstance(note, Disconnected)
         match note:
             case Settled():
                 for message in note.messages:

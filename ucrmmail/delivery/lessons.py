@@ -137,14 +137,18 @@ def after_troubled_run(
         secret_mark=secret_mark,
         # Each may be to blame: two of them would only take turns.
         suspect=_joined([*state.suspect.split(), *ending.suspects, *([] if at_lost else refused)]),
-        senders=_joined(
-            [*(one for one in state.senders.splitlines() if one not in ending.cleared), *sorted(ending.senders)], "\n"
-        ),
+        senders=_joined(_in_turn(state.senders.splitlines(), ending), "\n"),
         lost=_joined([*state.lost.split(), *ending.unresolved, *(refused if at_lost else [])]),
         # Where nothing of others was there to show it, it is his again, as it seems: they wait as little as may be.
         grows=not trouble.quota or set(keys_of(ending.sender)).isdisjoint(state.over_quota.splitlines()),
         told_at=told_at,
     )
+
+
+def _in_turn(senders: Collection[str], ending: Ending) -> list[str]:
+    """Return the suspected senders; who was refused last comes last, since others may be refused no more."""
+    over = ending.cleared | ending.senders
+    return [*(one for one in senders if one not in over), *sorted(ending.senders)]
 
 
 def _with_extensions(state: AccountState, ending: Ending, *, now: float, settings_mark: str) -> AccountState:

@@ -96,6 +96,10 @@ class Run:
         self._on_wait = on_wait
         self._failure: BaseException | None = None
         self._is_first_over = False
+        # How many connections are driven, and how many of those are being made; who is dismissed finds nothing to do.
+        self._driven = self._connecting = 0
+        self._dismissed = False
+        self._lock = threading.Lock()
         self.ending = Ending()
         self._judgement = Judgement(feed, self.ending)
 
@@ -132,7 +136,7 @@ class Run:
                     return  # no more of them: those that are there send as well, only slower
                 others.append(thread)
 
-        self._feed.closed = self._is_first_over = False
+        self._feed.closed = self._is_first_over = self._dismissed = False
         self.ending.unconnected = None
         try:
             self.drive_one(start_others)
@@ -143,6 +147,8 @@ class Run:
             self._is_first_over = True
             for thread in others:
                 thread.join()
+            if self._dismissed:
+                self._stop.rest()
         if self._failure is not None:
             raise self._failure
         # A connection that was one too many may have given back what it had when the others were through.
@@ -171,6 +177,21 @@ class Run:
         self._failure = self._failure or error
         self._feed.closed = True
 
+    def _end_one(self) -> None:
+        """Let go of one connection; dismiss those that wait for a greeting when nothing is left for them to do.
+
+        A server that serves few at a time lets them wait for minutes. What one of them was given back may have come
+        behind the last look of this one, or this one was one too many, and they may be let in.
+        """
+        with self._lock:
+            self._driven -= 1
+            if not self._connecting or self._driven > self._connecting:
+                return
+            is_over = self.ending.trouble is not None or self.ending.reason or self._failure is not None
+            if is_over or not self._feed.has_work():
+                self._dismissed = True
+                self._stop.wake()
+
     def beside(self, feed: QueueFeed) -> Run:
         """Return the run of another process over its own feed."""
         run = Run(
@@ -186,19 +207,29 @@ class Run:
         run.ending.guessed_before = self.ending.guessed_before
         return run
 
-    def drive_one(self, connected: Callable[[], None] | None, *, work_waits: Callable[[], bool] | None = None) -> None:
+    def drive_one(
+        self,
+        connected: Callable[[], None] | None,
+        *,
+        work_waits: Callable[[], bool] | None = None,
+        let_in: Callable[[], None] = lambda: None,
+    ) -> None:
         """Send over one connection; ``connected`` is for the first one alone, and is called when its login has worked.
 
         ``work_waits()`` is for one that takes its messages from a line: it waits for work without taking it, so that
-        none is kept from the others for as long as the connection takes; False when no more comes. Raises as ``drive``.
+        none is kept from the others for as long as the connection takes; False when no more comes. ``let_in()`` follows
+        when the connection is made, each time. Raises as ``drive``.
         """
         own = _Connection()
+        with self._lock:
+            self._driven += 1
         try:
             while self.ending.trouble is None and self._failure is None:
                 if own.session is None and work_waits is not None and not self._must_end:
                     if not (work_waits() and self._connect_anew(own, connected)):
                         return
                     connected = None
+                    let_in()
                 if not self._wait_until_open(own.session):
                     if self.ending.reason == "time limit":
                         self._judgement.out_of_time(own.losses)
@@ -206,6 +237,7 @@ class Run:
                 if own.session is not None and not own.session.is_alive():
                     # Servers say good-bye to a connection that idles, some within seconds: no message is to meet that.
                     own.end_session()
+                    continue
                 if own.session is None:
                     if not self._connect_anew(own, connected):
                         return
@@ -217,6 +249,7 @@ class Run:
             self.ending.over_quota |= self._feed.suspicion.over_quota
             if own.session is not None:
                 own.session.quit()
+            self._end_one()
 
     def _wait_for_others(self, losses: Losses) -> None:
         """Give others a moment to relay something, behind a loss: it shows whether this connection is one too many."""
@@ -267,7 +300,8 @@ class Run:
                 stage, error.what, why=error.why, remedy=error.remedy, exit_code=error.exit_code
             )
         except StoppedError:
-            self.ending.reason = "stopped"
+            if self._stop.requested:
+                self.ending.reason = "stopped"
         else:
             own.session.do_without(own.without)
             own.session.most_recipients = min(own.session.most_recipients, own.most_recipients)
@@ -276,19 +310,24 @@ class Run:
                 connected()
             if may_send and self._must_end and not self._stop.requested:
                 self._judgement.let_in_late(self._clock.monotonic() - began)
-        return own.session is not None
+        return own.session is not None and not self._dismissed
 
     def _session(self, *, patient: bool) -> Session:
         """Return a session that is logged in; ``patient``: it is asked for twice. Raises as ``connect``."""
-        if self._secret_first:
-            self._fetch_secret()
+        with self._lock:
+            self._connecting += 1
         try:
+            if self._secret_first:
+                self._fetch_secret()
             return self._connect(self._feed.left_s())
         except SessionError as error:
             if not patient or error.trouble.stage not in _NOT_LET_IN or self._must_end:
                 raise
             self._stop.sleep(CLOSED_COUNTS_S)
             return self._connect(self._feed.left_s())
+        finally:
+            with self._lock:
+                self._connecting -= 1
 
     def _wait_until_open(self, session: Session | None) -> bool:
         """Wait until a message may leave; return False when none will in this run."""

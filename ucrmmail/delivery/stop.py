@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import select
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGXCPU)
+# What a pipe holds.
+_MOST_WRITTEN = 1 << 16
 
 
 class Stop:
@@ -37,6 +40,17 @@ class Stop:
         """Ask the run to end; safe in a signal handler."""
         self.signal_number = signal_number
         os.write(self._write_fd, b"\0")
+
+    def wake(self) -> None:
+        """End every wait, and each that begins before `rest`, though nobody has asked the run to end."""
+        os.write(self._write_fd, b"\0")
+
+    def rest(self) -> None:
+        """Let waits last again, unless the run was asked to end."""
+        with suppress(BlockingIOError):
+            os.read(self._read_fd, _MOST_WRITTEN)
+        if self.requested:
+            os.write(self._write_fd, b"\0")
 
     def renew(self) -> None:
         """Let this process have a pipe of its own, after a fork."""

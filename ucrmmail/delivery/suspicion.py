@@ -108,6 +108,11 @@ class Suspicion:
         """The senders, and domains, that were suspected, and how much was relayed then."""
         return self._senders.copy()
 
+    @property
+    def refused_senders(self) -> list[str]:
+        """Those who were suspected, and no domains, in the order in which they were."""
+        return [key for key in self._senders if not _is_domain(key)]
+
     def take_over(self, senders: Mapping[str, Known], left_out: Collection[str]) -> None:
         """Suspect whom another process of the run has suspected, from then on, and leave out whom it has left out."""
         self._senders = {**senders, **self._senders}

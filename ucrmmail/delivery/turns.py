@@ -18,7 +18,7 @@ from ucrmmail.delivery.search import Search, waits_lately
 from ucrmmail.smtp.transaction import sender_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from ucrmmail.clock import Clock
     from ucrmmail.delivery.suspicion import Suspicion
@@ -69,6 +69,9 @@ class Turns:
         # Suspects whose turn it was while proof was awaited, and what is of suspected senders.
         self._aside: dict[str, None] = {}
         self._of_suspected: dict[str, None] = {}
+        # Of each suspected sender the first message of those, and who of them has had his turn.
+        self._first_of: dict[str, str] = {}
+        self._had_turn: set[str] = set()
         # A heap of what was dealt to us and is not done: what was begun or given back, and what was claimed behind it.
         self._again: list[str] = []
         # Messages that would keep others waiting: their ids, and a heap of the same.
@@ -161,8 +164,10 @@ class Turns:
     def set_suspect_aside(self) -> None:
         """Let go of a suspect that was claimed ahead: another one that may be to blame shows nothing."""
         if self.next is not None and (self.next.queue_id in self._suspicion.suspects or self._shows_nothing(self.next)):
-            aside = self._aside if self.next.queue_id in self._suspicion.suspects else self._of_suspected
-            aside[self.next.queue_id] = None
+            if self.next.queue_id in self._suspicion.suspects:
+                self._aside[self.next.queue_id] = None
+            else:
+                self._wait_for_others(self.next)
             self._spool.release(self.next)
             self.next = None
 
@@ -182,12 +187,16 @@ class Turns:
         if claimed is None and not others_are_out and self._left_s() > 0:
             # Nothing else can show whether it is to blame.
             while claimed is None and self._of_suspected:
-                # Where that changes nothing, they were waiting for the proof of a suspect, which may be settled by now.
-                self._suspicion.gives_up()
+                if not self._suspicion.gives_up_domains():
+                    claimed = self._claim_in_turn()
+                    if claimed is not None:
+                        break
+                    # Where that changes nothing, they were waiting for the proof of a suspect, which may be settled.
+                    self._suspicion.gives_up()
                 self._bring_suspected_back()
                 claimed = self._claim_from_queue()
             while claimed is None and self._aside:
-                claimed = self._claim_suspect()
+                claimed = self._claim_in_turn() or self._claim_suspect()
         return claimed
 
     def _count_in_vain(self) -> None:
@@ -206,15 +215,45 @@ class Turns:
         self._let_in_at = progress
         return self._claim_suspect()
 
+    def _wait_for_others(self, claimed: Claimed) -> None:
+        """Let mail of others go before this one of a suspected sender."""
+        self._of_suspected[claimed.queue_id] = None
+        self._first_of.setdefault(sender_of(claimed.reverse_path), claimed.queue_id)
+
+    def _claim_in_turn(self) -> Claimed | None:
+        """Claim a message of him who was refused longest ago, where several senders wait; None where they do not.
+
+        Drawn by messages, the one of a sender would hardly have its turn beside the hundreds of another one, however
+        long his own trouble is over.
+        """
+        waiting = {sender: [at] for sender, at in self._first_of.items() if at in self._of_suspected}
+        for queue_id in self._aside if len(self._suspicion.refused_senders) > 1 else ():
+            claimed = self._spool.claim(queue_id) if queue_id not in self._suspicion.lost else None
+            if claimed is not None:
+                waiting.setdefault(sender_of(claimed.reverse_path), []).append(queue_id)
+                self._spool.release(claimed)
+        order = {sender: at for at, sender in enumerate(self._suspicion.refused_senders)}
+        if len(waiting.keys() & order) < 2 or self._had_turn.issuperset(waiting):
+            return None
+        sender = min(waiting, key=lambda one: (one in self._had_turn, order.get(one, -1)))
+        self._had_turn.add(sender)
+        chosen = self._drawn(waiting[sender])
+        self._aside.pop(chosen, None)
+        self._of_suspected.pop(chosen, None)
+        return self._claim(chosen)
+
     def _claim_suspect(self) -> Claimed | None:
         """Claim one of the suspects that wait, drawn anew in each run: what one met may be over first.
 
         Those at which a connection was lost come last.
         """
         waiting = [queue_id for queue_id in self._aside if queue_id not in self._suspicion.lost] or list(self._aside)
-        chosen = waiting[zlib.crc32(repr(self._clock.now()).encode()) % len(waiting)]
+        chosen = self._drawn(waiting)
         del self._aside[chosen]
         return self._claim(chosen)
+
+    def _drawn(self, waiting: Sequence[str]) -> str:
+        return waiting[zlib.crc32(repr(self._clock.now()).encode()) % len(waiting)]
 
     def _claim_from_queue(self) -> Claimed | None:
         """Claim what is due; asks the queue anew once, for what came meanwhile. None when the time is up, too."""
@@ -236,7 +275,7 @@ class Turns:
                 claimed = self._claim(queue_id)
                 if claimed is not None:
                     if self._shows_nothing(claimed):
-                        self._of_suspected[queue_id] = None
+                        self._wait_for_others(claimed)
                     elif not self._search.passes(queue_id, claimed.state):
                         if not self._comes_behind(claimed.state):
                             return claimed
@@ -285,7 +324,7 @@ class Turns:
         claimed = self._claim(furthest) if furthest else None
         if claimed is not None and self._shows_nothing(claimed):
             self._spool.release(claimed)
-            self._of_suspected[furthest] = None
+            self._wait_for_others(claimed)
             return None
         return claimed
 

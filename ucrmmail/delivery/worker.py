@@ -16,7 +16,7 @@ from ucrmmail.delivery.ending import Ending
 from ucrmmail.journal import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
     from multiprocessing.connection import Connection
 
     from ucrmmail.delivery.deal import Deal
@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The login worked; of the first worker at once, of another one before it takes a message."""
+    """The login worked, the first time or anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """A connection has ended with nothing in hand. It is made anew when work waits, which the others may do first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def work(
         own_feed = feed.beside(
             own_spool,
             number,
-            due=lambda: teller.taking(deal.ids()),
+            due=deal.ids,
             on_settled=teller.settled.append,
             on_synced=lambda: teller.tell(own_spool.unmoved),
             concerns=concerns,
@@ -117,7 +122,11 @@ def work(
 def _drive(run: Run, feed: QueueFeed, deal: Deal, teller: _Teller, *, is_first: bool) -> None:
     """Send what comes over the line. Raises OSError, UcrmmailError."""
     try:
-        run.drive_one(teller.connected if is_first else None, work_waits=lambda: feed.holds_work or deal.waits())
+        run.drive_one(
+            teller.connected if is_first else None,
+            work_waits=lambda: feed.holds_work or (teller.is_free() and deal.waits()),
+            let_in=teller.connected,
+        )
     except BaseException:
         # What a disk that refuses has left to tell goes with the failure, behind which the run deals no more.
         teller.has_failed = True
@@ -136,16 +145,18 @@ class _Teller:
         self.settled: list[MessageReport] = []
         self.has_failed = False
 
+    def is_free(self) -> bool:
+        """Tell that there is no connection any more, if there was one, and nothing in hand; return True."""
+        if self._is_known:
+            self._is_known = False
+            self._notes.send(Disconnected())
+        return True
+
     def connected(self) -> None:
-        """Tell, once, that the login worked."""
+        """Tell, once each time, that the login worked."""
         if not self._is_known:
             self._is_known = True
             self._notes.send(Connected())
-
-    def taking(self, ids: Iterator[str]) -> Iterator[str]:
-        """Yield these: only who is connected takes any."""
-        self.connected()
-        yield from ids
 
     def tell(self, unmoved: Collection[str]) -> None:
         """Tell of all but the ``unmoved``; of nothing more behind a failure."""

@@ -1,4 +1,7 @@
-"""From a host name to a socket: each address in turn, within one deadline, and for each why it did not answer."""
+"""From a host name to a socket: each address in turn, within one deadline, and for each why it did not answer.
+
+One that is silent does not keep the next from its turn (RFC 8305): a machine whose IPv6 leads nowhere is not rare.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import select
 import socket
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.dataclass import dataclass
@@ -16,7 +20,7 @@ from ucrmmail.smtp.trouble import RefusedError, account_trouble
 from ucrmmail.smtp.wire import StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from ucrmmail.clock import Clock
     from ucrmmail.smtp.smarthost import Smarthost
@@ -31,6 +35,10 @@ _WORDS = {
     errno.EAFNOSUPPORT: "this machine does not speak IP of that version",
     errno.ETIMEDOUT: "no answer: a firewall may drop what is sent to this port",
 }
+_SLOWER = "no answer yet when another one gave one"
+# RFC 8305 section 5 has a quarter of a second, and two at the most. A server is not to see connections without a word
+# whenever the network is slow.
+_TURN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,7 @@ def resolve(smarthost: Smarthost, *, clock: Clock, stop: Stopper | None, deadlin
 
     try:
         _start(look_up, writer, smarthost.host)
-        if not _wait_for(reader, select.POLLIN, clock=clock, stop=stop, deadline=deadline):
+        if not _wait_for([reader], select.POLLIN, clock=clock, stop=stop, deadline=deadline):
             problems.append("the resolver did not answer in time")
     finally:
         os.close(reader)
@@ -118,38 +126,48 @@ def connect(
     deadline: float,
     before: Sequence[str] = (),
 ) -> Connection:
-    """Return a connection to the first address that answers.
+    """Return a connection to the address that answers first, of those that have had their turn.
 
-    They share the time: one that does not answer leaves some for the next. ``before`` is why other addresses are out of
-    the question. Raises RefusedError when none answers, with the reason of each; StoppedError.
+    They share the time: one that does not answer leaves some for the next, and is waited for beside it. ``before`` is
+    why other addresses are out of the question. Raises RefusedError when none answers, with the reason of each;
+    StoppedError.
     """
-    problems = list(before)
-    for number, address in enumerate(addresses):
-        now = clock.monotonic()
-        share = now + (deadline - now) / (len(addresses) - number)
-        try:
-            sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        except OSError as error:
-            # A kernel without IPv6 is no reason not to try IPv4. Too many open files would be one.
-            if error.errno != errno.EAFNOSUPPORT:
-                raise
-            problems.append(f"{address.text}: {_WORDS[error.errno]}")
-            continue
-        try:
-            problem = _try(sock, address, clock=clock, stop=stop, deadline=share)
-        except BaseException:
+    problems: dict[Address, str] = {}
+    left = deque(addresses)
+    asked: dict[int, tuple[Address, socket.socket]] = {}
+    try:
+        while left or asked:
+            until = deadline
+            if left:
+                turn_s = min(_TURN_S, (deadline - clock.monotonic()) / len(left))
+                address = left.popleft()
+                sock, problem = _begin(address)
+                if sock is None:
+                    problems[address] = _words_of(problem)
+                    continue
+                asked[sock.fileno()] = address, sock
+                until = clock.monotonic() + turn_s if left else deadline
+            ready = _wait_for([*asked], select.POLLOUT, clock=clock, stop=stop, deadline=until)
+            for fd in ready:
+                address, sock = asked.pop(fd)
+                problem = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if problem == 0:
+                    # A group of commands is one write already; waiting for more (Nagle) would cost a round trip.
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    problems |= {slower: _SLOWER for slower, _ in asked.values()}
+                    return Connection(sock, address, (*before, *_told(addresses, problems)), tuple(left))
+                sock.close()
+                problems[address] = _words_of(problem)
+            if not (ready or left):
+                problems |= {silent: _words_of(errno.ETIMEDOUT) for silent, _ in asked.values()}
+                break
+    finally:
+        for _, sock in asked.values():
             sock.close()
-            raise
-        if problem == 0:
-            # A group of commands is one write already; waiting for more (Nagle) would cost a round trip.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Connection(sock, address, tuple(problems), tuple(addresses[number + 1 :]))
-        sock.close()
-        problems.append(f"{address.text}: {_WORDS.get(problem) or os.strerror(problem)}")
     raise RefusedError(
         account_trouble(
             Stage.CONNECT,
-            f"no connection to {smarthost.name} ({'; '.join(problems)})",
+            f"no connection to {smarthost.name} ({'; '.join((*before, *_told(addresses, problems)))})",
             remedy=(
                 "many networks block port 25 for their customers: set smtp.port to 587 or 465"
                 if smarthost.port == 25
@@ -159,23 +177,39 @@ def connect(
     )
 
 
-def _try(sock: socket.socket, address: Address, *, clock: Clock, stop: Stopper | None, deadline: float) -> int:
-    """Connect; return 0, or the errno of what is in the way."""
+def _begin(address: Address) -> tuple[socket.socket | None, int]:
+    """Return a socket that is being connected, or what is in the way. Raises OSError, as for too many open files."""
+    try:
+        sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    except OSError as error:
+        # A kernel without IPv6 is no reason not to try IPv4. Too many open files would be one.
+        if error.errno != errno.EAFNOSUPPORT:
+            raise
+        return None, error.errno
     problem = sock.connect_ex(address.sockaddr)
-    if problem != errno.EINPROGRESS:
-        return problem
-    if not _wait_for(sock.fileno(), select.POLLOUT, clock=clock, stop=stop, deadline=deadline):
-        return errno.ETIMEDOUT
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if problem in {0, errno.EINPROGRESS}:
+        return sock, 0
+    sock.close()
+    return None, problem
 
 
-def _wait_for(fd: int, event: int, *, clock: Clock, stop: Stopper | None, deadline: float) -> bool:
-    """Wait until the descriptor is ready; False when the time is over. Raises StoppedError."""
+def _words_of(problem: int) -> str:
+    return _WORDS.get(problem) or os.strerror(problem)
+
+
+def _told(addresses: Sequence[Address], problems: Mapping[Address, str]) -> list[str]:
+    """Return what was in the way, in the order of the addresses."""
+    return [f"{address.text}: {problems[address]}" for address in addresses if address in problems]
+
+
+def _wait_for(fds: Collection[int], event: int, *, clock: Clock, stop: Stopper | None, deadline: float) -> list[int]:
+    """Wait until a descriptor is ready, and return which are; none when the time is over. Raises StoppedError."""
     poll = select.poll()
-    poll.register(fd, event)
+    for fd in fds:
+        poll.register(fd, event)
     if stop is not None:
         poll.register(stop.fileno(), select.POLLIN)
     ready = dict(poll.poll(max(0.0, deadline - clock.monotonic()) * 1000))
     if stop is not None and stop.fileno() in ready:
         raise StoppedError
-    return fd in ready
+    return [fd for fd in fds if fd in ready]

@@ -259,6 +259,7 @@ class _Opening:
         )
         self._connected_at = clock.monotonic()
         self._answered[:] = [found.address]
+        self._silent.update(set(addresses).difference(found.others, self._answered))
         self._problems = found.problems
         self._stages.over(Stage.CONNECT, "; ".join((found.address.text, *found.problems)))
         return Wire(found.sock, clock=clock, stop=stop, observer=self._observer), found.others
