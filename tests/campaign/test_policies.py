@@ -34,7 +34,8 @@ from tests.support.provider import Mail, Policy, Scope
 from ucrmmail.limits.rules import Throttle
 from ucrmmail.spool.state import RecipientState
 
-pytestmark = pytest.mark.timeout(3600)
+# Others show the same lines to the branch coverage.
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.no_cover]
 
 IS_ALONE = "UCRMMAIL_CAMPAIGN_SEED" in os.environ and not LONG
 WORLDS = 600 if LONG else 1 if IS_ALONE else 20

@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from tests.campaign.world import LONG
 from tests.support.nameserver import nsd, serving
 from tests.support.program import Program, Run
 from tests.support.spf_suites import Case, cases
@@ -448,8 +449,8 @@ def spf_answer(program: Program, case: Case, server: str) -> dict[str, Any]:
 @pytest.mark.requirement("S12")
 def test_the_suite_of_rfc_7208_passes_through_the_command_line(program: Program) -> None:
     program.configure(25)
-    found = cases("rfc7208-tests.yml")
-    assert len(found) == 203
+    # A process each: tests/unit/dns has all of them in every run.
+    found = cases("rfc7208-tests.yml")[:: 1 if LONG else 4]
     by_zone: dict[str, list[Case]] = {}
     for case in found:
         by_zone.setdefault(case.zone, []).append(case)
