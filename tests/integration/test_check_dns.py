@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -375,15 +376,18 @@ def test_blocklists_are_asked_only_on_request(program: Program, tmp_path: Path) 
         assert "blocklist-listed" not in codes(usual)
 
 
-WATCHED = """\
+# At port 53, so that each test process needs addresses of its own.
+HOST = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+NS1, NS2 = f"127.0.{HOST}.71", f"127.0.{HOST}.72"
+WATCHED = f"""\
 $ORIGIN isp.example.
 $TTL 300
-@ SOA ns1 admin {serial} 3600 600 86400 300
+@ SOA ns1 admin {{serial}} 3600 600 86400 300
 @ NS ns1
 @ NS ns2
-ns1 A 127.0.0.71
-ns2 A 127.0.0.72
-@ TXT "{spf}"
+ns1 A {NS1}
+ns2 A {NS2}
+@ TXT "{{spf}}"
 """
 BEFORE = WATCHED.format(serial=1, spf="v=spf1 ip4:192.0.2.0/24 -all")
 AFTER = WATCHED.format(serial=2, spf="v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all")
@@ -391,7 +395,7 @@ AFTER = WATCHED.format(serial=2, spf="v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/2
 
 @pytest.fixture
 def primary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nameserver]:
-    with nsd(tmp_path_factory.mktemp("primary"), {"isp.example": AFTER}, address="127.0.0.71", port=53) as server:
+    with nsd(tmp_path_factory.mktemp("primary"), {"isp.example": AFTER}, address=NS1, port=53) as server:
         yield server
 
 
@@ -404,17 +408,17 @@ def test_a_record_is_watched_until_the_last_server_of_the_zone_has_it(
     program: Program, primary: Nameserver, tmp_path: Path
 ) -> None:
     expected = "v=spf1 ip4:192.0.2.0/24 ip4:198.51.100.0/24 -all"
-    with nsd(tmp_path, {"isp.example": BEFORE}, address="127.0.0.72", port=53):
+    with nsd(tmp_path, {"isp.example": BEFORE}, address=NS2, port=53):
         arguments = watching(program, primary, "--expect", expected)
         early = program.run(*arguments, "--watch-time", "0s", code=1)
-        assert f"ns2.isp.example (127.0.0.72): does not show '{expected}'" in early.stdout
+        assert f"ns2.isp.example ({NS2}): does not show '{expected}'" in early.stdout
         assert early.lines[-1] == "isp.example: not everywhere yet"
         process = program.start(*arguments, "--watch-time", "60s")
         assert process.stdout is not None
         head = [process.stdout.readline() for _ in range(3)]
         assert b"does not show" in head[2]
         assert process.poll() is None
-    with nsd(tmp_path, {"isp.example": AFTER}, address="127.0.0.72", port=53):
+    with nsd(tmp_path, {"isp.example": AFTER}, address=NS2, port=53):
         rest, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
     assert b"all 2 servers of isp.example show the same records, and they are good" in rest
@@ -425,8 +429,8 @@ def test_what_is_watched_is_told_as_json(program: Program, primary: Nameserver) 
     (watched,) = run.json["propagation"]
     assert (watched["domain"], watched["zone"], watched["settled"]) == ("isp.example", "isp.example", False)
     verdicts = {each["address"]: (each["verdict"], each["codes"]) for each in watched["servers"]}
-    assert verdicts["127.0.0.71"] == ("pass", [])
-    assert verdicts["127.0.0.72"][0] == "error"
+    assert verdicts[NS1] == ("pass", [])
+    assert verdicts[NS2][0] == "error"
 
 
 def test_watching_needs_a_time_and_expecting_needs_watching(account: Program) -> None:
