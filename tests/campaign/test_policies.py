@@ -38,7 +38,7 @@ from ucrmmail.spool.state import RecipientState
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.no_cover]
 
 IS_ALONE = "UCRMMAIL_CAMPAIGN_SEED" in os.environ and not LONG
-WORLDS = 600 if LONG else 1 if IS_ALONE else 20
+WORLDS = 600 if LONG else 1 if IS_ALONE else 10
 AT_ONCE = 20 if LONG else 5
 
 # So long may mail wait that no policy means, and as long behind the last trouble that it had, or the account: for its

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.campaign.world import LONG
 from tests.support.limits_oracle import (
     longest_row,
     most_in_any_span,
@@ -23,7 +24,7 @@ from ucrmmail.limits.rules import Flood, Rules, Throttle, Unit
 # Others show the same lines; to be watched takes it twice as long.
 pytestmark = pytest.mark.no_cover
 
-PROPERTY = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+PROPERTY = settings(max_examples=250 if LONG else 100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Eighths of a second are exact in binary: a wait that ends right at the limit does so in the test too.
 EIGHTHS = st.integers(0, 8 * 25).map(lambda eighths: eighths / 8)

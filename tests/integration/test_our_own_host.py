@@ -102,21 +102,21 @@ def test_an_address_on_a_block_list_and_a_stopped_account_bounce_nothing(
     blocked = [said]
     with SmtpServer(faults={place: lambda _line: blocked[0] if blocked else None}) as server:
         program.configure(server.port, smtp=f"connections = {connections}")
-        enqueue(program, 20)
+        enqueue(program, 6)
         told = program.run("flush", code=77).stderr
         assert said in told
         assert remedy in told
-        for _ in range(3):
-            all_wait(program, 20)
+        for _ in range(2):
+            all_wait(program, 6)
             program.run("queue", "retry", "--all")
             program.run("flush", code=77)
-        all_wait(program, 20)
+        all_wait(program, 6)
         blocked.clear()
         program.run("queue", "retry", "--all")
         report = program.run("flush", "--json").json
         server.wait_until_idle()
-        assert (report["relayed"], report["failed"], report["error"]) == (20, 0, None)
-        assert len(server.accepted) == 20
+        assert (report["relayed"], report["failed"], report["error"]) == (6, 0, None)
+        assert len(server.accepted) == 6
     assert program.queue() == []
 
 

@@ -151,9 +151,12 @@ def test_a_fault_of_the_server_ends_in_the_right_state_and_in_time(
             encryption="starttls" if tls else "none",
             ca_file=str(authority.ca_file),
             username=USER,
-            timeout_s=TIMEOUT_S,
             # A busy machine may be slow to take the next connection.
+            timeout_s=TIMEOUT_S if place in OPENING else 10 * TIMEOUT_S,
             greeting_timeout_s=TIMEOUT_S if place == "greeting" else 10 * TIMEOUT_S,
+            envelope_timeout_s=TIMEOUT_S,
+            data_timeout_s=TIMEOUT_S,
+            block_timeout_s=TIMEOUT_S,
             final_timeout_s=TIMEOUT_S,
             pipelining=pipelining,
         )

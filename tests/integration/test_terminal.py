@@ -164,7 +164,13 @@ def test_a_run_that_only_waits_for_its_terminal_is_ended_at_once_by_a_signal(
     master, slave = pty.openpty()
     termios.tcflow(slave, termios.TCOOFF)
     command = program.command("flush", "-v")
-    with killed_at_last(subprocess.Popen(command, stdout=slave, stderr=slave, env=program.env)) as flush:
+    # nohup(1), with which somebody may run the tests, has it ignored.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        started = subprocess.Popen(command, stdout=slave, stderr=slave, env=program.env)
+    finally:
+        signal.signal(number, before)
+    with killed_at_last(started) as flush:
         waits_for_nobody(program, sink, 1)
         flush.send_signal(number)
         assert flush.wait(10) == -number

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ucrmmail.output.queue import message_document
+from ucrmmail.spool.listing import messages
+from ucrmmail.spool.unread import Unread
+
 BIN = Path(sys.executable).parent
 
 PLAIN = b"From: Billing <billing@isp.example>\r\nTo: joe@example.com\r\nSubject: invoice\r\n\r\nPlease pay.\r\n"
@@ -116,8 +120,14 @@ class Program:
         self.config.chmod(0o600)
 
     def queue(self, *arguments: str) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.run("queue", "list", "--json", *arguments).json["messages"]
-        return messages
+        """Return what ``queue list --json`` shows; without arguments it is read here, since the tests ask so often."""
+        if arguments:
+            listed: list[dict[str, Any]] = self.run("queue", "list", "--json", *arguments).json["messages"]
+            return listed
+        unread: list[Unread] = []
+        listed = [message_document(message) for message in messages(str(self.spool), unread=unread)]
+        assert not unread
+        return listed
 
 
 @contextmanager
