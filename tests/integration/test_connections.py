@@ -20,12 +20,13 @@ from tests.support.faults import cannot_be_moved, cannot_be_opened
 from tests.support.flushes import mail, run, taken
 from tests.support.never import NEVER_S
 from tests.support.program import Program
-from tests.support.smtp_server import DROP, EXTENSIONS, HANG, SmtpServer, Wait
+from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Raw, SmtpServer, Wait
 from tests.support.spools import NOW, put
 from ucrmmail.delivery.flush import Options
 from ucrmmail.files import try_lock
 from ucrmmail.limits.rules import Rules, Throttle
 from ucrmmail.spool.layout import path_in_queue
+from ucrmmail.spool.queue import Spool
 from ucrmmail.spool.records import journal_path
 
 BUSY = "421 4.7.0 too many connections"
@@ -192,6 +193,39 @@ def test_a_connection_that_gets_no_greeting_anew_does_not_let_the_run_wait_for_i
         report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=2))
         assert len(server.connections) > 3
     assert (report.relayed, report.held_back, report.exit_code) == (20, 0, 0)
+
+
+def test_a_disk_that_ends_the_run_does_not_let_it_wait_for_a_greeting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, rules=MANY)
+    for number in range(3):
+        mail(machine, f"user{number}@example.com")
+
+    def settle(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Spool, "settle", settle)
+    with (
+        SmtpServer(faults={"greeting": [None, HANG], "final-dot": lambda _line: Wait(0.1)}) as server,
+        pytest.raises(OSError, match="Input/output error"),
+    ):
+        machine.flush(machine.to(server, timeout_s=NEVER_S), options=Options(wait=False, connections=2))
+
+
+@pytest.mark.requirement("R9", "R15")
+@pytest.mark.parametrize("rules", [Rules(), MANY], ids=["no limit", "limit"])
+def test_a_server_that_says_good_bye_behind_each_login_is_left_alone(tmp_path: Path, rules: Rules) -> None:
+    """It was logged in to again and again until the time was over: providers block who does that."""
+    machine = Machine(tmp_path, rules=rules)
+    for number in range(4):
+        mail(machine, f"user{number}@example.com")
+    good_bye = Raw(b"250 mx.example.com\r\n421 4.7.0 too many connections\r\n")
+    with SmtpServer(faults={"ehlo": good_bye}) as server:
+        options = Options(time_limit_s=10.0, wait=False, connections=2)
+        report = machine.flush(machine.to(server, timeout_s=NEVER_S), options=options)
+        assert len(server.connections) <= 10
+    assert (report.reason, report.exit_code, report.held_back) == ("account", 75, 4)
 
 
 @pytest.mark.requirement("R19")

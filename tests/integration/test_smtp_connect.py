@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -130,6 +131,32 @@ def test_too_many_open_files_are_no_fault_of_an_address() -> None:
             )  # fmt: skip
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.requirement("R4")
+def test_too_many_open_files_for_the_next_address_leave_one_that_is_asked_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = socket.socket
+
+    def first(*arguments: int) -> socket.socket:
+        monkeypatch.setattr(socket, "socket", second)
+        return real(*arguments)
+
+    def second(*_: int) -> None:
+        monkeypatch.undo()
+        accepted.enter_context(listener.accept()[0])
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with at_its_backlog() as (listener, slow), ExitStack() as accepted:
+        monkeypatch.setattr("ucrmmail.smtp.connect._TURN_S", 0.01)
+        monkeypatch.setattr(socket, "socket", first)
+        connection = connect(
+            Smarthost("localhost", 25), [slow, Address(socket.AF_INET, ("127.0.0.1", 25))],
+            clock=Clock(), stop=None, deadline=time.monotonic() + NEVER_S,
+        )  # fmt: skip
+        connection.sock.close()
+    assert (connection.address, connection.problems) == (slow, ("127.0.0.1: Too many open files",))
 
 
 def test_a_request_to_stop_ends_the_wait_for_an_address_and_leaves_no_socket() -> None:

@@ -298,7 +298,8 @@ class Crew:
     def _dismiss_silent(self) -> None:
         """End those that still wait for a connection when all is sent: some servers let them wait for minutes."""
         for worker in self._workers:
-            if not worker.heard:
+            # What it has said meanwhile may be that it is connected, and has taken the last message.
+            if not (worker.heard or worker.notes.poll()):
                 worker.heard = worker.dismissed = True
                 worker.process.terminate()
 

@@ -140,9 +140,6 @@ class Run:
         self.ending.unconnected = None
         try:
             self.drive_one(start_others)
-        except BaseException as error:
-            self._fail(error)
-            raise
         finally:
             self._is_first_over = True
             for thread in others:
@@ -225,6 +222,7 @@ class Run:
             self._driven += 1
         try:
             while self.ending.trouble is None and self._failure is None:
+                is_new = own.session is None
                 if own.session is None and work_waits is not None and not self._must_end:
                     if not (work_waits() and self._connect_anew(own, connected)):
                         return
@@ -237,13 +235,18 @@ class Run:
                 if own.session is not None and not own.session.is_alive():
                     # Servers say good-bye to a connection that idles, some within seconds: no message is to meet that.
                     own.end_session()
-                    continue
+                    if not is_new:
+                        continue
+                    # The next one is used however alive it is, so that a server which lets nobody stay is met as one.
                 if own.session is None:
                     if not self._connect_anew(own, connected):
                         return
                     connected = None
                 if own.session is not None and not self._submit(own, own.session):
                     return
+        except BaseException as error:
+            self._fail(error)
+            raise
         finally:
             self.ending.cleared |= self._feed.suspicion.cleared
             self.ending.over_quota |= self._feed.suspicion.over_quota

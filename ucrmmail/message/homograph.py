@@ -13,6 +13,8 @@ import idna
 
 # The first word of a character's Unicode name tells its script, with these that go by another word.
 _SCRIPTS = {"CJK": "HAN", "IDEOGRAPHIC": "HAN", "KATAKANA-HIRAGANA": "KATAKANA", "FULLWIDTH": "LATIN"}
+# Letters of every script (UAX 24: Common), such as the apostrophe of Hawaiian and Uzbek.
+_OF_ALL = frozenset({"MODIFIER"})
 _TOGETHER = (
     frozenset({"LATIN", "HAN", "HIRAGANA", "KATAKANA"}),
     frozenset({"LATIN", "HAN", "HANGUL"}),
@@ -28,7 +30,7 @@ def in_unicode(domain: str) -> str:
 def mixed_scripts(domain: str) -> tuple[str, ...]:
     """Return the scripts, by name, of the first label that mixes such as do not go together; () when none does."""
     for label in in_unicode(domain).split("."):
-        scripts = {_script(character) for character in label if character.isalpha()}
+        scripts = {_script(character) for character in label if character.isalpha()} - _OF_ALL
         if len(scripts) > 1 and not any(scripts <= together for together in _TOGETHER):
             return tuple(sorted(script.title() for script in scripts))
     return ()

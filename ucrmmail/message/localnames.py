@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from ucrmmail.message.header import Fields
 
 _NAMES = ("to", "cc", "reply-to", "resent-to", "resent-cc")
-# Who writes to local users writes to a few; the lists of newsletters are not read once more.
-_LONGEST_LIST_BYTES = 10_000
+# Who writes to local users writes to a few; the lists of newsletters are not read once more. It is so much of all the
+# fields: a name of one letter becomes two hundred, and a header that anyone may hand over must not fill the memory.
+_LONGEST_LISTS_BYTES = 10_000
 
 
 def without_local_names(fields: Fields, addresses: Addresses) -> Fields:
@@ -34,10 +35,13 @@ def without_local_names(fields: Fields, addresses: Addresses) -> Fields:
     One that is no address list, or has a name that leads nowhere, stays as it is: only readers see it.
     """
     result: Fields = []
+    left = _LONGEST_LISTS_BYTES
     for name, field in fields:
-        if name not in _NAMES or len(field) > _LONGEST_LIST_BYTES:
+        if name not in _NAMES or len(field) > left:
             result.append((name, field))
-        elif value := value_of(field):
+            continue
+        left -= len(field)
+        if value := value_of(field):
             result.append((name, _led(field, value, addresses)))
     return result
 

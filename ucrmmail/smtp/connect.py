@@ -141,7 +141,7 @@ def connect(
             if left:
                 turn_s = min(_TURN_S, (deadline - clock.monotonic()) / len(left))
                 address = left.popleft()
-                sock, problem = _begin(address)
+                sock, problem = _begin(address, is_alone=not asked)
                 if sock is None:
                     problems[address] = _words_of(problem)
                     continue
@@ -177,15 +177,18 @@ def connect(
     )
 
 
-def _begin(address: Address) -> tuple[socket.socket | None, int]:
-    """Return a socket that is being connected, or what is in the way. Raises OSError, as for too many open files."""
+def _begin(address: Address, *, is_alone: bool) -> tuple[socket.socket | None, int]:
+    """Return a socket that is being connected, or what is in the way.
+
+    Raises OSError, as for too many open files, when it ``is_alone``: beside it, another one may answer yet.
+    """
     try:
         sock = socket.socket(address.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     except OSError as error:
         # A kernel without IPv6 is no reason not to try IPv4. Too many open files would be one.
-        if error.errno != errno.EAFNOSUPPORT:
+        if is_alone and error.errno != errno.EAFNOSUPPORT:
             raise
-        return None, error.errno
+        return None, error.errno or 0
     problem = sock.connect_ex(address.sockaddr)
     if problem in {0, errno.EINPROGRESS}:
         return sock, 0

@@ -63,6 +63,15 @@ def test_a_long_list_is_not_read_once_more() -> None:
     assert sent("\n".join(lines) + "\n\nhi\n") == ["\r\n".join(lines)]
 
 
+@pytest.mark.requirement("S6")
+def test_many_lists_are_read_no_further_than_one() -> None:
+    """A header of four megabytes of names took twenty seconds, and three gigabytes of the memory of a flush."""
+    names = ",\n root" * 1000
+    first, second, third = sent(f"To: root{names}\nCc: root{names}\nReply-To: root\n\nhi\n")
+    assert first.count("root") == first.count("<noc@isp.example>") == 1001
+    assert (second, third) == (f"Cc: root{names}".replace("\n", "\r\n"), 'Reply-To: "root" <noc@isp.example>')
+
+
 def test_a_name_that_leads_nowhere_is_left_as_it_is() -> None:
     assert sent("To: root\nCc: support\n\nhi\n", addresses=Addresses(sender="isp@isp.example")) == [
         "To: root",
