@@ -59,7 +59,7 @@ def test_mail_that_a_new_directory_leaves_behind_is_told_with_the_way_out(progra
         "run is at work and before a message is submitted\n"
     )
     old.rename(new)
-    assert len(program.queue()) == 1
+    assert len(program.queue("--state", "waiting")) == 1
     old.mkdir()
     told = program.run("config", "set", "spool.directory", str(old)).stderr
     assert told.endswith(f"; `ucrmmail config set spool.directory {new}` lets it be sent first\n")
