@@ -34,8 +34,7 @@ from tests.support.provider import Mail, Policy, Scope
 from ucrmmail.limits.rules import Throttle
 from ucrmmail.spool.state import RecipientState
 
-# Others show the same lines to the branch coverage.
-pytestmark = [pytest.mark.timeout(3600), pytest.mark.no_cover]
+pytestmark = pytest.mark.timeout(3600)
 
 IS_ALONE = "UCRMMAIL_CAMPAIGN_SEED" in os.environ and not LONG
 WORLDS = 600 if LONG else 1 if IS_ALONE else 10

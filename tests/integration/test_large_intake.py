@@ -16,8 +16,6 @@ from tests.support.sink import Sink, SinkController
 from tests.support.spools import everything_in
 
 MOST_KIB = 60 << 10
-# Others show the same lines; to be watched takes it twice as long.
-pytestmark = pytest.mark.no_cover
 
 HEAD = (
     b"Sender: billing@isp.example\r\nFrom: billing@isp.example\r\nTo: joe@example.com\r\n"

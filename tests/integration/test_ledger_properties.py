@@ -21,9 +21,6 @@ from tests.support.limits_oracle import (
 from tests.support.limits_world import Step, World, perform
 from ucrmmail.limits.rules import Flood, Rules, Throttle, Unit
 
-# Others show the same lines; to be watched takes it twice as long.
-pytestmark = pytest.mark.no_cover
-
 PROPERTY = settings(max_examples=250 if LONG else 100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Eighths of a second are exact in binary: a wait that ends right at the limit does so in the test too.
