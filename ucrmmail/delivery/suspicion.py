@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING
 
-from ucrmmail.dataclass import dataclass
+from ucrmmail.dataclass import dataclass, replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -114,8 +114,14 @@ class Suspicion:
         return [key for key in self._senders if not _is_domain(key)]
 
     def take_over(self, senders: Mapping[str, Known], left_out: Collection[str]) -> None:
-        """Suspect whom another process of the run has suspected, from then on, and leave out whom it has left out."""
-        self._senders = {**senders, **self._senders}
+        """Suspect whom another process of the run has suspected, from then on, and leave out whom it has left out.
+
+        Of two that have suspected one, the first has seen the proof that went before the other did.
+        """
+        for key, known in senders.items():
+            ours = self._senders.setdefault(key, known)
+            if known.own == ours.own and known.others < ours.others:
+                self._senders[key] = replace(ours, others=known.others)
         self.left_out.update(left_out)
 
     def leave_out(self, sender: str) -> None:

@@ -120,6 +120,30 @@ def test_whom_another_process_suspects_is_suspected_from_then_on() -> None:
     assert not run.is_sender_to_blame(OTHER)
 
 
+@pytest.mark.parametrize("late_first", [True, False])
+def test_of_two_processes_that_suspect_one_the_first_has_seen_the_proof(late_first: bool) -> None:
+    run, early, late = Suspicion(), Suspicion(), Suspicion()
+    early.suspect_sender(A)
+    for one in (run, late):
+        one.count_relayed(OTHER)
+    late.suspect_sender(A)
+    for one in (late, early) if late_first else (early, late):
+        run.take_over(one.senders, ())
+    assert run.is_sender_to_blame(A)
+
+
+def test_what_was_relayed_of_him_since_the_first_suspected_him_clears_him_of_that() -> None:
+    run, early, late = Suspicion(), Suspicion(), Suspicion()
+    early.suspect_sender(A)
+    for one in (run, late):
+        one.count_relayed(OTHER)
+        one.count_relayed(A)
+    late.suspect_sender(A)
+    for one in (late, early):
+        run.take_over(one.senders, ())
+    assert (run.was_suspected(A), run.is_sender_to_blame(A)) == (True, False)
+
+
 def test_one_who_was_given_up_is_still_one_who_was_suspected() -> None:
     suspicion = Suspicion()
     suspicion.suspect_sender(A)
