@@ -159,7 +159,9 @@ def test_a_server_that_is_lost_at_one_recipient_keeps_the_message_from_the_other
         report = run(machine, server, connections=connections, timeout_s=1.0)
         goods = [] if act in (HANG, Wait(3.0)) else [each for each in recipients if "good" in each]
         # Who comes behind one at whom it hung up has had no turn.
-        assert taken(server) == ["other@example.com", *goods]
+        arrived, expected = taken(server), ["other@example.com", *goods]
+        # Over two connections any may come first.
+        assert arrived == expected or (connections == 2 and sorted(arrived) == sorted(expected))
         assert (report.exit_code, report.relayed, report.deferred) == (0, 1, 1)
         for attempts in (2, 3):
             clock.offset += DAY_S
