@@ -179,7 +179,8 @@ class Suspicion:
     @property
     def awaits_proof(self) -> bool:
         """Whether nothing was relayed since a message was postponed, or a sender suspected: others show nothing."""
-        return self.progress in self._postponed.values() or any(map(self._shows_nothing, self._senders))
+        # Another thread may clear one meanwhile.
+        return self.progress in self._postponed.values() or any(map(self._shows_nothing, [*self._senders]))
 
     @property
     def prefers_untried(self) -> bool:
@@ -218,7 +219,7 @@ class Suspicion:
 
     def suspects_only(self, sender: str) -> bool:
         """Return whether no sender but this one is suspected."""
-        return not any(one != sender and not _is_domain(one) for one in self._senders)
+        return not any(one != sender and not _is_domain(one) for one in [*self._senders])
 
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""
