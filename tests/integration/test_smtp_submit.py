@@ -296,6 +296,16 @@ def test_a_lost_connection_defers_only_the_message_that_was_on_it(
     assert feed.summary.get("3", "returned") == "returned"
 
 
+@pytest.mark.requirement("R17")
+def test_a_time_that_is_longer_than_any_wait_of_the_kernel_is_a_long_one() -> None:
+    """Longer than 24 days, as of who wants nothing twice, it was an error behind each final dot, and all came again."""
+    century_s = 36_525 * 86_400.0
+    with SmtpServer(faults={"greeting": Wait(0.05), "final-dot": Wait(0.05)}) as server:
+        _, feed = deliver(server, timeout_s=century_s, final_timeout_s=century_s)
+        assert len(server.accepted) == 1
+    assert feed.summary == {"1": "relayed"}
+
+
 @pytest.mark.requirement("R11")
 def test_silence_after_the_final_dot_is_uncertain_and_never_a_failure() -> None:
     with SmtpServer(faults={"final-dot": HANG}) as server:

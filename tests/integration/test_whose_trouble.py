@@ -662,6 +662,25 @@ def test_of_senders_who_are_all_refused_each_has_his_turn_however_much_the_other
         assert [message.reverse_path for message in server.accepted] == ["billing@isp.example"]
 
 
+@pytest.mark.requirement("S19", "R9")
+def test_of_senders_at_whose_mail_the_server_hangs_up_each_is_asked_as_often(tmp_path: Path) -> None:
+    """Of three in a run, two were the same in each, and kept the others from their turn for hours."""
+    clock = MovedClock()
+    machine = Machine(tmp_path, clock=clock)
+    put_all(machine, [f"user{number % 4}@isp.example" for number in range(12)])
+    with SmtpServer(faults={"mail": DROP}) as server:
+        asked = []
+        for _ in range(10):
+            run(machine, server)
+            asked.append(len(server.commands))
+            wait_for_the_pause(machine, clock)
+        # In the first ones it is found that it is all of them.
+        lately = server.commands[asked[3] :]
+    counts = Counter(line for line in lately if line.startswith(b"MAIL"))
+    assert len(counts) == 4
+    assert max(counts.values()) - min(counts.values()) <= 2
+
+
 @pytest.mark.requirement("R9", "R22", "S19")
 @pytest.mark.parametrize("connections", [1, 4])
 @pytest.mark.parametrize("senders", [["news@shop.example"], ["news@shop.example", "bulk@club.example"]])

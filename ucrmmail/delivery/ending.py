@@ -27,8 +27,9 @@ class Ending:
     ``refused`` is the message at which the trouble came last, "" when it came at none, and ``sender`` who it may be
     that is refused with all his messages. ``in_doubt``: it may be the message's own, since it came there in an earlier
     run too, or each time that the server hung up. ``suspects`` are the messages at which one came that may be their
-    own, and ``senders`` those of whom it may be; ``cleared`` are suspected ones of whom something was relayed, and
-    ``over_quota`` those that were refused for a quota of their own, as it seems.
+    own, and ``senders`` those of whom it may be; ``cleared`` are suspected ones of whom something was relayed,
+    ``had_turn`` those who were asked since all are suspected, and ``over_quota`` those that were refused for a quota
+    of their own, as it seems.
 
     ``unconnected`` is why a connection ended that had worked before, or that was not the first one: nothing is wrong
     with the account while others go on. ``relayed``: the server took a message, or a part of one. ``denied`` is a
@@ -51,6 +52,7 @@ class Ending:
     suspects: dict[str, None] = field(default_factory=dict)
     senders: set[str] = field(default_factory=set)
     cleared: set[str] = field(default_factory=set)
+    had_turn: set[str] = field(default_factory=set)
     over_quota: set[str] = field(default_factory=set)
     unconnected: Trouble | None = None
     relayed: bool = False
@@ -86,6 +88,7 @@ class Ending:
         self.suspects.update(other.suspects)
         self.senders |= other.senders
         self.cleared |= other.cleared
+        self.had_turn |= other.had_turn
         self.over_quota |= other.over_quota
         self.unresolved |= other.unresolved
         self.lies |= other.lies

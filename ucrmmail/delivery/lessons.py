@@ -146,9 +146,9 @@ def after_troubled_run(
 
 
 def _in_turn(senders: Collection[str], ending: Ending) -> list[str]:
-    """Return the suspected senders; who was refused last comes last, since others may be refused no more."""
-    over = ending.cleared | ending.senders
-    return [*(one for one in senders if one not in over), *sorted(ending.senders)]
+    """Return the suspected senders; who was asked last comes last, since others may be refused no more."""
+    left = [one for one in senders if one not in ending.cleared | ending.senders]
+    return [*sorted(left, key=ending.had_turn.__contains__), *sorted(ending.senders)]
 
 
 def _with_extensions(state: AccountState, ending: Ending, *, now: float, settings_mark: str) -> AccountState:

@@ -249,6 +249,7 @@ class Run:
             raise
         finally:
             self.ending.cleared |= self._feed.suspicion.cleared
+            self.ending.had_turn |= self._feed.suspicion.had_turn
             self.ending.over_quota |= self._feed.suspicion.over_quota
             if own.session is not None:
                 own.session.quit()

@@ -54,8 +54,8 @@ class Suspicion:
     up by themselves: the message at which the last run ended, and those at whose MAIL a connection of this one was
     lost. A suspected sender may be what the account is refused for: his messages show nothing while proof is awaited,
     and once two of a domain are suspected, nor do those of that domain. ``cleared`` are suspected senders of whom
-    something was relayed. ``left_out`` are senders, and domains, that may send no more for now, and ``over_quota``
-    those who were refused in such words while others were relayed.
+    something was relayed, and ``had_turn`` those who were asked since all are. ``left_out`` are senders, and domains,
+    that may send no more for now, and ``over_quota`` those who were refused in such words while others were relayed.
     """
 
     def __init__(self, relayed: Counts | None = None, number: int = 0) -> None:
@@ -67,6 +67,7 @@ class Suspicion:
         # Those of them at which a connection was lost: to ask again may take all the time that there is.
         self.lost: set[str] = set()
         self.cleared: set[str] = set()
+        self.had_turn: set[str] = set()
         self.left_out: set[str] = set()
         self.over_quota: set[str] = set()
         # Those of earlier runs: of whom something is relayed is over it no more.
@@ -184,7 +185,8 @@ class Suspicion:
     @property
     def awaits_proof(self) -> bool:
         """Whether nothing was relayed since a message was postponed, or a sender suspected: others show nothing."""
-        return self.progress in self._postponed.values() or any(map(self._shows_nothing, self._senders))
+        # Another thread may clear one meanwhile.
+        return self.progress in self._postponed.values() or any(map(self._shows_nothing, [*self._senders]))
 
     @property
     def prefers_untried(self) -> bool:
@@ -223,7 +225,7 @@ class Suspicion:
 
     def suspects_only(self, sender: str) -> bool:
         """Return whether no sender but this one is suspected."""
-        return not any(one != sender and not _is_domain(one) for one in self._senders)
+        return not any(one != sender and not _is_domain(one) for one in [*self._senders])
 
     def is_suspected(self, sender: str) -> bool:
         """Return whether nothing of others was relayed since this sender, or his domain, was suspected."""

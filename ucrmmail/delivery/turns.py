@@ -69,9 +69,8 @@ class Turns:
         # Suspects whose turn it was while proof was awaited, and what is of suspected senders.
         self._aside: dict[str, None] = {}
         self._of_suspected: dict[str, None] = {}
-        # Of each suspected sender the first message of those, and who of them has had his turn.
+        # Of each suspected sender the first message of those.
         self._first_of: dict[str, str] = {}
-        self._had_turn: set[str] = set()
         # A heap of what was dealt to us and is not done: what was begun or given back, and what was claimed behind it.
         self._again: list[str] = []
         # Messages that would keep others waiting: their ids, and a heap of the same.
@@ -224,19 +223,21 @@ class Turns:
         """Claim a message of him who was refused longest ago, where several senders wait; None where they do not.
 
         Drawn by messages, the one of a sender would hardly have its turn beside the hundreds of another one, however
-        long his own trouble is over.
+        long his own trouble is over. He is asked for a suspect when he has no other: it may be what was refused.
         """
-        waiting = {sender: [at] for sender, at in self._first_of.items() if at in self._of_suspected}
+        had_turn = self._suspicion.had_turn
+        waiting: dict[str, list[str]] = {}
         for queue_id in self._aside if len(self._suspicion.refused_senders) > 1 else ():
             claimed = self._spool.claim(queue_id) if queue_id not in self._suspicion.lost else None
             if claimed is not None:
                 waiting.setdefault(sender_of(claimed.reverse_path), []).append(queue_id)
                 self._spool.release(claimed)
+        waiting |= {sender: [first] for sender, first in self._first_of.items() if first in self._of_suspected}
         order = {sender: at for at, sender in enumerate(self._suspicion.refused_senders)}
-        if len(waiting.keys() & order) < 2 or self._had_turn.issuperset(waiting):
+        if len(waiting.keys() & order) < 2 or had_turn.issuperset(waiting):
             return None
-        sender = min(waiting, key=lambda one: (one in self._had_turn, order.get(one, -1)))
-        self._had_turn.add(sender)
+        sender = min(waiting, key=lambda one: (one in had_turn, order.get(one, -1)))
+        had_turn.add(sender)
         chosen = self._drawn(waiting[sender])
         self._aside.pop(chosen, None)
         self._of_suspected.pop(chosen, None)

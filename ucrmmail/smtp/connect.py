@@ -17,7 +17,7 @@ from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import TemporaryError
 from ucrmmail.message.outcome import Stage
 from ucrmmail.smtp.trouble import RefusedError, account_trouble
-from ucrmmail.smtp.wire import StoppedError
+from ucrmmail.smtp.wire import StoppedError, ready_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -212,7 +212,7 @@ def _wait_for(fds: Collection[int], event: int, *, clock: Clock, stop: Stopper |
         poll.register(fd, event)
     if stop is not None:
         poll.register(stop.fileno(), select.POLLIN)
-    ready = dict(poll.poll(max(0.0, deadline - clock.monotonic()) * 1000))
+    ready = ready_of(poll, deadline - clock.monotonic())
     if stop is not None and stop.fileno() in ready:
         raise StoppedError
     return [fd for fd in fds if fd in ready]

@@ -32,6 +32,8 @@ _REDACTED = b"[redacted]"
 # A server says the same few sentences to every message.
 _REMEMBERED_REPLIES = 64
 _STATUS = re.compile(r"[2-5]\.[0-9]{1,3}\.[0-9]{1,3}(?= |$)")
+# poll(2) takes no longer time, of milliseconds: somewhat more than 24 days.
+_LONGEST_POLL_S = 2_147_483.0
 # Shorter secrets would tear holes into every reply, and protect nothing.
 _SHORTEST_HIDDEN = 4
 
@@ -210,7 +212,7 @@ class Wire:
             self._waited_for = events
             self._patiently.modify(self._sock, events)
             self._watching.modify(self._sock, events)
-        ready = dict((self._patiently if patient else self._watching).poll(left_s * 1000))
+        ready = ready_of(self._patiently if patient else self._watching, left_s)
         if not ready:
             raise NoAnswerError("the server did not answer in time")
         if not patient and self._stop is not None and self._stop.fileno() in ready:
@@ -402,6 +404,11 @@ class Wire:
             pass  # the descriptor is gone all the same, and so is the connection
 
 
+def ready_of(poll: select.poll, within_s: float) -> dict[int, int]:
+    """Return what is ready by then, or becomes so first, and for what; nothing when the time is over."""
+    return dict(poll.poll(min(max(within_s, 0.0), _LONGEST_POLL_S) * 1000))
+
+
 def first_to_speak(wires: Sequence[Wire], within_s: float) -> Wire | None:
     """Return the first of these on which something comes, or the end; None when nothing does. Raises StoppedError."""
     poll = select.poll()
@@ -410,7 +417,7 @@ def first_to_speak(wires: Sequence[Wire], within_s: float) -> Wire | None:
     stop = wires[0].stop
     if stop is not None:
         poll.register(stop.fileno(), select.POLLIN)
-    ready = {fd for fd, _ in poll.poll(max(within_s, 0.0) * 1000)}
+    ready = ready_of(poll, within_s)
     if stop is not None and stop.fileno() in ready:
         raise StoppedError
     return next((wire for wire in wires if wire.socket.fileno() in ready), None)

@@ -78,6 +78,16 @@ def test_who_is_suspected_stays_so_from_run_to_run_until_one_has_no_trouble() ->
     assert told(calm(state, Ending(relayed=True))).suspects == []
 
 
+@pytest.mark.requirement("S19", "R9")
+def test_who_was_asked_although_he_is_suspected_comes_behind_those_who_were_not() -> None:
+    """Whatever became of that: where it was known of his message, he was the first to be asked in each run."""
+    state = troubled(AccountState(), Ending(senders={f"{name}@isp.example" for name in "abcd"}))
+    state = troubled(state, Ending(senders={"c@isp.example"}, had_turn={f"{name}@isp.example" for name in "acx"}))
+    assert told(state).senders == ["b@isp.example", "d@isp.example", "a@isp.example", "c@isp.example"]
+    state = troubled(state, Ending(cleared={"b@isp.example"}, had_turn={"b@isp.example"}, relayed=True))
+    assert told(state).senders == ["d@isp.example", "a@isp.example", "c@isp.example"]
+
+
 def test_of_very_many_suspects_the_last_ones_are_remembered() -> None:
     state = troubled(AccountState(), Ending(suspects=dict.fromkeys(str(number) for number in range(150))))
     assert told(state).suspects == [str(number) for number in range(50, 150)]

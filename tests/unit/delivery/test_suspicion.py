@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ucrmmail.delivery import suspicion as suspicion_module
 from ucrmmail.delivery.suspicion import COUNTS, Suspicion
 
 A, B, OTHER, FAR = "a@isp.example", "b@ISP.example", "other@isp.example", "x@far.example"
@@ -270,3 +271,24 @@ def test_who_has_ended_some_connections_in_a_row_is_left_out_if_others_were_rela
     suspicion.count_relayed(FAR)
     suspicion.count_closed(B, "5")
     assert not suspicion.is_left_out(B)
+
+
+@pytest.mark.requirement("S19")
+def test_one_who_is_cleared_over_another_connection_meanwhile_ends_no_look_at_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under a limit connections are threads: the run could end there with an internal error."""
+    suspicion = Suspicion()
+
+    def clear(*asked: object) -> bool:
+        suspicion._senders.pop(A, None)
+        return asked == (A,)
+
+    suspicion.suspect_sender(A)
+    suspicion.suspect_sender(FAR)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Suspicion, "_shows_nothing", clear)
+        assert not suspicion.awaits_proof
+    suspicion.suspect_sender(A)
+    monkeypatch.setattr(suspicion_module, "_is_domain", clear)
+    assert suspicion.suspects_only(FAR)

@@ -151,3 +151,36 @@ def test_where_nothing_but_suspects_is_there_another_one_is_asked_first_in_anoth
         asked.add(claimed.queue_id)
         turns.put_back()
     assert asked == set(suspects)
+
+
+@pytest.mark.requirement("S19", "R9")
+@pytest.mark.parametrize("is_dealt", [False, True], ids=["queue", "line"])
+def test_where_all_senders_are_suspected_each_is_asked_and_for_a_message_that_is_no_suspect(
+    tmp_path: Path, is_dealt: bool
+) -> None:
+    """A suspect is what was refused: to a recipient of whom it was said, it is again, and the rest waited for hours."""
+    machine = Machine(tmp_path)
+    queue_ids = [
+        put(machine.directory, reverse_path=f"{name}@isp.example", now=machine.clock.now() + number / 1000)
+        for number, name in enumerate("abaaab")
+    ]
+    suspects = [queue_ids[at] for at in (0, 1, 2, 3)]
+    spool = Spool(machine.directory, clock=machine.clock)
+    suspicion = Suspicion()
+    suspicion.suspects.update(suspects)
+    suspicion.postpone(suspects)
+    for sender in ("b@isp.example", "a@isp.example"):
+        suspicion.suspect_sender(sender)
+    suspicion.gives_up_domains()
+    line = iter(queue_ids)
+    due: Callable[[], Iterator[str]] | None = (lambda: line) if is_dealt else None
+    turns = Turns(spool, suspicion, machine.clock, left_s=lambda: 60.0, due=due)
+    went = []
+    for _ in range(2):
+        claimed = turns.look(others_are_out=False)
+        assert claimed is not None
+        turns.take()
+        spool.leave_out(claimed)
+        went.append(claimed.queue_id)
+    assert went == [queue_ids[5], queue_ids[4]]
+    assert suspicion.had_turn == {"a@isp.example", "b@isp.example"}
