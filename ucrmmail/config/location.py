@@ -142,9 +142,13 @@ def _xdg(variable: str, below_home: str, environ: Mapping[str, str], euid: int) 
 
 
 def _home(environ: Mapping[str, str], euid: int) -> str:
-    """Return the home directory; a service may run without HOME, then the user database knows it."""
+    """Return the home directory; a service may run without HOME, then the user database knows it.
+
+    So it does where HOME is a directory that we may not enter: the worker that supervisord, or s6, has let run as
+    another user still has root's.
+    """
     home = environ.get("HOME", "")
-    if home.startswith("/"):
+    if home.startswith("/") and not _is_closed(home):
         return home.rstrip("/")
     import pwd  # noqa: PLC0415 # rarely needed, and every submission would pay for it
 
@@ -153,6 +157,17 @@ def _home(environ: Mapping[str, str], euid: int) -> str:
     except KeyError:
         # A container's nameless user: the root directory is where its shell would start too.
         return ""
+
+
+def _is_closed(directory: str) -> bool:
+    try:
+        os.lstat(f"{directory}/.")
+    except PermissionError:
+        return True
+    except OSError:
+        # It is not there, say: nothing of ours is in it, and what is made there is ours.
+        return False
+    return False
 
 
 def _is_there(path: str) -> bool:

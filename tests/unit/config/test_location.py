@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faults import as_user
 from ucrmmail.config import location
 from ucrmmail.config.location import LAST_FLUSH, locate, spool_directory, submission_directory
 
@@ -103,6 +104,16 @@ def test_root_keeps_mail_and_logs_below_var() -> None:
 def test_without_home_the_user_database_is_asked() -> None:
     assert locate(None, {}, os.geteuid()).path.startswith("/")
     assert locate(None, {}, 987654).path == "/.config/ucrmmail/config.toml"
+
+
+def test_a_home_that_the_user_may_not_enter_is_that_of_somebody_else(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir(mode=0o700)
+    environ = {"HOME": f"{tmp_path}/root"}
+    with as_user(987654):
+        found = locate(None, environ, 987654)
+    assert found.path == "/.config/ucrmmail/config.toml"
+    assert found.spool_directory == "/.local/state/ucrmmail/spool"
+    assert locate(None, environ, 0).path != found.path
 
 
 def test_a_link_that_leads_nowhere_is_still_the_users_file(tmp_path: Path, system: Path) -> None:
