@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MOST_RECIPIENTS = 100_000
 _RECIPIENT_FIELDS = ("to", "cc", "bcc")
 _RESENT_FIELDS = ("resent-to", "resent-cc", "resent-bcc")
+# Whichever machine is asked (RFC 6761 section 6.3): to a smarthost these are itself, and so is its root.
+_THIS_MACHINE = ("localhost", "localhost.localdomain")
 
 
 class Addresses:
@@ -61,7 +63,7 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for name in names:
-        mailbox = destination(name, addresses) if is_bare(name) else parse_mailbox(name)
+        mailbox = destination(name, addresses) if is_bare(name) else _led(parse_mailbox(name), addresses)
         found.setdefault(folded(mailbox), mailbox)
     if not found:
         raise NoUserError(
@@ -69,6 +71,17 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
             remedy="name them on the command line, or in a To, Cc or Bcc header that is read",
         )
     return tuple(found.values())
+
+
+def _led(mailbox: str, addresses: Addresses) -> str:
+    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads away."""
+    local, _, domain = mailbox.rpartition("@")
+    if domain.lower() not in _THIS_MACHINE:
+        return mailbox
+    try:
+        return destination(local, addresses)
+    except NoUserError:
+        return mailbox
 
 
 def destination(name: str, addresses: Addresses) -> str:
