@@ -74,7 +74,7 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
 
 
 def _led(mailbox: str, addresses: Addresses) -> str:
-    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads away."""
+    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads on."""
     local, _, domain = mailbox.rpartition("@")
     if domain.lower() not in _THIS_MACHINE:
         return mailbox
