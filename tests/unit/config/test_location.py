@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,25 @@ def test_who_flushes_a_queue_of_his_own_by_the_configuration_of_the_system_submi
     assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == spool_directory({}, os.geteuid())
     (spool / LAST_FLUSH).touch()
     assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == str(spool)
+
+
+def test_who_has_flushed_a_queue_of_his_own_once_submits_to_the_one_that_is_open_to_him(
+    tmp_path: Path, system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at what `ucrmmail flush` does must not lead his mail into a queue that nobody flushes for ever."""
+    system.touch()
+    own, theirs = tmp_path / ".local/state/ucrmmail/spool", tmp_path / "theirs"
+    own.mkdir(parents=True)
+    monkeypatch.setattr(location, "spool_directory", lambda _environ, euid: str(own if euid == OTHER else theirs))
+    flushed = own / LAST_FLUSH
+    flushed.touch()
+    now = time.time()
+    for is_open, at, chosen in ((True, now, own), (True, now - 3600, theirs), (False, now - 3600, own)):
+        shutil.rmtree(theirs, ignore_errors=True)
+        if is_open:
+            (theirs / "drop").mkdir(parents=True)
+        os.utime(flushed, (at, at))
+        assert submission_directory(str(system), {}, OTHER) == str(chosen), (is_open, at)
 
 
 def test_whose_configuration_that_of_the_system_is_submits_to_his_own_queue(tmp_path: Path, system: Path) -> None:
