@@ -7,7 +7,7 @@ seems to say to another parser, changes no recipient. Loaded by every submission
 from __future__ import annotations
 
 from ucrmmail.errors import DataError, NoUserError
-from ucrmmail.message.address import folded, is_bare, parse_mailbox
+from ucrmmail.message.address import folded, is_bare, is_of_this_machine, parse_mailbox
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import value_of
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 MOST_RECIPIENTS = 100_000
 _RECIPIENT_FIELDS = ("to", "cc", "bcc")
 _RESENT_FIELDS = ("resent-to", "resent-cc", "resent-bcc")
-# Whichever machine is asked (RFC 6761 section 6.3): to a smarthost these are itself, and so is its root.
-_THIS_MACHINE = ("localhost", "localhost.localdomain")
 
 
 class Addresses:
@@ -75,11 +73,10 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
 
 def _led(mailbox: str, addresses: Addresses) -> str:
     """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads on."""
-    local, _, domain = mailbox.rpartition("@")
-    if domain.lower() not in _THIS_MACHINE:
+    if not is_of_this_machine(mailbox):
         return mailbox
     try:
-        return destination(local, addresses)
+        return destination(mailbox.rpartition("@")[0], addresses)
     except NoUserError:
         return mailbox
 
