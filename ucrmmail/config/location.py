@@ -156,7 +156,9 @@ def _state_home(environ: Mapping[str, str], euid: int) -> str:
 def _xdg(variable: str, below_home: str, environ: Mapping[str, str], euid: int) -> str:
     """Return a base directory (XDG Base Directory Specification: a relative path is to be ignored)."""
     named = environ.get(variable, "")
-    return named.rstrip("/") if named.startswith("/") else f"{_home(environ, euid)}/{below_home}"
+    if named.startswith("/") and not _is_closed(named):
+        return named.rstrip("/")
+    return f"{_home(environ, euid)}/{below_home}"
 
 
 def _home(environ: Mapping[str, str], euid: int) -> str:

@@ -109,13 +109,17 @@ def test_without_home_the_user_database_is_asked() -> None:
 
 
 def test_a_home_that_the_user_may_not_enter_is_that_of_somebody_else(tmp_path: Path) -> None:
-    (tmp_path / "root").mkdir(mode=0o700)
-    environ = {"HOME": f"{tmp_path}/root"}
-    with as_user(987654):
-        found = locate(None, environ, 987654)
-    assert found.path == "/.config/ucrmmail/config.toml"
-    assert found.spool_directory == "/.local/state/ucrmmail/spool"
-    assert locate(None, environ, 0).path != found.path
+    root = tmp_path / "root"
+    root.mkdir(mode=0o700)
+    for environ in (
+        {"HOME": str(root)},
+        {"HOME": str(root), "XDG_CONFIG_HOME": f"{root}/.config", "XDG_STATE_HOME": f"{root}/.state"},
+    ):
+        with as_user(987654):
+            found = locate(None, environ, 987654)
+        assert found.path == "/.config/ucrmmail/config.toml"
+        assert found.spool_directory == "/.local/state/ucrmmail/spool"
+        assert locate(None, environ, 0).path != found.path
 
 
 def test_a_link_that_leads_nowhere_is_still_the_users_file(tmp_path: Path, system: Path) -> None:
