@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.message.address import is_of_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +105,13 @@ def _reports(config: Config) -> Iterator[Advice]:
             "is not set, so nobody is told when mail to a local name or a bounce has nowhere to go",
             "ucrmmail config set addresses.notification admin@isp.example",
         )
+    for key in ("addresses.notification", "addresses.support"):
+        if is_of_this_machine(config.text(key)) and not _is_loopback(config.text("smtp.host")):
+            yield Advice(
+                key,
+                "is an address of this machine, which the smarthost does not know, or takes for one of its own",
+                f"ucrmmail config set {key} admin@isp.example",
+            )
 
 
 def _files(config: Config) -> Iterator[Advice]:

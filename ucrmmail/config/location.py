@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 SYSTEM_CONFIG = "/etc/ucrmmail/config.toml"
 # In the queue: how the last flush ended.
 LAST_FLUSH = "last-flush.json"
+# Cron flushes each minute, or a few times an hour. Each run leaves its time, also one with nothing to send.
+_FLUSHES_S = 1800.0
 
 
 class Location:
@@ -76,18 +79,33 @@ def spool_directory(environ: Mapping[str, str], euid: int) -> str:
 def submission_directory(path: str, environ: Mapping[str, str], euid: int) -> str:
     """Return where mail is submitted to by the configuration at ``path`` when ``spool.directory`` is not set.
 
-    With the system's configuration that is the queue of its owner, mostly root, unless the user has flushed a queue of
-    his own by it: one that nobody flushes would take mail, and keep it.
+    With the system's configuration that is the queue of its owner, mostly root, unless the user flushes a queue of his
+    own by it: one that nobody flushes would take mail, and keep it. Who has done so once, to see what it does, does not
+    where the owner takes mail from him.
     """
     own = spool_directory(environ, euid)
-    if path != SYSTEM_CONFIG or _is_there(f"{own}/{LAST_FLUSH}"):
+    if path != SYSTEM_CONFIG:
         return own
     try:
         owner = os.stat(path).st_uid
     except OSError:
         # Reading it tells.
         return own
-    return own if owner == euid else spool_directory({}, owner)
+    theirs = own if owner == euid else spool_directory({}, owner)
+    flushed_at = _time_of(f"{own}/{LAST_FLUSH}")
+    if not flushed_at:
+        return theirs
+    flushes = time.time() - flushed_at < _FLUSHES_S
+    takes_mail = os.access(f"{theirs}/drop", os.W_OK | os.X_OK, effective_ids=True)
+    return own if flushes or not takes_mail else theirs
+
+
+def _time_of(path: str) -> float:
+    """Return when a file was written; 0.0 when there is none, or nobody may know."""
+    try:
+        return os.lstat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def log_directory(environ: Mapping[str, str], euid: int) -> str:
@@ -138,13 +156,19 @@ def _state_home(environ: Mapping[str, str], euid: int) -> str:
 def _xdg(variable: str, below_home: str, environ: Mapping[str, str], euid: int) -> str:
     """Return a base directory (XDG Base Directory Specification: a relative path is to be ignored)."""
     named = environ.get(variable, "")
-    return named.rstrip("/") if named.startswith("/") else f"{_home(environ, euid)}/{below_home}"
+    if named.startswith("/") and not _is_closed(named):
+        return named.rstrip("/")
+    return f"{_home(environ, euid)}/{below_home}"
 
 
 def _home(environ: Mapping[str, str], euid: int) -> str:
-    """Return the home directory; a service may run without HOME, then the user database knows it."""
+    """Return the home directory; a service may run without HOME, then the user database knows it.
+
+    So it does where HOME is a directory that we may not enter: the worker that supervisord, or s6, has let run as
+    another user still has root's.
+    """
     home = environ.get("HOME", "")
-    if home.startswith("/"):
+    if home.startswith("/") and not _is_closed(home):
         return home.rstrip("/")
     import pwd  # noqa: PLC0415 # rarely needed, and every submission would pay for it
 
@@ -153,6 +177,17 @@ def _home(environ: Mapping[str, str], euid: int) -> str:
     except KeyError:
         # A container's nameless user: the root directory is where its shell would start too.
         return ""
+
+
+def _is_closed(directory: str) -> bool:
+    try:
+        os.lstat(f"{directory}/.")
+    except PermissionError:
+        return True
+    except OSError:
+        # It is not there, say: nothing of ours is in it, and what is made there is ours.
+        return False
+    return False
 
 
 def _is_there(path: str) -> bool:

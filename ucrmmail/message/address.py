@@ -32,6 +32,8 @@ _HIDDEN = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"
     "\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f"
 )
+# Whichever machine is asked (RFC 6761 section 6.3).
+_THIS_MACHINE = ("localhost", "localhost.localdomain")
 _FIRST_OF_THE_SPECIAL_PURPOSE_PLANE = "\U000e0000"
 
 
@@ -69,6 +71,11 @@ def is_bare(text: str) -> bool:
         # An encoded word has the same characters: a program encoded a name together with its address.
         return False
     return all(atom and _ATEXT.issuperset(atom) for atom in text.split("."))
+
+
+def is_of_this_machine(mailbox: str) -> bool:
+    """Return whether a mailbox is that of a user of this machine: a smarthost takes it for one of its own."""
+    return mailbox.rpartition("@")[2].lower() in _THIS_MACHINE
 
 
 def same_mailbox(one: str, other: str) -> bool:

@@ -7,7 +7,7 @@ seems to say to another parser, changes no recipient. Loaded by every submission
 from __future__ import annotations
 
 from ucrmmail.errors import DataError, NoUserError
-from ucrmmail.message.address import folded, is_bare, parse_mailbox
+from ucrmmail.message.address import folded, is_bare, is_of_this_machine, parse_mailbox
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import value_of
 
@@ -61,7 +61,7 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
     """
     found: dict[str, str] = {}
     for name in names:
-        mailbox = destination(name, addresses) if is_bare(name) else parse_mailbox(name)
+        mailbox = destination(name, addresses) if is_bare(name) else _led(parse_mailbox(name), addresses)
         found.setdefault(folded(mailbox), mailbox)
     if not found:
         raise NoUserError(
@@ -69,6 +69,16 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
             remedy="name them on the command line, or in a To, Cc or Bcc header that is read",
         )
     return tuple(found.values())
+
+
+def _led(mailbox: str, addresses: Addresses) -> str:
+    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads on."""
+    if not is_of_this_machine(mailbox):
+        return mailbox
+    try:
+        return destination(mailbox.rpartition("@")[0], addresses)
+    except NoUserError:
+        return mailbox
 
 
 def destination(name: str, addresses: Addresses) -> str:

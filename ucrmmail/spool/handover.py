@@ -39,7 +39,7 @@ def takes_from_others(directory: str) -> bool:
         owner != os.geteuid()
         and owner == found.st_uid
         and stat.S_ISDIR(found.st_mode)
-        and os.access(drop, os.W_OK | os.X_OK)
+        and os.access(drop, os.W_OK | os.X_OK, effective_ids=True)
     )
 
 

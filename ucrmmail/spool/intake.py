@@ -356,8 +356,12 @@ class _Taker:
         )
 
     def commit(self) -> None:
-        """Accept the batch, then remove the files it was made of."""
+        """Accept the batch, then remove the files it was made of. Raises OSError when it is not known to be durable."""
         taken, self._open = self._open, []
+        if taken:
+            # They have left drop/ for good: a power cut must not bring one back beside the message that it became.
+            for place in (DROP, TMP):
+                fsync_directory(f"{self._directory}/{place}")
         try:
             self._batch.commit()
         except UcrmmailError as error:

@@ -23,7 +23,14 @@ from ucrmmail.spool.outcomes import Outcomes
 from ucrmmail.spool.records import damage_in, journal_path, newest, worker_journals
 from ucrmmail.spool.recovery import Recovery
 from ucrmmail.spool.reserve import Reserve
-from ucrmmail.spool.sweeps import purge_sent, sweep_drop, sweep_replacements, sweep_taken, sweep_tmp
+from ucrmmail.spool.sweeps import (
+    purge_sent,
+    sweep_drop,
+    sweep_old_names,
+    sweep_replacements,
+    sweep_taken,
+    sweep_tmp,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -132,6 +139,7 @@ class Spool:
         left = worker_journals(self.directory)
         records = self._read_journals(left)
         to_do = newest(records)
+        sweep_old_names(self.directory)
         sweep_taken(self.directory, to_do)
         Recovery(self._outcomes, self._moves, self._aside, now=now).carry_out(to_do, stopping)
         if not records or self._outcomes.forget_replayed():

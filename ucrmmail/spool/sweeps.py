@@ -19,6 +19,7 @@ from ucrmmail.spool.layout import (
     epoch_of,
     is_hour,
     is_queue_id,
+    path_in_queue,
 )
 from ucrmmail.spool.moves import find, find_all, remove_if_empty
 from ucrmmail.spool.unread import is_of_all
@@ -73,6 +74,22 @@ def _bring_names_to_the_disk(directory: str, parents: Collection[str]) -> None:
             fsync_directory(path)
         except FileNotFoundError:
             continue  # a person has moved the message, which is durable by then
+
+
+def sweep_old_names(directory: str) -> None:
+    """Remove the name in tmp/ of what stands in the queue: a power cut may leave a file both names of a rename (Btrfs).
+
+    Before anything is opened: what has two names is trusted nowhere. Raises OSError when tmp/ cannot be read.
+    """
+    for name in filter(is_queue_id, os.listdir(f"{directory}/{TMP}")):
+        old = f"{directory}/{TMP}/{name}"
+        try:
+            if os.path.samestat(os.lstat(old), os.lstat(path_in_queue(directory, name))):
+                os.unlink(old)
+        except OSError as error:
+            # It has one name, or it is told where that is opened.
+            if is_of_all(error):
+                raise
 
 
 def sweep_tmp(directory: str, now: float, aside: Aside) -> None:

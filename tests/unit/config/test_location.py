@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.faults import as_user
 from ucrmmail.config import location
 from ucrmmail.config.location import LAST_FLUSH, locate, spool_directory, submission_directory
 
@@ -105,6 +108,20 @@ def test_without_home_the_user_database_is_asked() -> None:
     assert locate(None, {}, 987654).path == "/.config/ucrmmail/config.toml"
 
 
+def test_a_home_that_the_user_may_not_enter_is_that_of_somebody_else(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir(mode=0o700)
+    for environ in (
+        {"HOME": str(root)},
+        {"HOME": str(root), "XDG_CONFIG_HOME": f"{root}/.config", "XDG_STATE_HOME": f"{root}/.state"},
+    ):
+        with as_user(987654):
+            found = locate(None, environ, 987654)
+        assert found.path == "/.config/ucrmmail/config.toml"
+        assert found.spool_directory == "/.local/state/ucrmmail/spool"
+        assert locate(None, environ, 0).path != found.path
+
+
 def test_a_link_that_leads_nowhere_is_still_the_users_file(tmp_path: Path, system: Path) -> None:
     system.touch()
     path = own(tmp_path)
@@ -139,6 +156,25 @@ def test_who_flushes_a_queue_of_his_own_by_the_configuration_of_the_system_submi
     assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == spool_directory({}, os.geteuid())
     (spool / LAST_FLUSH).touch()
     assert submission_directory(str(system), {"HOME": str(tmp_path)}, OTHER) == str(spool)
+
+
+def test_who_has_flushed_a_queue_of_his_own_once_submits_to_the_one_that_is_open_to_him(
+    tmp_path: Path, system: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at what `ucrmmail flush` does must not lead his mail into a queue that nobody flushes for ever."""
+    system.touch()
+    own, theirs = tmp_path / ".local/state/ucrmmail/spool", tmp_path / "theirs"
+    own.mkdir(parents=True)
+    monkeypatch.setattr(location, "spool_directory", lambda _environ, euid: str(own if euid == OTHER else theirs))
+    flushed = own / LAST_FLUSH
+    flushed.touch()
+    now = time.time()
+    for is_open, at, chosen in ((True, now, own), (True, now - 3600, theirs), (False, now - 3600, own)):
+        shutil.rmtree(theirs, ignore_errors=True)
+        if is_open:
+            (theirs / "drop").mkdir(parents=True)
+        os.utime(flushed, (at, at))
+        assert submission_directory(str(system), {}, OTHER) == str(chosen), (is_open, at)
 
 
 def test_whose_configuration_that_of_the_system_is_submits_to_his_own_queue(tmp_path: Path, system: Path) -> None:

@@ -49,6 +49,17 @@ def test_recipients_are_those_of_to_cc_and_bcc(header: str, recipients: tuple[st
     assert recipients_of(header) == recipients
 
 
+@pytest.mark.parametrize("address", ["root@localhost", "nagios@LOCALHOST", "root@localhost.localdomain"])
+def test_a_user_of_this_machine_is_nobody_on_the_smarthost(address: str) -> None:
+    # Postfix, as Debian sets it up, is "localhost" too: its own root would get our mail.
+    assert recipients_of(f"To: {address}, root") == (FULL.notification,)
+    assert recipients_of(f"To: {J}", address) == (FULL.notification, J)
+    support = address.replace("root", "support").replace("nagios", "support")
+    assert recipients_of(f"To: {support}") == (FULL.support,)
+    # A smarthost on this machine may know it: without another place it goes there.
+    assert recipients_of(f"To: {address}", addresses=Addresses(sender=FULL.sender)) == (address,)
+
+
 def test_recipients_on_the_command_line_come_first_and_are_added_to() -> None:
     assert recipients_of(f"To: {J}, {A}", B, "JOE@example.com", J) == (B, "JOE@example.com", J, A)
 

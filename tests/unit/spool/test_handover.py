@@ -5,15 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.faults import fails_at
+from tests.support.faults import as_user, fails_at
 from tests.support.spools import JOE, MESSAGE, NOW, everything_in, new_spool
 from ucrmmail.errors import TemporaryError
-from ucrmmail.spool.handover import hand_over
+from ucrmmail.spool.handover import hand_over, takes_from_others
 from ucrmmail.spool.layout import new_queue_id
 from ucrmmail.spool.queue import Spool
+
+OWNER, OTHER = 65534, 987654
 
 
 def hand(directory: str) -> None:
@@ -21,6 +24,21 @@ def hand(directory: str) -> None:
         directory, reverse_path="app@isp.example", recipients=(JOE,), message=MESSAGE, priority="normal",
         eight_bit=False, utf8=False, now=NOW, min_free_bytes=0,
     )  # fmt: skip
+
+
+def test_who_is_let_in_is_asked_of_the_user_whose_rights_the_program_has() -> None:
+    # Who has started it, the real user, is root here.
+    with TemporaryDirectory() as home:
+        directory = new_spool(Path(home))
+        os.chmod(home, 0o755)
+        os.chmod(directory, 0o711)
+        for path in (directory, f"{directory}/drop"):
+            os.chown(path, OWNER, OWNER)
+        with as_user(OTHER):
+            assert not takes_from_others(directory)
+        os.chmod(f"{directory}/drop", 0o1733)
+        with as_user(OTHER):
+            assert takes_from_others(directory)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES], ids=errno.errorcode.get)

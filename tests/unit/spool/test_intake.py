@@ -487,6 +487,32 @@ def test_a_failing_disk_loses_no_file(drop: Drop, name: str) -> None:
     assert len(drop.queued()) == 3
 
 
+@pytest.mark.requirement("R3")
+def test_what_was_taken_has_left_the_directory_for_good_before_it_is_accepted(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Btrfs brings to the disk what was synced, and nothing that was done before: the file would be taken once more.
+    done: list[str] = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(fd: int) -> None:
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    def renamed(source: str, target: str, **options: int) -> None:
+        done.append(f"{source.rpartition('/')[2]} renamed")
+        rename(source, target, **options)
+
+    for number in range(3):
+        drop.add(f"{number}.eml")
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", renamed)
+    (*_, (_, queue_id)) = drop.take().accepted
+    accepted = done.index(f"{queue_id} renamed")
+    for place in ("drop", "tmp"):
+        assert done.index("2.eml renamed") < done.index(place) < accepted - 2, place
+
+
 def test_a_file_that_cannot_be_read_is_told_and_the_others_go_on(drop: Drop) -> None:
     paths = [drop.add(f"{number}.eml", b"mail %d" % number) for number in range(2)]
     with fails_at(1, errno.EIO, names=("pread",)):

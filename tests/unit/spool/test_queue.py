@@ -799,6 +799,26 @@ def test_the_state_of_a_message_that_is_gone_goes_too(directory: str) -> None:
     assert everything_in(directory) == []
 
 
+@pytest.mark.parametrize("result", ["", "relayed", "failed"])
+def test_a_message_to_which_a_power_cut_has_left_both_names_of_a_rename_is_that_in_the_queue(
+    directory: str, result: str
+) -> None:
+    # So does Btrfs where tmp/ was synced in the same transaction; of what has two names nothing would be sent.
+    spool = Spool(directory)
+    queue_id = put(directory)
+    if result:
+        settle(spool, queue_id, result)
+    killed(spool)
+    os.link(path_in_queue(directory, queue_id), f"{directory}/tmp/{queue_id}")
+    again = Spool(directory)
+    again.recover(NOW)
+    assert os.listdir(f"{directory}/tmp") == []
+    assert list(again.due()) == ([] if result else [queue_id])
+    assert place_of(directory, queue_id) == {"": "queue", "relayed": "", "failed": "failed"}[result]
+    assert again.corrupt == []
+    again.finish()
+
+
 def test_recovery_waits_for_a_person_who_has_a_message_in_hand(directory: str) -> None:
     spool = Spool(directory)
     queue_id = put(directory)
