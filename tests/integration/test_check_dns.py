@@ -168,6 +168,9 @@ def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) ->
         (("--nameserver", "127.0.0.1:99999"), "99999"),
         (("--explain", "spf-plus-al"), "did you mean spf-plus-all?"),
         (("a.example", "b.example", "--ip", "192.0.2.1"), "one domain"),
+        (("--selector", ""), "is not a DKIM selector"),
+        (("--selector", "s 1"), "is not a DKIM selector"),
+        (("--selector", "s1._domainkey.isp.example"), "give 's1'"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(account: Program, arguments: tuple[str, ...], says: str) -> None:
@@ -501,6 +504,24 @@ def test_dmarc_is_judged_through_the_command_line(program: Program, name: str) -
     for key in ("policy", "org_domain"):
         if key in case:
             assert found[key] == case[key]
+
+
+def test_international_names_and_a_whole_from_header_are_understood(program: Program) -> None:
+    program.configure(25)
+    name = "xn--mnchen-3ya.example"
+    zone: dict[tuple[str, str], object] = {
+        (name, "TXT"): "v=spf1 ip4:192.0.2.1 -all",
+        (f"_dmarc.{name}", "TXT"): "v=DMARC1; p=reject",
+    }
+
+    async def judge() -> Run:
+        async with serving(zone) as server:
+            arguments = ["--ip", "192.0.2.1", "--mail-from", "joe@m\u00fcnchen.example", "--nameserver", str(server)]
+            header_from = ["--from", "Joe <joe@m\u00fcnchen.example>"]
+            return await asyncio.to_thread(program.run, "check-dns", *arguments, *header_from, "--json")
+
+    (found,) = asyncio.run(judge()).json["domains"]
+    assert (found["spf"]["result"], found["dmarc"]["result"]) == ("pass", "pass")
 
 
 def test_the_json_is_ascii_whatever_the_names_hold(program: Program, nameserver: Nameserver) -> None:

@@ -266,7 +266,7 @@ def check_dns(
             raise UsageError("--expect belongs to --watch", remedy="add --watch")
         names = list(dict.fromkeys(dns_scope.domain(name) for name in given)) or dns_scope.own_domains(config)
         lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
-        work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
+        work = dns_work.Work(dns_scope.account(config, dns_scope.selectors(selector or [])), dns_scope.checks(only), lists)
         if watch:
             wanted = _Watch(tuple(expect or ()), _seconds(watch_time), strict=strict, as_json=as_json)
             _leave(_watch(names, replace(work, only=_WATCHED) if not only else work, servers, wanted))

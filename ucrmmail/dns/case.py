@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.dns.a_label import a_label
 from ucrmmail.dns.align import AlignReport
 from ucrmmail.dns.check import DomainReport
 from ucrmmail.dns.dkim_message import verify_message
@@ -60,6 +61,7 @@ async def judge_spf(
     ip: IPv4Address | IPv6Address, mail_from: str, helo: str, resolver: Resolver, *, now: float
 ) -> SpfCase:
     """Return the result of RFC 7208 for a client, a reverse-path ("": the HELO identity) and a HELO name."""
+    helo = a_label(helo)
     domain, sender = identity(mail_from, helo)
     result = await check_host(ip, domain, sender, helo, resolver, now=now)
     record = await _record(domain, resolver)
