@@ -156,6 +156,12 @@ def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) ->
     assert [domain["domain"] for domain in both.json["domains"]] == ["isp.example", "mail.isp.example"]
 
 
+def test_a_file_without_a_header_is_no_message(account: Program, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    run = account.run("check-dns", "--message", str(tmp_path / "empty"), code=65)
+    assert (run.stdout, "it has no header" in run.stderr) == ("", True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -168,6 +174,10 @@ def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) ->
         (("--nameserver", "127.0.0.1:99999"), "99999"),
         (("--explain", "spf-plus-al"), "did you mean spf-plus-all?"),
         (("a.example", "b.example", "--ip", "192.0.2.1"), "one domain"),
+        (("--ip", "192.0.2.1", "isp.example", "--dkim-pass", "isp.example"), "belong to --from"),
+        (("--from", "a@isp.example", "--helo", "mail.isp.example"), "belong to --ip"),
+        (("--message", "sent.eml", "--from", "a@isp.example"), "--message says itself"),
+        (("--ip", "192.0.2.1", "isp.example", "--watch"), "the records of a domain"),
         (("--selector", ""), "is not a DKIM selector"),
         (("--selector", "s 1"), "is not a DKIM selector"),
         (("--selector", "s1._domainkey.isp.example"), "give 's1'"),

@@ -16,7 +16,7 @@ from ucrmmail.dns.spf_check import AddressResult, SpfReport
 from ucrmmail.dns.spf_client import is_askable
 from ucrmmail.dns.spf_codes import finding
 from ucrmmail.dns.spf_record import is_spf
-from ucrmmail.errors import NoUserError
+from ucrmmail.errors import DataError, NoUserError
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import split, value_of
 
@@ -127,7 +127,12 @@ def _sentence(result: DmarcResult) -> str:
 
 
 async def judge_message(raw: bytes, spf_pass: Sequence[str], resolver: Resolver, *, now: float) -> DomainReport:
-    """Verify the signatures of a message, and say what DMARC makes of it when SPF passed for these domains."""
+    """Verify the signatures of a message, and say what DMARC makes of it when SPF passed for these domains.
+
+    Raises DataError for what is no message.
+    """
+    if not split(raw)[0]:
+        raise DataError("this is no message: it has no header", remedy="give the whole message, as it was received")
     verdicts = await verify_message(raw, resolver, now)
     findings = tuple(told for each in verdicts for told in each.findings)
     author = _author(raw)
