@@ -348,3 +348,14 @@ def test_what_a_killed_change_left_is_removed_by_the_next(path: Path) -> None:
         set_value(at(link), "smtp.port", 1000 + step)
         assert set(path.parent.iterdir()) - {link} == {path, *others, Path(f"{path}.lock")}
     assert step > 5
+
+
+def test_no_change_makes_a_file_that_is_too_large_to_be_read(path: Path) -> None:
+    put(path, COMMENTED)
+    with pytest.raises(UsageError, match="larger than"):
+        set_value(at(path), "smtp.username", "x" * (1 << 20))
+    with pytest.raises(ConfigError, match="larger than"):
+        replace_text(at(path), b"#" * ((1 << 20) + 1), COMMENTED.encode())
+    assert path.read_text() == COMMENTED
+    replace_text(at(path), b"#" * (1 << 20), COMMENTED.encode())
+    load(at(path))
