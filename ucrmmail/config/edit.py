@@ -162,6 +162,9 @@ def _change(location: Location, change: Callable[[str], str]) -> Change:
 def _locked(location: Location) -> Iterator[None]:
     """Hold the lock of the file that a symbolic link leads to: both names mean the same file."""
     target = os.path.realpath(location.path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        # This raises, before there is a lock beside it, as in /dev.
+        read_text(location)
     with _explained(location):
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         lock = Locked(f"{target}.lock")

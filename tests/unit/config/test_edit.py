@@ -359,3 +359,10 @@ def test_no_change_makes_a_file_that_is_too_large_to_be_read(path: Path) -> None
     assert path.read_text() == COMMENTED
     replace_text(at(path), b"#" * (1 << 20), COMMENTED.encode())
     load(at(path))
+
+
+def test_what_is_no_file_gets_no_lock_beside_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        set_value(at(tmp_path / "fifo"), "smtp.port", 25)
+    assert os.listdir(tmp_path) == ["fifo"]
