@@ -105,17 +105,10 @@ def selectors(given: Sequence[str]) -> list[str]:
     """Return the selectors as the DNS has them. Raises UsageError."""
     from ucrmmail.config.texts import selector
 
-    found = []
-    for text in chain.from_iterable(words(each) or [each] for each in given):
-        # Panels and signers show the whole name of the record.
-        name, is_whole, _ = text.partition("._domainkey")
-        if is_whole:
-            raise UsageError(f"--selector: {text!r} is the name of a record", remedy=f"give {name!r}")
-        try:
-            found.append(selector(text))
-        except ValueError as error:
-            raise UsageError(f"--selector: {error}", remedy="such as s1: what is behind s= in a signature") from None
-    return found
+    try:
+        return [selector(text) for text in chain.from_iterable(words(each) or [each] for each in given)]
+    except ValueError as error:
+        raise UsageError(f"--selector: {error}", remedy="such as s1: what is behind s= in a signature") from None
 
 
 def account(config: Config, selectors: Sequence[str]) -> SendingAccount:
