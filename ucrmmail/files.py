@@ -180,7 +180,7 @@ def replace_file(
     The mode and owner of a file that exists are kept; a new one gets ``mode``. Without ``durable`` a power cut may take
     it back.
 
-    Raises OSError.
+    Raises OSError, for a device, FIFO, socket or directory of this name too.
     """
     target = os.path.realpath(path) if follows_link else path
     temporary = replacement_of(target)
@@ -189,6 +189,9 @@ def replace_file(
     except FileNotFoundError:
         before = None
     if before is not None and not stat.S_ISREG(before.st_mode):
+        if not stat.S_ISLNK(before.st_mode):
+            # Root could rename a file over /dev/null, and few programs would work from then on.
+            raise OSError(errno.EINVAL, "is not a regular file", target)
         before = None
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

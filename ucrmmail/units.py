@@ -20,6 +20,12 @@ _BYTES = {
     "gib": 1024**3,
 }
 _DIGITS = "0123456789."
+# Of a count or a size: more are a slip, and Python refuses to read thousands.
+_MOST_DIGITS = 18
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _number_and_unit(text: str) -> tuple[str, str, str]:
@@ -43,7 +49,7 @@ def parse_duration(text: str) -> float:
     if rest == "0":
         return 0.0
     total = 0.0
-    allowed = f"{text!r} is not a duration; write a number and a unit (s, m, h, d, w), such as 90s, 24h or 1h30m"
+    allowed = f"{_quoted(text)} is not a duration; write a number and a unit (s, m, h, d, w), such as 90s, 24h or 1h30m"
     if not rest:
         raise ValueError(allowed)
     while rest:
@@ -54,7 +60,7 @@ def parse_duration(text: str) -> float:
         total += float(number) * _SECONDS[unit]
     # A century: beyond it, sums with the time of day leave what struct tm and JSON readers hold.
     if total > 36525 * 86400:
-        raise ValueError(f"{text!r} is longer than a century")
+        raise ValueError(f"{_quoted(text)} is longer than a century")
     return total
 
 
@@ -77,8 +83,8 @@ def parse_size(text: str) -> int:
     Raises ValueError with a sentence that names what is allowed.
     """
     number, unit, rest = _number_and_unit(text.strip())
-    if not number or rest or unit not in _BYTES or number.count(".") > 1 or number == ".":
-        raise ValueError(f"{text!r} is not a size; write bytes with a unit (kB, MB, GB, MiB), such as 10MB")
+    if len(number) > _MOST_DIGITS or not number or rest or unit not in _BYTES or number.count(".") > 1 or number == ".":
+        raise ValueError(f"{_quoted(text)} is not a size; write bytes with a unit (kB, MB, GB, MiB), such as 10MB")
     return int(float(number) * _BYTES[unit])
 
 
@@ -99,9 +105,9 @@ def parse_rate(text: str) -> tuple[int, float]:
     """
     count, slash, span = text.partition("/")
     count = count.strip()
-    if not slash or not (count.isascii() and count.isdigit()) or int(count) == 0:
-        raise ValueError(f"{text!r} is not a rate; write a count and a duration, such as 30/1m or 10000/24h")
+    if not slash or not (count.isascii() and count.isdigit()) or len(count) > _MOST_DIGITS or int(count) == 0:
+        raise ValueError(f"{_quoted(text)} is not a rate; write a count and a duration, such as 30/1m or 10000/24h")
     duration_s = parse_duration(span)
     if duration_s <= 0:
-        raise ValueError(f"{text!r} has no duration; write a count and a duration, such as 30/1m")
+        raise ValueError(f"{_quoted(text)} has no duration; write a count and a duration, such as 30/1m")
     return int(count), duration_s

@@ -156,6 +156,12 @@ def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) ->
     assert [domain["domain"] for domain in both.json["domains"]] == ["isp.example", "mail.isp.example"]
 
 
+def test_a_file_without_a_header_is_no_message(account: Program, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    run = account.run("check-dns", "--message", str(tmp_path / "empty"), code=65)
+    assert (run.stdout, "it has no header" in run.stderr) == ("", True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -168,6 +174,12 @@ def test_many_domains_come_with_one_summary(account: Program, tmp_path: Path) ->
         (("--nameserver", "127.0.0.1:99999"), "99999"),
         (("--explain", "spf-plus-al"), "did you mean spf-plus-all?"),
         (("a.example", "b.example", "--ip", "192.0.2.1"), "one domain"),
+        (("--ip", "192.0.2.1", "isp.example", "--dkim-pass", "isp.example"), "belong to --from"),
+        (("--from", "a@isp.example", "--helo", "mail.isp.example"), "belong to --ip"),
+        (("--message", "sent.eml", "--from", "a@isp.example"), "--message says itself"),
+        (("--ip", "192.0.2.1", "isp.example", "--watch"), "the records of a domain"),
+        (("--selector", ""), "is not a DKIM selector"),
+        (("--selector", "s 1"), "is not a DKIM selector"),
     ],
 )
 def test_a_wrong_command_line_is_one_clear_error(account: Program, arguments: tuple[str, ...], says: str) -> None:
@@ -501,6 +513,24 @@ def test_dmarc_is_judged_through_the_command_line(program: Program, name: str) -
     for key in ("policy", "org_domain"):
         if key in case:
             assert found[key] == case[key]
+
+
+def test_international_names_and_a_whole_from_header_are_understood(program: Program) -> None:
+    program.configure(25)
+    name = "xn--mnchen-3ya.example"
+    zone: dict[tuple[str, str], object] = {
+        (name, "TXT"): "v=spf1 ip4:192.0.2.1 -all",
+        (f"_dmarc.{name}", "TXT"): "v=DMARC1; p=reject",
+    }
+
+    async def judge() -> Run:
+        async with serving(zone) as server:
+            arguments = ["--ip", "192.0.2.1", "--mail-from", "joe@m\u00fcnchen.example", "--nameserver", str(server)]
+            header_from = ["--from", "Joe <joe@m\u00fcnchen.example>"]
+            return await asyncio.to_thread(program.run, "check-dns", *arguments, *header_from, "--json")
+
+    (found,) = asyncio.run(judge()).json["domains"]
+    assert (found["spf"]["result"], found["dmarc"]["result"]) == ("pass", "pass")
 
 
 def test_the_json_is_ascii_whatever_the_names_hold(program: Program, nameserver: Nameserver) -> None:

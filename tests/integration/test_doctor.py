@@ -332,6 +332,38 @@ def test_a_spool_that_others_can_read_is_a_failure_with_its_chmod(program: Progr
     assert only(program, "spool", code=1)["remedy"] == f"run `chmod 700 {program.spool}/queue` as its owner"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("name", ["lock", "ledger", "journal", "drop", "delivery.log"])
+def test_what_another_user_has_made_in_the_spool_is_a_failure_with_its_chown(
+    program: Program, authority: TestAuthority, name: str
+) -> None:
+    """As after a command that root has run there: each flush ended with 74, and the doctor had said that all is well."""
+    configure(program, authority, 1)
+    program.sendmail("-t")
+    path = program.spool / name
+    path.touch()
+    path.chmod(0o600)
+    os.chown(path, 65534, 65534)
+    # Without the rights of root, which may write to everything.
+    bare = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    done = subprocess.run(
+        [*bare, *program.command("doctor", "--only", "spool,limits", "--json")],
+        capture_output=True, text=True, env=program.env, check=False,
+    )  # fmt: skip
+    found = json.loads(done.stdout)["checks"][0]
+    assert (done.returncode, found["check"], found["verdict"]) == (1, "spool", "fail")
+    assert found["remedy"] == f"run `chown 0 {path}` as root, if you trust what is in it"
+
+
+def test_a_part_of_the_spool_that_cannot_be_read_is_a_failure(program: Program, authority: TestAuthority) -> None:
+    configure(program, authority, 1)
+    program.sendmail("-t")
+    (program.spool / "ledger").mkdir()
+    run = program.run("doctor", "--only", "spool,limits,account", "--json", code=1)
+    assert [each["verdict"] for each in run.json["checks"]] == ["ok", "fail", "skipped"]
+    assert "not a regular file" in check(run, "limits")["detail"]
+
+
 def test_a_spool_below_a_directory_that_others_can_write_to_is_a_warning(
     program: Program, authority: TestAuthority
 ) -> None:

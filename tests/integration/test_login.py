@@ -189,8 +189,11 @@ def test_the_address_can_be_pasted_into_the_terminal_while_the_port_is_open(
 
 @pytest.mark.parametrize(
     "answer",
-    ["http://127.0.0.1:1/?code=theirs&state=theirs", "http://127.0.0.1:1/?code=theirs", "nothing of the kind", ""],
-)
+    [
+        "http://127.0.0.1:1/?code=theirs&state=theirs", "http://127.0.0.1:1/?code=theirs", "nothing of the kind", "",
+        "http://[127.0.0.1:1/?code=theirs",
+    ],
+)  # fmt: skip
 def test_another_address_is_not_taken(account: Program, oauth: OAuthServer, answer: str) -> None:
     code, stderr = pasted(account, answer, oauth)
     assert code == 2

@@ -419,6 +419,13 @@ def test_a_script_is_told_which_flag_is_missing(account: Program, arguments: tup
     assert account.config.read_bytes() == before
 
 
+def test_a_script_is_told_what_the_dns_did_not_say(account: Program) -> None:
+    account.run("config", "set", "dns.nameservers", "127.0.0.1:9")
+    run = account.run("setup", "billing@isp.example", code=2)
+    assert "why:    The DNS did not answer all of it: " in run.stderr
+    assert "No provider is known for isp.example." in run.stderr
+
+
 def test_json_asks_nothing_on_a_terminal_either(account: Program) -> None:
     with Terminal(account, "setup", "--json") as terminal:
         assert terminal.ends() == 2

@@ -69,6 +69,17 @@ def test_a_result_that_cannot_be_written_is_told(program: Program, arguments: li
     assert "the result could not be written to standard output: No space left on device" in run.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_findings_that_cannot_be_written_are_told_of_with_the_code_of_the_check(
+    program: Program, more: list[str]
+) -> None:
+    program.configure(25)
+    # It has never run, which is a warning.
+    run = run_in_shell(program, "> /dev/full", *program.command("doctor", "--only", "flush", "--strict", *more))
+    assert run.code == 1
+    assert "the result could not be written to standard output: No space left on device" in run.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["flush", "--help"], ["queue", "list", "--help"], ["config", "presets"], ["--version"]]
 )

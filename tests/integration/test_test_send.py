@@ -404,6 +404,7 @@ def test_a_test_goes_past_no_flush_that_counts_too(program: Program, sink: Sink)
         (("--queue", "--transcript"), 2, "--transcript"),
         (("--subject", "a\nBcc: eve@example.com"), 2, "subject"),
         (("--from", "nobody"), 67, "nobody"),
+        (("--verify-imap", ""), 2, "--verify-imap names no mailbox server"),
     ],
 )
 def test_an_option_that_cannot_be_met_is_one_clear_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,17 @@ def test_a_link_is_replaced_and_what_it_points_to_is_left_alone_unless_it_is_to_
     assert (link.is_symlink(), elsewhere.read_bytes()) == (True, b"new")
     replace_file(str(link), b"ours")
     assert (link.is_symlink(), link.read_bytes(), elsewhere.read_bytes()) == (False, b"ours", b"new")
+
+
+def test_nothing_but_a_file_is_replaced_by_one(tmp_path: Path) -> None:
+    """As root ``check-dns --save /dev/null`` had left a file there in place of the device."""
+    fifo, link = tmp_path / "fifo", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for path, follows_link in ((fifo, False), (link, True)):
+        with pytest.raises(OSError, match="not a regular file"):
+            replace_file(str(path), b"new", follows_link=follows_link)
+    assert (stat.S_ISFIFO(fifo.lstat().st_mode), sorted(os.listdir(tmp_path))) == (True, ["fifo", "link"])
 
 
 # --- locks on a network file system -----------------------------------------------------------------------------------

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.units import format_duration, format_size, parse_duration, parse_rate, parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "MB", "10XB", "-1MB", "1 2", "1.2.3kB", "1MB2"])
+@pytest.mark.parametrize("text", ["", "MB", "10XB", "-1MB", "1 2", "1.2.3kB", "1MB2", "9" * 400])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a size"):
         parse_size(text)
@@ -60,7 +65,16 @@ def test_rates() -> None:
     assert parse_rate(" 10000 / 24h ") == (10000, 86400)
 
 
-@pytest.mark.parametrize("text", ["", "30", "30/", "/1m", "0/1m", "-1/1m", "1.5/1m", "30/0s", "x/1m", "30/1x"])
+@pytest.mark.parametrize(
+    "text", ["", "30", "30/", "/1m", "0/1m", "-1/1m", "1.5/1m", "30/0s", "x/1m", "30/1x", "9" * 5000 + "/1m"]
+)
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"not a rate|not a duration|no duration"):
         parse_rate(text)
+
+
+@pytest.mark.parametrize("parse", [parse_duration, parse_size, parse_rate])
+def test_a_very_long_text_is_not_repeated_whole(parse: Callable[[str], object]) -> None:
+    with pytest.raises(ValueError, match="is not a") as raised:
+        parse("x" * 100_000)
+    assert len(str(raised.value)) < 250

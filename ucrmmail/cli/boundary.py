@@ -29,15 +29,19 @@ def within_boundary(command: Callable[[], int], output: StandardOutput, *, as_js
     """
     code = _run(command, output, as_json=as_json)
     trouble = output.trouble()
-    # A reader that has gone (head, a closed pager) has seen enough; and what went wrong first decides the code.
-    if trouble is None or isinstance(trouble, BrokenPipeError) or code:
+    # A reader that has gone (head, a closed pager) has seen enough.
+    if trouble is None or isinstance(trouble, BrokenPipeError):
         return code
     told = InputOutputError(
         f"the result could not be written to standard output: {trouble.strerror}",
         remedy="see what the command did before you run it again",
     )
+    if code == told.exit_code:
+        # The command has told it itself, and knows what it had to say.
+        return code
     print_error(told)
-    return told.exit_code
+    # What went wrong first decides the code, such as a check that does not hold, whose findings are lost now.
+    return code or told.exit_code
 
 
 def _run(command: Callable[[], int], output: StandardOutput, *, as_json: bool) -> int:

@@ -234,6 +234,14 @@ def check_dns(
         return
     for code in ignore or []:
         _check_code("--ignore", code)
+    if ip is None and (mail_from is not None or helo is not None):
+        raise UsageError("--mail-from and --helo belong to --ip", remedy="give the client's address with --ip")
+    if header_from is None and (dkim_pass or (spf_pass and message is None)):
+        raise UsageError("--spf-pass and --dkim-pass belong to --from", remedy="give the From address with --from")
+    if message is not None and (ip is not None or header_from is not None):
+        raise UsageError("--message says itself whom it is from", remedy="leave out --ip and --from, or --message")
+    if watch and not (ip is None and header_from is None and message is None):
+        raise UsageError("--watch is about the records of a domain", remedy="leave out --ip, --from and --message")
     import asyncio
 
     from ucrmmail.cli import dns_scope, dns_work
@@ -256,17 +264,14 @@ def check_dns(
         case = dns_work.Case(given, ip, mail_from, helo, header_from, spf_passed, dkim_passed)
         reports = [asyncio.run(dns_work.judge(case, resolver))]
     else:
-        if mail_from is not None or helo is not None:
-            raise UsageError("--mail-from and --helo belong to --ip", remedy="give the client's address with --ip")
-        if spf_passed or dkim_passed:
-            raise UsageError("--spf-pass and --dkim-pass belong to --from", remedy="give the From address with --from")
         if private_key is not None and not selector:
             raise UsageError("--private-key needs to know where its record stands", remedy="add --selector")
         if expect and not watch:
             raise UsageError("--expect belongs to --watch", remedy="add --watch")
         names = list(dict.fromkeys(dns_scope.domain(name) for name in given)) or dns_scope.own_domains(config)
         lists = dns_scope.blocklists(blocklist or [], usual=usual_blocklists)
-        work = dns_work.Work(dns_scope.account(config, selector or []), dns_scope.checks(only), lists)
+        account = dns_scope.account(config, dns_scope.selectors(selector or []))
+        work = dns_work.Work(account, dns_scope.checks(only), lists)
         if watch:
             wanted = _Watch(tuple(expect or ()), _seconds(watch_time), strict=strict, as_json=as_json)
             _leave(_watch(names, replace(work, only=_WATCHED) if not only else work, servers, wanted))

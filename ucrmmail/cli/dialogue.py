@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from ucrmmail.dataclass import dataclass
+from ucrmmail.dataclass import dataclass, field
 from ucrmmail.errors import UcrmmailError, UsageError
 from ucrmmail.output import human
 from ucrmmail.output.escape import visible
@@ -27,6 +27,12 @@ class Dialogue:
 
     asks: bool
     yes: bool
+    findings: list[str] = field(default_factory=list)
+
+    def find(self, text: str) -> None:
+        """Tell a person, in a sentence, what was found on the way; a script hears it with the flag that is missing."""
+        self.findings.append(text)
+        self.say(text)
 
     def say(self, text: str) -> None:
         """Tell a person what is going on, on standard error; a script is told the result only."""
@@ -39,7 +45,7 @@ class Dialogue:
         Raises UsageError that names the ``missing`` flag when there is nobody to ask.
         """
         if not self.asks:
-            raise nobody_to_ask(missing)
+            raise nobody_to_ask(missing, why=" ".join(self.findings))
         while True:
             given = typer.prompt(visible(question), default=default or None, show_default=bool(default), err=True)
             try:
@@ -63,6 +69,7 @@ def dialogue(*, yes: bool, as_json: bool) -> Dialogue:
     return Dialogue(asks=not as_json and sys.stdin.isatty() and sys.stderr.isatty(), yes=yes)
 
 
-def nobody_to_ask(missing: str) -> UsageError:
+def nobody_to_ask(missing: str, why: str = "") -> UsageError:
     """Return the error of a script that leaves out what only a person could say."""
-    return UsageError(f"{missing} is missing, and there is no terminal to ask on", remedy="see `ucrmmail setup --help`")
+    what = f"{missing} is missing, and there is no terminal to ask on"
+    return UsageError(what, why=why, remedy="see `ucrmmail setup --help`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ucrmmail.cli.choice import not_allowed
@@ -98,6 +99,16 @@ def checks(only: str) -> frozenset[str]:
     if unknown:
         raise not_allowed(f"--only: {min(unknown)!r} is no check", min(unknown), CHECKS)
     return wanted or frozenset(CHECKS)
+
+
+def selectors(given: Sequence[str]) -> list[str]:
+    """Return the selectors as the DNS has them. Raises UsageError."""
+    from ucrmmail.config.texts import selector
+
+    try:
+        return [selector(text) for text in chain.from_iterable(words(each) or [each] for each in given)]
+    except ValueError as error:
+        raise UsageError(f"--selector: {error}", remedy="such as s1: what is behind s= in a signature") from None
 
 
 def account(config: Config, selectors: Sequence[str]) -> SendingAccount:

@@ -20,7 +20,8 @@ from ucrmmail.dns.presented import SmtpPresenter
 from ucrmmail.dns.propagation import look, servers_of
 from ucrmmail.dns.resolver import DnsResolver
 from ucrmmail.dns.spf_flatten import flatten
-from ucrmmail.errors import UsageError
+from ucrmmail.errors import NoUserError, UsageError
+from ucrmmail.message.addresslist import parse_address_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -184,8 +185,18 @@ async def judge(case: Case, resolver: DnsResolver) -> DomainReport:
     dmarc = None
     if case.header_from is not None:
         passed = [*case.spf_pass, *([spf.domain] if spf is not None and spf.passes else [])]
-        dmarc = await judge_dmarc(case.header_from, passed, case.dkim_pass, resolver)
+        dmarc = await judge_dmarc(_address_in(case.header_from), passed, case.dkim_pass, resolver)
     return together(spf, dmarc)
+
+
+def _address_in(header_from: str) -> str:
+    """Return the address of a From header that was pasted whole, ``Joe <joe@isp.example>``; else what was given."""
+    if "<" not in header_from:
+        return header_from
+    try:
+        return next(iter(parse_address_list(header_from)), header_from)
+    except NoUserError:
+        return header_from
 
 
 def with_private_key(report: DomainReport, pem: bytes) -> DomainReport:

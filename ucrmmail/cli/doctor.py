@@ -230,13 +230,14 @@ class _Examination:
         ]
 
     def _spool(self, config: Config) -> list[Check]:
+        from ucrmmail.cli.runtime import delivery_log_path
         from ucrmmail.doctor import spool
         from ucrmmail.doctor.account import judge_account, judge_limits
-        from ucrmmail.doctor.check import skipped
+        from ucrmmail.doctor.check import Verdict, skipped
 
         directory = config.text("spool.directory")
         now = time.time()
-        checks = [spool.check_spool(directory)]
+        checks = [spool.check_spool(directory, delivery_log_path(config))]
         try:
             disk = spool.look_at_disk(directory)
             checks.append(spool.judge_space(disk, directory, config.size_bytes("spool.min_free_space")))
@@ -244,28 +245,35 @@ class _Examination:
             checks += [spool.judge_queue(counts, now), spool.judge_failed(counts, directory)]
             checks.append(judge_limits(_limits(config, now), counts.waiting, now))
             checks.append(judge_account(*_account_state(config, now), now))
-        except (UcrmmailError, OSError):
-            # What is wrong with it is told by the check of the spool.
+        except (UcrmmailError, OSError) as error:
             made = {check.name for check in checks}
             rest = [name for name in ("space", "queue", "limits", "failed", "account") if name not in made]
+            if checks[0].verdict is not Verdict.FAIL:
+                # Else the check of the spool has told what is wrong with it.
+                checks.append(_failed(rest.pop(0), error))
             checks += skipped(rest, "the spool cannot be read")
         return checks
 
 
 def _guarded(name: str, examine: Callable[[], list[Check]]) -> Callable[[], list[Check]]:
     """Return a function that makes of an error a check that fails: the other checks go on."""
-    from ucrmmail.doctor.check import Check, Verdict
 
     def guarded() -> list[Check]:
         try:
             return examine()
-        except UcrmmailError as error:
-            return [Check(name, Verdict.FAIL, error.what, error.remedy)]
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            return [Check(name, Verdict.FAIL, f"{where}{error.strerror or error}")]
+        except (UcrmmailError, OSError) as error:
+            return [_failed(name, error)]
 
     return guarded
+
+
+def _failed(name: str, error: UcrmmailError | OSError) -> Check:
+    from ucrmmail.doctor.check import Check, Verdict
+
+    if isinstance(error, UcrmmailError):
+        return Check(name, Verdict.FAIL, error.what, error.remedy)
+    where = f"{error.filename}: " if error.filename else ""
+    return Check(name, Verdict.FAIL, f"{where}{error.strerror or error}")
 
 
 def _not_to_be_had(account: Login) -> UcrmmailError | None:

@@ -53,6 +53,8 @@ def read_request(arguments: Sequence[str]) -> FlushRequest | None:
             if name != "--config":
                 return None
             request.config_option = value if equals else rest.pop(0)
+            if not request.config_option:
+                return None
         while rest:
             name, equals, value = rest.pop(0).partition("=")
             if name in ("--time-limit", "--message-limit"):

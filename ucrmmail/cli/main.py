@@ -73,6 +73,9 @@ def _top(
     as_json: Annotated[bool, typer.Option("--json", help="With --version: Python, libraries and paths too.")] = False,
 ) -> None:
     """Configure outgoing mail, prove that it works, and send what is queued within the provider's limits."""
+    if config == "":
+        # A variable of a script that is not set: another account's configuration would be taken.
+        raise UsageError("--config names no file", remedy="leave it out for the default, see `ucrmmail config path`")
     context.obj = Invocation(config_option=config)
     if version:
         from ucrmmail.cli.version import show_version

@@ -99,10 +99,10 @@ def _discovered(address: str, config: Config, talk: Dialogue) -> Found | None:
     talk.say(f"Looking for the provider of {domain} ...")
     discovery = _ask_dns(domain, config)
     if discovery.silence:
-        talk.say(f"The DNS did not answer all of it: {discovery.silence}")
+        talk.find(f"The DNS did not answer all of it: {discovery.silence}.")
     found = _by_exchanges(domain, discovery, talk) or _by_services(domain, discovery, config, talk)
     if found is None:
-        talk.say(f"No provider is known for {domain}.")
+        talk.find(f"No provider is known for {domain}.")
     return found
 
 
@@ -130,7 +130,7 @@ def _by_services(domain: str, discovery: Discovery, config: Config, talk: Dialog
         combination = [(service.port, service.encryption)]
         (probed,) = _probe(service.host, combination, config)
         if probed.trouble is not None:
-            talk.say(f"{service.host}:{service.port} does not take mail: {probed.trouble.what}")
+            talk.find(f"{service.host}:{service.port} does not take mail: {_told(probed.trouble)}.")
             continue
         question = f"{domain} names {service.host}:{service.port} as its submission server. Send through it?"
         if talk.agrees(question, unasked=True):

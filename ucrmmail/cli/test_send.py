@@ -96,14 +96,14 @@ def test_send(
         bool, typer.Option("--dry-run", help="Send nothing: print the message as it would go.", rich_help_panel=_RUN)
     ] = False,
     verify_imap: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--verify-imap",
             metavar="HOST[:PORT]",
             help="Wait for it in the mailbox there, and prove it.",
             rich_help_panel=_PROOF,
         ),
-    ] = "",
+    ] = None,
     wait: Annotated[
         str,
         typer.Option(
@@ -125,6 +125,9 @@ def test_send(
         raise UsageError("--transcript shows a session, and there is none", remedy="leave out --queue and --dry-run")
     if queue and dry_run:
         raise UsageError("--queue and --dry-run exclude each other", remedy="leave out one of the two")
+    if verify_imap == "":
+        # A variable of a script that is not set: without a mailbox nothing would be proved, and the code were 0.
+        raise UsageError("--verify-imap names no mailbox server", remedy="such as --verify-imap imap.example.com")
     if verify_imap and (dry_run or count > 1):
         raise UsageError("--verify-imap waits for one message", remedy="leave out --dry-run and --count")
     if wait and not verify_imap:

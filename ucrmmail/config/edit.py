@@ -21,7 +21,7 @@ from tomlkit.items import AoT, Table
 
 from ucrmmail.config.load import examine_bytes, problems_error
 from ucrmmail.config.schema import KEYS
-from ucrmmail.config.source import parse, read_file
+from ucrmmail.config.source import LIMIT_BYTES, parse, read_file
 from ucrmmail.dataclass import dataclass
 from ucrmmail.errors import ConfigError, PermissionDeniedError, TemporaryError, UsageError
 from ucrmmail.files import Locked, replace_file, replacements_left
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from ucrmmail.config.kinds import Written
     from ucrmmail.config.load import Config, Examination
     from ucrmmail.config.location import Location
+
+
+_TOO_LARGE = f"would be larger than the {LIMIT_BYTES} bytes that are read of it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ def replace_text(location: Location, data: bytes, expected: bytes | None) -> Non
     Raises ConfigError with all problems of the new content, TemporaryError when another change came in between;
     the file is as it was then.
     """
+    if len(data) > LIMIT_BYTES:
+        raise ConfigError(f"{location.path}: {_TOO_LARGE}", remedy="take out what is not needed there")
     found = examine_bytes(data, location)
     if found.problems:
         raise problems_error(location.path, found.problems)
@@ -138,6 +143,8 @@ def _change(location: Location, change: Callable[[str], str]) -> Change:
         after = _keeping_line_ends((before or b"").decode(), change).encode()
         if after == (before or b""):
             return Change(changed=False, found=earlier)
+        if len(after) > LIMIT_BYTES:
+            raise UsageError(f"{location.path}: {_TOO_LARGE}, so nothing was changed", remedy="give a shorter value")
         found = examine_bytes(after, location)
         known = {(problem.key, problem.what) for problem in earlier.problems}
         new = tuple(problem for problem in found.problems if (problem.key, problem.what) not in known)
@@ -155,6 +162,9 @@ def _change(location: Location, change: Callable[[str], str]) -> Change:
 def _locked(location: Location) -> Iterator[None]:
     """Hold the lock of the file that a symbolic link leads to: both names mean the same file."""
     target = os.path.realpath(location.path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        # This raises, before there is a lock beside it, as in /dev.
+        read_text(location)
     with _explained(location):
         os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
         lock = Locked(f"{target}.lock")

@@ -17,7 +17,7 @@ from ucrmmail.errors import ConfigError, InputOutputError, PermissionDeniedError
 from ucrmmail.files import DistrustError, Naming, read_all
 
 # A hundred times what anyone writes by hand.
-_LIMIT_BYTES = 1 << 20
+LIMIT_BYTES = 1 << 20
 # What leads to no file: links in a circle, a name that is too long, a socket, a device without a driver.
 _NO_FILE = (ELOOP, ENAMETOOLONG, ENXIO, ENODEV)
 
@@ -62,7 +62,7 @@ def read_file(path: str, euid: int, *, any_owner: bool = False, to_submit: bool 
     try:
         found = os.fstat(fd)
         _check_trust(path, found, euid, any_owner=any_owner or (to_submit and _is_of_the_system(path, found.st_uid)))
-        return read_all(fd, _LIMIT_BYTES)
+        return read_all(fd, LIMIT_BYTES)
     except DistrustError as error:
         raise ConfigError(f"{path}: {error}", remedy="is this the right file? see `ucrmmail config path`") from None
     except OSError as error:

@@ -141,9 +141,9 @@ def network(text: str) -> str:
 
 
 def selector(text: str) -> str:
-    """Return a DKIM selector (RFC 6376 section 3.1): one label or several."""
+    """Return a DKIM selector (RFC 6376 section 3.1): one label or several; panels show the whole name of the record."""
     try:
-        return domain(text)
+        return domain(text.partition("._domainkey")[0])
     except ValueError:
         raise ValueError(f"{shown(text)} is not a DKIM selector") from None
 

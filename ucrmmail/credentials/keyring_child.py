@@ -95,8 +95,10 @@ def _backend() -> KeyringBackend:
                 return backend
         except Exception as error:  # noqa: BLE001 # each says in its own way that it cannot
             reasons.append(str(error))
-    # The first is the Secret Service, whose reason is the one to tell on a server.
-    raise _AnswerError("missing", reasons[0] if reasons else "")
+    # The first is the Secret Service, whose reason is the one to tell on a server; mostly it names no address.
+    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
+    where = f" (DBUS_SESSION_BUS_ADDRESS is {address})" if address else ""
+    raise _AnswerError("missing", reasons[0] + where if reasons else "")
 
 
 def _named() -> KeyringBackend | None:

@@ -56,7 +56,8 @@ CODES: dict[str, str] = {
 }
 _found = Voice("bimi", CODES)
 _VERSION = re.compile(r"v=BIMI1[ \t]*(;|$)")
-_LOOKS_LIKE = re.compile(r"[^a-z]*v?\W*bimi", re.IGNORECASE)
+# Also behind another tag, where it counts for nothing.
+_LOOKS_LIKE = re.compile(r"[^a-z]*v?\W*bimi|.*;\s*v\s*=\s*BIMI1", re.IGNORECASE | re.DOTALL)
 _LOCATION = re.compile(r"https://([^\s/:?#@]+)(/[!-~]*)", re.IGNORECASE)
 _KNOWN = ("v", "l", "a", "e", "s", "avp", "lps")
 

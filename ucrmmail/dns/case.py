@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.dns.a_label import a_label
 from ucrmmail.dns.align import AlignReport
 from ucrmmail.dns.check import DomainReport
 from ucrmmail.dns.dkim_message import verify_message
@@ -15,7 +16,7 @@ from ucrmmail.dns.spf_check import AddressResult, SpfReport
 from ucrmmail.dns.spf_client import is_askable
 from ucrmmail.dns.spf_codes import finding
 from ucrmmail.dns.spf_record import is_spf
-from ucrmmail.errors import NoUserError
+from ucrmmail.errors import DataError, NoUserError
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import split, value_of
 
@@ -60,6 +61,7 @@ async def judge_spf(
     ip: IPv4Address | IPv6Address, mail_from: str, helo: str, resolver: Resolver, *, now: float
 ) -> SpfCase:
     """Return the result of RFC 7208 for a client, a reverse-path ("": the HELO identity) and a HELO name."""
+    helo = a_label(helo)
     domain, sender = identity(mail_from, helo)
     result = await check_host(ip, domain, sender, helo, resolver, now=now)
     record = await _record(domain, resolver)
@@ -125,7 +127,12 @@ def _sentence(result: DmarcResult) -> str:
 
 
 async def judge_message(raw: bytes, spf_pass: Sequence[str], resolver: Resolver, *, now: float) -> DomainReport:
-    """Verify the signatures of a message, and say what DMARC makes of it when SPF passed for these domains."""
+    """Verify the signatures of a message, and say what DMARC makes of it when SPF passed for these domains.
+
+    Raises DataError for what is no message.
+    """
+    if not split(raw)[0]:
+        raise DataError("this is no message: it has no header", remedy="give the whole message, as it was received")
     verdicts = await verify_message(raw, resolver, now)
     findings = tuple(told for each in verdicts for told in each.findings)
     author = _author(raw)

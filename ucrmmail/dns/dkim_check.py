@@ -131,8 +131,11 @@ async def check_dkim(
     if wildcard.status is Status.FOUND:
         what = f"{wildcard.name} is answered: a wildcard record"
         findings.append(found("dkim-wildcard", Severity.WARN, f"_domainkey.{domain}", what, "delete the wildcard"))
-        # What only the wildcard answers is no selector of anybody.
-        answers = [answer if answer.texts != wildcard.texts else _nothing(answer) for answer in answers]
+        # What only the wildcard answers is no selector of anybody; but a key that it holds verifies what is signed with
+        # one that is in use.
+        in_use = len(wanted) if any(looks_like_key(text.joined.decode("latin-1")) for text in wildcard.texts) else 0
+        guesses_found = [answer if answer.texts != wildcard.texts else _nothing(answer) for answer in answers[in_use:]]
+        answers = [*answers[:in_use], *guesses_found]
     results = []
     for selector, answer in zip(names[1:], answers, strict=True):
         result, told = _judge(selector, domain, answer, wanted=selector in wanted)

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.dns.a_label import a_label
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.dmarc_record import DmarcRecord, is_dmarc, parse_record
 
@@ -164,10 +165,13 @@ async def evaluate(
         inherited = name != domain
         there = not inherited or await exists(domain, resolver)
         policy = record.applied(record.policy_for(subdomain=inherited, exists=there))
-        spf, dkim = await asyncio.gather(
+        (spf, spf_open), (dkim, dkim_open) = await asyncio.gather(
             _aligned(author, spf_pass, resolver, strict=record.word("aspf") == "s"),
             _aligned(author, dkim_pass, resolver, strict=record.word("adkim") == "s"),
         )
+        # One domain that aligns is enough, whatever becomes of the others.
+        if not spf and not dkim and (left_open := spf_open or dkim_open):
+            raise left_open
     except UnansweredError as error:
         return DmarcResult("temperror", detail=str(error))
     return DmarcResult(
@@ -189,9 +193,26 @@ async def organization_of(domain: str, resolver: Resolver) -> str:
         return ""
 
 
-async def _aligned(author: Walk, domains: Sequence[str], resolver: Resolver, *, strict: bool) -> tuple[str, ...]:
-    verdicts = await asyncio.gather(*(_aligns(author, domain, resolver, strict=strict) for domain in domains))
-    return tuple(domain for domain, aligns in zip(domains, verdicts, strict=True) if aligns)
+async def _aligned(
+    author: Walk, domains: Sequence[str], resolver: Resolver, *, strict: bool
+) -> tuple[tuple[str, ...], UnansweredError | None]:
+    """Return the domains that align, and the first question without an answer that left one open."""
+    aligned: list[str] = []
+    left_open: UnansweredError | None = None
+    verdicts = (_verdict(author, domain, resolver, strict=strict) for domain in domains)
+    for domain, verdict in zip(domains, await asyncio.gather(*verdicts), strict=True):
+        if isinstance(verdict, UnansweredError):
+            left_open = left_open or verdict
+        elif verdict:
+            aligned.append(domain)
+    return tuple(aligned), left_open
+
+
+async def _verdict(author: Walk, domain: str, resolver: Resolver, *, strict: bool) -> bool | UnansweredError:
+    try:
+        return await _aligns(author, domain, resolver, strict=strict)
+    except UnansweredError as error:
+        return error
 
 
 async def _aligns(author: Walk, domain: str, resolver: Resolver, *, strict: bool) -> bool:
@@ -205,4 +226,4 @@ async def _aligns(author: Walk, domain: str, resolver: Resolver, *, strict: bool
 
 
 def _domain_of(address: str) -> str:
-    return address.rpartition("@")[2].strip().rstrip(".").lower()
+    return a_label(address.rpartition("@")[2].strip().rstrip(".").lower())

@@ -73,7 +73,8 @@ CODES: dict[str, str] = {
 }
 _found = Voice("mta-sts", CODES)
 _VERSION = re.compile(r"v=STSv1[ \t]*;")
-_LOOKS_LIKE = re.compile(r"[^a-z]*v?\W*sts", re.IGNORECASE)
+# Also behind another tag, where it counts for nothing.
+_LOOKS_LIKE = re.compile(r"[^a-z]*v?\W*sts|.*;\s*v\s*=\s*STSv1", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,8 @@ class DnsResolver:
             return _Failure(Status.TIMEOUT, f"{server}: no answer in {wait_s:.1f} s")
         except (OSError, EOFError) as error:
             self._demote(server)
-            return _Failure(Status.TIMEOUT, f"{server}: {error}")
+            said = error.strerror if isinstance(error, OSError) else None
+            return _Failure(Status.TIMEOUT, f"{server}: {said or error}")
         if isinstance(reply, _Failure):
             return replace(reply, detail=f"{server}: {reply.detail}")
         if reply.rcode() not in _ANSWERED:

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
+from ucrmmail.dns.a_label import a_label
 from ucrmmail.dns.answer import Status
 from ucrmmail.dns.spf_client import Client, asked, is_askable, is_within
 from ucrmmail.dns.spf_macro import MAX_EXPLANATION, Macro, MacroError, parse_macro
@@ -77,6 +78,7 @@ def identity(mail_from: str, helo: str) -> tuple[str, str]:
     if not mail_from:
         return helo, f"postmaster@{helo}"
     local, _, domain = mail_from.rpartition("@")
+    domain = a_label(domain)
     return domain, f"{local or 'postmaster'}@{domain}"
 
 

@@ -46,7 +46,8 @@ CODES: dict[str, str] = {
 }
 _found = Voice("tlsrpt", CODES)
 _VERSION = re.compile(r"v=TLSRPTv1[ \t]*(;|$)")
-_LOOKS_LIKE = re.compile(r".{0,20}tls-?rpt", re.IGNORECASE | re.DOTALL)
+# Also behind another tag, where it counts for nothing.
+_LOOKS_LIKE = re.compile(r".{0,20}tls-?rpt|.*;\s*v\s*=\s*TLSRPTv1", re.IGNORECASE | re.DOTALL)
 _REPORTABLE = re.compile(r"[^\s@<>,;!]+@([^\s@<>,;!?]+)")
 # Looked at of a record that lists destinations without end.
 _MOST_URIS = 20

@@ -24,10 +24,12 @@ OLD_S = 3600.0
 VERY_OLD_S = 86400.0
 _FEW_FILES = 10_000
 _IN_MEMORY = ("tmpfs", "ramfs")
+# Besides the directories of messages, which are checked by themselves.
+_OPENED = ("lock", "ledger", "journal", "drop")
 
 
-def check_spool(directory: str) -> Check:
-    """Check that the spool can be used by this user and by nobody else, and that it survives a reboot."""
+def check_spool(directory: str, log: str) -> Check:
+    """Check that this user can use the spool and the delivery log, nobody else can, and the spool survives a reboot."""
     try:
         check_root(directory)
         check_places(directory)
@@ -43,6 +45,14 @@ def check_spool(directory: str) -> Check:
             Verdict.FAIL,
             f"{directory} cannot be written to: its file system is read-only",
             f"see why with `dmesg`, then run `mount -o remount,rw {mount_of(directory)[0]}`",
+        )
+    closed = _closed_to_us(directory, log)
+    if closed:
+        return Check(
+            "spool",
+            Verdict.FAIL,
+            f"{closed} belongs to uid {os.lstat(closed).st_uid}, and a run of this user may not write to it",
+            f"run `chown {os.geteuid()} {closed}` as root, if you trust what is in it",
         )
     opened = _parent_open_to_others(directory)
     if opened:
@@ -103,6 +113,17 @@ def _not_made_yet(directory: str) -> Check:
         f"{directory} is not there, and this user may not make it in {there}",
         f"as root, run `install -d -m 700 -o {os.geteuid()} {directory}`; or set spool.directory to another place",
     )
+
+
+def _closed_to_us(directory: str, log: str) -> str:
+    """Return what each run opens, and this user may not, as when root has run something here; "" for nothing."""
+    names = [name for name in os.listdir(directory) if name in _OPENED or name.startswith("journal.")]
+    needed = [(f"{directory}/{name}", os.R_OK | os.W_OK) for name in sorted(names)]
+    return next((path for path, mode in (*needed, (log, os.W_OK)) if _is_closed(path, mode)), "")
+
+
+def _is_closed(path: str, mode: int) -> bool:
+    return os.path.lexists(path) and not os.access(path, mode, effective_ids=True)
 
 
 def _parent_open_to_others(directory: str) -> str:

@@ -310,6 +310,11 @@ def _shown_folder(name: str) -> str:
 
 def _words(error: Exception) -> str:
     """Return what an error says; imaplib's are the server's bytes, sometimes as they look in Python."""
+    if isinstance(error, ssl.SSLError) and error.reason:
+        # As test-connection has it, without the place in Python's own source.
+        return f"TLS: {error.reason.replace('_', ' ').lower()}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     first = error.args[0] if error.args else ""
     text = first.decode("utf-8", "surrogateescape") if isinstance(first, bytes) else str(error)
     return (text or type(error).__name__)[:_MOST_SHOWN]

@@ -56,7 +56,11 @@ def redeem(client: Client, secret: str, question: Question, answer: str, *, now:
 
 
 def _code_in(client: Client, question: Question, answer: str) -> str:
-    fields = parse_qs(urlsplit(answer.strip()).query)
+    try:
+        fields = parse_qs(urlsplit(answer.strip()).query)
+    except ValueError:
+        # No address at all: a bracket without its fellow.
+        fields = {}
     # The state proves that the answer belongs to our question, not to one that somebody else has begun
     # (RFC 6749 section 10.12).
     if not secrets.compare_digest(fields.get("state", [""])[0].encode(), question.state.encode()):

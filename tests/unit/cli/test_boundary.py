@@ -76,6 +76,15 @@ def test_a_wrong_command_line_is_told_with_what_was_meant(
     assert printed.out == ""
 
 
+@pytest.mark.parametrize("words", [["flush"], ["config", "path"], ["--version"]])
+def test_an_empty_name_of_a_configuration_is_not_taken_for_the_default(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """As of a variable that is not set: the mail of another account would go."""
+    assert run(["--config", "", *words]) == 2
+    assert "--config names no file" in capsys.readouterr().err
+
+
 CANARY = "CanaryArgQ7"
 
 

@@ -82,6 +82,7 @@ def test_a_flush_that_begins_plainly_is_what_typer_reads(words: list[str]) -> No
         [], ["flush", "--help"], ["flush", "--dry-run"], ["flush", "--time-limit", "soon"], ["flush", "--time-limit"],
         ["flush", "--time-limit", "0s"], ["flush", "--message-limit", "-1"], ["flush", "x"], ["status"],
         ["--version", "flush"], ["--config"], ["--config", "flush"], ["queue", "list", "flush"],
+        ["--config", "", "flush"], ["--config=", "flush"],
     ],
     ids=" ".join,
 )  # fmt: skip

@@ -348,3 +348,21 @@ def test_what_a_killed_change_left_is_removed_by_the_next(path: Path) -> None:
         set_value(at(link), "smtp.port", 1000 + step)
         assert set(path.parent.iterdir()) - {link} == {path, *others, Path(f"{path}.lock")}
     assert step > 5
+
+
+def test_no_change_makes_a_file_that_is_too_large_to_be_read(path: Path) -> None:
+    put(path, COMMENTED)
+    with pytest.raises(UsageError, match="larger than"):
+        set_value(at(path), "smtp.username", "x" * (1 << 20))
+    with pytest.raises(ConfigError, match="larger than"):
+        replace_text(at(path), b"#" * ((1 << 20) + 1), COMMENTED.encode())
+    assert path.read_text() == COMMENTED
+    replace_text(at(path), b"#" * (1 << 20), COMMENTED.encode())
+    load(at(path))
+
+
+def test_what_is_no_file_gets_no_lock_beside_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        set_value(at(tmp_path / "fifo"), "smtp.port", 25)
+    assert os.listdir(tmp_path) == ["fifo"]

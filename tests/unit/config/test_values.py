@@ -148,6 +148,7 @@ def test_a_port_in_the_host_is_told_where_it_belongs() -> None:
         (texts.network, "192.0.2.7/24", "192.0.2.0/24"),
         (texts.network, "2001:db8::/32", "2001:db8::/32"),
         (texts.selector, "S1._x", "s1._x"),
+        (texts.selector, "s1._domainkey.isp.example", "s1"),
         (texts.rate, "30/1m", "30/1m"),
         (texts.path, "/a/b/", "/a/b"),
         (texts.path, "/", "/"),

@@ -52,6 +52,7 @@ def test_a_good_record_passes(record: object, policy: str) -> None:
         (Status.TIMEOUT, {"bimi-error": Severity.ERROR}),
         ([GOOD, GOOD + ";"], {"bimi-multiple": Severity.FAIL}),
         (GOOD.replace("BIMI1", "bimi1"), {"bimi-version": Severity.FAIL}),
+        ("l=https://isp.example/logo.svg; v=BIMI1", {"bimi-version": Severity.FAIL}),
         (GOOD.replace("BIMI1;", "BIMI1"), {"bimi-version": Severity.FAIL}),
         ([GOOD, "hello"], PASS | {"bimi-stray-text": Severity.INFO}),
         ("v=BIMI1; l=; a=", {"bimi-declined": Severity.INFO}),

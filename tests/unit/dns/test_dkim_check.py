@@ -107,6 +107,19 @@ def test_a_wildcard_is_recognised_and_proves_no_selector() -> None:
     assert codes(report) == ["dkim-wildcard", "dkim-none-found"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # Receivers ask for the selector of the signature, and cannot see that a wildcard answers.
+        (KEY, ["dkim-wildcard", "dkim-valid"]),
+        ("v=DKIM1; p=", ["dkim-wildcard", "dkim-revoked"]),
+        ("v=spf1 -all", ["dkim-wildcard", "dkim-missing"]),
+    ],
+)
+def test_a_selector_in_use_has_the_key_that_a_wildcard_holds(text: str, expected: list[str]) -> None:
+    assert codes(check({at("mail"): text, at("ucrmmail-3f9a"): text}, "mail")) == expected
+
+
 @pytest.mark.parametrize("name", [f"mail.{DOMAIN}", f"mail._domainkey.{DOMAIN}.{DOMAIN}"])
 def test_a_key_at_the_wrong_name_is_found(name: str) -> None:
     assert codes(check({(name, "TXT"): KEY}, "mail")) == ["dkim-missing", "dkim-wrong-name"]

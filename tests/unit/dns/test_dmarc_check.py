@@ -113,6 +113,20 @@ def test_a_failure_above_matters_only_to_who_needs_the_names_above() -> None:
     assert asyncio.run(evaluate(DOMAIN, [], ["mail.isp.example"], zone)).result == "temperror"
 
 
+def test_one_domain_that_aligns_is_enough_when_the_dns_is_silent_about_another() -> None:
+    zone = Zone({AT: GOOD, ("_dmarc.relay.test", "TXT"): Status.SERVFAIL})
+    passed = asyncio.run(evaluate(DOMAIN, ["relay.test"], [DOMAIN], zone))
+    assert (passed.result, passed.spf_aligned, passed.dkim_aligned) == ("pass", (), (DOMAIN,))
+    assert asyncio.run(evaluate(DOMAIN, [], ["relay.test", DOMAIN], zone)).result == "pass"
+    assert asyncio.run(evaluate(DOMAIN, ["relay.test"], ["other.test"], zone)).result == "temperror"
+
+
+def test_an_international_domain_is_asked_about_as_the_dns_has_it() -> None:
+    zone = Zone({("_dmarc.xn--mnchen-3ya.example", "TXT"): GOOD})
+    for author in ("joe@m\u00fcnchen.example", "joe@xn--mnchen-3ya.example"):
+        assert asyncio.run(evaluate(author, ["M\u00dcNCHEN.example"], [], zone)).result == "pass"
+
+
 def test_a_subdomain_gets_the_policy_of_its_organization() -> None:
     record = "v=DMARC1; p=reject; sp=quarantine; np=none; rua=mailto:d@isp.example"
     there = check({AT: record, ("mail.isp.example", "A"): "192.0.2.1"}, "mail.isp.example")

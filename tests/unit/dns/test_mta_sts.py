@@ -119,6 +119,7 @@ def test_no_way_to_the_web_server_says_nothing_about_it() -> None:
         ("v=stsv1; id=1", {"mta-sts-version": Severity.FAIL}),
         ("v=STSv1 id=1", {"mta-sts-version": Severity.FAIL}),
         ("sts=v1; id=1", {"mta-sts-version": Severity.FAIL}),
+        ("id=1; v=STSv1", {"mta-sts-version": Severity.FAIL}),
         ([RECORD, "hello"], PASS | {"mta-sts-stray-text": Severity.INFO}),
         ("v=STSv1;", {"mta-sts-id": Severity.FAIL}),
         ("v=STSv1; id=", {"mta-sts-id": Severity.FAIL}),

@@ -42,6 +42,7 @@ def test_a_good_record_passes(record: object) -> None:
         ([GOOD, GOOD + ","], "tlsrpt-multiple", Severity.FAIL),
         ("v=tlsrptv1; rua=mailto:tls@elsewhere.example", "tlsrpt-version", Severity.FAIL),
         ("v=TLSRPT1; rua=mailto:tls@elsewhere.example", "tlsrpt-version", Severity.FAIL),
+        ("rua=mailto:tls@elsewhere.example; v=TLSRPTv1", "tlsrpt-version", Severity.FAIL),
         ("v=TLSRPTv1 rua=mailto:tls@elsewhere.example", "tlsrpt-version", Severity.FAIL),
         ('"v=TLSRPTv1; rua=mailto:tls@elsewhere.example"', "tlsrpt-version", Severity.FAIL),
         ([GOOD, "hello"], "tlsrpt-stray-text", Severity.INFO),
