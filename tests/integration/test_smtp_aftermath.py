@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.smtp_client import ANN, BOB, JOE, ListFeed, connect, deliver, transaction
-from tests.support.smtp_server import DROP, Cut, Fault, SmtpServer
+from tests.support.smtp_server import DROP, Action, Cut, Fault, SmtpServer
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -50,12 +50,29 @@ def test_a_message_at_which_the_server_hangs_up_is_suspected(pipelining: bool) -
 
 
 @BOTH
-def test_a_connection_that_takes_so_many_messages_was_used_up_and_not_lost(pipelining: bool) -> None:
-    faults: dict[str, Fault] = {"mail": [None, Cut(b"421 4.7.0 too many messages in this connection\r\n")]}
-    with SmtpServer(faults=faults) as server:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Cut(b"421 4.7.0 too many messages in this connection\r\n"),
+        # OpenSMTPD (max-mails, 100 by default); it goes on, and says so to each.
+        "452 4.5.3 Too many recipients: Too many messages sent",
+    ],
+)
+def test_a_connection_that_takes_so_many_messages_was_used_up_and_not_lost(
+    answer: str | Action, pipelining: bool
+) -> None:
+    with SmtpServer(faults={"mail": [None, answer, answer]}) as server:
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
     assert feed.summary == {"1": "relayed", "2": "returned"}
     assert end == End(None, alive=False, used_up=True, relayed=True)
+
+
+@BOTH
+def test_a_new_connection_that_takes_no_message_was_none_that_was_used_up(pipelining: bool) -> None:
+    with SmtpServer(faults={"mail": "452 4.5.3 Too many recipients: Too many messages sent"}) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
+    assert feed.summary == {"1": "deferred", "2": "returned"}
+    assert (end.used_up, end.decided, end.relayed, end.refused) == (False, True, False, "2")
 
 
 def test_a_good_bye_at_an_envelope_behind_another_message_shows_nothing_of_who_is_meant() -> None:

@@ -12,11 +12,11 @@ import pytest
 
 from tests.support.never import NEVER_S
 from tests.support.smtp_client import ANN, BOB, BODY, JOE, ListFeed, Stages, connect, deliver, transaction
-from tests.support.smtp_server import DROP, HANG, Action, Fault, Raw, SmtpServer, Wait
+from tests.support.smtp_server import DROP, HANG, Action, Dialogue, Fault, Raw, Said, SmtpServer, Wait
 from ucrmmail.delivery.stop import Stop
 from ucrmmail.message.outcome import Outcome, Scope, Stage
 from ucrmmail.smtp.submit import submit
-from ucrmmail.smtp.transaction import NO_MARKS, Marks, Transaction
+from ucrmmail.smtp.transaction import NO_MARKS, End, Marks, Transaction
 
 both = pytest.mark.parametrize("pipelining", [True, False])
 
@@ -683,3 +683,51 @@ def test_a_connection_that_takes_no_more_is_over_without_a_trouble_of_anybody(pi
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
     assert (end.trouble, end.alive, end.relayed) == (None, False, True)
     assert feed.summary == {"1": "relayed", "2": "returned"}
+
+
+@pytest.mark.parametrize("recipients", [1, 25])
+def test_a_server_that_refuses_what_goes_along_with_the_end_of_a_message_gets_it_behind_its_answer(
+    recipients: int,
+) -> None:
+    """Haraka since 3.3.4; RFC 2920 section 3.1 allows it. Nobody is to blame, and it costs no connection."""
+    envelope = [f"user{number}@example.com" for number in range(recipients)]
+    with SmtpServer(faults={"final-dot": lambda _: _NothingBehind()}) as server:
+        session = connect(server)
+        feed = _AsTheQueue([transaction(str(number), *envelope) for number in range(5)])
+        end = submit(session, feed)
+        session.quit()
+        server.wait_until_idle()
+    assert end == End(None, alive=True, relayed=True)
+    assert [len(message.recipients) for message in server.accepted] == [recipients] * 5
+    assert {result for number in range(5) for result in feed.results(str(number)).values()} == {"relayed"}
+    assert (len(server.connections), feed.returned) == (1, [])
+    assert feed.events.count("given back 1") == 1
+    # RSET and the five envelopes.
+    assert (server.commands.count(b"RSET"), sum(each.startswith(b"MAIL") for each in server.commands)) == (1, 5)
+
+
+@both
+def test_a_message_that_is_out_of_step_each_time_is_its_own_trouble(pipelining: bool) -> None:
+    answer = "503 5.5.1 Bad sequence of commands"
+    with SmtpServer(faults={"mail": lambda line: answer if b"<odd@" in line else None}) as server:
+        session = connect(server, pipelining=pipelining)
+        feed = _AsTheQueue([transaction("0"), transaction("1", reverse_path="odd@isp.example"), transaction("2")])
+        end = submit(session, feed)
+        session.close()
+    assert end.alive
+    assert feed.summary == {"0": "relayed", "1": "deferred", "2": "relayed"}
+
+
+class _NothingBehind(Action):
+    def act(self, dialogue: Dialogue) -> Said:
+        refused = dialogue.forget_behind()
+        dialogue.reply("250 Message Queued" + "\n503 Bad sequence of commands - pipelined after end of DATA" * refused)
+        return Said("250 Message Queued")
+
+
+class _AsTheQueue(ListFeed):
+    """Hands a message out again at once that was given back."""
+
+    def unused(self, transaction: Transaction) -> None:
+        self.events.append(f"given back {transaction.queue_id}")
+        self.transactions.insert(0, transaction)

@@ -279,6 +279,11 @@ class Dialogue:
         body, _, self._buffer = self._buffer.partition(b"\r\n.\r\n")
         return body + b"\r\n"
 
+    def forget_behind(self) -> int:
+        """Forget the commands that came behind this one, and are here; return how many they are."""
+        lines, self._buffer = self._buffer.count(b"\n"), b""
+        return lines
+
     def counted(self, size: int) -> bytes:
         """Return exactly so many bytes."""
         while len(self._buffer) < size:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from ucrmmail.message.outcome import Stage
-from ucrmmail.message.quotas import is_quota
+from ucrmmail.message.quotas import is_of_connections, is_quota
 from ucrmmail.message.refusals import REFUSALS, Refusal, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, Meaning, meaning_of
@@ -22,6 +22,13 @@ _LATER = f"nothing: {_RUN_TRIES_AGAIN}"
 _QUOTA = (
     "the provider counts what this account sends, and its limit is reached",
     f"nothing now: {_RUN_TRIES_AGAIN}. To stay below it, set throttler.message_limit and throttler.duration",
+)
+_CONNECTIONS = (
+    "the smarthost takes no more connections now, from this machine or from all",
+    (
+        f"nothing now: {_RUN_TRIES_AGAIN}. If it goes on, lower smtp.connections, run the flush less often, or look "
+        "for other programs that use this account"
+    ),
 )
 _TROUBLE_OF_ITS_OWN = ("the smarthost itself has trouble at the moment", _LATER)
 _NOT_NOW = ("the smarthost takes no mail from this machine, or this account, at the moment", _LATER)
@@ -53,10 +60,24 @@ _OPENING = {
     ),
 }
 # Said before the server knows any recipient, it speaks of itself; before it knows a message, of this machine.
-_OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4"))
+_OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4", "4.5"))
 _OF_A_POLICY = tuple(MEANINGS[detail] for detail in ("7", "7.1", "7.2"))
 _OF_AN_ADDRESS = tuple(meaning for detail, meaning in MEANINGS.items() if detail[0] in "12")
+_NOT_THE_PASSWORD = frozenset({".7.9", ".7.10", ".7.11", ".7.12", ".7.13"})
 _BEFORE_MAIL = (Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.AUTH)
+
+# What servers without status codes say, such as Exim and Courier. An address that Exim cannot route may be wrong in
+# either part.
+_IN_WORDS = (
+    ("1", re.compile(r"\bunrouteable address\b")),
+    (
+        "1.1",
+        re.compile(
+            r"\b(user|recipient|mailbox) unknown\b|\bunknown (user|recipient)\b|\bno such (user|person|mailbox)\b"
+        ),
+    ),
+    ("3.4", re.compile(r"\bmessage (size exceeds|too (big|large)|exceeds (fixed )?maximum)\b|=message too big\b")),
+)
 
 # RFC 3463: for the mailbox (X.2.3), for the mail system (X.3.4).
 _TOO_LARGE = frozenset({".2.3", ".3.4"})
@@ -70,6 +91,8 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
     known = REFUSALS["account-blocked"] if stops_account(stage, reply) else _known_refusal(reply)
     if known is not None:
         return known.why, known.remedy
+    if is_of_connections(reply):
+        return _CONNECTIONS
     if is_quota(reply):
         return _QUOTA
     if reply.code == 421:
@@ -77,7 +100,7 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
     if stage in _OPENING and reply.code in _UNKNOWN_COMMAND and reply.enhanced[1:] != ".7.8":
         return _OPENING[stage]
     wrong_password = meaning_of("5.7.8")
-    if stage is Stage.AUTH and reply.code >= 500 and reply.enhanced[1:] not in {".7.9", ".7.11", ".7.13"}:
+    if stage is Stage.AUTH and reply.code >= 500 and reply.enhanced[1:] not in _NOT_THE_PASSWORD:
         return "user name or password is not accepted", wrong_password.remedy
     if reply.code in {530, 538}:
         return (
@@ -85,11 +108,19 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
             "set smtp.username, run `ucrmmail config set smtp.password`, and check smtp.encryption",
         )
     meaning = meaning_of(reply.enhanced)
+    if stage not in _BEFORE_MAIL and not reply.enhanced:
+        meaning = _meaning_of_words(reply)
     if stage in _BEFORE_MAIL:
         return _at_the_opening(stage, reply, meaning)
     if stage is Stage.MAIL and reply.code < 500 and (meaning is UNKNOWN or meaning in _OF_OTHER_SYSTEMS):
         return _TROUBLE_OF_ITS_OWN
     return ("", "") if meaning is UNKNOWN else (meaning.what, meaning.remedy)
+
+
+def _meaning_of_words(reply: Reply) -> Meaning:
+    """Return what a refusal without a status code says in words that need none."""
+    text = words_of(reply)
+    return next((MEANINGS[detail] for detail, words in _IN_WORDS if words.search(text)), UNKNOWN)
 
 
 def _at_the_opening(stage: Stage, reply: Reply, meaning: Meaning) -> tuple[str, str]:
@@ -145,6 +176,8 @@ def for_writer(enhanced: str, told: str = "") -> tuple[str, str]:
     if reply is not None and is_quota(reply):
         return _QUOTA[0], ASK
     meaning = meaning_of(enhanced)
+    if meaning is UNKNOWN and reply is not None and not reply.enhanced:
+        meaning = _meaning_of_words(reply)
     return meaning.what, meaning.advice or ASK
 
 

@@ -46,6 +46,7 @@ _QUOTA_WORDS = (
     "quota for outgoing",
     "quota for outbound",
     "outmail quota",  # Prolateral 554 "Recipient address rejected: You have exceeded your Outmail quota"
+    "number of messages exceeded",  # Courier's ratefilter: 500 "Number of messages exceeded administrative limit"
     # A hosting shop at KeyHelp: of a recipient's mailbox nobody counts the messages.
     "message count quota",
     "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
@@ -60,6 +61,7 @@ _RATE_WORDS = (
     "too many auth",
     "too many requests",
     "too many connections",
+    "too many open connections",  # Sendmail's conncontrol: 421 or 452 4.3.2
     "too many concurrent",
     "concurrent connection",
     "too fast",
@@ -117,6 +119,7 @@ _TIME_OF_THE_CONNECTION = re.compile(
     r"\b(connection|session)\b.{0,10}\b(timed out|timeout|expired)\b"
     r"|\btimeout (exceeded|- closing connection|waiting for data from client)\b|\b(command|idle) timeout\b"
 )
+_OF_MANY_RECIPIENTS = frozenset({421, 431, 452, 531, 550, 552, 554})
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
 # Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate
@@ -127,8 +130,19 @@ _OF_OTHER_POLICY = re.compile(
 _OF_CONCURRENCY = re.compile(
     r"\b(concurrent|simultaneous|parallel) (smtp )?(connection|session)s?\b|\bthread limit\b"
     r"|\btoo many (open |concurrent |simultaneous )?(smtp )?(connections|sessions)\b"
+    # Dovecot's 421 4.3.2 "Maximum number of connections from user+IP exceeded", nodemailer's smtp-server
+    r"|\bmaximum number of connections\b|\btoo many connected clients\b"
 )
-_TOO_MANY_ERRORS = "too many errors"
+# So many at a time, or in a time: Sendmail's 421 or 452 4.3.2 "Connection rate limit exceeded", Haraka's 421.
+_OF_CONNECTION_RATE = re.compile(r"\bconnection rate\b|\btoo frequent connections\b")
+# Postfix's 421 4.7.0 "Error: too many errors", Exim's 421 "Too many syntax or protocol errors", Sendmail's 421 4.7.0
+# "Too many bad commands" and "Too many bad recipients; closing connection", Dovecot's "Too many invalid commands".
+_TOO_MANY_ERRORS = re.compile(
+    r"\btoo many (syntax or protocol )?errors\b"
+    r"|\btoo many (bad|invalid|unrecogni[sz]ed|nonmail) (commands|recipients)\b"
+)
+# Sendmail's 452 4.4.5 "Insufficient disk space; try again later".
+_NO_ROOM = "disk space"
 # These name a recipient's mailbox or a property of one message, not the sender's allowance.
 _NOT_THE_SENDERS = (
     "mailbox",
@@ -145,7 +159,6 @@ _NOT_THE_SENDERS = (
     "graylist",
     "message size",
     "too large",
-    _TOO_MANY_ERRORS,
 )
 
 
@@ -158,10 +171,12 @@ def is_quota(reply: Reply) -> bool:
     if reply.code < 400 or is_too_many_recipients(reply) or is_of_others(reply):
         return False
     text = words_of(reply)
-    if reply.enhanced in _QUOTA_STATUS or any(words in text for words in _QUOTA_WORDS):
+    if (reply.enhanced in _QUOTA_STATUS and _NO_ROOM not in text) or any(words in text for words in _QUOTA_WORDS):
         return True
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
     if reply.code == 535 or reply.enhanced[1:] in _MAILBOX_STATUS or any(words in text for words in _NOT_THE_SENDERS):
+        return False
+    if _TOO_MANY_ERRORS.search(text):
         return False
     if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
         return True
@@ -178,13 +193,14 @@ def is_quota(reply: Reply) -> bool:
 def is_too_many_recipients(reply: Reply) -> bool:
     """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
 
-    Some say 550 with these words: asked for again in a transaction of its own, the recipient shows what was meant.
-    "Too many recipients received this hour" is a quota, and so is Postfix's "too many recipients from".
+    Courier says 431, or 531 where its ``maxrcpts`` is hard. Some say 550 with these words: asked for again in a
+    transaction of its own, the recipient shows what was meant. "Too many recipients received this hour" is a quota, and
+    so is Postfix's "too many recipients from".
     """
     if reply.code // 100 not in {4, 5}:
         return False
     text = words_of(reply)
-    says_so = reply.code in {421, 452, 550, 552, 554} and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
+    says_so = reply.code in _OF_MANY_RECIPIENTS and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
     return (reply.enhanced[1:] == ".5.3" or says_so) and not _PERIOD.search(text)
 
 
@@ -217,6 +233,11 @@ def is_of_concurrency(reply: Reply) -> bool:
     return not reply.positive and _OF_CONCURRENCY.search(words_of(reply)) is not None
 
 
+def is_of_connections(reply: Reply) -> bool:
+    """Return whether it is connections that there are too many of, at a time or in a time, and not mail."""
+    return is_of_concurrency(reply) or (not reply.positive and _OF_CONNECTION_RATE.search(words_of(reply)) is not None)
+
+
 def is_of_errors(reply: Reply) -> bool:
     """Return whether a server ends a connection on which it has refused too much: Postfix's smtpd_hard_error_limit."""
-    return reply.code == _CLOSING and _TOO_MANY_ERRORS in words_of(reply)
+    return reply.code == _CLOSING and _TOO_MANY_ERRORS.search(words_of(reply)) is not None

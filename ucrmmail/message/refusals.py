@@ -181,8 +181,11 @@ REFUSALS = {
         ours=True,
     ),
     # --- TLS ---------------------------------------------------------------------------------------------------
-    "tls-required": Refusal(  # G, Z, P
-        "the smarthost wants TLS before anything else", _STARTTLS, ("must issue a starttls command first",)
+    "tls-required": Refusal(  # G, Z, P; Courier says 400
+        "the smarthost wants TLS before anything else",
+        _STARTTLS,
+        ("must issue a starttls command first|starttls is required first",),
+        account=True,
     ),
     "gmail-recipient-tls": Refusal(  # G
         "the recipient's domain takes mail only through TLS, and this connection is in plain text",
@@ -498,13 +501,20 @@ REFUSALS = {
         account=True,
     ),
     # --- The way ------------------------------------------------------------------------------------------------
-    "relay": Refusal(  # P, X
+    "relay": Refusal(  # P, X; Haraka
         "the smarthost relays only for those who log in",
         _LOG_IN,
         (
             ("relay access denied|relaying denied|relay not permitted|unable to relay|relaying not allowed|"
-            "isn't in my list of allowed rcpthosts|authentication is required for relay"),
+            "isn't in my list of allowed rcpthosts|authentication is required for relay|not allowed to relay|"
+            "i cannot deliver mail for"),
         ),
+    ),
+    "opensmtpd-no-rule": Refusal(  # OpenSMTPD: no "match" of its configuration fits, and that is all it says
+        "the smarthost has no such mailbox, or takes mail to this domain only from those who log in",
+        f"check the address; if others are refused as well, {_LOG_IN}",
+        advice="check how it is spelt, or ask the person for the right one",
+        says=r"^invalid recipient:$",
     ),
     "directory-edge": Refusal(  # M: 5.4.1
         "the recipient's address does not exist there",
@@ -565,7 +575,8 @@ def _fits(refusal: Refusal, enhanced: str, text: str, own: str) -> bool:
 
 def denies_relay(reply: Reply) -> bool:
     """Return whether a server says that it does not take mail to this recipient from us."""
-    return known_refusal(reply) is REFUSALS["relay"]
+    known = known_refusal(reply)
+    return known is REFUSALS["relay"] or known is REFUSALS["opensmtpd-no-rule"]
 
 
 def concerns_account(reply: Reply) -> bool:

@@ -100,6 +100,11 @@ class Asking:
                 raise ProtocolError(f"the server answered {data.code} where it makes no sense")
             if accepted and not data.positive:
                 is_reset = self._reset_behind(data)
+        if message.behind and mail.code == _BAD_SEQUENCE and not accepted and (data is None or not data.positive):
+            # RFC 2920 section 3.1 allows an envelope behind the end of a message, and Haraka refuses each of its
+            # commands. The message goes back, and comes again on this session: then such an answer is its own.
+            self._session.looks_ahead = False
+            message.turned_away = trouble = None
         if data is not None or not accepted:
             # Without DATA it is the answer to the last chunk that shows whether the others were in step.
             message.decide_refused()

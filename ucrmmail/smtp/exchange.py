@@ -128,8 +128,9 @@ class Exchange:
         unknown = reply.code in {500, 501, 502, 503, 504} and reply.enhanced[:4] in {"", "5.5."}
         if self._session.chunking and stage in {Stage.BODY, Stage.FINAL_DOT} and unknown and not understood:
             raise LieError("CHUNKING", trouble)
-        if self._session.pipelining and reply.code >= 500 and "protocol synchroni" in reply.text.lower():
-            # "SMTP protocol synchronization error": Exim's word for commands that came before its reply.
+        if self._session.pipelining and reply.code >= 500 and "synchronization error" in reply.text.lower():
+            # "SMTP synchronization error", of old "SMTP protocol synchronization error": Exim's word for commands that
+            # came before its reply.
             raise LieError("PIPELINING", trouble)
         if trouble.missing_login:
             self._session.denied = trouble

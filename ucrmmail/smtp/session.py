@@ -27,7 +27,8 @@ class Session:
     """An open session, logged in. ``transactions_left`` is how many more the server allows on it.
 
     ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number;
-    ``counts_recipients``: it may take only so many on a connection.
+    ``counts_recipients``: it may take only so many on a connection. ``looks_ahead``: the next envelope goes along with
+    the end of a message.
     ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
@@ -52,6 +53,7 @@ class Session:
         self.answered_in_s = 0.0
         self.had_too_many = False
         self.counts_recipients = True
+        self.looks_ahead = True
         self.settled = False
         self.relayed = False
         self.alike = 0

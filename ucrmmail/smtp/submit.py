@@ -173,7 +173,7 @@ class _Submitter:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
         if self._feed.is_shared and self._content.answered_in_s > _SLOW_S:
             return b""
-        if self._feed.awaits_proof:
+        if self._feed.awaits_proof or not self._session.looks_ahead:
             return b""
         try:
             self._hand.ahead = self._next()

@@ -26,12 +26,13 @@ DATA or the final dot bounces anything; and its word, in EHLO, that a message is
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_quota, is_too_many_recipients
+from ucrmmail.message.quotas import is_of_connections, is_quota, is_too_many_recipients
 from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
 from ucrmmail.message.words import words_of
 
@@ -73,14 +74,19 @@ def _421(reply: Reply) -> bool:
     return reply.code == CLOSING
 
 
+_OF_THE_SIZE = re.compile(r"\bsize\b|\btoo (big|large)\b")
+
+
 def _wants_login(reply: Reply) -> bool:
     """Whether the server asks for a login or for TLS (RFC 4954 section 6), or takes no passwords any more.
 
-    503 with these words is what qmail and hMailServer say to a client that has not logged in.
+    503 with these words is what qmail and hMailServer say to a client that has not logged in. Courier says 534 of a
+    message that is too big.
     """
     text = words_of(reply)
     return (
-        reply.code in {530, 534, 535, 538}
+        reply.code in {530, 535, 538}
+        or (reply.code == 534 and _OF_THE_SIZE.search(text) is None)
         or (reply.code == 503 and "auth" in text)
         or (reply.enhanced == "5.7.30" and "basic authentication" in text)
     )
@@ -144,7 +150,7 @@ def classify(stage: Stage, reply: Reply, *, logged_in: bool = True) -> Trouble:
         scope=rule.scope,
         kind=rule.kind,
         stage=stage,
-        what="the smarthost says that this account has sent too much for now" if quota else _REFUSED[stage],
+        what=_SENT_TOO_MUCH if quota and not is_of_connections(reply) else _REFUSED[stage],
         why=why,
         remedy=remedy,
         reply=reply,
@@ -154,6 +160,7 @@ def classify(stage: Stage, reply: Reply, *, logged_in: bool = True) -> Trouble:
     )
 
 
+_SENT_TOO_MUCH = "the smarthost says that this account has sent too much for now"
 _REFUSED = dict.fromkeys(Stage, "the smarthost refused") | {
     Stage.GREETING: "the smarthost does not let us in",
     Stage.EHLO: "the smarthost refused our EHLO",

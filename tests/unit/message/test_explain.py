@@ -55,6 +55,12 @@ def test_a_class_changes_nothing_of_what_a_code_means() -> None:
         ("rcpt", "550 5.1.1 No such user", "no mailbox", "address"),
         ("rcpt", "450 4.2.0 later", "could not take", ""),
         ("final-dot", "554 computer says no", "", ""),
+        ("rcpt", "550 Unrouteable address", "did not take this address", "check the address"),
+        ("rcpt", "550 No Such User Here", "no mailbox of this name", "check the address"),
+        ("rcpt", "550 User unknown.", "no mailbox of this name", "check the address"),
+        ("mail", "552 Message size exceeds maximum permitted", "too large", "send less"),
+        ("mail", "534 SIZE=Message too big.", "too large", "send less"),
+        ("mail", "452 4.4.5 Insufficient disk space; try again later", "smarthost itself", "later run"),
         ("final-dot", "250 2.0.0 Ok: queued as 1", "", ""),
         ("rcpt", "the connection was lost (at rcpt)", "", ""),
         ("rcpt", "given up after 5d; the last answer was: 450 4.2.0 later", "", ""),
@@ -91,6 +97,7 @@ def test_words_of_ours_are_explained_by_their_code() -> None:
         ("auth", "500 unknown command", "smtp.authentication"),
         ("auth", "535 5.7.8 no", "smtp.password"),
         ("auth", "503 5.7.8 no", "smtp.password"),
+        ("auth", "535 5.7.10 Plaintext authentication disallowed", "smtp.encryption"),
     ],
 )
 def test_a_refusal_of_the_opening_says_which_setting_to_look_at(stage: str, reply: str, remedy: str) -> None:
@@ -140,6 +147,8 @@ def test_the_writer_of_a_message_is_not_told_to_change_a_setting() -> None:
     why, advice = for_writer("5.7.515", "550 5.7.515 Access denied, sending domain isp.example does not meet")
     assert "Outlook.com" in why
     assert advice == "ask the administrator named below"
+    assert for_writer("5.0.0", "550 Unrouteable address")[1].startswith("check how")
+    assert for_writer("5.0.0", "550 computer says no")[0] == "the answer holds no code that tells more"
     assert for_writer("5.4.1", "550 5.4.1 Recipient address rejected: Access denied")[1].startswith("check how")
 
 

@@ -533,6 +533,10 @@ REPLIES = [
     ("account-blocked", Stage.MAIL, b"550 5.7.1 Your account has been suspended", ACCOUNT, EVER),
     ("relay", Stage.RCPT, b"554 5.7.1 <joe@example.com>: Relay access denied", RECIPIENT, EVER),
     ("relay", Stage.RCPT, b"550 5.7.1 Unable to relay", RECIPIENT, EVER),
+    ("relay", Stage.RCPT, b"550 I cannot deliver mail for <joe@example.com>", RECIPIENT, EVER),
+    ("relay", Stage.RCPT, b"550 You are not allowed to relay", RECIPIENT, EVER),
+    ("opensmtpd-no-rule", Stage.RCPT, b"550 Invalid recipient: <joe@example.com>", RECIPIENT, EVER),
+    ("tls-required", Stage.MAIL, b"400 STARTTLS is required first.", ACCOUNT, NOW),
     (
         "relay",
         Stage.RCPT,
@@ -598,6 +602,8 @@ NEAR_MISSES = [
     b"421 4.3.2 shutting down",
     b"554 computer says no",
     b"550 5.7.1390 made up",
+    b"550 5.1.1 <joe@example.com> Invalid recipient",
+    b"550 Invalid recipient: the mailbox of joe is closed",
 ]
 
 

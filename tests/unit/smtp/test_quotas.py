@@ -31,6 +31,8 @@ SENDERS = [
     "550 5.7.1 User over quota for outgoing messages",
     "550 5.4.6 Unusual sending activity detected.",
     "451 Authentication failed: Maximum credits exceeded",
+    # Courier's ratefilter
+    "500 Number of messages exceeded administrative limit.",
     "550 Domain isp.example has exceeded the max emails per hour (151/150 (100%)) allowed. Message discarded.",
     "550 Domain isp.example has exceeded the max defers and failures per hour (5/5 (100%)) allowed.",
     "450 4.7.1 Error: too much mail from 192.0.2.1",
@@ -215,6 +217,8 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("452 4.2.2 too many recipients", False),
         ("552 5.0.0 too many recipients", False),
         ("450 too many recipients", False),
+        ("431 Too many recipients.", True),
+        ("531 Too many recipients.", True),
         ("550 Too many recipients", True),
         ("554 Transaction failed: Recipient count exceeds 50.", True),
         ("550 too many recipients from 192.0.2.1", False),

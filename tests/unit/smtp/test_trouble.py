@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_concurrency, is_of_other_policy, is_of_recipients, is_of_the_connection
+from ucrmmail.message.quotas import (
+    is_of_concurrency,
+    is_of_errors,
+    is_of_other_policy,
+    is_of_recipients,
+    is_of_the_connection,
+)
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import (
     _REFUSED,
@@ -28,6 +34,12 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
         (Stage.MAIL, b"500 what?", MESSAGE, PERMANENT, 75),
         (Stage.MAIL, b"422 4.2.1 later", MESSAGE, TRANSIENT, 75),
         (Stage.MAIL, b"534 log in", ACCOUNT, PERMANENT, 77),
+        # Courier
+        (Stage.MAIL, b"534 SIZE=Message too big.", MESSAGE, PERMANENT, 75),
+        (Stage.FINAL_DOT, b"534 Message header size exceeds policy limit.", MESSAGE, PERMANENT, 75),
+        # Sendmail
+        (Stage.MAIL, b"452 4.4.5 Insufficient disk space; try again later", MESSAGE, TRANSIENT, 75),
+        (Stage.MAIL, b"452 4.3.2 Too many open connections.", ACCOUNT, TRANSIENT, 75),
         (Stage.RCPT, b"535 log in", ACCOUNT, PERMANENT, 77),
         (Stage.FINAL_DOT, b"538 log in with TLS", ACCOUNT, PERMANENT, 77),
         (Stage.MAIL, b"536 what?", MESSAGE, PERMANENT, 75),
@@ -64,7 +76,16 @@ def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Sc
     assert (trouble.scope, trouble.kind, trouble.exit_code) == (scope, kind, code)
 
 
-@pytest.mark.parametrize("reply", [b"554 5.7.1 <joe@example.com>: Relay access denied", b"550 Relaying denied"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"554 5.7.1 <joe@example.com>: Relay access denied",
+        b"550 Relaying denied",
+        # OpenSMTPD, Haraka
+        b"550 Invalid recipient: <joe@example.com>",
+        b"550 I cannot deliver mail for <joe@example.com>",
+    ],
+)
 def test_relaying_that_is_denied_waits_for_a_person_where_no_login_was_made(reply: bytes) -> None:
     trouble = classify(Stage.RCPT, parse_reply([reply]), logged_in=False)
     assert (trouble.scope, trouble.kind) == (RECIPIENT, TRANSIENT)
@@ -288,6 +309,9 @@ def test_a_recipient_who_is_of_another_policy_is_told_from_one_too_many(
         (b"421 4.3.2 Concurrent connections limit exceeded", True),
         (b"421 4.7.0 Too many concurrent SMTP connections; please try again later", True),
         (b"421 too many connections from your address", True),
+        (b"421 4.3.2 Too many open connections.", True),
+        (b"421 4.3.2 Maximum number of connections from user+IP exceeded", True),
+        (b"421 mx.isp.example Too many connected clients, try again in a moment", True),
         (b"421 4.7.0 too many messages in this connection", False),
         (b"421 4.7.0 too many messages, slow down", False),
         (b"250 no thread limit exceeded", False),
@@ -295,3 +319,41 @@ def test_a_recipient_who_is_of_another_policy_is_told_from_one_too_many(
 )
 def test_a_limit_of_connections_at_a_time_is_known(reply: bytes, of_concurrency: bool) -> None:
     assert is_of_concurrency(parse_reply([reply])) is of_concurrency
+
+
+@pytest.mark.parametrize(
+    ("reply", "of_errors"),
+    [
+        (b"421 4.7.0 mx.isp.example Error: too many errors", True),
+        (b"421 mx.isp.example Too many syntax or protocol errors", True),
+        (b"421 4.7.0 mx.isp.example Too many bad commands; closing connection", True),
+        (b"421 4.7.0 mx.isp.example Too many bad recipients; closing connection", True),
+        (b"421 4.7.0 Too many invalid commands.", True),
+        (b"421 4.7.0 too many messages", False),
+        (b"550 too many errors", False),
+    ],
+)
+def test_a_connection_that_ends_for_what_was_refused_on_it_is_known(reply: bytes, of_errors: bool) -> None:
+    """Those of Sendmail and Dovecot had been taken for a quota, for their 4.7.0 and "too many"."""
+    assert is_of_errors(parse_reply([reply])) is of_errors
+    if of_errors:
+        assert not classify(Stage.MAIL, parse_reply([reply])).quota
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"421 mx.isp.example: Too many concurrent SMTP connections; please try again later",
+        b"421 Too many concurrent SMTP connections from this IP address; please try again later.",
+        b"421 4.3.2 Too many open connections.",
+        b"421 4.3.2 Connection rate limit exceeded.",
+        b"421 4.7.0 mx.isp.example Error: too many connections from 192.0.2.1",
+    ],
+)
+def test_of_connections_nobody_is_told_that_he_has_sent_too_much(reply: bytes) -> None:
+    trouble = classify(Stage.GREETING, parse_reply([reply]))
+    assert (trouble.scope, trouble.kind, trouble.quota) == (ACCOUNT, TRANSIENT, True)
+    assert trouble.what == "the smarthost does not let us in"
+    assert "no more connections" in trouble.why
+    assert "smtp.connections" in trouble.remedy
+    assert "throttler" not in trouble.remedy

@@ -517,3 +517,45 @@ def test_a_handshake_waits_for_a_server_that_is_slow_to_read(pair: Pair, tmp_pat
         secured[0].sendall(b"220 hello\r\n")
         assert wire.read_reply(NEVER_S).code == 220
         wire.close()
+
+
+class Told(socket.socket):
+    """Keeps what the system was told."""
+
+    options: list[tuple[object, ...]]
+
+    def setsockopt(self, *option: object) -> None:
+        self.options.append(option)
+        super().setsockopt(*option)  # type: ignore[call-overload]
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="a word of Linux")
+def test_what_has_come_of_a_group_is_acknowledged_at_once() -> None:
+    """A server under Nagle's algorithm, such as Haraka, sends the next reply of the group no sooner: 40 ms later."""
+    acknowledged = (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = Told(fileno=socket.create_connection(listener.getsockname()).detach())
+        theirs, _ = listener.accept()
+    with ours, theirs:
+        ours.options = []
+        wire = Wire(ours, clock=Clock())
+        for _ in range(2):
+            wire.send(b"MAIL\r\nRCPT\r\n", NEVER_S)
+            theirs.send(b"250 sender\r\n")
+            assert wire.read_reply(NEVER_S).text == "sender"
+            ours.options.clear()
+
+            def answer() -> None:
+                wait_until(lambda: acknowledged in ours.options, "the acknowledgement")
+                theirs.send(b"250 recipient\r\n")
+
+            with in_background(answer):
+                assert wire.read_reply(NEVER_S).text == "recipient"
+
+
+def test_a_connection_of_another_kind_acknowledges_nothing(pair: Pair) -> None:
+    ours, theirs = pair
+    wire = Wire(ours, clock=Clock())
+    theirs.send(b"250 ")
+    with in_background(lambda: theirs.sendall(b"ok\r\n")):
+        assert wire.read_reply(NEVER_S).code == 250
