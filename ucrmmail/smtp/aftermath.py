@@ -265,8 +265,10 @@ class Aftermath:
             return False
         if self._hand.stage is Stage.MAIL:
             # No recipient was named yet: OpenSMTPD says 452 4.5.3 "Too many recipients: Too many messages sent" to the
-            # hundred and first message of a session.
-            return is_of_the_connection(trouble.reply) or is_too_many_recipients(trouble.reply)
+            # hundred and first message of a session. Who took none here means something else: a new connection, and
+            # login, for each second message would change nothing.
+            too_many = is_too_many_recipients(trouble.reply) and self._session.relayed
+            return is_of_the_connection(trouble.reply) or too_many
         # Stalwart asks for more than it takes: of the eleventh message it says so at DATA.
         asked = self._hand.stage in _CONTENT or (self._hand.stage is Stage.RCPT and not somebody_accepted)
         return asked and counts_on_the_connection(trouble.reply)
