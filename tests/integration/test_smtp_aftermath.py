@@ -90,6 +90,18 @@ def test_a_server_that_hangs_up_at_what_goes_along_with_a_message_gets_nothing_a
     assert (end.distrust, end.passing) == (("PIPELINING", True) if others else ("", False))
 
 
+def test_dovecot_gets_nothing_along_with_the_end_of_a_message() -> None:
+    faults: dict[str, Fault] = {
+        "greeting": "220 mail.isp.example Dovecot (Debian) ready.",
+        "final-dot": lambda _: _CrashesAtMore(),
+    }
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, *[transaction(str(number)) for number in range(3)])
+    assert feed.summary == {"0": "relayed", "1": "relayed", "2": "relayed"}
+    assert (end.distrust, end.alive, len(server.connections)) == ("", True, 1)
+    assert server.connections[0].pipelined
+
+
 def test_a_hang_up_behind_a_message_that_went_by_itself_says_nothing_of_groups() -> None:
     with SmtpServer(faults={"final-dot": DROP}) as server:
         end, feed = deliver(server, transaction("1"))
