@@ -30,6 +30,7 @@ _MEASURED = (
     "tests/integration/test_ended_at_a_recipient.py",
     "tests/integration/test_ledger.py",
     "tests/integration/test_ledger_kills.py",
+    "tests/integration/test_many_recipients.py",
     "tests/integration/test_out_of_step.py",
     "tests/integration/test_pipelining_liar.py",
     "tests/integration/test_refused_alike.py",

@@ -166,6 +166,7 @@ def test_a_file_without_a_header_is_no_message(account: Program, tmp_path: Path)
     ("arguments", "says"),
     [
         (("no_such..domain",), "is no domain"),
+        (("192.0.2.25",), "with --ip"),
         (("--only", "spfx"), "is no check"),
         (("isp.example", "--ip", "here"), "is no IP address"),
         (("--ip", "192.0.2.1"), "for whom"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.smtp_client import ANN, BOB, JOE, ListFeed, connect, deliver, transaction
-from tests.support.smtp_server import DROP, Action, Cut, Fault, SmtpServer
+from tests.support.smtp_server import DROP, Action, Cut, Dialogue, Fault, SmtpServer
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -73,6 +73,40 @@ def test_a_new_connection_that_takes_no_message_was_none_that_was_used_up(pipeli
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
     assert feed.summary == {"1": "deferred", "2": "returned"}
     assert (end.used_up, end.decided, end.relayed, end.refused) == (False, True, False, "2")
+
+
+class _CrashesAtMore(Action):
+    def act(self, dialogue: Dialogue) -> None:
+        if dialogue.forget_behind():
+            DROP.act(dialogue)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_server_that_hangs_up_at_what_goes_along_with_a_message_gets_nothing_along_any_more(others: int) -> None:
+    """Dovecot 2.3 crashes at it, and has relayed the message: with each one it would have been sent twice."""
+    with SmtpServer(faults={"final-dot": lambda _: _CrashesAtMore()}) as server:
+        end, feed = deliver(server, *[transaction(str(number)) for number in range(1 + others)])
+    assert feed.summary == ({"0": "uncertain", "1": "returned"} if others else {"0": "relayed"})
+    assert (end.distrust, end.passing) == (("PIPELINING", True) if others else ("", False))
+
+
+def test_dovecot_gets_nothing_along_with_the_end_of_a_message() -> None:
+    faults: dict[str, Fault] = {
+        "greeting": "220 mail.isp.example Dovecot (Debian) ready.",
+        "final-dot": lambda _: _CrashesAtMore(),
+    }
+    with SmtpServer(faults=faults) as server:
+        end, feed = deliver(server, *[transaction(str(number)) for number in range(3)])
+    assert feed.summary == {"0": "relayed", "1": "relayed", "2": "relayed"}
+    assert (end.distrust, end.alive, len(server.connections)) == ("", True, 1)
+    assert server.connections[0].pipelined
+
+
+def test_a_hang_up_behind_a_message_that_went_by_itself_says_nothing_of_groups() -> None:
+    with SmtpServer(faults={"final-dot": DROP}) as server:
+        end, feed = deliver(server, transaction("1"))
+    assert feed.summary == {"1": "uncertain"}
+    assert (end.distrust, end.passing) == ("", False)
 
 
 def test_a_good_bye_at_an_envelope_behind_another_message_shows_nothing_of_who_is_meant() -> None:

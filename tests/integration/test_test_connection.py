@@ -308,6 +308,7 @@ socketserver.ThreadingTCPServer(("0.0.0.0", 25), Proxy).serve_forever()
 """
 
 
+@pytest.mark.watched
 @pytest.mark.parametrize("intercepted", [True, False])
 def test_a_network_that_answers_port_25_for_everybody_is_found_out(program: Program, intercepted: bool) -> None:
     addresses = ["198.51.100.7", *(["203.0.113.1"] if intercepted else [])]

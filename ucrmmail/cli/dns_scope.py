@@ -69,9 +69,12 @@ def domain(name: str) -> str:
     from ucrmmail.config.texts import domain as checked
 
     try:
-        return checked(name.rpartition("@")[2].removesuffix("."))
+        found = checked(name.rpartition("@")[2].removesuffix("."))
     except ValueError as error:
         raise UsageError(f"{name!r} is no domain: {error}", remedy="give a name such as isp.example") from None
+    if found.rpartition(".")[2].isdecimal():
+        raise UsageError(f"{name!r} is an address, and no domain", remedy="give its domain, and the address with --ip")
+    return found
 
 
 def own_domains(config: Config) -> list[str]:

@@ -133,7 +133,13 @@ class Aftermath:
         if self._may_be_the_group(error):
             end = self.without("PIPELINING", lost_connection(self._hand.stage, what))
             return replace(end, passing=not isinstance(error, NoAnswerError))
-        return self.after_loss(what, error)
+        went_along = self._hand.ahead is not None and self._hand.stage is Stage.FINAL_DOT
+        end = self.after_loss(what, error)
+        if went_along and isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError):
+            # Dovecot's submission service (2.3) may crash at an envelope that goes along with the end of a message,
+            # which it has relayed by then: each one would arrive twice.
+            return replace(end, distrust="PIPELINING", passing=True)
+        return end
 
     def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
         """Return whether the server may not have understood that commands came in a group.

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 _OF_THE_ADDRESS = frozenset({Stage.GREETING, Stage.EHLO, Stage.STARTTLS, Stage.TLS})
 # Every command of the opening has its own time; all behind the greeting have this many times as much together.
 _OPENING_TIMES = 3
+# "Dovecot ready.", "Dovecot (Debian) ready.": its submission service (2.3) may crash at an envelope that goes along
+# with the end of a message. It has relayed that by then, so that it is sent twice before the crash tells as much.
+_CRASHES_AT_MORE = "dovecot"
 # A server that waits for us to begin TLS is silent for longer than this before it hangs up.
 _SILENCE_S = 1.0
 
@@ -126,6 +129,7 @@ class _Opening:
         self._silent = silent
         self._connects_until = 0.0
         self._answered_in_s = 0.0
+        self._looks_ahead = True
         self._problems: tuple[str, ...] = ()
         self._tried: tuple[str, ...] = ()
         self._answered: list[Address] = []
@@ -294,6 +298,7 @@ class _Opening:
         wire.allow(math.inf)
         session = Session(wire, smarthost, capabilities, self._stages)
         session.answered_in_s = self._answered_in_s
+        session.looks_ahead = self._looks_ahead
         return session
 
     def _left_s(self) -> float:
@@ -315,6 +320,7 @@ class _Opening:
         if greeting.code != 220:
             raise RefusedError(classify(Stage.GREETING, greeting))
         self._stages.over(Stage.GREETING, greeting.text, reply=greeting)
+        self._looks_ahead = _CRASHES_AT_MORE not in greeting.text.lower()
 
     def _ehlo(self, wire: Wire) -> Capabilities:
         self._stage = Stage.EHLO

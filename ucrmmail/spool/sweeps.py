@@ -34,6 +34,8 @@ _YOUNG_S = 60.0
 # As qmail: whatever a clock that was set says, nobody writes to one file for so long.
 _OLD_S = 36 * 3600.0
 TAKEN_SUFFIX = ".eml"
+# With a third one, which is nowhere here, a file is somebody else's.
+_BOTH_NAMES = 2
 
 
 def taken_as(queue_id: str) -> str:
@@ -77,17 +79,35 @@ def _bring_names_to_the_disk(directory: str, parents: Collection[str]) -> None:
 
 
 def sweep_old_names(directory: str) -> None:
-    """Remove the name in tmp/ of what stands in the queue: a power cut may leave a file both names of a rename (Btrfs).
+    """Remove the name that a rename has left: a power cut may leave a file both, that before and that behind (Btrfs).
 
-    Before anything is opened: what has two names is trusted nowhere. Raises OSError when tmp/ cannot be read.
+    In tmp/ that of what stands in the queue, in drop/ that of what was taken from there. Before anything is opened:
+    what has two names is trusted nowhere. Raises OSError when tmp/ cannot be read.
     """
-    for name in filter(is_queue_id, os.listdir(f"{directory}/{TMP}")):
-        old = f"{directory}/{TMP}/{name}"
+    taken = set()
+    for name in os.listdir(f"{directory}/{TMP}"):
+        path = f"{directory}/{TMP}/{name}"
         try:
-            if os.path.samestat(os.lstat(old), os.lstat(path_in_queue(directory, name))):
-                os.unlink(old)
+            found = os.lstat(path)
+            if is_queue_id(name) and os.path.samestat(found, os.lstat(path_in_queue(directory, name))):
+                os.unlink(path)
+            elif name.endswith(TAKEN_SUFFIX) and found.st_nlink == _BOTH_NAMES:
+                taken.add((found.st_dev, found.st_ino))
         except OSError as error:
             # It has one name, or it is told where that is opened.
+            if is_of_all(error):
+                raise
+    if taken:
+        _sweep_taken_names(f"{directory}/{DROP}", taken)
+
+
+def _sweep_taken_names(drop: str, taken: Container[tuple[int, int]]) -> None:
+    for name in os.listdir(drop):
+        try:
+            found = os.lstat(f"{drop}/{name}")
+            if (found.st_dev, found.st_ino) in taken:
+                os.unlink(f"{drop}/{name}")
+        except OSError as error:
             if is_of_all(error):
                 raise
 

@@ -487,6 +487,21 @@ def test_a_failing_disk_loses_no_file(drop: Drop, name: str) -> None:
     assert len(drop.queued()) == 3
 
 
+def test_what_a_power_cut_has_left_the_name_that_it_was_taken_by_is_accepted_once(drop: Drop, tmp_path: Path) -> None:
+    # So does Btrfs with what was handed over a moment before: both names would be rejected for having another one.
+    taken = [f"{drop.directory}/tmp/1-20261123T110559.12345{number}-k3x9qa.eml" for number in range(2)]
+    for number, path in enumerate(taken):
+        os.rename(drop.add(f"{number}.eml", b"mail %d" % number), path)
+    os.link(taken[0], drop.path / "0.eml")
+    os.link(taken[1], tmp_path / "elsewhere")
+    drop.add("2.eml", b"mail 2")
+    Spool(drop.directory).recover(NOW)
+    assert os.listdir(drop.path) == ["2.eml"]
+    result = drop.take()
+    assert [reason for _, reason in result.rejected] == [f"{taken[1]} has 2 hard links"]
+    assert sorted(drop.queued()) == [b"mail 0", b"mail 2"]
+
+
 @pytest.mark.requirement("R3")
 def test_what_was_taken_has_left_the_directory_for_good_before_it_is_accepted(
     drop: Drop, monkeypatch: pytest.MonkeyPatch
