@@ -135,9 +135,11 @@ class Aftermath:
             return replace(end, passing=not isinstance(error, NoAnswerError))
         went_along = self._hand.ahead is not None and self._hand.stage is Stage.FINAL_DOT
         end = self.after_loss(what, error)
-        if went_along and isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError):
+        hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
+        if went_along and hung_up and not self._session.went_along:
             # Dovecot's submission service (2.3) may crash at an envelope that goes along with the end of a message,
-            # which it has relayed by then: each one would arrive twice.
+            # which it has relayed by then: each one would arrive twice. Where one has gone along, it is the way, or the
+            # server, that breaks off now and then, and nearly always there: that is where the time goes.
             return replace(end, distrust="PIPELINING", passing=True)
         return end
 
