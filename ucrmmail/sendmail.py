@@ -235,6 +235,7 @@ class Entrance:
             organization=settings.organization,
             support=settings.support,
             notification=settings.notification,
+            smarthost=settings.smarthost,
         )
 
     def accept(

@@ -71,8 +71,9 @@ def test_a_connection_that_takes_so_many_messages_was_used_up_and_not_lost(
 def test_a_new_connection_that_takes_no_message_was_none_that_was_used_up(pipelining: bool) -> None:
     with SmtpServer(faults={"mail": "452 4.5.3 Too many recipients: Too many messages sent"}) as server:
         end, feed = deliver(server, transaction("1"), transaction("2"), pipelining=pipelining)
-    assert feed.summary == {"1": "deferred", "2": "returned"}
-    assert (end.used_up, end.decided, end.relayed, end.refused) == (False, True, False, "2")
+    # Another connection, and login, for each second one would change nothing.
+    assert feed.summary == {"1": "deferred", "2": "deferred"}
+    assert (end.used_up, end.alive) == (False, True)
 
 
 class _CrashesAtMore(Action):
@@ -100,6 +101,14 @@ def test_dovecot_gets_nothing_along_with_the_end_of_a_message() -> None:
     assert feed.summary == {"0": "relayed", "1": "relayed", "2": "relayed"}
     assert (end.distrust, end.alive, len(server.connections)) == ("", True, 1)
     assert server.connections[0].pipelined
+
+
+def test_a_hang_up_where_an_envelope_has_gone_along_before_says_nothing_of_groups() -> None:
+    """On a way that breaks now and then it is mostly there: PIPELINING was given up for a week at the second time."""
+    with SmtpServer(faults={"final-dot": [None, DROP]}) as server:
+        end, feed = deliver(server, *[transaction(str(number)) for number in range(3)])
+    assert feed.summary == {"0": "relayed", "1": "uncertain", "2": "returned"}
+    assert (end.distrust, end.passing) == ("", False)
 
 
 def test_a_hang_up_behind_a_message_that_went_by_itself_says_nothing_of_groups() -> None:

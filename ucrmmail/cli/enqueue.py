@@ -232,6 +232,7 @@ def _prepared(file: str, envelope: Envelope, settings: SubmissionSettings, scrat
             organization=settings.organization,
             support=settings.support,
             notification=settings.notification,
+            smarthost=settings.smarthost,
         ),
         priority=envelope.priority,
         now=time.time(),

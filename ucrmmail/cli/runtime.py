@@ -106,6 +106,7 @@ def addresses_of(config: Config) -> Addresses:
         organization=config.text("addresses.organization"),
         support=config.text("addresses.support"),
         notification=config.text("addresses.notification"),
+        smarthost=config.text("smtp.host"),
     )
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import TYPE_CHECKING
 
 from ucrmmail.dataclass import dataclass
-from ucrmmail.message.address import is_of_this_machine
+from ucrmmail.message.address import is_of_this_machine, is_this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +47,7 @@ def _privacy(config: Config) -> Iterator[Advice]:
         )
         return
     # Nobody is in between, on the way to this machine itself.
-    if _is_loopback(config.text("smtp.host")):
+    if is_this_machine(config.text("smtp.host")):
         return
     if encryption == "none":
         yield Advice("smtp.encryption", "mail and login can be read and changed on the way", "use starttls or tls")
@@ -58,13 +57,6 @@ def _privacy(config: Config) -> Iterator[Advice]:
             "anyone on the way can pass for the smarthost and read the password",
             "trust its authority with smtp.ca_file instead",
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _login(config: Config) -> Iterator[Advice]:
@@ -106,7 +98,7 @@ def _reports(config: Config) -> Iterator[Advice]:
             "ucrmmail config set addresses.notification admin@isp.example",
         )
     for key in ("addresses.notification", "addresses.support"):
-        if is_of_this_machine(config.text(key)) and not _is_loopback(config.text("smtp.host")):
+        if is_of_this_machine(config.text(key)) and not is_this_machine(config.text("smtp.host")):
             yield Advice(
                 key,
                 "is an address of this machine, which the smarthost does not know, or takes for one of its own",

@@ -28,7 +28,7 @@ OURS = {
 
 
 class SubmissionSettings:
-    """The spool (a directory and two sizes in bytes) and the four addresses, "" when unset."""
+    """The spool (a directory and two sizes in bytes), the four addresses and the smarthost, "" when unset."""
 
     __slots__ = (
         "max_message_size",
@@ -36,11 +36,12 @@ class SubmissionSettings:
         "notification",
         "organization",
         "sender",
+        "smarthost",
         "spool_directory",
         "support",
     )
 
-    def __init__(self, spool: _Table, addresses: _Table, default_spool: str) -> None:
+    def __init__(self, spool: _Table, addresses: _Table, default_spool: str, smtp: object) -> None:
         self.spool_directory = spool.directory("directory", default_spool)
         self.max_message_size = spool.size(
             "max_message_size", MAX_MESSAGE_SIZE, smallest=1, largest=LARGEST_MESSAGE_BYTES
@@ -50,6 +51,8 @@ class SubmissionSettings:
         self.organization = addresses.mailbox("organization")
         self.support = addresses.mailbox("support")
         self.notification = addresses.mailbox("notification")
+        # Of use where it is this machine; one that is wrong is left to others.
+        self.smarthost = str(smtp.get("host", "")) if isinstance(smtp, dict) else ""
 
 
 def read_submission_settings(
@@ -69,7 +72,8 @@ def read_submission_settings(
             _refuse_what_is_wrong(document, data or b"", path or "")
             break
     default = submission_directory(path, environ, euid) if path and to_submit else spool_directory(environ, euid)
-    return SubmissionSettings(_Table(document, "spool", path or ""), _Table(document, "addresses", path or ""), default)
+    spool, addresses = (_Table(document, name, path or "") for name in ("spool", "addresses"))
+    return SubmissionSettings(spool, addresses, default, document.get("smtp"))
 
 
 def refuse_missing(location: Location) -> None:

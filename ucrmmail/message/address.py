@@ -78,6 +78,11 @@ def is_of_this_machine(mailbox: str) -> bool:
     return mailbox.rpartition("@")[2].lower() in _THIS_MACHINE
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether a host, as it is configured, is this machine by its name."""
+    return host.lower() in ("localhost", "::1", "[::1]") or (host[:4] == "127." and host.replace(".", "").isdigit())
+
+
 def same_mailbox(one: str, other: str) -> bool:
     """Return whether two mailboxes are the same: domains compare without case, local parts do not (RFC 5321 2.4)."""
     return folded(one) == folded(other)

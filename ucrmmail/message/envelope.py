@@ -7,7 +7,7 @@ seems to say to another parser, changes no recipient. Loaded by every submission
 from __future__ import annotations
 
 from ucrmmail.errors import DataError, NoUserError
-from ucrmmail.message.address import folded, is_bare, is_of_this_machine, parse_mailbox
+from ucrmmail.message.address import folded, is_bare, is_of_this_machine, is_this_machine, parse_mailbox
 from ucrmmail.message.addresslist import parse_address_list
 from ucrmmail.message.header import value_of
 
@@ -24,12 +24,24 @@ _RESENT_FIELDS = ("resent-to", "resent-cc", "resent-bcc")
 
 
 class Addresses:
-    """The configured addresses: valid mailboxes, "" when unset. A plain class, since dataclasses cost start-up time."""
+    """The configured addresses: valid mailboxes, "" when unset. A plain class, since dataclasses cost start-up time.
 
-    __slots__ = ("notification", "organization", "sender", "support")
+    ``smarthost`` is the host that the mail goes to: one on this machine knows the users of this machine.
+    """
 
-    def __init__(self, *, sender: str = "", organization: str = "", support: str = "", notification: str = "") -> None:
+    __slots__ = ("notification", "organization", "sender", "smarthost", "support")
+
+    def __init__(
+        self,
+        *,
+        sender: str = "",
+        organization: str = "",
+        support: str = "",
+        notification: str = "",
+        smarthost: str = "",
+    ) -> None:
         self.sender = sender
+        self.smarthost = smarthost
         self.organization = organization
         self.support = support
         self.notification = notification
@@ -72,8 +84,11 @@ def resolved(names: Iterable[str], addresses: Addresses) -> tuple[str, ...]:
 
 
 def _led(mailbox: str, addresses: Addresses) -> str:
-    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads on."""
-    if not is_of_this_machine(mailbox):
+    """Return where mail to a mailbox goes: root@localhost, as fail2ban and Nagios write, is root, if that leads on.
+
+    A smarthost on this machine has that root, and joe, whose mail is for nobody else.
+    """
+    if not is_of_this_machine(mailbox) or is_this_machine(addresses.smarthost):
         return mailbox
     try:
         return destination(mailbox.rpartition("@")[0], addresses)

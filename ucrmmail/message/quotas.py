@@ -46,7 +46,7 @@ _QUOTA_WORDS = (
     "quota for outgoing",
     "quota for outbound",
     "outmail quota",  # Prolateral 554 "Recipient address rejected: You have exceeded your Outmail quota"
-    "number of messages exceeded",  # Courier's ratefilter: 500 "Number of messages exceeded administrative limit"
+    "number of messages exceeded administrative limit",  # Courier's ratefilter: 500
     # A hosting shop at KeyHelp: of a recipient's mailbox nobody counts the messages.
     "message count quota",
     "credits exceeded",  # SendGrid 451 "Authentication failed: Maximum credits exceeded"
@@ -176,10 +176,10 @@ def is_quota(reply: Reply) -> bool:
     # 535 "Too many bad auth attempts" is Yahoo's word for a wrong password.
     if reply.code == 535 or reply.enhanced[1:] in _MAILBOX_STATUS or any(words in text for words in _NOT_THE_SENDERS):
         return False
-    if _TOO_MANY_ERRORS.search(text):
-        return False
     if (_PERIOD.search(text) and _LIMIT.search(text)) or _OF_THE_SENDER.search(text):
         return True
+    if _TOO_MANY_ERRORS.search(text):
+        return False
     if reply.enhanced[1:] in _SYSTEM_STATUS or "recipient" in text.replace(_ASKED_AT_RCPT, ""):
         return False
     # "4.7.0 too many ..." is what Postfix and Google say to clients, whatever follows.
@@ -234,8 +234,9 @@ def is_of_concurrency(reply: Reply) -> bool:
 
 
 def is_of_connections(reply: Reply) -> bool:
-    """Return whether it is connections that there are too many of, at a time or in a time, and not mail."""
-    return is_of_concurrency(reply) or (not reply.positive and _OF_CONNECTION_RATE.search(words_of(reply)) is not None)
+    """Return whether it is our connections that there are too many of, at a time or in a time, and not mail."""
+    of_connections = is_of_concurrency(reply) or (reply.code >= 400 and _OF_CONNECTION_RATE.search(words_of(reply)))
+    return bool(of_connections) and not is_of_others(reply)
 
 
 def is_of_errors(reply: Reply) -> bool:

@@ -185,7 +185,7 @@ REFUSALS = {
         "the smarthost wants TLS before anything else",
         _STARTTLS,
         ("must issue a starttls command first|starttls is required first",),
-        account=True,
+        ours=True,
     ),
     "gmail-recipient-tls": Refusal(  # G
         "the recipient's domain takes mail only through TLS, and this connection is in plain text",

@@ -135,9 +135,11 @@ class Aftermath:
             return replace(end, passing=not isinstance(error, NoAnswerError))
         went_along = self._hand.ahead is not None and self._hand.stage is Stage.FINAL_DOT
         end = self.after_loss(what, error)
-        if went_along and isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError):
+        hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
+        if went_along and hung_up and not self._session.went_along:
             # Dovecot's submission service (2.3) may crash at an envelope that goes along with the end of a message,
-            # which it has relayed by then: each one would arrive twice.
+            # which it has relayed by then: each one would arrive twice. Where one has gone along, it is the way, or the
+            # server, that breaks off now and then, and nearly always there: that is where the time goes.
             return replace(end, distrust="PIPELINING", passing=True)
         return end
 
@@ -271,8 +273,10 @@ class Aftermath:
             return False
         if self._hand.stage is Stage.MAIL:
             # No recipient was named yet: OpenSMTPD says 452 4.5.3 "Too many recipients: Too many messages sent" to the
-            # hundred and first message of a session.
-            return is_of_the_connection(trouble.reply) or is_too_many_recipients(trouble.reply)
+            # hundred and first message of a session. Who took none here means something else: a new connection, and
+            # login, for each second message would change nothing.
+            too_many = is_too_many_recipients(trouble.reply) and self._session.relayed
+            return is_of_the_connection(trouble.reply) or too_many
         # Stalwart asks for more than it takes: of the eleventh message it says so at DATA.
         asked = self._hand.stage in _CONTENT or (self._hand.stage is Stage.RCPT and not somebody_accepted)
         return asked and counts_on_the_connection(trouble.reply)

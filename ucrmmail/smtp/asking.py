@@ -88,6 +88,7 @@ class Asking:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         self._hand.answered = 0
         mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining)
+        self._session.went_along |= message.behind
         message.turned_away = trouble = self._exchange.trouble(Stage.MAIL, mail)
         if self._session.chunking and trouble is None:
             self._session.in_step.hear(mail)

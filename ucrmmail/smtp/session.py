@@ -28,7 +28,7 @@ class Session:
 
     ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number;
     ``counts_recipients``: it may take only so many on a connection. ``looks_ahead``: the next envelope goes along with
-    the end of a message.
+    the end of a message, and one that ``went_along`` was answered.
     ``answered_in_s`` is how long the answer to EHLO took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
@@ -54,6 +54,7 @@ class Session:
         self.had_too_many = False
         self.counts_recipients = True
         self.looks_ahead = True
+        self.went_along = False
         self.settled = False
         self.relayed = False
         self.alike = 0

@@ -163,6 +163,8 @@ class Wire:
         if self._stop is not None:
             self._watching.register(self._stop.fileno(), select.POLLIN)
         self._acknowledges = self._acknowledge()
+        # Since the last command.
+        self._has_heard = False
 
     def _acknowledge(self) -> bool:
         """Let the server know what has come so far; return whether that can be told to the system here."""
@@ -249,6 +251,7 @@ class Wire:
         if self._observer is not None:
             self._observer.sent(data if shown is None else shown)
         deadline = self._deadline(timeout_s)
+        self._has_heard = False
         view = memoryview(data)
         try:
             while view:
@@ -285,6 +288,7 @@ class Wire:
         if not data:
             raise ConnectionLostError("the server closed the connection")
         self._buffer += data
+        self._has_heard = True
         return True
 
     def read_reply(self, timeout_s: float, *, patient: bool = False) -> Reply:
@@ -338,8 +342,9 @@ class Wire:
         message was on the way while we were at work on the next one.
         """
         if not self._take():
-            # Linux forgets it at the next command.
-            self._acknowledges = self._acknowledges and self._acknowledge()
+            # Linux forgets it at the next command, which acknowledges by itself.
+            if self._has_heard:
+                self._acknowledges = self._acknowledges and self._acknowledge()
             self._wait(select.POLLIN, deadline, patient=patient)
             self._take()
         elif self._clock.monotonic() > deadline:

@@ -64,13 +64,13 @@ def test_it_has_the_defaults_of_the_schema() -> None:
         (
             '[spool]\ndirectory = "/srv/mail/"\nmax_message_size = "10MB"\nmin_free_space = 4096\n'
             '[addresses]\nsender = "a@isp.example"\norganization = "b@isp.example"\n'
-            'support = "c@b\u00fccher.example"\nnotification = "d@isp.example"\n'
+            'support = "c@b\u00fccher.example"\nnotification = "d@isp.example"\n[smtp]\nhost = "localhost"\n'
         ),
         # The same in TOML that only tomllib reads.
         (
             "spool = {directory = '/srv/mail', max_message_size = '10MB', min_free_space = 4_096}\n"
             "[addresses]\nsender = '''a@isp.example'''\norganization = \"\\u0062@isp.example\"\n"
-            "support = 'c@xn--bcher-kva.example'\nnotification = 'd@isp.example'\n"
+            "support = 'c@xn--bcher-kva.example'\nnotification = 'd@isp.example'\n[smtp]\nhost = \"localhost\"\n"
         ),
     ],
 )
@@ -84,11 +84,13 @@ def test_it_reads_what_the_full_load_reads(tmp_path: Path, text: str) -> None:
     assert found.organization == config.text("addresses.organization") == "b@isp.example"
     assert found.support == config.text("addresses.support") == "c@xn--bcher-kva.example"
     assert found.notification == config.text("addresses.notification") == "d@isp.example"
+    assert found.smarthost == config.text("smtp.host") == "localhost"
 
 
 def test_errors_in_keys_it_does_not_use_do_not_stop_mail(tmp_path: Path) -> None:
-    text = '[smtp]\nport = "wrong"\nhosst = "x"\n[dns]\ndomains = 1\n[retry]\nmax_delay = "1s"\n'
+    text = '[smtp]\nport = "wrong"\nhosst = "x"\nhost = 1\n[dns]\ndomains = 1\n[retry]\nmax_delay = "1s"\n'
     assert read(tmp_path, text).sender == ""
+    assert read(tmp_path, "smtp = 1\n").smarthost == ""
 
 
 @pytest.mark.parametrize(

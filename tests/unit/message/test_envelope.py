@@ -60,6 +60,19 @@ def test_a_user_of_this_machine_is_nobody_on_the_smarthost(address: str) -> None
     assert recipients_of(f"To: {address}", addresses=Addresses(sender=FULL.sender)) == (address,)
 
 
+@pytest.mark.parametrize(
+    ("smarthost", "knows"),
+    [
+        ("localhost", True), ("LocalHost", True), ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True),
+        ("[::1]", True), ("mail.isp.example", False), ("127.isp.example", False), ("192.0.2.1", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_smarthost_on_this_machine_has_its_users_and_nobody_else_gets_their_mail(smarthost: str, knows: bool) -> None:
+    addresses = Addresses(notification=FULL.notification, smarthost=smarthost)
+    assert recipients_of("To: joe@localhost", addresses=addresses) == ("joe@localhost" if knows else FULL.notification,)
+    assert recipients_of("To: joe", addresses=addresses) == (FULL.notification,)
+
+
 def test_recipients_on_the_command_line_come_first_and_are_added_to() -> None:
     assert recipients_of(f"To: {J}, {A}", B, "JOE@example.com", J) == (B, "JOE@example.com", J, A)
 

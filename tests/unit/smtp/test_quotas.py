@@ -148,6 +148,8 @@ OTHERS = [
     "552 The message exceeds the outgoing limits",
     "550 5.7.1 The message exceeds a limit, see https://postmaster.example.com/help/3d",
     "450 4.2.1 the mailbox has reached its limit of 100 messages / hour",
+    "552 5.2.2 Mailbox full: maximum number of messages exceeded",
+    "450 4.7.0 Too many bad recipients; closing connection",
 ]
 
 

@@ -117,6 +117,7 @@ def test_an_outcome_keeps_the_beginning_of_a_long_reply() -> None:
         "550 5.7.1 Outgoing mail limit reached",
         "550 5.7.1 exceeded the daily recipient limit",
         "550 5.7.1 too many recipients per day, maximum is 500",
+        "550 5.7.1 Too many invalid recipients in the last hour, the limit is 50",
         "450 4.7.1 sender limit reached",
         "451 4.7.1 hourly outbound quota reached",
         "432 4.3.2 Concurrent connections limit exceeded",
@@ -338,6 +339,15 @@ def test_a_connection_that_ends_for_what_was_refused_on_it_is_known(reply: bytes
     assert is_of_errors(parse_reply([reply])) is of_errors
     if of_errors:
         assert not classify(Stage.MAIL, parse_reply([reply])).quota
+
+
+def test_what_a_far_server_wants_stops_no_account() -> None:
+    """Postfix says so of an address that it verifies, Exim of one that it calls out to."""
+    far = b"550 5.1.1 <joe@far.example>: undeliverable address: host mx.far.example said: "
+    tls = classify(Stage.RCPT, parse_reply([far + b"530 5.7.0 Must issue a STARTTLS command first"]))
+    connections = classify(Stage.RCPT, parse_reply([far + b"421 Too many concurrent SMTP connections"]))
+    assert (tls.scope, connections.scope) == (RECIPIENT, RECIPIENT)
+    assert "smtp.connections" not in connections.remedy
 
 
 @pytest.mark.parametrize(

@@ -551,6 +551,14 @@ def test_what_has_come_of_a_group_is_acknowledged_at_once() -> None:
 
             with in_background(answer):
                 assert wire.read_reply(NEVER_S).text == "recipient"
+        # What comes in one piece costs nothing.
+        ours.options.clear()
+        wire.send(b"MAIL\r\nRCPT\r\n", NEVER_S)
+        later = threading.Timer(0.02, theirs.sendall, (b"250 sender\r\n250 recipient\r\n",))
+        later.start()
+        assert [wire.read_reply(NEVER_S).text for _ in range(2)] == ["sender", "recipient"]
+        later.join()
+        assert ours.options == []
 
 
 def test_a_connection_of_another_kind_acknowledges_nothing(pair: Pair) -> None:
