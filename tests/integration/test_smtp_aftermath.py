@@ -56,6 +56,8 @@ def test_a_message_at_which_the_server_hangs_up_is_suspected(pipelining: bool) -
         Cut(b"421 4.7.0 too many messages in this connection\r\n"),
         # OpenSMTPD (max-mails, 100 by default); it goes on, and says so to each.
         "452 4.5.3 Too many recipients: Too many messages sent",
+        # aiosmtpd, where it has a command_call_limit.
+        Cut(b"421 4.7.0 MAIL sent too many times\r\n"),
     ],
 )
 def test_a_connection_that_takes_so_many_messages_was_used_up_and_not_lost(

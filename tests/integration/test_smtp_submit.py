@@ -172,7 +172,14 @@ def test_data_that_was_opened_for_a_refused_message_is_left_without_a_dot() -> N
 @both
 @pytest.mark.parametrize(
     "reply",
-    ["452 4.5.3 too many recipients", "552 too many recipients", "452 too many recipients", "550 Too many recipients"],
+    [
+        "452 4.5.3 too many recipients",
+        "552 too many recipients",
+        "452 too many recipients",
+        "550 Too many recipients",
+        # Salmon
+        "451 Will not accept multiple recipients in one transaction",
+    ],
 )
 def test_too_many_recipients_go_in_further_transactions_at_no_cost(pipelining: bool, reply: str) -> None:
     recipients = [f"user{number}@example.com" for number in range(7)]
@@ -704,6 +711,20 @@ def test_a_server_that_refuses_what_goes_along_with_the_end_of_a_message_gets_it
     assert feed.events.count("given back 1") == 1
     # RSET and the five envelopes.
     assert (server.commands.count(b"RSET"), sum(each.startswith(b"MAIL") for each in server.commands)) == (1, 5)
+
+
+@both
+def test_a_server_whose_program_failed_at_a_message_forgets_it_before_the_next(pipelining: bool) -> None:
+    """aiosmtpd keeps the transaction, and would say 503 "nested MAIL command" to the next message."""
+    with SmtpServer(faults={"final-dot": "500 Error: (OperationalError) database is locked"}) as server:
+        session = connect(server, pipelining=pipelining)
+        feed = _AsTheQueue([transaction("0"), transaction("1")])
+        end = submit(session, feed)
+        session.quit()
+        server.wait_until_idle()
+    assert (end.alive, feed.summary) == (True, {"0": "deferred", "1": "deferred"})
+    # The envelope of the second one goes along with the end of the first.
+    assert server.commands.count(b"RSET") == (0 if pipelining else 1)
 
 
 @both

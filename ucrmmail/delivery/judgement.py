@@ -76,8 +76,9 @@ class Judgement:
         postponed = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT and self._postpones(end, end.trouble)
         is_excused = self._excuse(end, losses)
         is_stopped = end.trouble is None and must_end
-        # With the doubt about an extension it is tried once more: that is the one which counts.
-        is_explained = is_excused or postponed or is_stopped or end.used_up or end.distrust or end.relayed or end.fewer
+        # With the doubt about an extension it is tried once more: that is the one which counts, unless a message went.
+        tries_again = end.distrust and not end.refused
+        is_explained = is_excused or postponed or is_stopped or end.used_up or tries_again or end.relayed or end.fewer
         return end.alive or bool(is_explained) or self._count(losses, end)
 
     def is_one_of_several(self, losses: Losses) -> bool:

@@ -13,7 +13,7 @@ from ucrmmail.message.quotas import is_of_connections, is_quota
 from ucrmmail.message.refusals import REFUSALS, Refusal, known_refusal, stops_account
 from ucrmmail.message.reply import LAST_ANSWER, Reply, read_told
 from ucrmmail.message.status import ASK, MEANINGS, UNKNOWN, Meaning, meaning_of
-from ucrmmail.message.words import words_of
+from ucrmmail.message.words import is_of_a_failure, words_of
 
 _STAGES = frozenset(stage.value for stage in Stage)
 # What the queue does about it, in every text that says so.
@@ -97,6 +97,8 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
         return _QUOTA
     if reply.code == 421:
         return "the smarthost asks to be left alone for a while", _LATER
+    if is_of_a_failure(reply):
+        return _TROUBLE_OF_ITS_OWN
     if stage in _OPENING and reply.code in _UNKNOWN_COMMAND and reply.enhanced[1:] != ".7.8":
         return _OPENING[stage]
     wrong_password = meaning_of("5.7.8")

@@ -110,6 +110,8 @@ _COUNTED_ON_THE_CONNECTION = re.compile(
     r"(smtp )?(connection|session)\b"
     # IONOS and its brands: 451 "Requested action aborted: Mails per session limit exceeded".
     r"|\bper (smtp )?(connection|session) limit\b"
+    # aiosmtpd (command_call_limit): 421 4.7.0 "MAIL sent too many times". It counts each command of a session.
+    r"|^(mail|rcpt|data|rset) sent too many times\b"
 )
 # Exchange ends each session after some minutes, however busy: 421 4.4.1 "Connection timed out". Others end one that was
 # idle, as behind a pause that a limit makes: Postfix's 421 4.4.2 "Error: timeout exceeded", Gmail's 451 4.4.2 "Timeout
@@ -122,6 +124,11 @@ _TIME_OF_THE_CONNECTION = re.compile(
 _OF_MANY_RECIPIENTS = frozenset({421, 431, 452, 531, 550, 552, 554})
 # Amazon SES: 554 "Transaction failed: Recipient count exceeds 50."
 _TOO_MANY_RECIPIENTS = re.compile(r"\btoo many recipients\b(?! from\b)|\brecipient count exceed")
+# Salmon: 451 "Will not accept multiple recipients in one transaction".
+_ONE_RECIPIENT = re.compile(
+    r"\bmultiple recipients\b.{0,20}\b(one|single|same) transaction\b"
+    r"|\b(one|1|single) recipient (per transaction|at a time)\b"
+)
 # Google's 452 4.5.3 "Domain policy size per transaction exceeded. Please send this recipient in a separate
 # transaction", and words of filters that have settings for each domain.
 _OF_OTHER_POLICY = re.compile(
@@ -193,14 +200,15 @@ def is_quota(reply: Reply) -> bool:
 def is_too_many_recipients(reply: Reply) -> bool:
     """Return whether one transaction has too many recipients (RFC 5321 section 4.5.3.1.10: 452, and 552 of old).
 
-    Courier says 431, or 531 where its ``maxrcpts`` is hard. Some say 550 with these words: asked for again in a
-    transaction of its own, the recipient shows what was meant. "Too many recipients received this hour" is a quota, and
-    so is Postfix's "too many recipients from".
+    Courier says 431, or 531 where its ``maxrcpts`` is hard; Salmon, which takes one, 451. Some say 550 with these
+    words: asked for again in a transaction of its own, the recipient shows what was meant. "Too many recipients
+    received this hour" is a quota, and so is Postfix's "too many recipients from".
     """
     if reply.code // 100 not in {4, 5}:
         return False
     text = words_of(reply)
     says_so = reply.code in _OF_MANY_RECIPIENTS and not reply.enhanced and bool(_TOO_MANY_RECIPIENTS.search(text))
+    says_so = says_so or _ONE_RECIPIENT.search(text) is not None
     return (reply.enhanced[1:] == ".5.3" or says_so) and not _PERIOD.search(text)
 
 

@@ -10,6 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Kind, Outcome, Result, Stage, Trouble
+from ucrmmail.message.words import is_of_a_failure
 from ucrmmail.smtp.body import behind_data, in_chunks
 from ucrmmail.smtp.exchange import LieError, OutOfStepError
 from ucrmmail.smtp.instep import may_be_of_recipient
@@ -100,6 +101,8 @@ class Content:
             self._session.relayed, self._session.alike = True, 0
         elif not self._exchange.are_too_many(message, trouble):
             message.refuse(trouble)
+        # aiosmtpd keeps the transaction at which its program failed, and says "nested MAIL command" to the next one.
+        self._session.reset_due |= not ahead and is_of_a_failure(reply)
         return trouble is None
 
     def _all_but_the_last(self, message: Message) -> Block | None:

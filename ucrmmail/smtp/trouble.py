@@ -8,6 +8,7 @@
     our own name, address or login (message.ours) account    permanent  the same, unless a far server is quoted
     MAIL, DATA or final dot: 4yz                  message    transient  try this one later
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
+    the server's program has failed, with any 5yz as 4yz     transient  the same (``message.words.is_of_a_failure``)
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
     RCPT: the same without any (552 is meant too) recipient  transient  that one later, or over a new connection
@@ -20,8 +21,8 @@
     RCPT, or the connection lost at MAIL, at one
     message only                                  message    transient  try this one later (``delivery.run``)
 
-An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than 503 to MAIL, RCPT,
-DATA or the final dot bounces anything; and its word, in EHLO, that a message is too large (``envelope``).
+An operator's mistake (a setting, a password) never bounces a user's mail, and only a 5yz other than these to MAIL,
+RCPT, DATA or the final dot bounces anything; and its word, in EHLO, that a message is too large (``envelope``).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.message.quotas import is_of_connections, is_quota, is_too_many_recipients
 from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
-from ucrmmail.message.words import words_of
+from ucrmmail.message.words import is_of_a_failure, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +122,9 @@ _POLICY = (
     _Rule(_ALL, _421, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_TLS, _any, Scope.ACCOUNT, Kind.TRANSIENT, 69),
     _Rule(_HELLO, _5yz, Scope.ACCOUNT, Kind.TRANSIENT, 69),
+    _Rule(_OPENING, is_of_a_failure, Scope.ACCOUNT, Kind.TRANSIENT),
+    _Rule(_RCPT, is_of_a_failure, Scope.RECIPIENT, Kind.TRANSIENT),
+    _Rule(_ALL, is_of_a_failure, Scope.MESSAGE, Kind.TRANSIENT),
     _Rule(_LOGIN, _5yz, Scope.ACCOUNT, Kind.PERMANENT, 77),
     _Rule(_OPENING, _any, Scope.ACCOUNT, Kind.TRANSIENT),
     _Rule(_ALL, _wants_login, Scope.ACCOUNT, Kind.PERMANENT, 77),

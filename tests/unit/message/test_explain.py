@@ -61,6 +61,8 @@ def test_a_class_changes_nothing_of_what_a_code_means() -> None:
         ("mail", "552 Message size exceeds maximum permitted", "too large", "send less"),
         ("mail", "534 SIZE=Message too big.", "too large", "send less"),
         ("mail", "452 4.4.5 Insufficient disk space; try again later", "smarthost itself", "later run"),
+        ("final-dot", "500 Error: (OSError) [Errno 28] No space left on device", "smarthost itself", "later run"),
+        ("auth", "535 connect ECONNREFUSED 127.0.0.1:27017", "smarthost itself", "later run"),
         ("final-dot", "250 2.0.0 Ok: queued as 1", "", ""),
         ("rcpt", "the connection was lost (at rcpt)", "", ""),
         ("rcpt", "given up after 5d; the last answer was: 450 4.2.0 later", "", ""),

@@ -225,6 +225,10 @@ def test_a_limit_of_somebody_else_is_no_quota_of_the_sender(text: str) -> None:
         ("554 Transaction failed: Recipient count exceeds 50.", True),
         ("550 too many recipients from 192.0.2.1", False),
         ("550 5.7.1 too many recipients", False),
+        # Salmon
+        ("451 Will not accept multiple recipients in one transaction", True),
+        ("451 4.7.1 Only one recipient at a time, please", True),
+        ("451 4.7.1 The same message to multiple recipients looks like spam", False),
         ("400 4.5.3 too many recipients", True),
         ("503 5.5.3 too many recipients", True),
         ("452 4.5.3 Too many recipients received this hour", False),

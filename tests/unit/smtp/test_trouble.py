@@ -69,6 +69,17 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
         (Stage.FINAL_DOT, b"554 5.7.1 spam", MESSAGE, PERMANENT, 75),
         (Stage.FINAL_DOT, b"451 4.3.0 try again", MESSAGE, TRANSIENT, 75),
         (Stage.FINAL_DOT, b"552 5.3.4 message size limit exceeded", MESSAGE, PERMANENT, 75),
+        # The program behind aiosmtpd, and behind nodemailer's smtp-server, has failed.
+        (Stage.AUTH, b"500 Error: (TimeoutError) timed out", ACCOUNT, TRANSIENT, 75),
+        (Stage.AUTH, b"535 connect ECONNREFUSED 127.0.0.1:27017", ACCOUNT, TRANSIENT, 75),
+        (Stage.MAIL, b"500 Error: (OperationalError) database is locked", MESSAGE, TRANSIENT, 75),
+        (Stage.RCPT, b"500 Error: (OperationalError) database is locked", RECIPIENT, TRANSIENT, 75),
+        (Stage.RCPT, b"550 getaddrinfo EAI_AGAIN mongo", RECIPIENT, TRANSIENT, 75),
+        (Stage.RCPT, b"550 5.1.1 connect ECONNREFUSED 127.0.0.1:27017", RECIPIENT, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"500 Error: (PermissionError) [Errno 13] Permission denied: 'x'", MESSAGE, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"554 Error: (S1) looks like spam", MESSAGE, PERMANENT, 75),
+        (Stage.FINAL_DOT, b"500 Error: Cannot describe error", MESSAGE, TRANSIENT, 75),
+        (Stage.FINAL_DOT, b"500 Error: strict ASCII mode", MESSAGE, PERMANENT, 75),
     ],
 )
 def test_who_is_concerned_and_for_how_long(stage: Stage, reply: bytes, scope: Scope, kind: Kind, code: int) -> None:
