@@ -76,8 +76,9 @@ class Judgement:
         postponed = end.trouble is not None and end.trouble.scope is Scope.ACCOUNT and self._postpones(end, end.trouble)
         is_excused = self._excuse(end, losses)
         is_stopped = end.trouble is None and must_end
-        # With the doubt about an extension it is tried once more: that is the one which counts, unless a message went.
-        tries_again = end.distrust and not end.refused
+        # With the doubt about an extension it is tried once more: that is the one which counts. A mere guess at which a
+        # message was lost is a lost connection as well.
+        tries_again = end.distrust and not (end.passing and end.refused)
         is_explained = is_excused or postponed or is_stopped or end.used_up or tries_again or end.relayed or end.fewer
         return end.alive or bool(is_explained) or self._count(losses, end)
 
