@@ -1021,12 +1021,13 @@ def test_a_dropped_file_over_the_limit_of_the_process_does_not_stop_smaller_ones
 def test_the_time_limit_holds_for_what_was_dropped_too(program: Program, sink: Sink) -> None:
     program.configure(sink.port)
     program.run("flush")
-    for number in range(1500):
+    for number in range(500):
         (program.spool / "drop" / f"{number:04d}.eml").write_bytes(numbered(number))
-    program.run("flush", "--time-limit", "300ms")
+    # Let in when no time is left to send anything, it says so.
+    assert program.run("flush", "--time-limit", "50ms", code=None).code in {0, 75}
     assert os.listdir(program.spool / "drop")
     program.run("flush")
-    assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(1500))
+    assert sorted(subjects(sink)) == sorted(f"number {number}" for number in range(500))
 
 
 @pytest.mark.requirement("R4")

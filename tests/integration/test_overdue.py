@@ -22,11 +22,12 @@ def old_enough() -> None:
 def test_that_the_account_cannot_log_in_is_told_once_and_arrives_when_it_can(program: Program) -> None:
     with SinkController(Sink(logins={"user": "right"}), auth_require_tls=False) as controller:
         sink = controller.sink
-        program.configure(sink.port, smtp='username = "user"', retry='warn_after = "1s"')
+        program.configure(sink.port, smtp='username = "user"', retry='warn_after = "1h"')
         program.sendmail("-t")
         wrong = {"UCRMMAIL_SMTP_PASSWORD": "wrong-canary"}
         program.run("flush", env=wrong, code=77)
         assert len(program.queue()) == 1, "it is not old so far"
+        program.configure(sink.port, smtp='username = "user"', retry='warn_after = "1s"')
         for _ in range(2):
             old_enough()
             program.run("flush", env=wrong, code=75)

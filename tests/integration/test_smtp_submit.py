@@ -334,7 +334,7 @@ def test_a_senseless_answer_to_the_final_dot_is_uncertain(reply: str) -> None:
 @pytest.mark.requirement("R17")
 def test_the_reply_to_the_final_dot_has_a_time_of_its_own() -> None:
     with SmtpServer(faults={"final-dot": Wait(0.6)}) as server:
-        _, feed = deliver(server, timeout_s=0.2, final_timeout_s=5)
+        _, feed = deliver(server, timeout_s=0.5, final_timeout_s=20)
     assert feed.summary == {"1": "relayed"}
 
 
@@ -586,8 +586,8 @@ def test_a_server_that_lies_about_pipelining_is_left_in_time_with_the_remedy() -
 @pytest.mark.requirement("R17", "S4")
 def test_a_whole_message_has_a_deadline_that_a_drip_of_replies_cannot_stretch() -> None:
     recipients = [f"user{number}@example.com" for number in range(200)]
-    with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
-        end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.1)
+    with SmtpServer(faults={"rcpt": Wait(0.17)}) as server:
+        end, feed = deliver(server, transaction("1", *recipients), timeout_s=0.2)
     # It is left long before the last recipient was asked for.
     assert sum(command.startswith(b"RCPT") for command in server.commands) < len(recipients)
     assert set(feed.results("1").values()) == {"deferred"}
@@ -634,12 +634,12 @@ def test_the_end_of_a_run_bounds_the_message_that_is_under_way() -> None:
 
     feed = Ending([transaction("1", *[f"user{number}@example.com" for number in range(200)])])
     with SmtpServer(faults={"rcpt": Wait(0.09)}) as server:
-        session = connect(server, timeout_s=0.1, pipelining=False)
+        session = connect(server, timeout_s=0.5, pipelining=False)
         end = submit(session, feed)
         session.close()
-    # Two tenths of a second, and not the ten that a message may take otherwise; who was asked in time has it.
+    # Six tenths of a second, and not the five seconds that a message may take otherwise; who was asked in time has it.
     asked = sum(command.startswith(b"RCPT") for command in server.commands)
-    assert 1 <= asked <= 4
+    assert 1 <= asked <= 7
     assert list(feed.results("1").values()) == ["relayed"] * asked
     assert end.alive
 
