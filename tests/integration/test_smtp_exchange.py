@@ -86,7 +86,7 @@ def test_a_first_chunk_that_is_refused_for_the_number_of_recipients_sends_the_me
 
     faults: dict[str, Fault] = {
         "mail": lambda _line: asked.clear(),
-        "rcpt": lambda line: asked.append(line),
+        "rcpt": asked.append,
         "chunk": refused,
         "final-dot": refused,
     }
@@ -101,7 +101,12 @@ def test_a_message_whose_last_chunk_was_refused_is_forgotten_before_the_next() -
     with SmtpServer(extensions=CHUNKING, faults={"final-dot": [None, "550 5.7.1 no"]}) as server:
         _, feed = deliver(server, *[transaction(str(number)) for number in range(3)], pipelining=False)
     assert feed.summary == {"0": "relayed", "1": "failed", "2": "relayed"}
-    assert [line[:4] for line in server.commands if line[:4] in {b"RSET", b"MAIL"}] == [b"MAIL", b"MAIL", b"RSET", b"MAIL"]
+    assert [line[:4] for line in server.commands if line[:4] in {b"RSET", b"MAIL"}] == [
+        b"MAIL",
+        b"MAIL",
+        b"RSET",
+        b"MAIL",
+    ]
 
 
 def test_a_refusal_of_a_chunk_that_may_be_a_recipients_is_asked_again_with_data() -> None:
