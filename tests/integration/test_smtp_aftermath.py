@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.support.smtp_client import ANN, BOB, JOE, ListFeed, connect, deliver, transaction
-from tests.support.smtp_server import DROP, Action, Cut, Dialogue, Fault, SmtpServer
+from tests.support.smtp_server import DROP, Action, Cut, Dialogue, Fault, SmtpServer, Wait
 from ucrmmail.dataclass import replace
 from ucrmmail.delivery.suspicion import Suspicion
 from ucrmmail.message.outcome import Outcome, Result, Stage
@@ -103,6 +103,34 @@ def test_dovecot_gets_nothing_along_with_the_end_of_a_message() -> None:
     assert feed.summary == {"0": "relayed", "1": "relayed", "2": "relayed"}
     assert (end.distrust, end.alive, len(server.connections)) == ("", True, 1)
     assert server.connections[0].pipelined
+
+
+class _ForgetsMore(Action):
+    def act(self, dialogue: Dialogue) -> None:
+        dialogue.forget_behind()
+
+
+def test_a_server_that_forgets_what_goes_along_with_a_message_is_not_waited_for_until_it_is_a_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Courier 1.0 does: each message had waited for `smtp.envelope_timeout`, five minutes, on a connection of its own."""
+    monkeypatch.setattr("ucrmmail.smtp.asking._FIRST_ALONG_S", 0.1)
+    with SmtpServer(faults={"final-dot": lambda _: _ForgetsMore()}) as server:
+        end, feed = deliver(server, transaction("1"), transaction("2"))
+    assert feed.summary == {"1": "relayed", "2": "returned"}
+    assert (end.distrust, end.passing, end.relayed) == ("PIPELINING", False, True)
+
+
+@pytest.mark.parametrize("slow", [range(2), range(2, 3)], ids=["each", "later"])
+def test_a_server_that_is_slow_at_each_mail_or_at_one_behind_the_first_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, slow: range
+) -> None:
+    monkeypatch.setattr("ucrmmail.smtp.asking._FIRST_ALONG_S", 0.1)
+    waits: list[Action | None] = [Wait(0.2) if number in slow else None for number in range(3)]
+    with SmtpServer(faults={"mail": waits}) as server:
+        end, feed = deliver(server, *[transaction(str(number)) for number in range(3)])
+    assert feed.summary == {"0": "relayed", "1": "relayed", "2": "relayed"}
+    assert (end.distrust, end.alive) == ("", True)
 
 
 def test_a_hang_up_where_an_envelope_has_gone_along_before_says_nothing_of_groups() -> None:

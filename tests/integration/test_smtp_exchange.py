@@ -64,6 +64,51 @@ def test_errors_that_were_counted_up_to_the_answer_to_rset_use_up_the_connection
     assert feed.summary == {"1": "failed"}
 
 
+def test_errors_that_were_counted_up_to_a_chunk_use_up_the_connection_alone() -> None:
+    """Postfix: the command behind one refusal too many is BDAT. All mail had waited for the account's pause."""
+    faults: dict[str, Fault] = {
+        "rcpt": lambda line: "550 5.1.1 no" if b"ann@" in line else None,
+        "final-dot": [None, Cut(b"421 4.7.0 mx.example.com Error: too many errors\r\n")],
+    }
+    with SmtpServer(extensions=CHUNKING, faults=faults) as server:
+        end, feed = deliver(server, transaction("1", JOE, ANN), transaction("2", JOE, ANN))
+    assert (end.trouble, end.used_up, end.relayed) == (None, True, True)
+    assert feed.results("1") == {JOE: "relayed", ANN: "failed"}
+    assert feed.results("2") == {ANN: "failed"}
+
+
+def test_a_first_chunk_that_is_refused_for_the_number_of_recipients_sends_the_message_in_parts() -> None:
+    """Postfix with reject_multi_recipient_bounce: the message bounced."""
+    asked: list[bytes] = []
+
+    def refused(_line: bytes) -> str | None:
+        return "550 5.5.3 <DATA>: Data command rejected: Multi-recipient bounce" if len(asked) > 1 else None
+
+    faults: dict[str, Fault] = {
+        "mail": lambda _line: asked.clear(),
+        "rcpt": asked.append,
+        "chunk": refused,
+        "final-dot": refused,
+    }
+    with SmtpServer(extensions=CHUNKING, faults=faults) as server:
+        end, feed = deliver(server, transaction("1", JOE, ANN))
+    assert (end.alive, feed.returned, len(server.accepted)) == (True, ["1"], 0)
+    # It comes again, in parts, and RSET first: Postfix (3.7) still counts who was refused with a chunk.
+    assert end.fewer
+
+
+def test_a_message_whose_last_chunk_was_refused_is_forgotten_before_the_next() -> None:
+    with SmtpServer(extensions=CHUNKING, faults={"final-dot": [None, "550 5.7.1 no"]}) as server:
+        _, feed = deliver(server, *[transaction(str(number)) for number in range(3)], pipelining=False)
+    assert feed.summary == {"0": "relayed", "1": "failed", "2": "relayed"}
+    assert [line[:4] for line in server.commands if line[:4] in {b"RSET", b"MAIL"}] == [
+        b"MAIL",
+        b"MAIL",
+        b"RSET",
+        b"MAIL",
+    ]
+
+
 def test_a_refusal_of_a_chunk_that_may_be_a_recipients_is_asked_again_with_data() -> None:
     with SmtpServer(extensions=CHUNKING, faults={"chunk": "550 5.1.1 no such user"}) as server:
         end, feed = deliver(server, transaction("1", JOE, ANN))

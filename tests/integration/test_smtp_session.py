@@ -183,7 +183,7 @@ def test_nothing_is_verified_only_when_asked(authority: TestAuthority) -> None:
         connect(server, host="localhost", encryption="starttls", verify_certificate=False).quit()
 
 
-def test_a_certificate_of_the_client_is_shown(authority: TestAuthority) -> None:
+def test_a_certificate_of_the_client_is_shown(authority: TestAuthority, tmp_path: Path) -> None:
     certificate, key = authority.client_files("billing")
     with SmtpServer(tls=authority.server_context("localhost", wants_client=True)) as server:
         settings = {"host": "localhost", "encryption": "starttls", "ca_file": str(authority.ca_file)}
@@ -191,7 +191,10 @@ def test_a_certificate_of_the_client_is_shown(authority: TestAuthority) -> None:
         server.wait_until_idle()
         assert server.connections[0].client_certificate
         trouble = refused(server, **settings)
-    assert "smtp.client_certificate" in trouble.remedy
+        assert trouble.remedy.startswith("the server wants a certificate from us")
+        other, its_key = TestAuthority(tmp_path).client_files("billing")
+        trouble = refused(server, client_certificate=str(other), client_key=str(its_key), **settings)
+    assert trouble.why == "the server does not accept the certificate in smtp.client_certificate"
 
 
 @pytest.mark.parametrize("setting", ["ca_file", "client_certificate"])

@@ -81,16 +81,16 @@ _MAILBOX_STATUS = frozenset({".2.2", ".2.3"})
 _SYSTEM_STATUS = frozenset({".3.1", ".3.4"})
 # An allowance for a time, in whatever words: cPanel's "has exceeded the max defers and failures per hour", "exceeded
 # the number of messages allowed per hour", "exceeded your daily email quota", "the daily recipient limit", "exceeded
-# hour limit", postfwd's "only 5 recipients per 5 minutes allowed" and "limit of 400 rcpts per 24 hours reached",
-# Mailgun's "on probation and domains are limited to 100 messages / hour", and, by the examples for Exim, "Sender rate
-# exceeds 100 messages per 1h" and "rate overlimit = 101.3 / 1h".
+# hour limit", postfwd's "only 5 recipients per 5 minutes allowed", "sorry, max 30 messages per hour" and "limit of 400
+# rcpts per 24 hours reached", Mailgun's "on probation and domains are limited to 100 messages / hour", and, by the
+# examples for Exim, "Sender rate exceeds 100 messages per 1h" and "rate overlimit = 101.3 / 1h".
 _PERIOD = re.compile(
     r"\b(daily|hourly|monthly|(per|last|this)[ -](\d+ )?(second|minute|hour|day|month)s?|(hour|day|month) limit)\b"
     r"|\b24[ -]?h(ours?)?\b|/ ?(minute|hour|day)\b|(\bper|\d ?/) ?\d+[smhd]\b"
 )
 _LIMIT = re.compile(
     r"\b(limit|limited to|overlimit|quota|allowance|exceed(s|ed|ing)?|reached|too many|"
-    r"only \d+ (messages|e?mails|recipients))\b"
+    r"only \d+ (messages|e?mails|recipients)|max(imum)?( of)? \d+)\b"
 )
 # One that is said to be the sender's: "Sender rate limit exceeded", "Outgoing mail limit reached", Plesk's "The limit
 # on the number of allowed outgoing messages was exceeded", StartMail's "Your mail limit has been reached", Mailtrap's

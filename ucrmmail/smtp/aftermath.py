@@ -146,14 +146,16 @@ class Aftermath:
     def _may_be_the_group(self, error: ConnectionLostError | ProtocolError) -> bool:
         """Return whether the server may not have understood that commands came in a group.
 
-        It answers the first and forgets the rest, so that it waits as we do; or it hangs up, which servers do for many
-        reasons: that is a guess for this run alone, and none where a group has worked before.
+        It answers the first and forgets the rest, so that it waits as we do, or forgets what came along with the end of
+        a message; or it hangs up, which servers do for many reasons: that is a guess for this run alone, and none where
+        a group has worked before.
         """
         message = self._hand.current
         if not self._session.pipelining or message is None or message.may_have_left or self._hand.answered > 1:
             return False
         if isinstance(error, NoAnswerError):
-            return self._hand.answered == 1
+            first_along = message.behind and not self._session.went_along
+            return self._hand.answered == 1 or first_along
         hung_up = isinstance(error, ConnectionLostError)
         return hung_up and not self._session.relayed and self._hand.stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
 
@@ -258,8 +260,9 @@ class Aftermath:
         if trouble.kind is not Kind.TRANSIENT or trouble.reply is None:
             return False
         if is_of_errors(trouble.reply):
-            # Without a refusal on this one, a new connection would not be another one.
-            return self._session.refused and self._hand.stage in _ENVELOPE
+            # Without a refusal on this one, a new connection would not be another one. Where chunks follow RCPT, the
+            # first of them meets what Postfix says to the command behind one refusal too many.
+            return self._session.refused and (self._hand.stage in _ENVELOPE or self._session.chunking)
         message = self._hand.current
         somebody_accepted = message is not None and message.accepted
         if self._hand.stage is Stage.RCPT and not somebody_accepted and is_of_recipients(trouble.reply):

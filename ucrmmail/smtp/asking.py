@@ -6,6 +6,7 @@ who had no turn waits for another envelope, and nobody's answer is taken for ano
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage
@@ -35,6 +36,8 @@ _MOST_IN_DOUBT = 5
 # Where so many times more are refused than taken, to ask them all each time is wasted, and an error each.
 _MOST_POLICIES = 3
 _BAD_SEQUENCE = 503
+# Courier drops what came in the same packet as the end of a message: whoever waits there waits in vain, for minutes.
+_FIRST_ALONG_S = 10.0
 _NOT_KNOWN = frozenset({500, 502, 503, 504})
 
 
@@ -49,6 +52,7 @@ class Asking:
         self._hand = hand
         self._exchange = exchange
         self._offered = session.capabilities
+        self._mail_took_s = 0.0
 
     def open(self, message: Message) -> None:
         """Fill the next envelope, and send it if commands may go in groups."""
@@ -87,8 +91,7 @@ class Asking:
     def is_accepted(self, message: Message) -> bool:
         """Go through the replies to an envelope; return whether DATA is open, and for whom is in ``envelope``."""
         self._hand.answered = 0
-        mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining)
-        self._session.went_along |= message.behind
+        mail = self._ask_mail(message)
         message.turned_away = trouble = self._exchange.trouble(Stage.MAIL, mail)
         if self._session.chunking and trouble is None:
             self._session.in_step.hear(mail)
@@ -122,6 +125,17 @@ class Asking:
         self._leave(mail, data, somebody_accepted=bool(accepted))
         self._session.reset_due &= not is_reset
         return False
+
+    def _ask_mail(self, message: Message) -> Reply:
+        """Return the answer to MAIL; the first one that went along is awaited for a while only."""
+        is_first = message.behind and not self._session.went_along
+        # One that is slow at each MAIL is slow here as well.
+        within_s = max(_FIRST_ALONG_S, 2 * self._mail_took_s) if is_first else math.inf
+        asked_at_s = self._wire.now_s
+        mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining, within_s=within_s)
+        self._mail_took_s = max(self._mail_took_s, self._wire.now_s - asked_at_s)
+        self._session.went_along |= message.behind
+        return mail
 
     def _reset_behind(self, refusal: Reply) -> bool:
         """Make sure that this is the answer to DATA; return whether the server has forgotten the transaction.

@@ -102,7 +102,8 @@ class Content:
         elif not self._exchange.are_too_many(message, trouble):
             message.refuse(trouble)
         # aiosmtpd keeps the transaction at which its program failed, and says "nested MAIL command" to the next one.
-        self._session.reset_due |= not ahead and is_of_a_failure(reply)
+        # Postfix (3.7) counts the recipients of one whose last chunk it refused among those of the next.
+        self._session.reset_due |= not ahead and (is_of_a_failure(reply) or (chunking and trouble is not None))
         return trouble is None
 
     def _all_but_the_last(self, message: Message) -> Block | None:
@@ -123,7 +124,8 @@ class Content:
                         return None
                 if trouble is not None:
                     message.decide_refused()
-                    message.refuse(trouble)
+                    if not self._exchange.are_too_many(message, trouble):
+                        message.refuse(trouble)
                     self._session.reset_due = True
                     return None
                 self._session.knows_chunks = chunking

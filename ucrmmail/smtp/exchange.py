@@ -6,6 +6,7 @@ done before, which extensions are in use, and whether the message on the wire wa
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ucrmmail.message.outcome import Scope, Stage, Trouble
@@ -57,14 +58,14 @@ class Exchange:
         # Looking it up for each command would be the same again and again.
         self.patience_s = {stage: session.smarthost.patience_s(stage) for stage in Stage}
 
-    def ask(self, stage: Stage, command: bytes, *, asked: bool) -> Reply:
+    def ask(self, stage: Stage, command: bytes, *, asked: bool, within_s: float = math.inf) -> Reply:
         """Send a command, unless it was ``asked`` with its group already, and return its reply."""
         # RSET belongs to the message that comes next, as MAIL does.
         self._hand.stage = Stage.MAIL if stage is Stage.RSET else stage
         if not asked:
             self.expect_silence()
             self._wire.send(command, self.patience_s[stage])
-        reply = self._wire.read_reply(self.patience_s[stage])
+        reply = self._wire.read_reply(min(self.patience_s[stage], within_s))
         self._hand.answered += 1
         return reply
 

@@ -417,9 +417,13 @@ class _Opening:
                 remedy = "it may be overloaded, or a firewall is in between; try `ucrmmail test-connection --probe`"
             elif isinstance(error, ConnectionLostError) and self._clock.monotonic() - self._connected_at > _SILENCE_S:
                 remedy = "it was silent first, as ports for TLS are; try `ucrmmail test-connection --probe`"
-        elif "CERTIFICATE_REQUIRED" in str(error):
-            remedy = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
-        return account_trouble(self._stage, f"{self._smarthost.name}: {error} (at {self._stage.value})", remedy=remedy)
+        why = ""
+        if self._smarthost.encryption != "none":
+            from ucrmmail.smtp.tls import told_of_alert  # noqa: PLC0415 # as in `wire`
+
+            why, remedy = told_of_alert(str(error)) or (why, remedy)
+        what = f"{self._smarthost.name}: {error} (at {self._stage.value})"
+        return account_trouble(self._stage, what, why=why, remedy=remedy)
 
     def _look_for_tls(self, wire: Wire) -> None:
         """See whether a server that has not greeted us waits for the first words of TLS."""

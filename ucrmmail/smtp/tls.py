@@ -24,6 +24,30 @@ _NO_TLS_AT_ALL = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
 _MOST_SHOWN = 80
 _SEE_OPENSSL = "look at it with `openssl s_client`"
+# What a server that ends the handshake says of it (RFC 8446 section 6.2), as OpenSSL names it: why, and the remedy.
+_OURS_IS_WANTED = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
+_OURS_IS_REFUSED = (
+    "set smtp.client_certificate to one of an authority that the server trusts, with its chain; or unset it"
+)
+_ALERTS = {
+    "ALERT_CERTIFICATE_REQUIRED": ("", _OURS_IS_WANTED),
+    "ALERT_HANDSHAKE_FAILURE": (
+        "it has no TLS 1.2 or newer, no cipher that this machine takes, or wants a certificate from us",
+        "tell its operator; if it wants a certificate, set smtp.client_certificate and smtp.client_key",
+    ),
+    # GnuTLS, as in Debian's Exim, to a client that has no certificate, in TLS 1.2.
+    "ALERT_DECODE_ERROR": ("some servers say so when they want a certificate from us", _OURS_IS_WANTED),
+    "ALERT_INTERNAL_ERROR": (
+        "the server itself has failed, mostly at its own key or certificate",
+        "tell its operator: the log there says why",
+    ),
+} | dict.fromkeys(
+    [f"ALERT_{what}" for what in (
+        "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED",
+        "UNSUPPORTED_CERTIFICATE",
+    )],
+    ("the server does not accept the certificate in smtp.client_certificate", _OURS_IS_REFUSED),
+)  # fmt: skip
 
 
 def context_for(smarthost: Smarthost) -> ssl.SSLContext:
@@ -111,7 +135,18 @@ def tls_trouble(
             why="TLS 1.2 is the oldest version that is accepted",
             remedy="tell its operator, or use another smarthost",
         )
-    return account_trouble(Stage.TLS, f"the TLS handshake with {smarthost.name} failed: {reason}", remedy=_SEE_OPENSSL)
+    why, remedy = told_of_alert(reason) or ("", _SEE_OPENSSL)
+    return account_trouble(
+        Stage.TLS, f"the TLS handshake with {smarthost.name} failed: {reason}", why=why, remedy=remedy
+    )
+
+
+def told_of_alert(reason: str) -> tuple[str, str] | None:
+    """Return why a server has ended TLS, and the remedy, by OpenSSL's name for what it said; None for another one.
+
+    In TLS 1.3 what it says of our certificate comes when the handshake is over for us.
+    """
+    return next((told for alert, told in _ALERTS.items() if alert in reason), None)
 
 
 def _plain_text(smarthost: Smarthost, in_clear: InClear | None) -> Trouble:
@@ -152,5 +187,8 @@ def _mistrust(smarthost: Smarthost, code: int, certificate: Certificate | None) 
         return f"{whose} is self-signed: nobody vouches for it", trust_it
     if code in _UNKNOWN_ISSUER:
         issuer = f" ({certificate.issuer})" if certificate else ""
-        return f"{whose} was issued by an authority that is not trusted here{issuer}", trust_it
+        return (
+            f"{whose} was issued by an authority that is not trusted here{issuer}",
+            f"{trust_it}; or its operator has left out an intermediate certificate",
+        )
     return "", _SEE_OPENSSL

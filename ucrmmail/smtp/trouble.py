@@ -12,6 +12,8 @@
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null
     RCPT: 452 4.5.3 behind accepted ones          -          -          the rest goes in another transaction, at once
     RCPT: the same without any (552 is meant too) recipient  transient  that one later, or over a new connection
+    DATA or final dot: the same                   -          -          half of them go in another transaction, at once
+    the same, of one recipient                    message    transient  try this one later
     RCPT: 4yz (greylisting, a full mailbox)       recipient  transient  that one later; the others go on
     RCPT: relaying is denied, and there is no login  recipient  transient  the same: a setting may be what is missing
     RCPT: 5yz                                     recipient  permanent  that one is reported; the others go on
@@ -134,6 +136,8 @@ _POLICY = (
     _Rule(_ALL, _out_of_step, Scope.MESSAGE, Kind.TRANSIENT),
     # RFC 5321 section 4.5.3.1.10: 552 is to be taken for 452 here.
     _Rule(_RCPT, is_too_many_recipients, Scope.RECIPIENT, Kind.TRANSIENT),
+    # Of several, half go again at once. Said of one, it is the server's miscount.
+    _Rule(_ALL, is_too_many_recipients, Scope.MESSAGE, Kind.TRANSIENT),
     _Rule(_RCPT, _5yz, Scope.RECIPIENT, Kind.PERMANENT),
     _Rule(_RCPT, _any, Scope.RECIPIENT, Kind.TRANSIENT),
     _Rule(_ALL, _5yz, Scope.MESSAGE, Kind.PERMANENT),

@@ -62,6 +62,8 @@ SENDERS = [
     # postfwd
     "554 5.7.1 <DATA>: Data command rejected: limit of 400 rcpts per 24 hours for client a@isp.example reached",
     "554 5.7.1 <joe@example.com>: Recipient address rejected: only 5 recipients per 5 minutes allowed",
+    "450 4.7.1 <joe@example.com>: Recipient address rejected: sorry, max 30 messages per hour",
+    "450 4.7.1 <END-OF-MESSAGE>: End-of-data rejected: sorry, max 1.5mb per hour",
     "450 4.7.1 <joe@example.com>: Recipient address rejected: Number messages per hour exceeded",
     # Others
     "550 send spam mail rejected: exceeded hour limit",

@@ -98,12 +98,33 @@ def test_a_server_whose_tls_is_too_old(reason: str) -> None:
 
 
 def test_another_fault_of_the_handshake_is_told_in_the_word_of_openssl_or_in_its_sentence() -> None:
-    fault = failed("SSLV3_ALERT_HANDSHAKE_FAILURE")
+    fault = failed("BAD_ECPOINT")
     assert not speaks_no_tls(fault)
-    what = f"the TLS handshake with {NAME} failed: SSLV3_ALERT_HANDSHAKE_FAILURE"
+    what = f"the TLS handshake with {NAME} failed: BAD_ECPOINT"
     assert told(tls_trouble(smarthost("tls"), fault, None, None)) == (what, "", SEE_OPENSSL)
     what = f"the TLS handshake with {NAME} failed: {failed('')}"
     assert told(tls_trouble(smarthost("tls"), failed(""), None, None)) == (what, "", SEE_OPENSSL)
+
+
+@pytest.mark.parametrize(
+    ("reason", "why", "remedy"),
+    [
+        # Exim with GnuTLS that knows TLS 1.1 alone; OpenSSL in a server that wants a certificate, TLS 1.2
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", "no TLS 1.2 or newer", "if it wants a certificate"),
+        # Exim with GnuTLS, tls_verify_hosts and TLS 1.2
+        ("TLSV1_ALERT_DECODE_ERROR", "a certificate from us", "set smtp.client_certificate and smtp.client_key"),
+        # the same with TLS 1.3 and a certificate of another authority
+        ("SSLV3_ALERT_BAD_CERTIFICATE", "does not accept the certificate", "an authority that the server trusts"),
+        ("TLSV1_ALERT_UNKNOWN_CA", "does not accept the certificate", "an authority that the server trusts"),
+        # OpenSMTPD 6.8 as it is in Debian 12
+        ("TLSV1_ALERT_INTERNAL_ERROR", "at its own key or certificate", "tell its operator"),
+    ],
+)
+def test_what_a_server_says_when_it_ends_the_handshake_is_explained(reason: str, why: str, remedy: str) -> None:
+    what, told_why, told_remedy = told(tls_trouble(smarthost("tls"), failed(reason), None, None))
+    assert what == f"the TLS handshake with {NAME} failed: {reason}"
+    assert why in told_why
+    assert remedy in told_remedy
 
 
 @pytest.mark.parametrize(
@@ -129,7 +150,7 @@ def test_another_fault_of_the_handshake_is_told_in_the_word_of_openssl_or_in_its
                 code,
                 " was issued by an authority that is not trusted here (Some Authority)",
                 " was issued by an authority that is not trusted here",
-                TRUST_IT,
+                f"{TRUST_IT}; or its operator has left out an intermediate certificate",
             )
             for code in (2, 19, 20, 21, 27)
         ],

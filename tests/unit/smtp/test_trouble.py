@@ -40,6 +40,8 @@ TRANSIENT, PERMANENT = Kind.TRANSIENT, Kind.PERMANENT
         # Sendmail
         (Stage.MAIL, b"452 4.4.5 Insufficient disk space; try again later", MESSAGE, TRANSIENT, 75),
         (Stage.MAIL, b"452 4.3.2 Too many open connections.", ACCOUNT, TRANSIENT, 75),
+        # Postfix, which counts the recipients of a message before this one
+        (Stage.FINAL_DOT, b"550 5.5.3 <DATA>: Data command rejected: Multi-recipient bounce", MESSAGE, TRANSIENT, 75),
         (Stage.RCPT, b"535 log in", ACCOUNT, PERMANENT, 77),
         (Stage.FINAL_DOT, b"538 log in with TLS", ACCOUNT, PERMANENT, 77),
         (Stage.MAIL, b"536 what?", MESSAGE, PERMANENT, 75),
