@@ -528,6 +528,13 @@ def test_what_was_taken_has_left_the_directory_for_good_before_it_is_accepted(
         assert done.index("2.eml renamed") < done.index(place) < accepted - 2, place
 
 
+def test_who_cleans_up_what_was_rejected_ends_no_run_that_takes_messages(drop: Drop) -> None:
+    """With `rm -r rejected`, while a run waits for a limit: the next one makes the place anew."""
+    drop.add("1.eml")
+    os.rmdir(f"{drop.directory}/rejected")
+    assert [name for name, _ in drop.take().accepted] == ["1.eml"]
+
+
 def test_a_file_that_cannot_be_read_is_told_and_the_others_go_on(drop: Drop) -> None:
     paths = [drop.add(f"{number}.eml", b"mail %d" % number) for number in range(2)]
     with fails_at(1, errno.EIO, names=("pread",)):
