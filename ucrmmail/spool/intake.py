@@ -225,6 +225,10 @@ class _Taker:
         except DistrustError as error:
             self._reject(path, name, str(error))
             return
+        except BlockingIOError:
+            # A server has given it to a client to write to (Samba, NFS), and has been asked to take it back now.
+            self._look_again_at(now + QUIET_WITHOUT_LEASE_S)
+            return
         except OSError as error:
             self._stays(path, error.strerror or "")
             return
