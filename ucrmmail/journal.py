@@ -31,7 +31,8 @@ _CHUNK_BYTES = 1 << 18
 _LIMIT_BYTES = 1 << 30
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
-_NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS})
+# With EINVAL, posix_fallocate(3) and lseek(2) say it too.
+_NOT_OFFERED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -81,9 +82,11 @@ def _without_room(fd: int) -> bytes:
             try:
                 size = os.lseek(fd, size, os.SEEK_DATA)
             except OSError as error:
-                if error.errno != errno.ENXIO:
+                if error.errno == errno.ENXIO:
+                    break
+                # Shares of SMB, say, may not tell where there is anything: then it is read.
+                if error.errno not in _NOT_OFFERED:
                     raise
-                break
             continue
         if size > _LIMIT_BYTES:
             raise TooLargeError(_LIMIT_BYTES)

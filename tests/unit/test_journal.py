@@ -192,7 +192,7 @@ def test_a_shorter_record_over_a_torn_one_leaves_no_tail(tmp_path: Path) -> None
     assert path.stat().st_size == end + 11
 
 
-@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
 def test_room_is_made_by_hand_where_the_file_system_does_not_make_it(tmp_path: Path, number: int) -> None:
     """As of NFS and FUSE with musl, whose posix_fallocate does not write zeros as that of glibc does."""
     path = str(tmp_path / "journal")
@@ -460,6 +460,20 @@ def test_room_ahead_of_use_is_not_read_however_much_it_is(tmp_path: Path) -> Non
     with fails_at(1, errno.EIO, names=("lseek",)), pytest.raises(OSError, match="Input/output"):
         read_journal(str(path))
     opened = Journal(str(path), past_damage=True)
+    assert (opened.replayed, opened.damaged, path.stat().st_size) == ([b"one"], 0, journal.offset)
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.EINVAL])
+def test_room_ahead_of_use_is_read_where_the_file_system_does_not_tell_of_it(tmp_path: Path, number: int) -> None:
+    """As of a share of SMB whose server does not say which parts of a file are in use: a kill had stopped all mail."""
+    path = tmp_path / "journal"
+    journal = Journal(str(path))
+    journal.append(b"one")
+    os.truncate(path, 5 << 20)
+    with fails_at(1, number, names=("lseek",), and_later=True) as called:
+        assert read_journal(str(path)) == ([b"one"], journal.offset)
+        assert called
+        opened = Journal(str(path), past_damage=True)
     assert (opened.replayed, opened.damaged, path.stat().st_size) == ([b"one"], 0, journal.offset)
 
 

@@ -6,6 +6,7 @@ and it ends with the process.
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,16 @@ class Claimed:
         """Yield the message in pieces, from its beginning, as often as asked. Raises OSError."""
         if self._content:
             return iter((self._content[self._file.offset :],))
-        return pieces(self._fd, self._file.offset)
+        return self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield the message from its file: it was checked, which takes a while, and a part of it is no message."""
+        size_bytes = 0
+        for part in pieces(self._fd, self._file.offset):
+            size_bytes += len(part)
+            yield part
+        if size_bytes != self.size_bytes:
+            raise OSError(errno.EIO, "the file is not as long any more as it was", self.path)
 
     def close(self) -> None:
         """Let go of the message: the lock ends with the last descriptor."""

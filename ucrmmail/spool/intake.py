@@ -27,7 +27,6 @@ from ucrmmail.files import (
     Naming,
     TooLargeError,
     fsync_directory,
-    fsync_names,
     open_untrusted,
     read_pieces,
 )
@@ -101,11 +100,7 @@ def take_drops(
             taker.take_new(drop, now)
             taker.commit()
             taker.tell_what_stays()
-            if taker.touched:
-                with taker.naming:
-                    fsync_names(drop)
-                for place in (TMP, REJECTED):
-                    fsync_directory(f"{directory}/{place}")
+            taker.make_durable()
         finally:
             with taker.naming:
                 os.close(drop)
@@ -150,7 +145,6 @@ class _Taker:
         self._staying: dict[str, tuple[str, int]] = {}
         self._stopped = False
         self.result = Intake()
-        self.touched = False
 
     def look(self, drop: int, limit: int) -> None:
         """Find what has waited longest in the drop directory, of what can be taken.
@@ -231,6 +225,10 @@ class _Taker:
         except DistrustError as error:
             self._reject(path, name, str(error))
             return
+        except BlockingIOError:
+            # A server has given it to a client to write to (Samba, NFS), and has been asked to take it back now.
+            self._look_again_at(now + QUIET_WITHOUT_LEASE_S)
+            return
         except OSError as error:
             self._stays(path, error.strerror or "")
             return
@@ -254,7 +252,6 @@ class _Taker:
         except OSError as error:
             self._stays(path, f"it cannot be taken: {_why_not_moved(error)}")
             return
-        self.touched = True
         self._accept_taken(taken, queue_id, name)
 
     def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:
@@ -370,8 +367,11 @@ class _Taker:
         for path, name, queue_id in taken:
             with suppress(FileNotFoundError):  # a person was quick to remove the message, and this with it
                 self._moves.remove(path)
-            self.touched = True
             self.result.accepted.append((name, queue_id))
+
+    def make_durable(self) -> None:
+        """Bring to the disk what was rejected, and that what was accepted is no more to be taken. Raises OSError."""
+        self._moves.make_durable()
 
     def _stop(self, error: UcrmmailError) -> None:
         """Stop taking: the disk is full, or fails; what was taken stays in tmp/ for a later run."""
@@ -386,7 +386,6 @@ class _Taker:
         except OSError as error:
             self._stays(path, f"{reason}, and cannot be moved away: {_why_not_moved(error)}")
             return
-        self.touched = True
         self.result.rejected.append((kept, reason))
 
     def _stays(self, path: str, why: str) -> None:

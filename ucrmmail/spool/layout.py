@@ -224,6 +224,10 @@ def _hold_room(directory: str) -> None:
     from ucrmmail.spool.reserve import Reserve  # noqa: PLC0415 # once in the life of a spool
 
     _make_file(f"{directory}/lock")
+    if os.path.lexists(f"{directory}/journal"):
+        # Only a place was removed; the room may have been given up, on a disk that is full.
+        Reserve(directory).hold()
+        return
     try:
         Reserve(directory).hold_first()
     except OSError as error:

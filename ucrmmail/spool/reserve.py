@@ -1,7 +1,8 @@
 """Room on the disk that is given up when there is no other: what is queued can still be sent then.
 
 A message leaves only when there is room for the record of what becomes of it. On a full disk that is the room which
-this file has held, and each message that is relayed and removed makes more.
+this file has held, and each message that is relayed and removed makes more. On one without room for another file,
+which what was deferred may need to come back, it is the file itself.
 """
 
 from __future__ import annotations
@@ -28,21 +29,11 @@ class Reserve:
         self._path = f"{directory}/{RESERVE}"
 
     def give_up(self) -> None:
-        """Free what is held. Raises OSError."""
+        """Free what is held, and the file too: a disk may have no room for another one. Raises OSError."""
         try:
-            fd = os.open(self._path, _FLAGS)
+            os.unlink(self._path)
         except FileNotFoundError:
             return
-        try:
-            with Naming(self._path):
-                os.ftruncate(fd, 0)
-        except OSError as error:
-            # Btrfs at the limit of a quota shortens no file, but removes one.
-            if error.errno not in FULL:
-                raise
-            os.unlink(self._path)
-        finally:
-            os.close(fd)
 
     def hold_first(self) -> None:
         """Hold the room in a spool that is made. Raises OSError when the disk has none: then nothing is left of it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -526,6 +528,30 @@ def test_what_was_taken_has_left_the_directory_for_good_before_it_is_accepted(
     accepted = done.index(f"{queue_id} renamed")
     for place in ("drop", "tmp"):
         assert done.index("2.eml renamed") < done.index(place) < accepted - 2, place
+
+
+def test_a_file_that_a_server_has_given_to_a_client_is_waited_for(drop: Drop) -> None:
+    """Samba with kernel oplocks, or NFS with write delegations: an open that does not wait is refused meanwhile."""
+    path = drop.add("1.eml")
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        taken = drop.take()
+        assert taken.quiet_at > 0
+        assert (taken.accepted, taken.rejected, taken.problems) == ([], [], [])
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    finally:
+        os.close(fd)
+        signal.signal(signal.SIGIO, before)
+    assert [name for name, _ in drop.take().accepted] == ["1.eml"]
+
+
+def test_who_cleans_up_what_was_rejected_ends_no_run_that_takes_messages(drop: Drop) -> None:
+    """With `rm -r rejected`, while a run waits for a limit: the next one makes the place anew."""
+    drop.add("1.eml")
+    os.rmdir(f"{drop.directory}/rejected")
+    assert [name for name, _ in drop.take().accepted] == ["1.eml"]
 
 
 def test_a_file_that_cannot_be_read_is_told_and_the_others_go_on(drop: Drop) -> None:

@@ -164,7 +164,8 @@ def test_what_comes_back_on_a_full_disk_takes_the_room_that_is_held_for_it(spool
     reserve = Path(spool.directory) / "reserve"
     assert reserve.stat().st_size
     Path(spool.directory, "queue", old[:15]).rmdir()
-    with at_each_call(no_room_for_a_directory(unless=lambda: not reserve.stat().st_size), ("mkdir",)):
+    # Room for what is in the directory, and for the directory itself.
+    with at_each_call(no_room_for_a_directory(unless=lambda: not reserve.exists()), ("mkdir",)):
         assert spool.promote_due(NOW + 1, MAX_DELAY_S) == 1
         clock.move(600)
         assert set(spool.due()) == {old, later}
