@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign.machine import DAY_S, Machine, MovedClock, OurStop
+from tests.support.flushes import CHUNKS, WAYS, mail, people, queued, results, run, taken
 from tests.support.policies import LikeTheFirst
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Cut, Fault, SmtpServer, Wait
 from tests.support.spools import put
@@ -84,6 +85,28 @@ def test_of_many_recipients_the_refused_one_alone_is_tried_again_or_fails(
     assert [message.state for message in machine.queue() if message.queue_id == queue_id] == (
         [] if state == "deferred" else ["failed"]
     )
+
+
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize("place", ["data", "final-dot"])
+@pytest.mark.parametrize(("reply", "state"), [("451 4.7.1 later", "deferred"), ("550 5.7.1 no attachments", "failed")])
+@WAYS
+def test_what_a_recipient_is_refused_for_in_a_transaction_of_his_own_keeps_it_from_nobody_else(
+    tmp_path: Path, extensions: tuple[str, ...], reply: str, state: str, place: str
+) -> None:
+    """Servers with a filter for each mailbox take recipients one by one, so that it can say no to the content."""
+    machine = Machine(tmp_path)
+    recipients = people(4)
+    queue_id = mail(machine, *recipients)
+    # A chunk that is not the last there is in the first transaction alone, to see whether the server knows it.
+    refusals = [reply] if place == "data" and extensions == CHUNKS else [None, reply]
+    with SmtpServer(
+        faults={"chunk" if len(refusals) == 1 else place: refusals}, most_recipients=1, extensions=extensions
+    ) as server:
+        run(machine, server)
+    refused = recipients[len(refusals) - 1]
+    assert taken(server) == [one for one in recipients if one != refused]
+    assert results(queued(machine, queue_id)) == {**dict.fromkeys(recipients, "relayed"), refused: state}
 
 
 QUOTAS: dict[str, tuple[dict[str, Fault], int]] = {

@@ -113,6 +113,12 @@ REFUSALS = {
         "nothing now: a later run tries again. To log in less often, run the flush less often, with smtp.connections 1",
         ("too many login attempts",),
     ),
+    "many-logins": Refusal(  # P: smtpd_client_auth_rate_limit; a server built with go-smtp: 454
+        "the smarthost counts logins, or those that fail, and there were too many in a short time",
+        "nothing now: a later run tries again. If it goes on, check smtp.username and smtp.password, run the flush "
+        "less often, and look for other programs that use this account",
+        ("too many auth commands|too many failed auth",),
+    ),
     "gmail-relay-credentials": Refusal(  # G
         "the address of this machine is registered for the relay of another Workspace domain than the sender's",
         "register it in the Google admin console (Apps, Gmail, Routing, SMTP relay service), or log in",
@@ -366,6 +372,12 @@ REFUSALS = {
             ("dmarc policy|dmarc verification|not accepted from domain|unauthenticated email from|"
             "unauthenticated email is not accepted"),
         ),
+    ),
+    "yahoo-policy": Refusal(  # Y: 5.7.9, which is a kind of login in the registry
+        "Yahoo could not make sure that the sender's domain has sent the message (SPF, DKIM, DMARC)",
+        _CHECK_DNS,
+        ("not accepted for policy reasons",),
+        (".7.9",),
     ),
     "unauthenticated": Refusal(  # G, RFC 7372
         "the receiver could not authenticate the sender's domain (SPF, DKIM, DMARC)", _CHECK_DNS, (), (".7.26",)

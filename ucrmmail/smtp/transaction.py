@@ -239,9 +239,16 @@ class Message:
         return next(iter(self.denied.values()), None)
 
     def refuse(self, trouble: Trouble) -> None:
-        """Let a trouble of the whole message decide about everybody who has no outcome yet."""
-        self.decide(self.transaction.recipients, outcome_of(trouble))
-        self.waiting = ()
+        """Let a refusal decide about those of whom it was said, and who have no outcome yet.
+
+        At MAIL, and where it was said as of the account, that is everybody. What a server refuses later it may refuse
+        for a recipient's sake, such as one that takes them one by one, so that each has the filter of his own: who
+        waits for another transaction has it.
+        """
+        concerns_all = trouble.stage is Stage.MAIL or bool(self.blamed)
+        self.decide(self.transaction.recipients if concerns_all else self.envelope, outcome_of(trouble))
+        if concerns_all:
+            self.waiting = ()
 
     @property
     def is_refused_for_good(self) -> bool:

@@ -6,7 +6,8 @@
     5yz to the login, or a login is wanted        account    permanent  the same; a person must change a setting
     a block of the account (message.refusals)     account    permanent  the same; with 4yz transient
     our own name, address or login (message.ours) account    permanent  the same, unless a far server is quoted
-    MAIL, DATA or final dot: 4yz                  message    transient  try this one later
+    MAIL, DATA or final dot: 4yz                  message    transient  try this one later; behind MAIL, those of it who
+                                                                        wait for another transaction have it at once
     503 (commands out of step) at any of them     message    transient  the same: nothing is wrong with the message
     the server's program has failed, with any 5yz as 4yz     transient  the same (``message.words.is_of_a_failure``)
     MAIL, DATA or final dot: 5yz                  message    permanent  DSN to the reverse-path, unless it is null

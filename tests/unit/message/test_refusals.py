@@ -518,6 +518,15 @@ REPLIES = [
         ACCOUNT,
         NOW,
     ),
+    ("many-logins", Stage.AUTH, b"450 4.7.1 Error: too many AUTH commands from 192.0.2.1", ACCOUNT, NOW),
+    ("many-logins", Stage.AUTH, b"454 4.7.0 Too many failed authentication attempts, try again later", ACCOUNT, NOW),
+    (
+        "yahoo-policy",
+        Stage.FINAL_DOT,
+        b"554 5.7.9 Message not accepted for policy reasons. See https://postmaster.yahooinc.com/error-codes",
+        MESSAGE,
+        EVER,
+    ),
     ("zoho-blocked", Stage.AUTH, b"554 5.1.8 Sender Address Blocked", ACCOUNT, EVER),
     ("zoho-blocked", Stage.FINAL_DOT, b"554 5.1.8 Sender Address Blocked", ACCOUNT, EVER),
     (
