@@ -404,7 +404,7 @@ def test_one_who_stops_waiting_does_not_take_the_answer_from_others() -> None:
 
 def test_no_more_than_64_questions_are_on_their_way() -> None:
     async def ask() -> int:
-        responder = Responder(refusing(dns.rcode.NXDOMAIN), delay_s=0.05)
+        responder = Responder(refusing(dns.rcode.NXDOMAIN), delay_s=0.2)
         async with responder as server:
             resolver = DnsResolver([server], clock=Clock())
             await asyncio.gather(*(resolver.query(f"{number}.example", "A") for number in range(150)))
