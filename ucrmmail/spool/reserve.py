@@ -31,9 +31,20 @@ class Reserve:
     def give_up(self) -> None:
         """Free what is held, and the file too: a disk may have no room for another one. Raises OSError."""
         try:
-            os.unlink(self._path)
+            fd = os.open(self._path, _FLAGS)
         except FileNotFoundError:
             return
+        try:
+            # Shortened first: of what is removed, XFS says only a while later that it is free.
+            with Naming(self._path):
+                os.ftruncate(fd, 0)
+        except OSError as error:
+            # Btrfs at the limit of a quota shortens no file, but removes one.
+            if error.errno not in FULL:
+                raise
+        finally:
+            os.close(fd)
+        os.unlink(self._path)
 
     def hold_first(self) -> None:
         """Hold the room in a spool that is made. Raises OSError when the disk has none: then nothing is left of it."""
