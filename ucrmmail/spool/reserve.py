@@ -44,13 +44,16 @@ class Reserve:
                 raise
         finally:
             os.close(fd)
-        os.unlink(self._path)
+        self._remove()
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # another one, who makes the spool at this moment, was quicker
 
     def hold_first(self) -> None:
         """Hold the room in a spool that is made. Raises OSError when the disk has none: then nothing is left of it."""
-        if os.path.lexists(self._path):
-            self.hold()
-            return
         fd = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
         try:
             with Naming(self._path):
@@ -59,7 +62,7 @@ class Reserve:
         except OSError as error:
             # What is no question of room, such as a limit of the process, keeps nobody from submitting.
             if error.errno in FULL:
-                os.unlink(self._path)
+                self._remove()
                 raise
         finally:
             os.close(fd)

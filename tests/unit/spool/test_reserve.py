@@ -177,6 +177,21 @@ def test_a_spool_whose_room_cannot_be_held_takes_nothing_until_it_can(tmp_path: 
     assert held_bytes(tmp_path / "spool") >= 1 << 20
 
 
+@pytest.mark.requirement("R26")
+def test_of_two_who_make_a_spool_on_a_full_disk_both_are_told_that_it_is_full(tmp_path: Path) -> None:
+    """Each removes what it could not hold, and the second finds nothing: that is no reason to give up for good."""
+    directory = tmp_path / "spool"
+
+    def full(_fd: int, _offset: int, _size_bytes: int) -> None:
+        (directory / "reserve").unlink()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(TemporaryError, match="No space left"):
+            put(str(directory))
+
+
 def test_a_limit_of_the_process_keeps_nobody_from_submitting(tmp_path: Path) -> None:
     with fails_at(1, errno.EFBIG, names=("posix_fallocate",)):
         put(str(tmp_path / "spool"))
