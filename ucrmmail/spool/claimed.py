@@ -87,7 +87,8 @@ class Claimed:
     @property
     def has_name(self) -> bool:
         """Whether the file is in a directory yet: in another one, where somebody has moved it, or the whole spool."""
-        return os.fstat(self._fd).st_nlink > 0
+        with Naming(self.path):
+            return os.fstat(self._fd).st_nlink > 0
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the message in pieces, from its beginning, as often as asked. Raises OSError."""

@@ -31,15 +31,29 @@ class Reserve:
     def give_up(self) -> None:
         """Free what is held, and the file too: a disk may have no room for another one. Raises OSError."""
         try:
-            os.unlink(self._path)
+            fd = os.open(self._path, _FLAGS)
         except FileNotFoundError:
             return
+        try:
+            # Shortened first: of what is removed, XFS says only a while later that it is free.
+            with Naming(self._path):
+                os.ftruncate(fd, 0)
+        except OSError as error:
+            # Btrfs at the limit of a quota shortens no file, but removes one.
+            if error.errno not in FULL:
+                raise
+        finally:
+            os.close(fd)
+        self._remove()
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._path)
+        except FileNotFoundError:
+            pass  # another one, who makes the spool at this moment, was quicker
 
     def hold_first(self) -> None:
         """Hold the room in a spool that is made. Raises OSError when the disk has none: then nothing is left of it."""
-        if os.path.lexists(self._path):
-            self.hold()
-            return
         fd = os.open(self._path, _FLAGS | os.O_CREAT, 0o600)
         try:
             with Naming(self._path):
@@ -48,7 +62,7 @@ class Reserve:
         except OSError as error:
             # What is no question of room, such as a limit of the process, keeps nobody from submitting.
             if error.errno in FULL:
-                os.unlink(self._path)
+                self._remove()
                 raise
         finally:
             os.close(fd)

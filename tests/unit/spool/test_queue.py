@@ -114,6 +114,25 @@ def test_a_large_message_whose_file_is_not_as_long_any_more_is_not_read_to_its_e
     assert raised.value.filename == claimed.path
 
 
+@pytest.mark.requirement("R4")
+def test_a_disk_that_says_nothing_of_an_open_file_any_more_is_told_with_its_path(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As XFS, which shuts itself down when it cannot write."""
+    claimed = claim(spool, put(spool.directory))
+    spool.settle(claimed, after(claimed.state, "relayed"))
+    os.unlink(claimed.path)
+
+    def fstat(_fd: int) -> os.stat_result:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    with pytest.raises(OSError, match="Input/output") as raised:
+        spool.sync()
+    monkeypatch.undo()
+    assert raised.value.filename == claimed.path
+
+
 def test_an_empty_message_has_no_bytes(spool: Spool) -> None:
     claimed = claim(spool, put(spool.directory, message=b""))
     assert (claimed.size_bytes, content(claimed)) == (0, b"")
