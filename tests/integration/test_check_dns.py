@@ -534,6 +534,22 @@ def test_international_names_and_a_whole_from_header_are_understood(program: Pro
     assert (found["spf"]["result"], found["dmarc"]["result"]) == ("pass", "pass")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        (("--mail-from", ""), "none"),
+        (("--mail-from", "", "--helo", ""), "none"),
+        (("--helo", ""), "none"),
+        (("isp.example", "--mail-from", ""), "pass"),
+    ],
+)
+def test_an_empty_name_has_a_result_of_its_own(
+    account: Program, nameserver: Nameserver, arguments: tuple[str, ...], result: str
+) -> None:
+    run = account.run("check-dns", "--ip", "192.0.2.25", *arguments, "--json", code=None)
+    assert run.json["domains"][0]["spf"]["result"] == result
+
+
 def test_the_json_is_ascii_whatever_the_names_hold(program: Program, nameserver: Nameserver) -> None:
     program.configure(25)
     run = program.run(

@@ -406,6 +406,17 @@ def test_a_dry_run_tells_of_what_was_dropped_and_leaves_it_there(program: Progra
     assert len(os.listdir(program.spool / "drop")) == 4
 
 
+def test_a_dry_run_has_the_fields_of_a_run(program: Program) -> None:
+    program.configure(25, throttler='message_limit = 1\nduration = "1h"')
+    names = ("relayed", "deferred", "failed", "held_back", "reason", "next_at")
+    empty = program.run("flush", "--dry-run", "--json").json
+    assert [empty[name] for name in names] == [0, 0, 0, 0, "dry run", None]
+    for number in (1, 2):
+        program.sendmail("-t", message=numbered(number))
+    plan = program.run("flush", "--dry-run", "--json").json
+    assert [plan[name] for name in names] == [0, 0, 0, 2, "dry run", plan["messages"][0]["at"]]
+
+
 def test_a_dry_run_begins_when_the_pause_of_the_account_ends(program: Program, sink: Sink) -> None:
     program.configure(sink.port, throttler='message_limit = 1\nduration = "1h"')
     program.sendmail("-t", message=numbered(1))

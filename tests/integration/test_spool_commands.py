@@ -97,6 +97,15 @@ def test_a_pipe_that_the_caller_has_opened_is_read(queue: Program) -> None:
         assert len(queue.run("enqueue", file, stdin=PLAIN).lines) == 1
 
 
+@pytest.mark.requirement("S7")
+@pytest.mark.parametrize("arguments", [("--", "-oQ/tmp@example.com"), ("-f", "-oQ/tmp@example.com", "joe@example.com")])
+def test_sendmail_says_that_an_address_looks_like_an_option(program: Program, arguments: tuple[str, ...]) -> None:
+    program.configure(25)
+    said = "ucrmmail-sendmail: -oQ/tmp@example.com begins with a hyphen; it is taken as an address\n"
+    assert program.sendmail(*arguments).stderr == said
+    assert len(program.queue()) == 1
+
+
 def test_nothing_at_all_is_no_message_for_enqueue_and_an_empty_text_for_sendmail(
     queue: Program, tmp_path: Path
 ) -> None:

@@ -455,3 +455,11 @@ def test_a_remedy_promises_a_later_run_only_for_what_is_queued(
     assert why in flushed.stdout + flushed.stderr
     assert ("a later run tries again" in flushed.stdout + flushed.stderr) is queued
     assert "reverse-path" not in told
+
+
+@pytest.mark.requirement("S7")
+def test_an_address_that_looks_like_an_option_is_told_of_once(program: Program, sink: Sink) -> None:
+    program.configure(sink.port)
+    run = program.run("test-send", "--from", "-f@isp.example", "--", "-oQ/tmp@example.com")
+    assert [line.split(":")[1] for line in run.stderr.splitlines()] == [" ADDRESS", " --from"]
+    assert sink.messages[0].recipients == ["-oQ/tmp@example.com"]

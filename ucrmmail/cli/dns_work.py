@@ -178,10 +178,12 @@ async def judge(case: Case, resolver: DnsResolver) -> DomainReport:
         mail_from = case.mail_from
         if mail_from is None:
             mail_from = f"postmaster@{domain}" if domain else ""
-        if not mail_from and not case.helo:
+        # An empty name that was given is malformed, and has a result (RFC 7208 section 4.3).
+        if not domain and case.mail_from is None and case.helo is None:
             raise UsageError("--ip needs to know for whom", remedy="add DOMAIN, --mail-from or --helo")
         ip = dns_scope.address(case.ip)
-        spf = await judge_spf(ip, mail_from, case.helo or mail_from.rpartition("@")[2], resolver, now=time.time())
+        helo = case.helo or mail_from.rpartition("@")[2] or domain
+        spf = await judge_spf(ip, mail_from, helo, resolver, now=time.time())
     dmarc = None
     if case.header_from is not None:
         passed = [*case.spf_pass, *([spf.domain] if spf is not None and spf.passes else [])]

@@ -59,26 +59,28 @@ def check_words(wanted: Wanted) -> None:
 def test_messages(config: Config, smarthost: str, wanted: Wanted) -> list[Prepared]:
     """Return the test messages, prepared like any other message; ``smarthost`` is its name for people.
 
+    ``check_words`` has passed what is wanted: what it had to say of an address is not said again.
+
     Raises UsageError, NoUserError, NoInputError, DataError, and ConfigError without an address to send from.
     """
-    from ucrmmail.cli.address_option import mailbox_in
+    from ucrmmail.message.address import parse_mailbox
 
     sender = _sender(config, wanted.from_)
-    recipients = [mailbox_in("ADDRESS", address) for address in wanted.to]
+    recipients = [parse_mailbox(address) for address in wanted.to]
     form = _form(wanted, config.size_bytes("spool.max_message_size"))
     return [_prepared(config, smarthost, sender, recipients, wanted.subject, form) for _ in range(wanted.count)]
 
 
 def _sender(config: Config, from_: str) -> Sender:
-    from ucrmmail.cli.address_option import mailbox_in
     from ucrmmail.cli.runtime import sender_of
+    from ucrmmail.message.address import parse_mailbox
 
     sender = from_ or sender_of(config)
     if not sender:
         raise ConfigError(
             "there is no address to send from", remedy="use --from, or run `ucrmmail config set addresses.sender`"
         )
-    return Sender(mailbox_in("--from", sender) if from_ else sender, asked_for=bool(from_))
+    return Sender(parse_mailbox(sender) if from_ else sender, asked_for=bool(from_))
 
 
 def _form(wanted: Wanted, max_size: int) -> Form:

@@ -25,10 +25,12 @@ def show_forecast(
     ``deferred_until`` is when the account's pause ends, 0.0 when there is none; ``dropped`` files in drop/ come too.
     """
     if as_json:
+        listed = _Listed()
         machine.print_listing(
             "messages",
-            map(_document, forecasts),
+            map(listed.document, forecasts),
             lambda: {
+                **listed.as_of_a_run(),
                 "deferred_until": rfc3339(deferred_until) if deferred_until else None,
                 "dropped": dropped,
                 "errors": unread_documents(unread),
@@ -50,14 +52,34 @@ def show_forecast(
     tell_unread(unread)
 
 
-def _document(one: Forecast) -> dict[str, object]:
-    return {
-        "queue_id": one.queue_id,
-        "reverse_path": one.reverse_path,
-        "recipients": list(one.recipients),
-        "size_bytes": one.size_bytes,
-        "at": rfc3339(one.at),
-    }
+class _Listed:
+    """How many messages were listed, and when the first of them would go: what a run says, a dry one says as well."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._next_at: str | None = None
+
+    def document(self, one: Forecast) -> dict[str, object]:
+        at = rfc3339(one.at)
+        self._count += 1
+        self._next_at = self._next_at or at
+        return {
+            "queue_id": one.queue_id,
+            "reverse_path": one.reverse_path,
+            "recipients": list(one.recipients),
+            "size_bytes": one.size_bytes,
+            "at": at,
+        }
+
+    def as_of_a_run(self) -> dict[str, object]:
+        return {
+            "relayed": 0,
+            "deferred": 0,
+            "failed": 0,
+            "held_back": self._count,
+            "reason": "dry run",
+            "next_at": self._next_at,
+        }
 
 
 def _row(one: Forecast) -> tuple[str, ...]:
