@@ -296,6 +296,8 @@ def submit(options: Options, fd: int) -> None:
     entrance = Entrance()
     if not options.recipients and not options.extract_recipients:
         raise UsageError("no recipients", remedy="name them, or use -t to take them from the message")
+    # Whoever writes it is not to be met by a broken pipe, whatever is wrong with the addresses.
+    content = read_message(fd, entrance.max_message_size, dot_ends=options.dot_ends)
     # cron's MAILTO may hold several addresses, and hands them over as one argument.
     recipients = [mailbox for given in options.recipients for mailbox in parse_address_list(given)]
     for mailbox in (options.reverse_path or "", *recipients):
@@ -303,7 +305,7 @@ def submit(options: Options, fd: int) -> None:
             # Somebody may have slipped it in as an option, through a form of a web page.
             complain(visible(f"ucrmmail-sendmail: {mailbox} begins with a hyphen; it is taken as an address"))
     entrance.accept(
-        read_message(fd, entrance.max_message_size, dot_ends=options.dot_ends),
+        content,
         reverse_path=options.reverse_path,
         recipients=recipients,
         extract_recipients=options.extract_recipients,
