@@ -153,7 +153,7 @@ def flush(
         on_settled=counts.add,
         more_came=drops.look_again,
         concerns=concerns,
-        is_shared=options.connections > 1,
+        has_others=options.connections > 1,
     )
     report = RunReport()
     if feed.has_work():

@@ -116,10 +116,10 @@ class Feed(Protocol):
     Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient who had
     a turn, or to ``unused`` when its body never left for reasons not its own.
 
-    ``is_shared``: other connections ask it too, and what waits here behind a slow message would go over them.
+    ``has_others``: other connections ask it too now, and what waits here behind a slow message would go over them.
     """
 
-    is_shared: bool
+    has_others: bool
 
     @property
     def suspicion(self) -> Evidence:
