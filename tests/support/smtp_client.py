@@ -54,7 +54,7 @@ class ListFeed:
     events: list[str] = field(default_factory=list)
     suspicion: Suspicion = field(default_factory=Suspicion)
     parts: dict[str, list[Outcome]] = field(default_factory=dict)
-    is_shared: bool = False
+    has_others: bool = False
     awaits_proof: bool = False
 
     def ready(self) -> Transaction | None:

@@ -89,7 +89,7 @@ class QueueFeed:
         more_came: Callable[[], bool] = lambda: False,
         suspicion: Suspicion | None = None,
         on_synced: Callable[[], None] = lambda: None,
-        is_shared: bool = False,
+        has_others: bool = False,
     ) -> None:
         self._spool = spool
         self._ledger = ledger
@@ -103,9 +103,8 @@ class QueueFeed:
         self._on_synced = on_synced
         self._concerns = concerns
         self.more_came = more_came
-        self.is_shared = is_shared
-        # Whether what is refused here may go over another connection in this round.
-        self.has_others = is_shared
+        # Whether what is refused here, or waits for a slow answer, may go over another connection in this round.
+        self.has_others = has_others
         self.suspicion = suspicion or Suspicion()
         self._turns = Turns(spool, self.suspicion, clock, left_s=left_s, due=due)
         self._lock = threading.RLock()
@@ -138,7 +137,7 @@ class QueueFeed:
 
         ``on_synced()`` is called whenever what was settled is on the disk and stands where it belongs.
         """
-        feed = QueueFeed(
+        return QueueFeed(
             spool=spool,
             ledger=self._ledger,
             reporter=self._reporter,
@@ -152,10 +151,8 @@ class QueueFeed:
             due=due,
             suspicion=self.suspicion.copy(number),
             on_synced=on_synced,
-            is_shared=True,
+            has_others=self.has_others,
         )
-        feed.has_others = self.has_others
-        return feed
 
     @property
     def awaits_proof(self) -> bool:
@@ -294,7 +291,7 @@ class QueueFeed:
         """Tell of what was relayed, and open and check what comes next, while the server is at work on a message."""
         with self._lock:
             self.tell()
-            if not (self.is_shared or self.message_limit_reached) and self.left_s() > 0:
+            if not (self.has_others or self.message_limit_reached) and self.left_s() > 0:
                 self.has_work()
 
     def unused(self, transaction: Transaction) -> None:

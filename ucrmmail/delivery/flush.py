@@ -153,7 +153,7 @@ def flush(
         on_settled=counts.add,
         more_came=drops.look_again,
         concerns=concerns,
-        is_shared=options.connections > 1,
+        has_others=options.connections > 1,
     )
     report = RunReport()
     if feed.has_work():
@@ -192,6 +192,18 @@ def flush(
     spool.finish()
     ledger.close(clock.now())
     log.write()
+    _tell_of_the_disk(spool, ledger, concerns)
+    if not report.reason and report.trouble is None:
+        # Asked to end, or out of time, it looked no further: that it found no work says nothing.
+        ended = "stopped" if stop.requested else "time limit" if clock.monotonic() >= window.sends_until else ""
+        if ended and spool.count_waiting():
+            report = replace(report, reason=ended)
+    is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
+    return _whole(report, counts.report(), spool, concerns, now=clock.now(), is_whole=is_whole)
+
+
+def _tell_of_the_disk(spool: Spool, ledger: Ledger, concerns: Concerns) -> None:
+    """Let a person know of what the disk has lost, damaged, or refused to do."""
     if ledger.damaged:
         concerns.add(_LEDGER_DAMAGED)
     # Kept already, before they were set aside.
@@ -200,27 +212,27 @@ def flush(
     if spool.problems:
         # What two connections met, or a run before it dealt, is told once.
         concerns.add_hourly(*dict.fromkeys(spool.problems), exit_code=InputOutputError.exit_code)
-    if not report.reason and report.trouble is None:
-        # Asked to end, or out of time, it looked no further: that it found no work says nothing.
-        ended = "stopped" if stop.requested else "time limit" if clock.monotonic() >= window.sends_until else ""
-        if ended and spool.count_waiting():
-            report = replace(report, reason=ended)
-    is_whole = not (report.reason or report.trouble is not None or concerns.exit_code or feed.suspicion.left_out)
+
+
+def _whole(
+    report: RunReport, settled: RunReport, spool: Spool, concerns: Concerns, *, now: float, is_whole: bool
+) -> RunReport:
+    """Return why the run ended, with what it has ``settled`` and what it leaves: nothing where it ``is_whole``."""
     held_back = 0 if is_whole else spool.count_waiting()
     # What it had no turn for may leave at once.
     had_no_turn = held_back and report.reason in {"message limit", "time limit", "stopped"}
-    due_at = clock.now() if had_no_turn else spool.next_due_at()
+    due_at = now if had_no_turn else spool.next_due_at()
     return replace(
         report,
-        relayed=counts.relayed,
-        deferred=counts.deferred,
-        failed=counts.failed,
+        relayed=settled.relayed,
+        deferred=settled.deferred,
+        failed=settled.failed,
         held_back=held_back,
-        doubtful=tuple(counts.doubtful),
+        doubtful=settled.doubtful,
         next_at=report.next_at or due_at or 0.0,
         needs_person=tuple(concerns.lines),
         exit_code=report.exit_code or concerns.exit_code,
-        messages=tuple(counts.messages),
+        messages=settled.messages,
     )
 
 

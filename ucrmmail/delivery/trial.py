@@ -38,7 +38,7 @@ class Trial:
     outcomes: dict[str, tuple[Outcome, ...]] = field(default_factory=dict)
     limit: str = ""
     opens_at: float = 0.0
-    is_shared: bool = False
+    has_others: bool = False
     awaits_proof: bool = False
     # Nothing is ever suspected: a person is told what became of each.
     suspicion: Suspicion = field(default_factory=Suspicion)

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
 
 # Where a connection that is lost costs the message on it an attempt.
 _TRIED = frozenset({Stage.RCPT, Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
-# Where what the server says may be meant for the message that it is asked to take.
+# Where what the server says as of the account may be meant for the message that it is asked to take. What lasts
+# concerns all, mostly; but some relays want a login for other domains than their own, and a provider may have blocked
+# one sender, or one domain, of several.
 _ASKED = _TRIED | {Stage.MAIL}
 _ENVELOPE = frozenset({Stage.MAIL, Stage.RCPT, Stage.DATA})
 _CONTENT = frozenset({Stage.DATA, Stage.BODY, Stage.FINAL_DOT})
@@ -291,7 +293,7 @@ class Aftermath:
             return trouble
         said = str(trouble.reply.code)
         closes = trouble.reply.code == CLOSING or self.ends_session(trouble)
-        if closes or not self._may_be_its_own(trouble):
+        if closes or self._hand.stage not in _ASKED:
             return trouble
         blamed = self._blame(message, said, quota=trouble.quota, reply=trouble.reply)
         if not blamed:
@@ -305,7 +307,7 @@ class Aftermath:
         Some servers say 421 to whatever their filters choke on, or "too many" to one recipient. If that were always the
         account's, one such message would stop all others for ever.
         """
-        message, refused = self._hand.current, ""
+        message = self._hand.current
         if message is None:
             self.give_back()
             return End(trouble, alive=False)
@@ -320,37 +322,43 @@ class Aftermath:
             self._part_from(message)
             return End(None, alive=False, decided=True)
         if self.ends_session(trouble):
-            # Whoever had his turn before: the next connection would meet him again, and end so again.
-            message.late = bool(message.outcomes)
-            self._part_from(message)
-            if message.limit is not None:
-                return self._at_limit(message, message.limit)
-            refused = message.transaction.queue_id
-            if self._session.settled and not self._session.relayed:
-                # It may count what it refuses; but one that takes nothing gets so many connections, and no more.
-                return End(_closed(trouble), alive=False, refused=refused, decided=True)
-            if self._session.settled:
-                return End(None, alive=False, used_up=True)
-            # A connection on which nothing became of anything was none that was used up.
-            return End(_closed(trouble), alive=False, refused=refused)
+            return self._at_end_of_session(message, trouble)
         if self._closes(trouble) and self._may_mean_another(message):
             # As with one that hangs up: whom it means, a connection shows that has this message alone.
             return self._behind(self._hand.refused or message, _closed(trouble))
-        if self._may_be_its_own(trouble):
+        return self._of_account_or_its_own(message, trouble)
+
+    def _at_end_of_session(self, message: Message, trouble: Trouble) -> End:
+        """Settle who had his turn on a connection that has had all that the server takes on one."""
+        # Whoever had his turn before: the next connection would meet him again, and end so again.
+        message.late = bool(message.outcomes)
+        self._part_from(message)
+        if message.limit is not None:
+            return self._at_limit(message, message.limit)
+        session = self._session
+        if session.settled and session.relayed:
+            return End(None, alive=False, used_up=True)
+        # It may count what it refuses; but one that takes nothing gets so many connections, and no more. One on which
+        # nothing became of anything was none that was used up.
+        return End(_closed(trouble), alive=False, refused=message.transaction.queue_id, decided=session.settled)
+
+    def _of_account_or_its_own(self, message: Message, trouble: Trouble) -> End:
+        """Settle a message at which the account was refused: that is its own where it is known to be to blame."""
+        reply, refused = trouble.reply, ""
+        if reply is not None and self._hand.stage in _ASKED:
             refused = message.transaction.queue_id
-            said = str(trouble.reply.code) if trouble.reply is not None else LOST
             # A quota that is used up meets whatever comes first, run after run.
             again = (
                 self._hand.stage is Stage.FINAL_DOT
                 and trouble.kind is Kind.TRANSIENT
                 and not trouble.quota
-                and message.transaction.queue_id in self._feed.suspicion.suspects
+                and refused in self._feed.suspicion.suspects
             )
             # It has taken another one: the next shows whether it was about this one alone, as where it hangs up at him.
             about_one = self._closes(trouble) and message.accepted and self._may_be_passed_over(message)
-            blamed = self._blame(message, said, quota=trouble.quota, reply=trouble.reply)
+            blamed = self._blame(message, str(reply.code), quota=trouble.quota, reply=reply)
             if again or about_one or blamed:
-                return self._to_blame(message, trouble, blamed or said)
+                return self._to_blame(message, trouble, blamed or str(reply.code))
         # It may be his own, and the others get the message first.
         is_one_of_many = self._closes(trouble) and len(message.transaction.recipients) > 1
         self._part_from(message, alone=message.asking if is_one_of_many else "")
@@ -433,14 +441,6 @@ class Aftermath:
 
     def _at_limit(self, message: Message, trouble: Trouble) -> End:
         return End(trouble, alive=False, refused=message.transaction.queue_id, sender=message.transaction.sender)
-
-    def _may_be_its_own(self, trouble: Trouble) -> bool:
-        """Return whether a trouble of the account may be that of the message at which it was said.
-
-        What lasts concerns all, mostly; but some relays want a login for other domains than their own, and a provider
-        may have blocked one sender, or one domain, of several.
-        """
-        return self._hand.stage in _ASKED and trouble.reply is not None
 
     def _closes(self, trouble: Trouble) -> bool:
         code = trouble.reply.code if trouble.reply is not None else 0

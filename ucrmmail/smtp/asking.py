@@ -213,13 +213,17 @@ class Asking:
             message.asking = next(iter(message.denied))
             raise RefusedError(message.limit)
         if too_many and (is_number or len(too_many) > _MOST_POLICIES * len(accepted)):
-            if self._session.had_too_many:
-                # What it does again is a limit. Some count who was refused as well.
-                self._session.most_recipients = max(1, message.envelope.index(too_many[0]))
-            self._session.had_too_many = True
+            self._learn_number(message.envelope.index(too_many[0]))
         message.asking = ""
         message.waiting = (*too_many, *message.denied, *message.envelope[message.asked :], *message.waiting)
         return tuple(accepted)
+
+    def _learn_number(self, taken: int) -> None:
+        """Take in that a transaction had more recipients than the server takes; who was refused, some count as well."""
+        if self._session.had_too_many:
+            # What it does again is a limit.
+            self._session.most_recipients = max(1, taken)
+        self._session.had_too_many = True
 
     def _more_recipients(self, message: Message, at_first_s: float) -> tuple[bytes, ...]:
         """Return the RCPT commands that are next; none when the time that is left is for the message.

@@ -86,7 +86,10 @@ class Content:
             self._meanwhile()
             reply = self._wire.read_reply(self._patience_s[Stage.FINAL_DOT], patient=True)
             self.answered_in_s = self._wire.now_s - left_at_s
-            trouble = self._answer_to_chunk(message, Stage.FINAL_DOT, reply) if chunking else self._answer(reply)
+            if chunking:
+                trouble = self._answer_to_chunk(message, Stage.FINAL_DOT, reply)
+            else:
+                trouble = self._exchange.trouble(Stage.FINAL_DOT, reply)
         except ConnectionLostError as error:
             # A dot that was not even given to the network cannot have arrived.
             self._doubt(message, str(error), left=error.unsent <= len(ahead))
@@ -144,9 +147,6 @@ class Content:
         self._session.reset_due = True
         message.refused.clear()
         message.denied.clear()
-
-    def _answer(self, reply: Reply) -> Trouble | None:
-        return self._exchange.trouble(Stage.FINAL_DOT, reply)
 
     def _answer_to_chunk(self, message: Message, stage: Stage, reply: Reply) -> Trouble | None:
         """Return the trouble that the answer to a chunk means, once it is known to be that.

@@ -28,17 +28,18 @@ class Session:
 
     ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number;
     ``counts_recipients``: it may take only so many on a connection. ``looks_ahead``: the next envelope goes along with
-    the end of a message, and one that ``went_along`` was answered.
-    ``answered_in_s`` is how long the answer to EHLO took.
+    the end of a message, and one that ``went_along`` was answered. ``answered_in_s`` is how long the answer to EHLO
+    took.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
-    ``alike``: so many were refused since as others were; ``refused``: it has refused one, or a recipient;
-    ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step``
-    is what tells its answers to those; ``doubts_chunks``: the answer to
-    the first one may have been another's. ``reset_due``: it still has an envelope that nothing came of, which RSET must
-    end before the next one, however much later (RFC 5321 section 4.1.4: no MAIL in a transaction). ``broken``: it
-    opened DATA for a message that it had refused, where a dot would deliver an empty one, or is about to close; nothing
-    more goes on it. ``used_up``: it takes only so much on a connection.
+    ``alike``: so many were refused since as others were; ``refused``: it has refused one, or a recipient; ``denied`` is
+    a refusal to relay that a login may mend. ``knows_chunks``: it has taken a chunk (RFC 3030), and ``in_step`` is what
+    tells its answers to those; ``doubts_chunks``: the answer to the first one may have been another's.
+
+    ``reset_due``: it still has an envelope that nothing came of, which RSET must end before the next one, however much
+    later (RFC 5321 section 4.1.4: no MAIL in a transaction). ``broken``: it opened DATA for a message that it had
+    refused, where a dot would deliver an empty one, or is about to close; nothing more goes on it. ``used_up``: it
+    takes only so much on a connection.
     """
 
     def __init__(self, wire: Wire, smarthost: Smarthost, capabilities: Capabilities, stages: Stages) -> None:

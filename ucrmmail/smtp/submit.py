@@ -171,7 +171,7 @@ class _Submitter:
 
     def _look_ahead(self) -> bytes:
         """Take the next message from the feed; return its envelope, b"" when there is none to go along."""
-        if self._feed.is_shared and self._content.answered_in_s > _SLOW_S:
+        if self._feed.has_others and self._content.answered_in_s > _SLOW_S:
             return b""
         if self._feed.awaits_proof or not self._session.looks_ahead:
             return b""

@@ -116,10 +116,10 @@ class Feed(Protocol):
     Every transaction handed out is given back once, in order: to ``settle`` with an outcome for each recipient who had
     a turn, or to ``unused`` when its body never left for reasons not its own.
 
-    ``is_shared``: other connections ask it too, and what waits here behind a slow message would go over them.
+    ``has_others``: other connections ask it too now, and what waits here behind a slow message would go over them.
     """
 
-    is_shared: bool
+    has_others: bool
 
     @property
     def suspicion(self) -> Evidence:
@@ -152,15 +152,15 @@ class End:
     A session that is not alive is over; with a trouble of the message, or none, the others can go on a new one.
     ``refused`` is the message that may be to blame: at which the server said what is a trouble of the account that may
     be its own, or to whose MAIL it hung up instead of an answer; "" for none. ``sender`` is the `Transaction.sender` of
-    that one: it may be said, or done, to all his messages. ``blamed``: one was
-    indeed to blame, and lost an attempt, or ``decided``: a recipient was refused for good before it ended; such a
-    connection is none that was lost, unless there are many in a row. ``passed_over``: it ended at one of several
-    recipients, and the others are asked without him; nor is that one, but it shows nothing either. ``distrust`` is the
-    extension that the server seems not to understand although it offers it, PIPELINING or CHUNKING, "" for none; the
-    message that it was seen with was given back, to be tried without it. ``passing`` says that this is a guess, which
-    proves nothing and holds for this run alone. ``relayed``: the server took a message in this round. ``used_up``: it
-    takes only so many on a connection, so that this one was not lost. ``denied`` is a refusal to relay that a login may
-    mend. ``fewer``: it goes on with fewer recipients in a transaction, since so many were refused.
+    that one: it may be said, or done, to all his messages. ``blamed``: one was indeed to blame, and lost an attempt, or
+    ``decided``: a recipient was refused for good before it ended; such a connection is none that was lost, unless there
+    are many in a row. ``passed_over``: it ended at one of several recipients, and the others are asked without him; nor
+    is that one, but it shows nothing either. ``distrust`` is the extension that the server seems not to understand
+    although it offers it, PIPELINING or CHUNKING, "" for none; the message that it was seen with was given back, to be
+    tried without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone.
+    ``relayed``: the server took a message in this round. ``used_up``: it takes only so many on a connection, so that
+    this one was not lost. ``denied`` is a refusal to relay that a login may mend. ``fewer``: it goes on with fewer
+    recipients in a transaction, since so many were refused.
     """
 
     trouble: Trouble | None
