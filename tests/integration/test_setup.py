@@ -514,6 +514,20 @@ def test_dead_servers_end_in_time_and_are_told(account: Program, authority: Test
     assert "nothing listens on this port" in run.stderr
 
 
+def test_a_certificate_that_is_not_trusted_is_what_is_told_and_not_a_wrong_port(
+    account: Program, authority: TestAuthority, tmp_path: Path
+) -> None:
+    """A smarthost of one's own has one of one's own: `setup` had advised to look at the firewall."""
+    other = TestAuthority(tmp_path / "other")
+    with smarthost(other) as server:
+        run = script(account, server, code=69)
+        assert (
+            f"the certificate of localhost:{server.port} was issued by an authority that is not trusted" in run.stderr
+        )
+        assert "config set smtp.ca_file FILE" in run.stderr
+        assert "firewall" not in run.stderr
+
+
 def test_a_domain_that_names_a_host_of_others_needs_a_word(
     account: Program, authority: TestAuthority, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ _DISCOVERY_S = 8.0
 _MOST_SERVICES = 4
 _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 _MISSING_HOST = "--host or --transport"
+# So begins what ``smtp.tls`` tells of each certificate that is not trusted.
+_MISTRUST = "the certificate of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,10 @@ def _combinations(found: Found, config: Config) -> list[tuple[int, str]]:
 
 def _no_port(host: str, probed: Sequence[Probed]) -> SmarthostUnavailableError:
     tried = "; ".join(f"{each.port} {each.encryption}: {_told(each.trouble)}" for each in probed if each.trouble)
+    # It was reached: neither a port nor a firewall is to blame.
+    mistrust = next((each.trouble for each in probed if each.trouble and each.trouble.what.startswith(_MISTRUST)), None)
+    if mistrust is not None:
+        return SmarthostUnavailableError(mistrust.what, why=mistrust.why, remedy=mistrust.remedy)
     return SmarthostUnavailableError(
         f"{host} takes no mail from here",
         why=tried,

@@ -59,6 +59,11 @@ _OPENING = {
         "set smtp.authentication to another one of those that `ucrmmail test-connection` shows, such as login",
     ),
 }
+# To HELO as well; such as Dovecot's LMTP.
+_NO_SMTP = (
+    "it knows neither EHLO nor HELO: that port is not for SMTP, but perhaps for LMTP",
+    "check smtp.host and smtp.port; `ucrmmail test-connection --probe` tries the usual ones",
+)
 # Said before the server knows any recipient, it speaks of itself; before it knows a message, of this machine.
 _OF_OTHER_SYSTEMS = tuple(MEANINGS[detail] for detail in ("3", "4", "4.1", "4.2", "4.4", "4.5"))
 _OF_A_POLICY = tuple(MEANINGS[detail] for detail in ("7", "7.1", "7.2"))
@@ -99,6 +104,8 @@ def for_administrator(stage: Stage, reply: Reply) -> tuple[str, str]:
         return "the smarthost asks to be left alone for a while", _LATER
     if is_of_a_failure(reply):
         return _TROUBLE_OF_ITS_OWN
+    if stage is Stage.EHLO and reply.code in {500, 502}:
+        return _NO_SMTP
     if stage in _OPENING and reply.code in _UNKNOWN_COMMAND and reply.enhanced[1:] != ".7.8":
         return _OPENING[stage]
     wrong_password = meaning_of("5.7.8")

@@ -88,9 +88,10 @@ _STOPPED_ACCOUNT = (
 _BY_POSTFIX = rf"\b(sasl login name|client certificate) rejected:|\bsender address rejected:.*{_STOPPED_ACCOUNT}"
 # Of the recipient, or perhaps: what follows must say more than that an account is locked.
 _OF_THE_RECIPIENT = r"\brecipient|\btried to reach\b|\bmessage to\b|\bcorrespondent\b|\bmailbox\b|\bdelivery error\b"
+# Postfix says this before whatever a policy service answers at RCPT, also of the account.
 ACCOUNT = (
-    rf"^(?!.*({_OF_THE_RECIPIENT})).*"
-    rf"(\byour ([\w-]+ ){{0,3}}(account|login|user ?name|access)\b.{{0,60}}\b{_STOPPED}\b"
+    rf"^(?:.*?\brecipient address rejected: )?(?!.*({_OF_THE_RECIPIENT})).*"
+    rf"(\byour ([\w-]+ ){{0,3}}(account|login|user ?name|access)\b.{{0,60}}\b({_STOPPED}|compromised)\b"
     rf"|\b(sender|sending|smtp)('s)? account\b.{{0,40}}\b{_STOPPED}\b"
     rf"|\baccount\b.{{0,40}}\b{_STOPPED}\b.{{0,20}}\b(for|from) (outgoing|outbound|sending)\b"
     r"|\boutgoing (e-?)?mails?\b.{0,60}\b(suspen\w+|hold|disabled|locked)\b"

@@ -193,6 +193,16 @@ REFUSALS = {
         ("must issue a starttls command first|starttls is required first",),
         ours=True,
     ),
+    "client-certificate-wanted": Refusal(  # P: smtpd_tls_req_ccert
+        "the smarthost wants a certificate from us",
+        "set smtp.client_certificate and smtp.client_key",
+        ("no client certificate presented",),
+    ),
+    "client-certificate-refused": Refusal(  # P: the same
+        "the smarthost does not accept the certificate in smtp.client_certificate",
+        "set it to one of an authority that the server trusts, with its chain",
+        ("client certificate not trusted",),
+    ),
     "gmail-recipient-tls": Refusal(  # G
         "the recipient's domain takes mail only through TLS, and this connection is in plain text",
         _STARTTLS,

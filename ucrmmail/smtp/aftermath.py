@@ -66,14 +66,16 @@ class InHand:
     """What a connection has in hand, and how far it is.
 
     ``current`` is the message that it is at, ``ahead`` the one whose envelope went out behind it. ``answered`` counts
-    the replies to the envelope on the wire. ``refused`` is the message just before, if the server refused it, or one of
-    its recipients: what it does next may be about that one.
+    the replies to the envelope on the wire; ``forgotten``: none came for so long that the server may have dropped it
+    with the end of the message before. ``refused`` is the message just before, if the server refused it, or one of its
+    recipients: what it does next may be about that one.
     """
 
     stage: Stage = Stage.MAIL
     current: Message | None = None
     ahead: Message | None = None
     answered: int = 0
+    forgotten: bool = False
     refused: Message | None = None
 
     def taken_out(self) -> Message | None:
@@ -134,7 +136,8 @@ class Aftermath:
         what = f"{error} (at {self._hand.stage.value})" + (f"; it said: {words}" if words is not None else "")
         if self._may_be_the_group(error):
             end = self.without("PIPELINING", lost_connection(self._hand.stage, what))
-            return replace(end, passing=not isinstance(error, NoAnswerError))
+            # The first answer to what went along is not awaited for long: the way may have stalled for that moment.
+            return replace(end, passing=not isinstance(error, NoAnswerError) or self._hand.forgotten)
         went_along = self._hand.ahead is not None and self._hand.stage is Stage.FINAL_DOT
         end = self.after_loss(what, error)
         hung_up = isinstance(error, ConnectionLostError) and not isinstance(error, NoAnswerError)
@@ -156,8 +159,7 @@ class Aftermath:
         if not self._session.pipelining or message is None or message.may_have_left or self._hand.answered > 1:
             return False
         if isinstance(error, NoAnswerError):
-            first_along = message.behind and not self._session.went_along
-            return self._hand.answered == 1 or first_along
+            return self._hand.answered == 1 or self._hand.forgotten
         hung_up = isinstance(error, ConnectionLostError)
         return hung_up and not self._session.relayed and self._hand.stage in {Stage.MAIL, Stage.RCPT, Stage.DATA}
 

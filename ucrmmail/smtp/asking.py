@@ -16,7 +16,7 @@ from ucrmmail.smtp.envelope import mail_command, rcpt_command
 from ucrmmail.smtp.exchange import GO_AHEAD, is_done, is_good_bye
 from ucrmmail.smtp.transaction import outcome_of
 from ucrmmail.smtp.trouble import CLOSING, RefusedError
-from ucrmmail.smtp.wire import ConnectionLostError, ProtocolError
+from ucrmmail.smtp.wire import ConnectionLostError, NoAnswerError, ProtocolError
 
 if TYPE_CHECKING:
     from ucrmmail.message.reply import Reply
@@ -132,7 +132,13 @@ class Asking:
         # One that is slow at each MAIL is slow here as well.
         within_s = max(_FIRST_ALONG_S, 2 * self._mail_took_s) if is_first else math.inf
         asked_at_s = self._wire.now_s
-        mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining, within_s=within_s)
+        try:
+            mail = self._exchange.ask(Stage.MAIL, message.mail, asked=self._pipelining, within_s=within_s)
+        except NoAnswerError:
+            # At the end of a run it had less time, and shows nothing.
+            took_s = self._wire.now_s - asked_at_s
+            self._hand.forgotten = is_first and took_s >= min(within_s, self._exchange.patience_s[Stage.MAIL])
+            raise
         self._mail_took_s = max(self._mail_took_s, self._wire.now_s - asked_at_s)
         self._session.went_along |= message.behind
         return mail

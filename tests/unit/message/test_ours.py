@@ -116,6 +116,16 @@ OURS = [
         STOPPED,
         "554 5.7.1 <a@isp.example>: Sender address rejected: your account sends too much spam, locked",
     ),
+    (
+        "a policy service that Postfix asks at RCPT",
+        STOPPED,
+        "554 5.7.1 <joe@example.com>: Recipient address rejected: Your account has been suspended, contact support",
+    ),
+    (
+        "the same",
+        STOPPED,
+        "554 5.7.1 <joe@example.com>: Recipient address rejected: Your account has been compromised, contact support",
+    ),
     ("Mail.ru", STOPPED, "550 message sending for this account is disabled"),
     ("cPanel", STOPPED, '550 Outgoing mail from "isp.example" has been suspended.'),
     ("cPanel", STOPPED, "550 Domain isp.example has an outgoing mail suspension. Message discarded."),

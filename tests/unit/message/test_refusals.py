@@ -146,6 +146,20 @@ REPLIES = [
     ("tls-required", Stage.MAIL, b"530 5.7.0 Must issue a STARTTLS command first. - gsmtp", ACCOUNT, EVER),
     ("tls-required", Stage.MAIL, b"530 Must issue a STARTTLS command first.", ACCOUNT, EVER),
     (
+        "client-certificate-wanted",
+        Stage.EHLO,
+        b"421 4.7.1 mx.isp.example Error: No client certificate presented",
+        ACCOUNT,
+        NOW,
+    ),
+    (
+        "client-certificate-refused",
+        Stage.EHLO,
+        b"421 4.7.1 mx.isp.example Error: Client certificate not trusted",
+        ACCOUNT,
+        NOW,
+    ),
+    (
         "gmail-recipient-tls",
         Stage.RCPT,
         b"421 4.7.0 TLS required for RCPT domain, closing connection. - gsmtp",

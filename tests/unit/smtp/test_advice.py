@@ -19,6 +19,8 @@ from ucrmmail.smtp.wire import parse_reply
         (Stage.RCPT, "550 5.1.1 whatever", "no mailbox of this name", "address"),
         (Stage.RCPT, "450 4.2.2 whatever", "full", "by other means"),
         (Stage.EHLO, "421 4.3.2 whatever", "left alone", "later run"),
+        (Stage.EHLO, "500 5.5.1 Unknown command", "perhaps for LMTP", "smtp.host and smtp.port"),
+        (Stage.EHLO, "504 5.5.2 Invalid name", "the name that this machine gives", "smtp.local_hostname"),
         (Stage.GREETING, "554 no service here", "none from the address of this machine", "smtp.host and smtp.port"),
         (Stage.GREETING, "554 5.7.1 whatever", "none from the address of this machine", "ask the provider"),
         (Stage.GREETING, "554 5.3.2 whatever", "takes no mail at the moment", "smtp.host and smtp.port"),
