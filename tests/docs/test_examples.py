@@ -39,7 +39,7 @@ ANSWERS = {
     "ucrmmail config set oauth.client_secret": ("a secret",),
     "ucrmmail config set smtp.password": (SECRET,),
     "ucrmmail config set smtp.password --store file": (SECRET,),
-    "ucrmmail config set smtp.password          # asks; the secret is never written into the file": (SECRET,),
+    "ucrmmail config set smtp.password          # asks; it never enters the file": (SECRET,),
     "less $(ucrmmail config path 2>/dev/null)": ("q",),
     "ucrmmail credentials delete": ("y",),
 }
@@ -47,9 +47,9 @@ ANSWERS = {
 ENDS = {
     # Nothing runs the queue of this machine.
     "ucrmmail doctor": 1,
-    "ucrmmail doctor --quiet --strict              # for a monitor: silent when all is well": 1,
+    "ucrmmail doctor --quiet --strict            # silent when all is well": 1,
     "ucrmmail doctor --only schedule,flush,queue": 1,
-    "ucrmmail doctor --skip dns --json | jq '.checks[] | select(.verdict == \"fail\")'": 1,
+    "ucrmmail doctor --skip dns --json | jq '.checks[]|select(.verdict==\"fail\")'": 1,
     # There is no credentials.command yet.
     "ucrmmail config set smtp.password --store command": 78,
     # The message is not signed, the mailbox has no password yet, and the queue id is an example.
@@ -100,3 +100,9 @@ def test_an_example_works_when_it_is_pasted(example: str, desk: Machine) -> None
 def test_what_is_said_of_an_example_is_said_of_one_that_is_there() -> None:
     assert set(ANSWERS) | set(ENDS) <= set(EXAMPLES)
     assert set(EXAMPLES_NOT_RUN) <= {bare(line) for line in EXAMPLES}
+
+
+@pytest.mark.parametrize("example", _OF_THE_HELP)
+def test_an_example_of_the_help_fits_a_terminal_of_80_columns(example: str) -> None:
+    indented_by = 4
+    assert len(example) + indented_by <= 80

@@ -23,7 +23,7 @@ EXAMPLES = """\b
 Examples:
   ucrmmail check-dns                           # the domains of this account
   ucrmmail check-dns isp.example --selector s1
-  ucrmmail check-dns --ip 192.0.2.25 --mail-from billing@isp.example --helo mail.isp.example
+  ucrmmail check-dns --ip 192.0.2.25 --mail-from billing@isp.example
   ucrmmail check-dns --from billing@isp.example --dkim-pass isp.example
   ucrmmail check-dns --message sent.eml
   ucrmmail check-dns --compare known.json --save known.json -q

@@ -30,7 +30,7 @@ app = typer.Typer(
 Examples:
   ucrmmail config set smtp.transport gmail
   ucrmmail config set smtp.username you@gmail.com
-  ucrmmail config set smtp.password          # asks; the secret is never written into the file
+  ucrmmail config set smtp.password          # asks; it never enters the file
   ucrmmail config check""",
 )
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   ucrmmail doctor
-  ucrmmail doctor --quiet --strict              # for a monitor: silent when all is well
+  ucrmmail doctor --quiet --strict            # silent when all is well
   ucrmmail doctor --only schedule,flush,queue
-  ucrmmail doctor --skip dns --json | jq '.checks[] | select(.verdict == "fail")'"""
+  ucrmmail doctor --skip dns --json | jq '.checks[]|select(.verdict=="fail")'"""
 
 _PATIENCE_S = 5.0
 _LONGEST_S = 60.0

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   ucrmmail flush                      # send what is due
-  ucrmmail flush --dry-run            # show what would go, in which order, and when
-  ucrmmail flush --no-wait --json     # leave at once when a limit is in the way
+  ucrmmail flush --dry-run            # what would go, and when
+  ucrmmail flush --no-wait --json     # do not wait for a limit
 In cron:
   * * * * *  ucrmmail flush --time-limit 50s"""
 

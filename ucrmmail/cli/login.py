@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  ucrmmail login                             # by the flow that suits the account
-  ucrmmail login --flow client-credentials   # a server at Microsoft 365, without a user
-  ucrmmail login --no-browser                # on a server: paste the address back
+  ucrmmail login                             # by the flow that suits it
+  ucrmmail login --flow client-credentials   # Microsoft 365, no user
+  ucrmmail login --no-browser                # on a server: paste the URL
 
 \b
 Before the first time, the application is registered with the provider, and

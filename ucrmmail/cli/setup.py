@@ -33,7 +33,7 @@ EXAMPLES = """\b
 Examples:
   ucrmmail setup
   ucrmmail setup billing@isp.example
-  pass show smtp | ucrmmail setup you@gmail.com --password-stdin --store file --yes
+  pass show smtp | ucrmmail setup you@gmail.com --password-stdin --yes
   ucrmmail setup relay@isp.example --host mail.isp.example --username relay"""
 
 _STORES = ("keyring", "file", "command")

@@ -33,9 +33,9 @@ Examples:
   ucrmmail test-send me@example.com
   ucrmmail test-send --transcript me@example.com
   ucrmmail test-send --html --attach invoice.pdf --size 5MB me@example.com
-  ucrmmail test-send --count 3 --queue me@example.com     # so that the limits act
+  ucrmmail test-send --count 3 --queue me@example.com   # under the limits
   ucrmmail test-send --dry-run me@example.com > message.eml
-To see whether others believe it, in a mailbox of yours (its password: ucrmmail config set imap.password):
+Whether others believe it, a mailbox of yours shows (imap.password):
   ucrmmail test-send --verify-imap imap.example.com me@example.com"""
 
 # Greylisting apart, most mail arrives within seconds.
