@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
-import select
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 
 from tests.docs.blocks import Afresh, Command, File, Page
 from tests.docs.not_run import is_run
@@ -107,7 +107,7 @@ def type_command(command: Command, machine: Machine) -> Came:
     ends_at = time.monotonic() + _PATIENCE_S
     try:
         while time.monotonic() < ends_at:
-            ready, _, _ = select.select([primary], [], [], 0.2)
+            ready = wait([primary], 0.2)
             if ready:
                 try:
                     data = os.read(primary, 65536)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import select
 import shlex
 import subprocess
 import termios
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -228,7 +228,7 @@ def on_terminal(account: Program, *arguments: str, answers: dict[str, str]) -> t
     shown, waiting = b"", dict(answers)
     ends_at = time.monotonic() + 30
     while time.monotonic() < ends_at:
-        if not select.select([screen], [], [], 0.1)[0]:
+        if not wait([screen], 0.1):
             continue
         try:
             shown += os.read(screen, 65536)

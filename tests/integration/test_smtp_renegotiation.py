@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
@@ -38,7 +38,7 @@ class Between:
     def run(self) -> None:
         while not self.ended.is_set():
             awaited = [self.ours] if self.held and not self.released.is_set() else [self.ours, self.theirs]
-            for sock in select.select(awaited, [], [], 0.01)[0]:
+            for sock in [one for one in awaited if wait([one], 0.005)]:
                 self.held = self.held or (self.holds and sock is self.ours)
                 (self.theirs if sock is self.ours else self.ours).sendall(sock.recv(1 << 16))
 

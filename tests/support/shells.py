@@ -6,13 +6,13 @@ import fcntl
 import os
 import pty
 import re
-import select
 import struct
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Mapping
+from multiprocessing.connection import wait
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,6 @@ class Terminal:
             screen = _ESCAPES.sub("", self._seen)
             if all(text in screen for text in expected):
                 return screen
-            ready, _, _ = select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))
+            ready = wait([self._fd], max(0.0, deadline - time.monotonic()))
             assert ready, f"{expected} did not appear in:\n{screen}"
             self._seen += os.read(self._fd, 65536).decode("utf-8", "replace")

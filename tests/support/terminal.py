@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
-import select
 import subprocess
 import termios
 import time
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Self
 
@@ -102,7 +102,7 @@ class Terminal:
 
     def _read(self, ends_at: float) -> bool:
         """Read what comes; False at the end, or when the time is over."""
-        ready, _, _ = select.select([self._master], [], [], max(0.0, ends_at - time.monotonic()))
+        ready = wait([self._master], max(0.0, ends_at - time.monotonic()))
         try:
             data = os.read(self._master, 65536) if ready else b""
         except OSError:
