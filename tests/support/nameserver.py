@@ -50,11 +50,8 @@ def nsd(
     directory: Path, zones: Mapping[str, str], *, address: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Nameserver]:
     """Run NSD with these zone files (text by zone name) until the block ends; port 0 is a free one."""
-    program = shutil.which("nsd") or "/usr/sbin/nsd"
-    port = port or free_port()
     lines = [
         "server:",
-        f"  ip-address: {address}@{port}",
         '  username: ""',
         f'  zonesdir: "{directory}"',
         f'  pidfile: "{directory / "nsd.pid"}"',
@@ -74,20 +71,35 @@ def nsd(
         checked = subprocess.run([checker, zone, str(file)], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
         lines += ["zone:", f'  name: "{zone}"', f'  zonefile: "{number}.zone"']
-    config = directory / "nsd.conf"
-    config.write_text("\n".join(lines) + "\n")
-    with subprocess.Popen(
-        [program, "-d", "-c", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
+    with contextlib.ExitStack() as running:
+        # Another one may take a free port first, and where the machine is busy NSD may give up at its own start.
+        for _ in range(3):
+            own_port = port or free_port()
+            config = directory / "nsd.conf"
+            config.write_text("\n".join([*lines, "server:", f"  ip-address: {address}@{own_port}"]) + "\n")
+            process = running.enter_context(_started(config))
+            if _answers(address, own_port, process):
+                yield Nameserver(address, own_port)
+                return
+    raise AssertionError(f"nsd did not start: {(directory / 'nsd.log').read_text()}")
+
+
+@contextlib.contextmanager
+def _started(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+    program = shutil.which("nsd") or "/usr/sbin/nsd"
+    with (
+        config.with_suffix(".log").open("ab") as log,
+        subprocess.Popen([program, "-d", "-c", str(config)], stdout=log, stderr=log) as process,
+    ):
         try:
-            _wait_until_it_answers(address, port, process)
-            yield Nameserver(address, port)
+            yield process
         finally:
             process.terminate()
             process.wait(timeout=10)
 
 
-def _wait_until_it_answers(address: str, port: int, process: subprocess.Popen[bytes]) -> None:
+def _answers(address: str, port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until it does; False when it has ended instead."""
     query = dns.message.make_query("example.", "SOA").to_wire()
     # Half a minute: it writes files first, and the disk may be busy.
     for _ in range(600):
@@ -98,10 +110,9 @@ def _wait_until_it_answers(address: str, port: int, process: subprocess.Popen[by
             asking.connect((address, port))
             asking.send(query)
             asking.recv(4096)
-            return
+            return True
         time.sleep(0.05)
-    process.terminate()
-    raise AssertionError(f"nsd did not start: {process.communicate()[0].decode()}")
+    return False
 
 
 @dataclass
