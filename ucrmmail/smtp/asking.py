@@ -122,6 +122,8 @@ class Asking:
         if trouble is not None:
             # DATA may be refused although recipients were accepted.
             message.refuse(trouble)
+            if self._session.broken:
+                message.put_off(outcome_of(trouble))
         self._leave(mail, data, somebody_accepted=bool(accepted))
         self._session.reset_due &= not is_reset
         return False
