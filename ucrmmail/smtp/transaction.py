@@ -161,7 +161,8 @@ class End:
     tried without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone.
     ``relayed``: the server took a message in this round. ``used_up``: it takes only so many on a connection, so that
     this one was not lost. ``denied`` is a refusal to relay that a login may mend. ``fewer``: it goes on with fewer
-    recipients in a transaction, since so many were refused.
+    recipients in a transaction, since so many were refused. ``slow``: it took so long to answer MAIL that silence shows
+    nothing.
     """
 
     trouble: Trouble | None
@@ -177,6 +178,7 @@ class End:
     used_up: bool = False
     denied: Trouble | None = None
     fewer: bool = False
+    slow: bool = False
 
 
 @dataclass(slots=True)
