@@ -109,6 +109,41 @@ def test_what_a_recipient_is_refused_for_in_a_transaction_of_his_own_keeps_it_fr
     assert results(queued(machine, queue_id)) == {**dict.fromkeys(recipients, "relayed"), refused: state}
 
 
+@pytest.mark.requirement("R7")
+@pytest.mark.parametrize("place", ["data", "final-dot"])
+@pytest.mark.parametrize("reply", ["451 4.7.1 later", "550 5.7.1 spam"])
+def test_a_hang_up_behind_each_refusal_costs_no_connection_for_each_who_waits(
+    tmp_path: Path, reply: str, place: str
+) -> None:
+    """Exim's `drop`: the run had ended for the account, and no other mail went; nor do the others bounce for it."""
+    machine = Machine(tmp_path)
+    recipients = people(30)
+    queue_id, other = mail(machine, *recipients), put(machine.directory, reverse_path="", now=machine.clock.now() + 1)
+    senders: list[bytes] = []
+
+    def refused(_line: bytes) -> Action | None:
+        return Cut(f"{reply}\r\n".encode()) if b"<>" not in senders[-1] else None
+
+    with SmtpServer(faults={"mail": senders.append, place: refused}, most_recipients=1) as server:
+        report = run(machine, server)
+    assert (report.trouble, len(server.accepted) > 0) == (None, True)
+    assert other not in [each.queue_id for each in machine.queue()]
+    # The first hang-up of a run may mean that commands came in a group.
+    assert len(server.connections) <= 4
+    assert queued(machine, queue_id).delivery.attempts == 1
+    assert set(list(results(queued(machine, queue_id)).values())[2:]) == {"deferred"}
+
+
+def test_that_a_single_recipient_is_too_many_is_not_asked_for_each_of_them(tmp_path: Path) -> None:
+    """The server miscounts, or means something else: the message had gone over the line once for each of them."""
+    machine = Machine(tmp_path)
+    queue_id = mail(machine, *people(40))
+    with SmtpServer(faults={"final-dot": "452 4.5.3 too many recipients"}) as server:
+        run(machine, server)
+    assert len(server.messages) == 6
+    assert set(results(queued(machine, queue_id)).values()) == {"deferred"}
+
+
 QUOTAS: dict[str, tuple[dict[str, Fault], int]] = {
     "at MAIL": ({"mail": [None, "450 4.7.0 too many messages, slow down"]}, 75),
     "at the dot": ({"final-dot": [None, "451 4.7.1 too many messages from this account"]}, 75),

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.campaign.machine import Machine
+from tests.support.flushes import run
 from tests.support.program import Program
 from tests.support.smtp_server import DROP, EXTENSIONS, HANG, Action, Fault, SmtpServer, Wait
+from tests.support.spools import put
 
 
 class Liar:
@@ -229,3 +232,18 @@ def test_a_doubt_that_was_refuted_is_none_for_the_rest_of_the_run(program: Progr
         assert (report["relayed"], report["needs_person"]) == (2, [])
         late = [dialogue for dialogue in server.connections if b"late@" in dialogue.received]
         assert [dialogue.pipelined for dialogue in late] == [True]
+
+
+def test_a_server_that_is_slow_at_one_sender_is_not_said_to_lie_about_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks his domain up for longer than it may be silent: two runs in a row gave groups up for a week."""
+    monkeypatch.setattr("ucrmmail.smtp.asking._FIRST_ALONG_S", 0.05)
+    machine = Machine(tmp_path)
+    with SmtpServer(faults={"mail": lambda line: Wait(0.15) if b"slow" in line else None}) as server:
+        for _ in range(2):
+            for number, name in enumerate(("ann", "slow", "bob")):
+                at = machine.clock.now() + number / 1000
+                put(machine.directory, reverse_path=f"{name}@{name}.example", now=at)
+            report = run(machine, server)
+            assert (report.relayed, report.needs_person) == (3, ())

@@ -29,8 +29,6 @@ _DISCOVERY_S = 8.0
 _MOST_SERVICES = 4
 _PORTS = {"tls": 465, "starttls": 587, "none": 25}
 _MISSING_HOST = "--host or --transport"
-# So begins what ``smtp.tls`` tells of each certificate that is not trusted.
-_MISTRUST = "the certificate of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +232,11 @@ def _combinations(found: Found, config: Config) -> list[tuple[int, str]]:
 
 
 def _no_port(host: str, probed: Sequence[Probed]) -> SmarthostUnavailableError:
+    from ucrmmail.smtp.tls import is_mistrust
+
     tried = "; ".join(f"{each.port} {each.encryption}: {_told(each.trouble)}" for each in probed if each.trouble)
     # It was reached: neither a port nor a firewall is to blame.
-    mistrust = next((each.trouble for each in probed if each.trouble and each.trouble.what.startswith(_MISTRUST)), None)
+    mistrust = next((each.trouble for each in probed if each.trouble and is_mistrust(each.trouble)), None)
     if mistrust is not None:
         return SmarthostUnavailableError(mistrust.what, why=mistrust.why, remedy=mistrust.remedy)
     return SmarthostUnavailableError(

@@ -205,10 +205,10 @@ class Judgement:
             else:
                 ending.doubted = end.distrust
         elif (doubted := ending.doubted) in without:
-            if end.relayed:
+            if end.relayed and not end.slow:
                 ending.lies.add(doubted)
                 ending.doubted = ""
-            elif not end.alive:
+            elif end.slow or not end.alive:
                 # It was not that, and others may go as they were offered.
                 ending.refuted.add(doubted)
                 ending.distrusted.discard(doubted)

@@ -142,6 +142,7 @@ _OF_CONCURRENCY = re.compile(
 )
 # So many at a time, or in a time: Sendmail's 421 or 452 4.3.2 "Connection rate limit exceeded", Haraka's 421.
 _OF_CONNECTION_RATE = re.compile(r"\bconnection rate\b|\btoo frequent connections\b")
+_OF_LOGINS = re.compile(r"\btoo many (failed )?(login|auth)")
 # Postfix's 421 4.7.0 "Error: too many errors", Exim's 421 "Too many syntax or protocol errors", Sendmail's 421 4.7.0
 # "Too many bad commands" and "Too many bad recipients; closing connection", Dovecot's "Too many invalid commands".
 _TOO_MANY_ERRORS = re.compile(
@@ -245,6 +246,11 @@ def is_of_connections(reply: Reply) -> bool:
     """Return whether it is our connections that there are too many of, at a time or in a time, and not mail."""
     of_connections = is_of_concurrency(reply) or (reply.code >= 400 and _OF_CONNECTION_RATE.search(words_of(reply)))
     return bool(of_connections) and not is_of_others(reply)
+
+
+def is_of_logins(reply: Reply) -> bool:
+    """Return whether it is our logins that there are too many of, and not mail."""
+    return not reply.positive and _OF_LOGINS.search(words_of(reply)) is not None
 
 
 def is_of_errors(reply: Reply) -> bool:

@@ -227,6 +227,11 @@ class Aftermath:
 
     def _behind(self, message: Message, trouble: Trouble) -> End:
         """Give all back behind a refusal of this message, for which the server may have ended the connection."""
+        rest = self._hand.current
+        refusal = _refusal_of(message)
+        if refusal is not None and rest is not None and rest.transaction.queue_id == message.transaction.queue_id:
+            rest.put_off(refusal)
+            self._part_from(rest)
         self.give_back()
         # One that is over does nothing any more.
         refused = message.transaction.queue_id if message.is_deferred or not message.outcomes else ""
@@ -456,6 +461,18 @@ class Aftermath:
         if self._hand.stage is Stage.MAIL:
             return self._hand.refused is not None
         return message.behind and bool(message.refused or message.turned_away is not None)
+
+
+def _refusal_of(message: Message) -> Outcome | None:
+    """Return what its content, or DATA, was refused with; None when it was not."""
+    return next(
+        (
+            outcome
+            for outcome in message.outcomes.values()
+            if outcome.stage in _CONTENT and outcome.result is not Result.RELAYED and not outcome.uncertain
+        ),
+        None,
+    )
 
 
 def _closed(trouble: Trouble) -> Trouble:

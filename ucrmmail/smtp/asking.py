@@ -122,6 +122,8 @@ class Asking:
         if trouble is not None:
             # DATA may be refused although recipients were accepted.
             message.refuse(trouble)
+            if self._session.broken:
+                message.put_off(outcome_of(trouble))
         self._leave(mail, data, somebody_accepted=bool(accepted))
         self._session.reset_due &= not is_reset
         return False
@@ -140,6 +142,7 @@ class Asking:
             self._hand.forgotten = is_first and took_s >= min(within_s, self._exchange.patience_s[Stage.MAIL])
             raise
         self._mail_took_s = max(self._mail_took_s, self._wire.now_s - asked_at_s)
+        self._session.slow_at_mail |= self._mail_took_s >= _FIRST_ALONG_S
         self._session.went_along |= message.behind
         return mail
 

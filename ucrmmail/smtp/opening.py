@@ -421,7 +421,7 @@ class _Opening:
         if self._smarthost.encryption != "none":
             from ucrmmail.smtp.tls import told_of_alert  # noqa: PLC0415 # as in `wire`
 
-            why, remedy = told_of_alert(str(error)) or (why, remedy)
+            why, remedy = told_of_alert(self._smarthost, str(error)) or (why, remedy)
         what = f"{self._smarthost.name}: {error} (at {self._stage.value})"
         return account_trouble(self._stage, what, why=why, remedy=remedy)
 

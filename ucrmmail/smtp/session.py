@@ -29,7 +29,7 @@ class Session:
     ``most_recipients`` are those of one transaction; ``had_too_many``: there were more in one, by their number;
     ``counts_recipients``: it may take only so many on a connection. ``looks_ahead``: the next envelope goes along with
     the end of a message, and one that ``went_along`` was answered. ``answered_in_s`` is how long the answer to EHLO
-    took.
+    took; ``slow_at_mail``: one to MAIL took longer than one that goes along is awaited for.
 
     ``settled``: a message was dealt with on it, whatever became of that; ``relayed``: the server has taken one;
     ``alike``: so many were refused since as others were; ``refused``: it has refused one, or a recipient; ``denied`` is
@@ -56,6 +56,7 @@ class Session:
         self.counts_recipients = True
         self.looks_ahead = True
         self.went_along = False
+        self.slow_at_mail = False
         self.settled = False
         self.relayed = False
         self.alike = 0

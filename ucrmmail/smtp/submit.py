@@ -85,7 +85,8 @@ class _Submitter:
             # It takes one message on a connection, or no RSET in one: the next connection goes without chunks.
             end = End(None, alive=False, distrust="CHUNKING", passing=True)
         fewer = self._session.most_recipients < self._most_recipients
-        return replace(end, relayed=self._relayed, denied=self._session.denied, fewer=fewer)
+        slow = self._session.slow_at_mail
+        return replace(end, relayed=self._relayed, denied=self._session.denied, fewer=fewer, slow=slow)
 
     def _send_all(self) -> End:
         try:

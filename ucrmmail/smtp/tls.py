@@ -23,12 +23,15 @@ _UNKNOWN_ISSUER = frozenset({2, 19, 20, 21, 27})
 _NO_TLS_AT_ALL = frozenset({"WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"})
 _TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"})
 _MOST_SHOWN = 80
+# So begins what is told of each certificate that is not trusted.
+_WHOSE = "the certificate of "
 _SEE_OPENSSL = "look at it with `openssl s_client`"
 # What a server that ends the handshake says of it (RFC 8446 section 6.2), as OpenSSL names it: why, and the remedy.
 _OURS_IS_WANTED = "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key"
 _OURS_IS_REFUSED = (
     "set smtp.client_certificate to one of an authority that the server trusts, with its chain; or unset it"
 )
+_REFUSED = ("the server does not accept the certificate in smtp.client_certificate", _OURS_IS_REFUSED)
 _ALERTS = {
     "ALERT_CERTIFICATE_REQUIRED": ("", _OURS_IS_WANTED),
     "ALERT_HANDSHAKE_FAILURE": (
@@ -46,7 +49,7 @@ _ALERTS = {
         "BAD_CERTIFICATE", "UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "CERTIFICATE_REVOKED",
         "UNSUPPORTED_CERTIFICATE",
     )],
-    ("the server does not accept the certificate in smtp.client_certificate", _OURS_IS_REFUSED),
+    _REFUSED,
 )  # fmt: skip
 
 
@@ -121,7 +124,7 @@ def tls_trouble(
         what, remedy = _mistrust(smarthost, error.verify_code, certificate)
         return account_trouble(
             Stage.TLS,
-            what or f"the certificate of {smarthost.name} is not trusted: {error.verify_message}",
+            what or f"{_WHOSE}{smarthost.name} is not trusted: {error.verify_message}",
             why=f"OpenSSL says: {error.verify_message.rstrip('.')}. Mail waits here, and no password was sent",
             remedy=remedy,
         )
@@ -135,18 +138,25 @@ def tls_trouble(
             why="TLS 1.2 is the oldest version that is accepted",
             remedy="tell its operator, or use another smarthost",
         )
-    why, remedy = told_of_alert(reason) or ("", _SEE_OPENSSL)
+    why, remedy = told_of_alert(smarthost, reason) or ("", _SEE_OPENSSL)
     return account_trouble(
         Stage.TLS, f"the TLS handshake with {smarthost.name} failed: {reason}", why=why, remedy=remedy
     )
 
 
-def told_of_alert(reason: str) -> tuple[str, str] | None:
+def told_of_alert(smarthost: Smarthost, reason: str) -> tuple[str, str] | None:
     """Return why a server has ended TLS, and the remedy, by OpenSSL's name for what it said; None for another one.
 
     In TLS 1.3 what it says of our certificate comes when the handshake is over for us.
     """
-    return next((told for alert, told in _ALERTS.items() if alert in reason), None)
+    told = next((told for alert, told in _ALERTS.items() if alert in reason), None)
+    # "Bad certificate" is what servers in Go (TLS 1.2) and Java say to a client that has none.
+    return ("", _OURS_IS_WANTED) if told is _REFUSED and not smarthost.client_certificate else told
+
+
+def is_mistrust(trouble: Trouble) -> bool:
+    """Return whether the server was reached, and its certificate is not trusted."""
+    return trouble.stage is Stage.TLS and trouble.what.startswith(_WHOSE)
 
 
 def _plain_text(smarthost: Smarthost, in_clear: InClear | None) -> Trouble:
@@ -169,7 +179,7 @@ def _plain_text(smarthost: Smarthost, in_clear: InClear | None) -> Trouble:
 
 def _mistrust(smarthost: Smarthost, code: int, certificate: Certificate | None) -> tuple[str, str]:
     """Return (what, remedy) for a verification error of OpenSSL."""
-    whose = f"the certificate of {smarthost.name}"
+    whose = f"{_WHOSE}{smarthost.name}"
     trust_it = "if you know this server, run `ucrmmail config set smtp.ca_file FILE` with its CA's certificate"
     if code == _EXPIRED:
         when = f" on {certificate.not_after:%Y-%m-%d %H:%M} UTC" if certificate else ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ucrmmail.dataclass import dataclass, field, replace
 from ucrmmail.message.outcome import Kind, Outcome, Result, Scope, Stage, Trouble
+from ucrmmail.message.quotas import is_too_many_recipients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -160,7 +161,8 @@ class End:
     tried without it. ``passing`` says that this is a guess, which proves nothing and holds for this run alone.
     ``relayed``: the server took a message in this round. ``used_up``: it takes only so many on a connection, so that
     this one was not lost. ``denied`` is a refusal to relay that a login may mend. ``fewer``: it goes on with fewer
-    recipients in a transaction, since so many were refused.
+    recipients in a transaction, since so many were refused. ``slow``: it took so long to answer MAIL that silence shows
+    nothing.
     """
 
     trouble: Trouble | None
@@ -176,6 +178,7 @@ class End:
     used_up: bool = False
     denied: Trouble | None = None
     fewer: bool = False
+    slow: bool = False
 
 
 @dataclass(slots=True)
@@ -243,12 +246,21 @@ class Message:
 
         At MAIL, and where it was said as of the account, that is everybody. What a server refuses later it may refuse
         for a recipient's sake, such as one that takes them one by one, so that each has the filter of his own: who
-        waits for another transaction has it.
+        waits for another transaction has it. Where a single one is said to be too many, so are the others.
         """
-        concerns_all = trouble.stage is Stage.MAIL or bool(self.blamed)
+        too_many = trouble.reply is not None and is_too_many_recipients(trouble.reply)
+        concerns_all = trouble.stage is Stage.MAIL or bool(self.blamed) or too_many
         self.decide(self.transaction.recipients if concerns_all else self.envelope, outcome_of(trouble))
         if concerns_all:
             self.waiting = ()
+
+    def put_off(self, refusal: Outcome) -> None:
+        """Let who waits do so until the next attempt: the server hangs up behind a refusal.
+
+        Each of them would cost a connection; but none bounces for what was said of others.
+        """
+        self.decide(self.transaction.recipients, replace(refusal, result=Result.DEFERRED))
+        self.waiting = ()
 
     @property
     def is_refused_for_good(self) -> bool:

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ucrmmail.message.explain import for_administrator
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
-from ucrmmail.message.quotas import is_of_connections, is_quota, is_too_many_recipients
+from ucrmmail.message.quotas import is_of_connections, is_of_logins, is_quota, is_too_many_recipients
 from ucrmmail.message.refusals import concerns_account, denies_relay, stops_account
 from ucrmmail.message.words import is_of_a_failure, words_of
 
@@ -159,7 +159,7 @@ def classify(stage: Stage, reply: Reply, *, logged_in: bool = True) -> Trouble:
         scope=rule.scope,
         kind=rule.kind,
         stage=stage,
-        what=_SENT_TOO_MUCH if quota and not is_of_connections(reply) else _REFUSED[stage],
+        what=_SENT_TOO_MUCH if quota and not (is_of_connections(reply) or is_of_logins(reply)) else _REFUSED[stage],
         why=why,
         remedy=remedy,
         reply=reply,

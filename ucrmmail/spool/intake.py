@@ -252,6 +252,7 @@ class _Taker:
         except OSError as error:
             self._stays(path, f"it cannot be taken: {_why_not_moved(error)}")
             return
+        self._moves.left(f"{self._directory}/{DROP}")
         self._accept_taken(taken, queue_id, name)
 
     def _accept_taken(self, taken: str, queue_id: str, name: str = "") -> None:

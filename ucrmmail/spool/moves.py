@@ -185,6 +185,10 @@ class Moves:
         self._directories.add(os.path.dirname(source))
         self._directories.add(os.path.dirname(target))
 
+    def left(self, directory: str) -> None:
+        """Take in that something was moved out of this directory: it must not come back either."""
+        self._directories.add(directory)
+
     def make_durable(self) -> None:
         """Bring all steps so far to the disk, then remove the directories that are empty now. Raises OSError."""
         for queue_id in self._states:

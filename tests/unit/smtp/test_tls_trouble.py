@@ -7,6 +7,7 @@ import ssl
 
 import pytest
 
+from ucrmmail.dataclass import replace
 from ucrmmail.message.outcome import Kind, Scope, Stage, Trouble
 from ucrmmail.smtp.capabilities import InClear
 from ucrmmail.smtp.certificate import Certificate
@@ -121,10 +122,20 @@ def test_another_fault_of_the_handshake_is_told_in_the_word_of_openssl_or_in_its
     ],
 )
 def test_what_a_server_says_when_it_ends_the_handshake_is_explained(reason: str, why: str, remedy: str) -> None:
-    what, told_why, told_remedy = told(tls_trouble(smarthost("tls"), failed(reason), None, None))
+    ours = replace(smarthost("tls"), client_certificate="/etc/ssl/billing.pem")
+    what, told_why, told_remedy = told(tls_trouble(ours, failed(reason), None, None))
     assert what == f"the TLS handshake with {NAME} failed: {reason}"
     assert why in told_why
     assert remedy in told_remedy
+
+
+def test_who_has_no_certificate_is_not_told_that_it_is_not_accepted() -> None:
+    """Servers in Go, with TLS 1.2, and in Java say so where they want one."""
+    _, why, remedy = told(tls_trouble(smarthost("tls"), failed("SSLV3_ALERT_BAD_CERTIFICATE"), None, None))
+    assert (why, remedy) == (
+        "",
+        "the server wants a certificate from us: set smtp.client_certificate and smtp.client_key",
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,8 @@ def test_a_trouble_names_its_stage_and_what_was_refused(stage: Stage) -> None:
     assert trouble.what == _REFUSED[stage]
     quota = classify(stage, parse_reply([b"450 4.7.0 too many messages"]))
     assert quota.what == "the smarthost says that this account has sent too much for now"
+    logins = classify(Stage.AUTH, parse_reply([b"450 4.7.1 Error: too many AUTH commands from 192.0.2.1"]))
+    assert (logins.what, logins.quota) == ("the smarthost refused the login", True)
 
 
 def test_a_connection_that_broke_is_in_doubt_behind_the_dot_alone() -> None:

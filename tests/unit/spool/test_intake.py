@@ -530,6 +530,27 @@ def test_what_was_taken_has_left_the_directory_for_good_before_it_is_accepted(
         assert done.index("2.eml renamed") < done.index(place) < accepted - 2, place
 
 
+@pytest.mark.requirement("R3")
+def test_what_was_taken_and_rejected_has_left_the_directory_for_good(
+    drop: Drop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Btrfs brings to the disk what was synced alone: it could come back beside itself, and be told once more."""
+    synced: list[str] = []
+    sync = os.fsync
+
+    def fsync(fd: int) -> None:
+        synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")))
+        sync(fd)
+
+    def refuse(_raw: bytes) -> Prepared:
+        raise DataError("no")
+
+    drop.add("1.eml")
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert drop.take(prepare=refuse).rejected == [("1.eml", "no")]
+    assert {"drop", "tmp", "rejected"} <= set(synced)
+
+
 def test_a_file_that_a_server_has_given_to_a_client_is_waited_for(drop: Drop) -> None:
     """Samba with kernel oplocks, or NFS with write delegations: an open that does not wait is refused meanwhile."""
     path = drop.add("1.eml")
