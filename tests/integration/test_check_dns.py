@@ -550,6 +550,23 @@ def test_an_empty_name_has_a_result_of_its_own(
     assert run.json["domains"][0]["spf"]["result"] == result
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("", "Name the domain as the server says it"),
+        ("mail server", "Name the domain as the server says it"),
+        ("norecord.isp.example", "publish a record with it; `ucrmmail check-dns norecord.isp.example` proposes one"),
+    ],
+)
+def test_where_no_record_was_found_none_is_to_be_added_to(
+    account: Program, nameserver: Nameserver, name: str, remedy: str
+) -> None:
+    run = account.run("check-dns", "--ip", "192.0.2.25", "--helo", name, code=1)
+    assert ": none" in run.stdout
+    assert remedy in " ".join(run.stdout.split())
+    assert "add it to that record" not in run.stdout
+
+
 def test_the_json_is_ascii_whatever_the_names_hold(program: Program, nameserver: Nameserver) -> None:
     program.configure(25)
     run = program.run(

@@ -93,9 +93,17 @@ def _told(ip: IPv4Address | IPv6Address, domain: str, result: SpfResult) -> Find
     code = _CODES.get(result.result, "spf-address-not-authorized")
     by = f" by {result.matched} in the record of {result.matched_at}" if result.matched else ""
     why = f": {result.problem}" if result.problem else ""
-    # Of one case nothing is proposed: only who owns the domain knows whether the address is one of its senders.
-    remedy = f"If {ip} sends for {domain}, add it to that record." if code == "spf-address-not-authorized" else ""
+    remedy = _remedy(ip, domain, result) if code == "spf-address-not-authorized" else ""
     return finding(code, domain, f"{ip}: {result.result}{by}{why}", remedy=remedy)
+
+
+def _remedy(ip: IPv4Address | IPv6Address, domain: str, result: SpfResult) -> str:
+    """Of one case nothing is proposed: only who owns the domain knows whether the address is one of its senders."""
+    if result.result != "none":
+        return f"If {ip} sends for {domain}, add it to that record."
+    if not is_askable(domain) or "." not in domain:
+        return "Name the domain as the server says it, such as mail.isp.example; receivers look up no other."
+    return f"If {ip} sends for {domain}, publish a record with it; `ucrmmail check-dns {domain}` proposes one."
 
 
 async def judge_dmarc(
